@@ -1,0 +1,192 @@
+"""Start the client processes, look at their live numbers, end them, and read their reports.
+
+A client process ends when its standard input does, so none outlives whoever started it.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from examples.load.counters import read_counters
+from examples.load.held import HeldOptions
+from examples.load.storm import Note, StormOptions
+from examples.load.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+FINISH_WITHIN = 60.0
+KILL_WITHIN = 10.0
+
+
+class ClientFailed(Exception):
+    """A client process itself failed: what it measured is not known."""
+
+
+class ClientProcess:
+    """One client process; leaving the `with` ends it, whatever state it is in."""
+
+    def __init__(self, module: str, directory: Path, make: Callable[[str, str], Any]) -> None:
+        place = Path(tempfile.mkdtemp(prefix=f"{module}-", dir=directory))
+        self.report = place / "report.json"
+        self.counters = place / "counters"
+        self._errors = place / "errors"
+        options = json.dumps(asdict(make(str(self.report), str(self.counters))))
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"examples.load.{module}", options],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C is for whoever started it
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(KILL_WITHIN)
+
+    def detach(self) -> None:
+        """Let it live on without us (it must have been started to end by itself)."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process.returncode = 0  # keeps Popen from warning that the process still runs
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def end(self, within: float = FINISH_WITHIN) -> None:
+        """Ask it to finish and wait for its report."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            status = self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise ClientFailed(f"the client did not finish within {within:g} s") from None
+        if status != 0:
+            raise ClientFailed(f"the client failed:\n{self._errors.read_text()}")
+
+
+class StormClient(ClientProcess):
+    """A stream of new connections."""
+
+    def __init__(self, directory: Path, host: str, port: int, **options: Any) -> None:
+        def make(report: str, counters: str) -> StormOptions:
+            return StormOptions(host, port, report, counters, **options)
+
+        super().__init__("storm", directory, make)
+
+    @property
+    def begun(self) -> int:
+        return read_counters(self.counters)[0]
+
+    @property
+    def answered(self) -> int:
+        return read_counters(self.counters)[1]
+
+    @property
+    def lost(self) -> int:
+        return read_counters(self.counters)[2]
+
+    def wait_answered(self, count: int, within: float) -> None:
+        """Until `count` connections more than now have been answered."""
+        goal = self.answered + count
+        wait_until(
+            lambda: self.answered >= goal or not self.alive(),
+            within=within,
+            what=f"{count} more answers to the storm",
+        )
+
+    def finish(self) -> list[Note]:
+        self.end()
+        with self.report.open() as lines:
+            return [Note(*json.loads(line)) for line in lines]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    pid: int
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVerdict:
+    count: int
+    echoes: int
+    wrong: int
+    slowest: float
+    broken: tuple[Broken, ...]
+    by_worker: dict[tuple[int, int], int]  # (generation, pid) -> clients
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} held, {self.echoes} echoes, slowest {self.slowest * 1000:.0f} ms, "
+            f"broken {len(self.broken)}, wrong {self.wrong}"
+        )
+
+
+class HeldClient(ClientProcess):
+    """Many WebSockets that stay open and talk."""
+
+    def __init__(self, directory: Path, host: str, port: int, count: int, **options: Any) -> None:
+        def make(report: str, counters: str) -> HeldOptions:
+            return HeldOptions(host, port, report, counters, count, **options)
+
+        super().__init__("held", directory, make)
+        self._count = count
+
+    @property
+    def opened(self) -> int:
+        return read_counters(self.counters)[1]
+
+    @property
+    def bad(self) -> int:
+        return read_counters(self.counters)[2]
+
+    @property
+    def echoes(self) -> int:
+        return read_counters(self.counters)[3]
+
+    def wait_open(self, within: float = 60.0) -> Self:
+        wait_until(
+            lambda: self.opened + self.bad >= self._count or not self.alive(),
+            within=within,
+            what=f"{self._count} held clients",
+        )
+        return self
+
+    def finish(self) -> HeldVerdict:
+        self.end()
+        report = json.loads(self.report.read_text())
+        workers = {
+            (int(generation), int(pid)): clients
+            for key, clients in report["by_worker"].items()
+            for generation, pid in [key.split()]
+        }
+        return HeldVerdict(
+            report["count"],
+            report["echoes"],
+            report["wrong"],
+            report["slowest"],
+            tuple(Broken(*one) for one in report["broken"]),
+            workers,
+        )

@@ -1,0 +1,56 @@
+"""Processes as a test sees them: who carries an instance's name, and ends by pidfd."""
+
+import os
+import signal
+from pathlib import Path
+
+from examples.load.waiting import wait_until
+
+END_WITHIN = 10.0
+
+
+def alive(pid: int) -> bool:
+    """Whether `pid` is a process that is not a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
+def workers_of(instance: str) -> dict[int, dict[str, str]]:
+    """pid -> WSSUPERVISOR_* environment of every live process of that instance."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            data = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        pairs = (item.partition("=") for item in data.decode(errors="replace").split("\0"))
+        ours = {key: value for key, _, value in pairs if key.startswith("WSSUPERVISOR_")}
+        if ours.get("WSSUPERVISOR_INSTANCE") == instance and alive(int(entry.name)):
+            found[int(entry.name)] = ours
+    return found
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal one process, which the caller knows to be his own."""
+    fd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(fd, number)
+    finally:
+        os.close(fd)
+
+
+def end_all(instance: str) -> list[int]:
+    """Kill what is left of an instance (names are unique to a test); the pids found."""
+    left = list(workers_of(instance))
+    for pid in left:
+        try:
+            send(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    wait_until(lambda: not workers_of(instance), within=END_WITHIN, what=f"end of {left}")
+    return left

@@ -1,0 +1,253 @@
+"""The daemon and wssctl as a user runs them: as programs, by their arguments and exit statuses."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from examples.load.clients import HeldClient, StormClient
+from examples.load.verdict import Cutover
+from examples.load.waiting import wait_until
+from tests.harness.census import alive, end_all, workers_of
+from tests.harness.settings import HOST, Settings
+from tests.harness.sockets import HeldSockets
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVING_WITHIN = 30.0
+CTL_WITHIN = 60.0
+STOP_WITHIN = 20.0
+LOG_LINES = 60
+ASK_EVERY = 0.1  # each look starts a wssctl, on cores that are also measured
+
+
+@dataclass(frozen=True, slots=True)
+class Ctl:
+    """What one wssctl said and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found = json.loads(self.out)
+        assert isinstance(found, dict), self.out
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    pid: int
+    index: int
+    generation: int
+    state: str
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what could make a test depend on who runs it."""
+    dropped = ("NOTIFY_SOCKET", "LISTEN_", "WSSUPERVISOR_", "JOURNAL_STREAM", "WATCHDOG_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+class Daemon:
+    """One daemon, from start to stop; leaving the `with` ends it and all its workers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        control: Path | None = None,
+        sockets: HeldSockets | None = None,
+        borrows_name: bool = False,  # another one's: its processes are not ours to end
+    ) -> None:
+        self.settings = settings
+        self.config = settings.write()
+        # A path of a control socket has at most 107 bytes: pytest's directories can be longer.
+        self.private = Path(tempfile.mkdtemp(prefix="wss-"))
+        self.control = control or self.private / "control.sock"
+        self._sockets = sockets
+        self._borrows_name = borrows_name
+        self._log = self.private / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        finally:
+            if kind is not None:
+                print(f"--- log of {self.settings.name}, the end:")
+                print("\n".join(self.log().splitlines()[-LOG_LINES:]))
+            shutil.rmtree(self.private)
+
+    def close(self) -> None:
+        """End everything of this instance, whatever state it is in."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(STOP_WITHIN)
+        if not self._borrows_name:
+            end_all(self.settings.name)
+
+    # -- the daemon
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "wssupervisor"]
+        command += ["--config", str(self.config), "--control", str(self.control)]
+        command += ["--name", self.settings.name]
+        passed: list[int] = []
+        if self._sockets is not None:
+            command, passed = self._sockets.wrap(command)
+        try:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=self.private,
+                    env=environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=passed,
+                )
+        finally:
+            for fd in passed:
+                os.close(fd)
+        return self._process
+
+    def start(self) -> Self:
+        process = self.launch()
+
+        def serving() -> bool:
+            assert process.poll() is None, f"the daemon ended:\n{self.log()}"
+            return self.state() == "serving"
+
+        wait_until(serving, within=SERVING_WITHIN, what="state serving", every=ASK_EVERY)
+        return self
+
+    def run_to_its_end(self, within: float) -> int:
+        """For a start that is expected to fail: the exit status."""
+        return self.launch().wait(within)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started"
+        return self._process
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait_end(self, within: float = STOP_WITHIN) -> int:
+        return self.process.wait(within)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    # -- wssctl
+
+    def ctl_command(self, *arguments: str) -> list[str]:
+        program = [sys.executable, "-m", "wssupervisor.commands.cli"]
+        return [*program, "--control", str(self.control), *arguments]
+
+    def ctl(self, *arguments: str, within: float = CTL_WITHIN) -> Ctl:
+        done = subprocess.run(
+            self.ctl_command(*arguments),
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+        return Ctl(done.returncode, done.stdout, done.stderr)
+
+    def launch_ctl(self, *arguments: str) -> subprocess.Popen[str]:
+        """A wssctl that goes on in the background; the caller waits for it."""
+        return subprocess.Popen(
+            self.ctl_command(*arguments),
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def status(self) -> dict[str, Any]:
+        answer = self.ctl("status", "--json")
+        assert answer.status == 0, answer
+        return answer.document
+
+    def state(self) -> str:
+        """Of the instance; "absent" while there is nobody to ask."""
+        answer = self.ctl("status", "--json")
+        return str(answer.document["state"]) if answer.status == 0 else "absent"
+
+    def workers(self, generation: int | None = None) -> list[WorkerView]:
+        """All workers that have a process, of one generation or of all."""
+        return [
+            WorkerView(worker["pid"], worker["index"], shown["number"], worker["state"])
+            for shown in self.status()["generations"]
+            for worker in shown["workers"]
+            if worker.get("pid") and generation in {None, shown["number"]}
+        ]
+
+    def active(self) -> int:
+        numbers = [
+            shown["number"] for shown in self.status()["generations"] if shown["state"] == "active"
+        ]
+        assert len(numbers) == 1, numbers
+        return int(numbers[0])
+
+    def active_pids(self) -> list[int]:
+        return sorted(worker.pid for worker in self.workers(self.active()))
+
+    def reload(self) -> Cutover:
+        """A reload that must succeed."""
+        answer = self.ctl("reload", "--json")
+        assert answer.status == 0, answer
+        document = answer.document
+        return Cutover(float(document["cutover_monotonic"]), int(document["generation"]))
+
+    def wait_for(
+        self, condition: Callable[[dict[str, Any]], object], *, within: float, what: str
+    ) -> None:
+        """Until the status document meets a condition."""
+        wait_until(lambda: condition(self.status()), within=within, what=what, every=ASK_EVERY)
+
+    def stop(self) -> int:
+        """By SIGTERM; the daemon's exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait_end()
+
+    # -- what is left, and clients
+
+    def leftovers(self) -> list[str]:
+        """Processes and files that outlived the daemon."""
+        left = [f"process {pid}" for pid in workers_of(self.settings.name)]
+        left += [f"file {path}" for path in self.private.iterdir() if path != self._log]
+        return left
+
+    def storm(self, directory: Path, **options: Any) -> StormClient:
+        return StormClient(directory, HOST, self.settings.raw_port, **options)
+
+    def held(self, directory: Path, count: int, **options: Any) -> HeldClient:
+        return HeldClient(directory, HOST, self.settings.ws_port, count, **options)
+
+
+def unchanged(before: Sequence[int], after: Sequence[int]) -> bool:
+    """The same live processes as before."""
+    return sorted(before) == sorted(after) and all(alive(pid) for pid in after)

@@ -1,0 +1,3 @@
+"""Ends at once, and thinks that all is well."""
+
+print("nothing to do", flush=True)

@@ -1,0 +1,216 @@
+"""A bad release changes nothing: it fails in time, says why, and no client notices."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tests.conftest import unique_name
+from tests.harness.census import workers_of
+from tests.harness.daemon import Daemon, unchanged
+from tests.harness.load import load
+from tests.harness.releases import Releases
+from tests.harness.settings import HOST, Settings, free_port
+from tests.harness.sockets import HeldSockets
+
+FAILS_WITHIN = 20.0
+GONE_WITHIN = 10.0
+NEVER_READY_TIMEOUT = "1s"
+ANSWERS_AFTER = 200
+
+
+@dataclass(frozen=True, slots=True)
+class BadRelease:
+    """How to break it, the words that the reason must have, and a line the worker wrote."""
+
+    name: str
+    install: Callable[[Settings, str], Settings]
+    words: tuple[str, ...]
+    line: str | None = None
+
+
+def a_worker(variant: str) -> Callable[[Settings, str], Settings]:
+    def install(settings: Settings, name: str) -> Settings:
+        settings.releases.install(name, variant)
+        return replace(settings, ready_timeout="20s", stable="300ms")
+
+    return install
+
+
+def never_ready(settings: Settings, name: str) -> Settings:
+    settings.releases.install(name, "never_ready")
+    return replace(settings, ready_timeout=NEVER_READY_TIMEOUT)
+
+
+def invalid_config(settings: Settings, name: str) -> Settings:
+    settings.releases.install(name)
+    return replace(settings, extra_app="wrokers = 3")
+
+
+def command_missing(settings: Settings, name: str) -> Settings:
+    (settings.releases.install(name) / "run").unlink()
+    return settings
+
+
+def not_executable(settings: Settings, name: str) -> Settings:
+    (settings.releases.install(name) / "run").chmod(0o644)
+    return settings
+
+
+def directory_missing(settings: Settings, name: str) -> Settings:
+    settings.releases.switch(f"{name}-was-never-unpacked")
+    return settings
+
+
+def needs_a_restart(settings: Settings, name: str) -> Settings:
+    settings.releases.install(name)
+    return replace(settings, raw_port=free_port())
+
+
+BAD = [
+    BadRelease("config-invalid", invalid_config, ("wrokers", "[app]", "workers")),
+    BadRelease("command-missing", command_missing, ("command", "/run")),
+    BadRelease("not-executable", not_executable, ("/run", "execut")),
+    BadRelease("directory-missing", directory_missing, ("director", "/current")),
+    BadRelease(
+        "traceback",
+        a_worker("fails_at_once"),
+        ("exited with status 1", "before"),
+        "RuntimeError: no such table: users",
+    ),
+    BadRelease(
+        "half-a-second",
+        a_worker("half_second"),
+        ("exited with status 1", "before"),
+        "cannot reach the database",
+    ),
+    BadRelease(
+        "exit-zero", a_worker("exit_zero"), ("exited with status 0", "before"), "nothing to do"
+    ),
+    BadRelease("never-ready", never_ready, ("ready", "1s"), "waiting for the database"),
+    BadRelease(
+        "dead-within-stable",
+        a_worker("ready_then_dead"),
+        ("exited with status 4",),
+        "the cache is corrupt",
+    ),
+    BadRelease("needs-a-restart", needs_a_restart, ("listen", "restart")),
+]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all bad releases: none may leave a trace for the next."""
+    releases = Releases(tmp_path_factory.mktemp("bad"))
+    releases.install("good")
+    with Daemon(Settings(unique_name(), releases)) as running:
+        yield running.start()
+
+
+@pytest.mark.parametrize("bad", BAD, ids=[bad.name for bad in BAD])
+def test_a_bad_release_fails_with_its_reason_and_nobody_notices(
+    daemon: Daemon, bad: BadRelease
+) -> None:
+    generation, pids = daemon.active(), daemon.active_pids()
+    good = daemon.settings.releases.current.readlink()
+    try:
+        with load(daemon) as clients:
+            bad.install(daemon.settings, bad.name).write()
+            begun = time.monotonic()
+            answer = daemon.ctl("reload")
+            took = time.monotonic() - begun
+            clients.more(ANSWERS_AFTER)
+            notes = clients.assert_unnoticed()
+    finally:
+        daemon.settings.releases.switch(good.name)
+        daemon.settings.write()
+    print(f"after {took:.2f} s: {answer.err}")
+
+    assert answer.status == 1
+    assert took < FAILS_WITHIN
+    assert [word for word in bad.words if word.lower() not in answer.err.lower()] == []
+    if bad.line is not None:
+        assert bad.line in answer.err
+    assert daemon.active() == generation
+    assert unchanged(pids, daemon.active_pids())
+    assert {note.generation for note in notes} == {generation}
+    last = daemon.status()["last_reload"]
+    assert (last["ok"], bool(last["reason"])) == (False, True)
+    daemon.wait_for(
+        lambda status: len(status["generations"]) == 1,
+        within=GONE_WITHIN,
+        what="end of the failed generation",
+    )
+    assert sorted(workers_of(daemon.settings.name)) == pids
+
+
+def test_after_all_of_them_a_good_release_still_goes_live(daemon: Daemon) -> None:
+    before = daemon.active()
+    with load(daemon) as clients:
+        cutover = daemon.reload()
+        clients.more(ANSWERS_AFTER)
+        clients.assert_unnoticed([cutover])
+
+    assert daemon.active() == cutover.generation > before
+
+
+def test_without_room_for_one_more_draining_generation_a_reload_is_refused(
+    settings: Settings,
+) -> None:
+    with Daemon(replace(settings, max_draining=1)) as daemon, load(daemon.start()) as clients:
+        first = daemon.reload()
+        assert_refused_for_want_of_room(daemon, holder=1)
+
+        assert daemon.active() == first.generation
+        clients.more(ANSWERS_AFTER)
+        clients.assert_unnoticed([first])
+
+
+def test_without_a_free_slot_a_reload_is_refused(settings: Settings) -> None:
+    # Two workers and a parking slot leave one slot, for both workers of the second generation.
+    addresses = {"ws": (HOST, settings.ws_port), "raw": (HOST, settings.raw_port)}
+    with HeldSockets(addresses, slots=4) as sockets:
+        settings = replace(settings, with_addresses=False)
+        with Daemon(settings, sockets=sockets) as daemon, load(daemon.start()) as clients:
+            first = daemon.reload()
+            assert_refused_for_want_of_room(daemon, holder=1)
+
+            assert daemon.active() == first.generation
+            clients.more(ANSWERS_AFTER)
+            clients.assert_unnoticed([first])
+
+
+def assert_refused_for_want_of_room(daemon: Daemon, holder: int) -> None:
+    pids = daemon.active_pids()
+    begun = time.monotonic()
+    answer = daemon.ctl("reload")
+    print(answer.err)
+
+    assert answer.status == 1
+    assert time.monotonic() - begun < FAILS_WITHIN
+    assert f"generation {holder}" in answer.err
+    assert f"wssctl drain {holder} --within 0s" in answer.err.replace(
+        f"-i {daemon.settings.name} ", ""
+    ).replace(f"--control {daemon.control} ", "")
+    assert unchanged(pids, daemon.active_pids())
+
+
+def test_a_first_start_is_judged_the_same_way(settings: Settings) -> None:
+    settings.releases.install("bad", "fails_at_once")
+    with Daemon(settings) as daemon:
+        status = daemon.run_to_its_end(FAILS_WITHIN)
+
+        assert status == 1
+        assert "exited with status 1" in daemon.log()
+        assert "RuntimeError: no such table: users" in daemon.log()
+        assert daemon.leftovers() == []
+
+
+def test_an_invalid_config_keeps_the_daemon_from_starting(settings: Settings) -> None:
+    with Daemon(replace(settings, extra_app="wrokers = 3")) as daemon:
+        status = daemon.run_to_its_end(FAILS_WITHIN)
+
+        assert status == 78
+        assert "wrokers" in daemon.log()
+        assert daemon.leftovers() == []

@@ -1,0 +1,473 @@
+"""The promises of the fleet, checked after every step of random lives.
+
+Each invariant stands here once. The machine plays kernel, clock, workers and requesters: any of
+them may be late, fail, lie about being ready, hang, come back or go away at any step.
+"""
+
+import json
+from math import inf
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from wssupervisor.fleet import steering
+from wssupervisor.fleet.actions import (
+    Action,
+    Kill,
+    NoteKind,
+    Signal,
+    Spawn,
+    Steer,
+)
+from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.events import (
+    DrainRequested,
+    Event,
+    ReloadRequested,
+    RequesterLeft,
+    SlotLetGo,
+    StartRequested,
+    StopRequested,
+    TimePassed,
+    WorkerReady,
+)
+from wssupervisor.fleet.model import (
+    GenerationState,
+    InstanceState,
+    Listener,
+    Policy,
+    ReadyBy,
+    Release,
+    WorkerId,
+    WorkerState,
+)
+from wssupervisor.fleet.snapshot import dump, load
+from wssupervisor.fleet.view import view
+
+from .world import Process, World
+
+ACCEPTORS = (WorkerState.STARTING, WorkerState.READY, WorkerState.DRAINING)
+
+policies = st.builds(
+    Policy,
+    workers=st.integers(1, 3),
+    ready_by=st.sampled_from(ReadyBy),
+    ready_timeout=st.sampled_from([2.0, 10.0]),
+    stable=st.sampled_from([0.0, 1.0]),
+    accept_stall=st.just(2.0),
+    keep=st.sampled_from([0.0, 5.0]),
+    drain_timeout=st.sampled_from([inf, inf, 20.0]),
+    max_draining=st.integers(1, 3),
+    stop_timeout=st.just(15.0),
+    kill_after=st.just(5.0),
+    backoff=st.just(0.5),
+    backoff_max=st.just(4.0),
+)
+
+
+class FleetMachine(RuleBasedStateMachine):
+    fleet: Fleet
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: dict[int, str] = {}
+        self.left: set[int] = set()
+        self.failed_generations: set[int] = set()
+        self.limits: dict[int, float] = {}
+        self.last: list[Action] = []
+        self.stop_asked = False
+
+    @initialize(
+        policy=policies,
+        pool=st.integers(3, 9),
+        listeners=st.integers(1, 2),
+        backlog=st.lists(st.integers(0, 8), max_size=2),
+    )
+    def begin(self, policy: Policy, pool: int, listeners: int, backlog: list[int]) -> None:
+        named = {
+            name: Listener(name, tuple(range(first, first + pool)))
+            for name, first in (("ws", 100), ("raw", 200))[:listeners]
+        }
+        self.world = World(named, policy)
+        self.fleet = Fleet(named.values(), self.world.now)
+        for offset in backlog:
+            self.world.queues[100 + offset % pool] += 1
+        self.tell(self.world.observed())
+        self.tell(StartRequested(Release(("chat",), "/srv/0"), policy))
+
+    # -- telling the fleet -------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Time first, so that what the event causes is seen apart from what was due anyway."""
+        for one in (TimePassed(), event):
+            before = self.fleet.state.steering.current
+            known_failed = len(self.world.notes)
+            actions = self.fleet.handle(one, self.world.now)
+            self.check_signals(actions)
+            self.check_spawns(actions)
+            self.world.take(actions)
+            if isinstance(one, TimePassed):
+                self.check_deadline()
+            elif any(
+                note.kind is NoteKind.RELOAD_FAILED for note in self.world.notes[known_failed:]
+            ):
+                self.check_failed_reload(actions)
+                assert before == self.fleet.state.steering.current
+            self.last = actions
+
+    def check_deadline(self) -> None:
+        deadline = self.fleet.next_deadline()
+        assert deadline is None or deadline > self.world.now, "a deadline that does nothing"
+
+    def check_failed_reload(self, actions: list[Action]) -> None:
+        """A failed or cancelled reload sends nothing to another generation's worker."""
+        verdict = self.fleet.state.verdict
+        assert verdict is not None
+        assert not verdict.ok
+        if verdict.generation is not None:
+            self.failed_generations.add(verdict.generation)
+        if self.fleet.state.stop is not None:
+            return
+        touched = {one.worker.generation for one in actions if isinstance(one, Signal | Kill)}
+        assert touched <= {verdict.generation}
+        assert not any(isinstance(one, Steer | Spawn) for one in actions)
+
+    def check_signals(self, actions: list[Action]) -> None:
+        """No worker with live connections is signalled before a limit that the operator set."""
+        for action in actions:
+            if not isinstance(action, Signal | Kill):
+                continue
+            process = self.world.processes[action.worker]
+            generation = self.fleet.state.generations.get(action.worker.generation)
+            if self.fleet.state.stop is not None or generation is None:
+                continue
+            if generation.state is GenerationState.FAILED or process.told_to_end:
+                continue
+            one = generation.workers[action.worker]
+            if one.reason == "was not ready in time" or (
+                one.reason is not None and "accepted" in one.reason
+            ):
+                continue  # ready.timeout is such a limit
+            policy = self.fleet.state.policy
+            limit = self.limits.get(generation.number, inf)
+            if one.drain is not None:
+                limit = min(limit, one.drain.since + policy.drain_timeout)
+            if self.world.now >= limit:
+                continue
+            assert process.connections == 0
+            assert one.drain is not None
+            assert self.world.now >= one.drain.keep_until
+            for slot in process.slots.values():
+                assert self.world.queues[slot] == 0
+                alone = sum(slot in other.slots.values() for other in self.world.processes.values())
+                pending = any(slot == begun for begun, _ in self.world.handshakes)
+                assert alone > 1 or not pending
+
+    def check_spawns(self, actions: list[Action]) -> None:
+        """At most one accepting worker per slot, unless there is no free one to give."""
+        state = self.fleet.state
+        for action in actions:
+            if not isinstance(action, Spawn):
+                continue
+            for name, slot in action.slots.items():
+                acceptors = [
+                    one
+                    for one in state.workers()
+                    if one.state in ACCEPTORS and slot in one.slots.values()
+                ]
+                if len(acceptors) > 1:
+                    assert not steering.free_slots(state, state.listeners[name])
+
+    # -- requesters --------------------------------------------------------------------------
+
+    @rule(waits=st.booleans(), asked=st.booleans(), timeout=st.sampled_from([5.0, 60.0]))
+    def ask_for_reload(self, waits: bool, asked: bool, timeout: float) -> None:
+        request = self.new_request("reload") if asked else None
+        self.tell(ReloadRequested(request, timeout, waits))
+
+    @rule(number=st.integers(1, 6), within=st.sampled_from([0.0, 3.0]))
+    def ask_for_drain(self, number: int, within: float) -> None:
+        self.limits[number] = min(self.limits.get(number, inf), self.world.now + within)
+        self.tell(DrainRequested(self.new_request("drain"), number, within))
+
+    @rule(asked=st.booleans(), luck=st.integers(0, 19))
+    def ask_for_stop(self, asked: bool, luck: int) -> None:
+        if luck:
+            return
+        self.stop_asked = True
+        self.tell(StopRequested(self.new_request("stop") if asked else None))
+
+    @precondition(lambda self: self.waiting())
+    @rule(data=st.data())
+    def requester_leaves(self, data: st.DataObject) -> None:
+        request = data.draw(st.sampled_from(self.waiting()))
+        self.left.add(request)
+        self.tell(RequesterLeft(request))
+
+    def new_request(self, what: str) -> int:
+        self.requests[len(self.requests)] = what
+        return len(self.requests) - 1
+
+    def waiting(self) -> list[int]:
+        return [
+            one for one in self.requests if one not in self.world.answers and one not in self.left
+        ]
+
+    # -- kernel and clock --------------------------------------------------------------------
+
+    @precondition(lambda self: self.world.pending)
+    @rule(data=st.data(), works=st.sampled_from([True, True, True, False]))
+    def something_late_is_done(self, data: st.DataObject, works: bool) -> None:
+        self.complete(data.draw(st.sampled_from(self.world.pending)), works=works)
+
+    def complete(self, action: Action, *, works: bool) -> None:
+        event = self.world.complete(action, works=works)
+        if event is not None:
+            self.tell(event)
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 0.9, 3.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.now += seconds
+        self.tell(TimePassed())
+
+    @rule()
+    def time_passes_to_the_next_deadline(self) -> None:
+        deadline = self.fleet.next_deadline()
+        if deadline is not None:
+            self.world.now = max(self.world.now, deadline)
+            self.tell(TimePassed())
+
+    @rule()
+    def queues_are_looked_at(self) -> None:
+        self.look()
+
+    def look(self) -> None:
+        self.tell(self.world.observed())
+        state = self.fleet.state
+        active = state.active
+        if active is not None and state.stop is None and active.sweep_at is None:
+            assert steering.orphans(state) == [], "a queue that nobody will empty"
+
+    @rule()
+    def census_is_taken(self) -> None:
+        self.tell(self.world.observed())
+        self.tell(self.world.census())
+
+    # -- clients and workers -----------------------------------------------------------------
+
+    @rule(choice=st.integers(0, 8), quick=st.booleans(), second=st.booleans())
+    def client_connects(self, choice: int, quick: bool, second: bool) -> None:
+        names = sorted(self.world.listeners)
+        slot = self.world.slot_for(names[second % len(names)], choice)
+        self.world.handshakes.append((slot, self.world.epoch))
+        if quick:
+            self.world.finish_handshake(len(self.world.handshakes) - 1)
+
+    @precondition(lambda self: self.world.handshakes)
+    @rule(data=st.data())
+    def handshake_ends(self, data: st.DataObject) -> None:
+        self.world.finish_handshake(
+            data.draw(st.integers(0, len(self.world.handshakes) - 1)),
+        )
+
+    def some_process(self, data: st.DataObject) -> Process:
+        return self.world.processes[data.draw(st.sampled_from(sorted(self.world.processes)))]
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def worker_accepts(self, data: st.DataObject) -> None:
+        self.world.accept(self.some_process(data))
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def connection_ends(self, data: st.DataObject) -> None:
+        process = self.some_process(data)
+        process.connections = max(0, process.connections - 1)
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def worker_dies(self, data: st.DataObject) -> None:
+        self.tell(self.world.exit(self.some_process(data)))
+
+    @precondition(lambda self: any(one.told_to_end for one in self.world.processes.values()))
+    @rule()
+    def workers_obey(self) -> None:
+        for process in list(self.world.processes.values()):
+            if process.told_to_end or process.killed:
+                self.tell(self.world.exit(process))
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def worker_hangs_or_wakes(self, data: st.DataObject) -> None:
+        process = self.some_process(data)
+        process.accepting = not process.accepting
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def worker_says_ready(self, data: st.DataObject) -> None:
+        self.tell(WorkerReady(self.some_process(data).worker))
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def worker_lets_its_slot_go(self, data: st.DataObject) -> None:
+        process = self.some_process(data)
+        process.accepting = False
+        self.tell(SlotLetGo(process.worker))
+
+    @rule(generation=st.integers(1, 4), index=st.integers(0, 3))
+    def word_comes_of_a_worker_long_gone(self, generation: int, index: int) -> None:
+        worker_id = WorkerId(generation, index, 99)
+        self.tell(WorkerReady(worker_id))
+
+    # -- what always holds -------------------------------------------------------------------
+
+    @invariant()
+    def one_active_and_one_starting_at_most(self) -> None:
+        state = self.fleet.state
+        assert len(state.in_state(GenerationState.ACTIVE)) <= 1
+        assert len(state.in_state(GenerationState.STARTING)) <= 1
+
+    @invariant()
+    def failed_reloads_stay_failed(self) -> None:
+        active = self.fleet.state.active
+        assert active is None or active.number not in self.failed_generations
+
+    @invariant()
+    def steering_names_only_slots_that_are_or_will_be_served(self) -> None:
+        state = self.fleet.state
+        own = state.steering
+        active = state.active
+        if active is None or state.stop is not None or own.retry_at is not None:
+            return
+        table = own.in_flight or own.current
+        assert table is not None
+        serving = [active, state.candidate] if own.in_flight is not None else [active]
+        good = set()
+        for generation in serving:
+            if generation is None:
+                continue
+            for seat in generation.seats:
+                one = None if seat.worker is None else generation.workers[seat.worker]
+                if one is None or one.state in (
+                    WorkerState.READY,
+                    WorkerState.STARTING,
+                    WorkerState.STOPPING,
+                ):
+                    good |= set(seat.slots.values())
+        for slots in table.weights.values():
+            assert set(slots) <= good
+
+    @invariant()
+    def a_ready_worker_is_preferred_to_one_that_is_not(self) -> None:
+        state = self.fleet.state
+        active, own = state.active, state.steering
+        if active is None or state.stop is not None:
+            return
+        if own.retry_at is not None or own.in_flight is not None:
+            return
+        ready = {
+            slot
+            for one in active.workers.values()
+            if one.state is WorkerState.READY
+            for slot in one.slots.values()
+        }
+        named = {
+            slot
+            for slots in (own.current or steering.parked(state)).weights.values()
+            for slot in slots
+        }
+        assert not ready or named == ready
+
+    @invariant()
+    def every_request_is_answered_at_most_once(self) -> None:
+        assert all(len(answers) == 1 for answers in self.world.answers.values())
+
+    @invariant()
+    def nobody_who_left_is_answered(self) -> None:
+        assert not self.left & set(self.world.answers)
+
+    @invariant()
+    def the_snapshot_is_the_fleet(self) -> None:
+        plain = json.loads(json.dumps(dump(self.fleet)))
+        assert load(plain).state == self.fleet.state
+
+    @invariant()
+    def it_can_always_be_shown(self) -> None:
+        view(self.fleet.state, self.world.now)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        if not hasattr(self, "fleet"):
+            return
+        self.let_everything_finish()
+        state = self.fleet.state
+        if self.world.quit is None:
+            assert view(state, self.world.now).state is InstanceState.SERVING
+            assert [one.state for one in state.generations.values()] == [GenerationState.ACTIVE]
+            held = steering.held_slots(state)
+            for listener in state.listeners.values():
+                others = [slot for slot in listener.slots[:-1] if slot not in held]
+                assert others == steering.free_slots(state, listener), "a slot leaked"
+            assert len(held) == len({s for seat in state.active.seats for s in seat.slots.values()})
+            assert not any(self.world.queues.values())
+        else:
+            assert self.world.processes == {}
+            assert self.world.table == steering.parked(state) or self.world.epoch == 0
+        assert self.waiting() == [], "a request that was never answered"
+
+    def let_everything_finish(self) -> None:
+        """Good weather from now on: everything works, clients leave, workers obey and accept."""
+        for _ in range(400):
+            while self.world.pending:
+                self.complete(self.world.pending[0], works=True)
+            while self.world.handshakes:
+                self.world.finish_handshake(0)
+            for process in list(self.world.processes.values()):
+                if process.told_to_end or process.killed:
+                    self.tell(self.world.exit(process))
+                    continue
+                process.accepting = True
+                while self.world.accept(process):
+                    pass
+                process.connections = 0
+                self.tell(WorkerReady(process.worker))
+            self.look()
+            self.tell(self.world.census())
+            self.world.now += 0.5
+            self.tell(TimePassed())
+            if self.at_rest():
+                return
+        raise AssertionError("it never came to rest")
+
+    def at_rest(self) -> bool:
+        state = self.fleet.state
+        if self.world.quit is not None:
+            return True
+        active = state.active
+        return (
+            self.world.settled(self.fleet)
+            and active is not None
+            and len(state.generations) == 1
+            and len(active.workers) == len(active.seats)
+            and all(one.state is WorkerState.READY for one in active.workers.values())
+            and state.steering.in_flight is None
+            and state.steering.current == steering.wanted_table(state)
+        )
+
+
+FleetMachine.TestCase.settings = settings(
+    max_examples=250,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestFleet = FleetMachine.TestCase

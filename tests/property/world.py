@@ -1,0 +1,158 @@
+"""A kernel, a clock and workers for the fleet to live in: plain data, truthful, and mean."""
+
+from dataclasses import dataclass, field
+
+from wssupervisor.fleet.actions import (
+    Action,
+    Answer,
+    Kill,
+    Note,
+    Probe,
+    Quit,
+    Resolve,
+    Signal,
+    Spawn,
+    Steer,
+)
+from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.events import (
+    CensusTaken,
+    Event,
+    Observed,
+    ProbeFailed,
+    ProbePassed,
+    ReleaseRefused,
+    ReleaseResolved,
+    Spawned,
+    SpawnFailed,
+    Steered,
+    SteerFailed,
+    WorkerExited,
+)
+from wssupervisor.fleet.model import (
+    Exit,
+    Listener,
+    Policy,
+    Release,
+    SlotId,
+    Table,
+    WorkerId,
+)
+
+LATE = (Spawn, Steer, Probe, Resolve)
+"""Actions whose result may come late, out of order, or be a failure."""
+
+
+@dataclass
+class Process:
+    worker: WorkerId
+    slots: dict[str, SlotId]
+    accepting: bool = True
+    connections: int = 0
+    told_to_end: bool = False
+    killed: bool = False
+
+
+@dataclass
+class World:
+    listeners: dict[str, Listener]
+    policy: Policy
+    now: float = 100.0
+    queues: dict[SlotId, int] = field(default_factory=dict)
+    handshakes: list[tuple[SlotId, int]] = field(default_factory=list)
+    """(slot, steering epoch in force when it began)."""
+    processes: dict[WorkerId, Process] = field(default_factory=dict)
+    table: Table | None = None
+    epoch: int = 0
+    pending: list[Action] = field(default_factory=list)
+    answers: dict[int, list[Answer]] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    quit: Quit | None = None
+    next_pid: int = 1000
+
+    def __post_init__(self) -> None:
+        self.queues = {slot: 0 for one in self.listeners.values() for slot in one.slots}
+
+    # -- what the fleet wants ---------------------------------------------------------------
+
+    def take(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Spawn() | Steer() | Probe() | Resolve():
+                    self.pending.append(action)
+                case Signal(worker=worker_id, name=name):
+                    process = self.processes[worker_id]  # a KeyError: a signal to no process
+                    process.told_to_end |= name == self.policy.stop_signal
+                case Kill(worker=worker_id):
+                    self.processes[worker_id].killed = True
+                case Answer(request=request):
+                    self.answers.setdefault(request, []).append(action)
+                case Note():
+                    self.notes.append(action)
+                case Quit():
+                    self.quit = action
+
+    def complete(self, action: Action, *, works: bool) -> Event | None:
+        """Do one late action; its result, or None if there is nobody left to tell it of."""
+        self.pending.remove(action)
+        match action:
+            case Spawn(worker=worker_id, slots=slots):
+                if not works:
+                    return SpawnFailed(worker_id, "no memory")
+                self.processes[worker_id] = Process(worker_id, dict(slots))
+                self.next_pid += 1
+                return Spawned(worker_id, self.next_pid)
+            case Steer(epoch=epoch, table=table):
+                if not works:
+                    return SteerFailed(epoch, "refused")
+                self.table, self.epoch = table, epoch
+                return Steered(epoch)
+            case Probe(worker=worker_id):
+                if works and worker_id in self.processes:
+                    return ProbePassed(worker_id)
+                return ProbeFailed(worker_id, "was never accepted")
+            case Resolve(reload=reload):
+                release = Release(("chat",), f"/srv/{reload}")
+                if works:
+                    return ReleaseResolved(reload, release, self.policy)
+                return ReleaseRefused(reload, "command not found")
+        raise AssertionError(action)
+
+    # -- what clients and workers do --------------------------------------------------------
+
+    def slot_for(self, listener: str, choice: int) -> SlotId:
+        """Where the kernel sends a new connection: hashed over all slots before any steering."""
+        named = (
+            self.listeners[listener].slots
+            if self.table is None
+            else sorted(self.table.weights[listener])
+        )
+        return named[choice % len(named)]
+
+    def finish_handshake(self, index: int) -> None:
+        slot, _ = self.handshakes.pop(index)
+        self.queues[slot] += 1
+
+    def accept(self, process: Process) -> bool:
+        for slot in process.slots.values():
+            if process.accepting and self.queues[slot]:
+                self.queues[slot] -= 1
+                process.connections += 1
+                return True
+        return False
+
+    def exit(self, process: Process) -> WorkerExited:
+        del self.processes[process.worker]
+        return WorkerExited(process.worker, Exit(status=1))
+
+    def observed(self) -> Observed:
+        over = min((began for _, began in self.handshakes), default=self.epoch)
+        return Observed(dict(self.queues), over)
+
+    def census(self) -> CensusTaken:
+        counts = {one.worker: one.connections for one in self.processes.values()}
+        return CensusTaken(counts, unattributed=0, began_at=self.now)
+
+    def settled(self, fleet: Fleet) -> bool:
+        """Nothing is left to happen by itself."""
+        return not self.pending and not self.handshakes and fleet.state.reload is None

@@ -1,0 +1,7 @@
+"""`python -m wssupervisor` is the daemon."""
+
+import sys
+
+from wssupervisor.daemon import main
+
+sys.exit(main())

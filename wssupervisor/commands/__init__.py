@@ -1,0 +1,1 @@
+"""The verbs of wssctl, one file each."""

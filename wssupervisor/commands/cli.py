@@ -1,0 +1,96 @@
+"""wssctl: finds the verb, the instance, and turns errors into one line and an exit status."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from wssupervisor import __version__
+from wssupervisor.commands import check, drain, events, reload, status, stop
+from wssupervisor.control.client import Client, find_control
+from wssupervisor.control.paths import running
+from wssupervisor.errors import WssError
+
+EPILOG = """\
+Which instance: -i NAME, or --control PATH, or $WSSUPERVISOR_CONTROL, or the only one that runs.
+
+exit status:
+  0 done                                 69 no such instance running
+  1 tried and failed; the reason is on   75 not tried, try again (a reload or stop is
+    standard error                          under way)
+  2 usage                                77 not allowed
+                                         78 bad configuration (check)
+"""
+
+VERBS = {
+    "status": status,
+    "reload": reload,
+    "drain": drain,
+    "stop": stop,
+    "events": events,
+    "check": check,
+}
+INTERRUPTED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="wssctl",
+        description="See and drive a running wssupervisor instance.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument("-i", "--instance", metavar="NAME", help="the instance that is meant")
+    found.add_argument("--control", metavar="PATH", help="its control socket")
+    found.add_argument("--version", action="version", version=f"wssctl {__version__}")
+    verbs = found.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for name, module in VERBS.items():
+        text = module.__doc__.splitlines()[0].partition(": ")[2] if module.__doc__ else ""
+        own = verbs.add_parser(
+            name,
+            help=text,
+            description=text[:1].upper() + text[1:],
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(own)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status."""
+    given = parser().parse_args(arguments)
+    try:
+        if given.verb == "check":
+            return check.run(given)
+        client = _client(given)
+        return status.list_all() if client is None else _run(given, client)
+    except WssError as error:
+        print(f"wssctl: {error}", file=sys.stderr)
+        for line in error.lines:
+            print(f"  | {line}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _client(given: argparse.Namespace) -> Client | None:
+    """The instance's client; None when several run and they shall be listed."""
+    environment = os.environ.get("WSSUPERVISOR_CONTROL")
+    named = given.instance or given.control or environment
+    if given.verb in (None, "status") and not named and len(running()) > 1:
+        return None
+    return Client(find_control(given.instance, given.control, environment))
+
+
+def _run(given: argparse.Namespace, client: Client) -> int:
+    if given.verb is None:
+        given.json = False
+    return VERBS[given.verb or "status"].run(given, client)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""events: what happened, oldest first"""
+
+import argparse
+import json
+from typing import Any
+
+from wssupervisor.control.client import Client
+
+EXAMPLES = """\
+examples:
+  wssctl events --since 1h
+  wssctl events --follow --json
+"""
+
+UNSHOWN = frozenset({"at", "kind", "monotonic", "expected"})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--follow", action="store_true", help="go on until interrupted")
+    parser.add_argument("--since", metavar="SPAN", help="only the last 10min, 1h, ...")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(given: argparse.Namespace, client: Client) -> int:
+    def show(event: dict[str, Any]) -> None:
+        note = event["note"]
+        clock = note["at"][11:19]
+        print(json.dumps(note) if given.json else f"{clock}  {describe(note)}", flush=True)
+
+    params = {"follow": given.follow, "since": given.since}
+    client.call("events", params, show)
+    return 0
+
+
+def describe(note: dict[str, Any]) -> str:
+    """One event in words: its kind, then what is known of it."""
+    details = " ".join(
+        f"{name}={value}"
+        for name, value in note.items()
+        if name not in UNSHOWN and value is not None
+    )
+    return f"{note['kind'].replace('-', ' '):<18} {details}".rstrip()

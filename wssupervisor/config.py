@@ -1,0 +1,160 @@
+"""What an instance is configured to do, as values. Reading the file is config_file.py's work."""
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+from enum import Enum
+
+from wssupervisor.fleet.model import Policy, ReadyBy
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Names of instances and listeners: safe in paths, unit names and LISTEN_FDNAMES."""
+
+
+class Mode(Enum):
+    AUTO = "auto"
+    STEERED = "steered"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    family: socket.AddressFamily
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if self.family == socket.AF_INET6 else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """An IP address with a port. Raises ValueError saying what is allowed."""
+    allowed = 'an address such as "0.0.0.0:8765" or "[::]:8765"'
+    if text.startswith("unix:"):
+        raise ValueError(f"AF_UNIX listeners come in a later version; expected {allowed}")
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError(f"expected {allowed}, with a port from 1 to 65535")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise ValueError(f"expected {allowed}; host names are not resolved") from None
+    if bracketed != (address.version == 6):
+        raise ValueError(f"expected {allowed}: IPv6 addresses, and only they, go in brackets")
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    return Address(family, str(address), int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """`directory` as written; release.py resolves it."""
+
+    command: tuple[str, ...]
+    directory: str
+    workers: int = 1
+    environment_files: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """`address` None: systemd passes the sockets. `accept_stall` in seconds."""
+
+    name: str
+    address: Address | None
+    mode: Mode = Mode.AUTO
+    backlog: int = 4096
+    accept_stall: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    by: ReadyBy = ReadyBy.CONNECT
+    timeout: float = 30.0
+    stable: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    keep: float = 30.0
+    timeout: float = float("inf")
+    signal: str | None = None
+    max_draining: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    timeout: float = 30.0
+    signal: str = "SIGTERM"
+    kill_after: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    backoff: float = 0.5
+    backoff_max: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    group_may_operate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the daemon's command line says; it wins over the file."""
+
+    name: str | None = None
+    listen: tuple[str, ...] = ()
+    workers: str | None = None
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`path` is None where everything came from the command line. Spans in seconds."""
+
+    name: str
+    path: str | None
+    app: App
+    listeners: tuple[Listen, ...]
+    ready: Ready = Ready()
+    drain: Drain = Drain()
+    stop: Stop = Stop()
+    restart: Restart = Restart()
+    control: Control = Control()
+
+    def policy(self) -> Policy:
+        """The part that decisions need."""
+        return Policy(
+            workers=self.app.workers,
+            ready_by=self.ready.by,
+            ready_timeout=self.ready.timeout,
+            stable=self.ready.stable,
+            accept_stall=min(one.accept_stall for one in self.listeners),
+            keep=self.drain.keep,
+            drain_timeout=self.drain.timeout,
+            drain_signal=self.drain.signal,
+            max_draining=self.drain.max_draining,
+            stop_timeout=self.stop.timeout,
+            stop_signal=self.stop.signal,
+            kill_after=self.stop.kill_after,
+            backoff=self.restart.backoff,
+            backoff_max=self.restart.backoff_max,
+        )
+
+    def slots_wanted(self) -> int:
+        """Slots per listener where we bind them (DESIGN.md)."""
+        return self.app.workers * (2 + self.drain.max_draining) + 2
+
+
+def restart_needed(old: Config, new: Config) -> list[str]:
+    """What changed that a reload cannot change."""
+    pairs = (
+        ("name", old.name, new.name),
+        ("[[listen]]", old.listeners, new.listeners),
+        ("[control]", old.control, new.control),
+    )
+    return [key for key, before, after in pairs if before != after]

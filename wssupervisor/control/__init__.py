@@ -1,0 +1,1 @@
+"""How wssctl and the daemon talk: JSON lines over an AF_UNIX socket."""

@@ -1,0 +1,140 @@
+"""wssctl's end of the control socket. Only the standard library: it must start fast."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from wssupervisor.control import protocol
+from wssupervisor.control.paths import running
+from wssupervisor.errors import (
+    EXIT_STATUS_BY_CODE,
+    NotAllowed,
+    NotRunning,
+    OperationFailed,
+    ProtocolError,
+    UsageError,
+)
+
+SILENCE_SECONDS = 10.0
+"""The daemon says something every 2 s; after this much silence it hangs or is gone."""
+CONNECT_SECONDS = 5.0
+
+
+class DaemonError(OperationFailed):
+    """The daemon answered with an error; `code` and exit status are the daemon's."""
+
+    def __init__(self, code: str, message: str, data: protocol.Object) -> None:
+        super().__init__(message, lines=[str(line) for line in data.get("lines", [])])
+        self.code = code
+        self.exit_status = EXIT_STATUS_BY_CODE.get(code, 1)
+        self.data = data
+
+
+class Silence(OperationFailed):
+    """The daemon said nothing for SILENCE_SECONDS."""
+
+
+def find_control(name: str | None, control: str | None, environment: str | None) -> str:
+    """The socket of the instance that is meant. Raises NotRunning, UsageError."""
+    if control or (environment and not name):
+        return control or environment or ""
+    found = running()
+    if name is not None:
+        if name in found:
+            return found[name]
+        others = f"; running: {', '.join(found)}" if found else ""
+        raise NotRunning(f"no instance {name!r} is running{others}")
+    if not found:
+        raise NotRunning(
+            "no instance is running; start one with `systemctl start wssupervisor@NAME` or"
+            " `wssupervisor --listen 127.0.0.1:8765 -- COMMAND`"
+        )
+    if len(found) > 1:
+        raise UsageError(f"several instances run: {', '.join(found)}; say which with -i NAME")
+    return next(iter(found.values()))
+
+
+class Client:
+    """One request at a time, each on a connection of its own."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def call(
+        self,
+        method: str,
+        params: protocol.Object | None = None,
+        on_event: Callable[[protocol.Object], None] | None = None,
+    ) -> protocol.Object:
+        """Ask and wait; `on_event` gets what comes before the answer, keep-alives left out.
+
+        Raises NotRunning, NotAllowed, DaemonError, Silence, ProtocolError.
+        """
+        with self._connected() as connection:
+            connection.settimeout(SILENCE_SECONDS)
+            request = {"id": 1, "method": method, "params": params or {}}
+            try:
+                connection.sendall(protocol.encode(request))
+                for message in self._messages(connection):
+                    if "event" in message:
+                        if on_event is not None and message["event"] != protocol.KEEPALIVE:
+                            on_event(message["event"])
+                        continue
+                    return _unpacked(message)
+            except TimeoutError:
+                raise Silence(
+                    f"the daemon at {self.path} has not said anything for"
+                    f" {SILENCE_SECONDS:g} s; is it stopped or hung?"
+                ) from None
+            except ConnectionError:
+                pass
+        raise OperationFailed(f"the daemon at {self.path} went away without an answer")
+
+    def _connected(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(CONNECT_SECONDS)
+        try:
+            connection.connect(self.path)
+        except PermissionError:
+            connection.close()
+            raise NotAllowed(
+                f"not allowed to open {self.path}: be root, the daemon's user, or in the group"
+                " of that socket"
+            ) from None
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            text = f"no daemon answers at {self.path}"
+            stale = (
+                "; the socket is left over from one that died" if Path(self.path).exists() else ""
+            )
+            raise NotRunning(text + stale) from None
+        except OSError as error:
+            connection.close()
+            raise NotRunning(f"cannot connect to {self.path}: {error}") from None
+        return connection
+
+    @staticmethod
+    def _messages(connection: socket.socket) -> Iterator[protocol.Object]:
+        buffer = b""
+        while True:
+            line, newline, rest = buffer.partition(b"\n")
+            if newline:
+                buffer = rest
+                yield protocol.decode(line)
+                continue
+            if len(buffer) > protocol.LINE_BYTES:
+                raise ProtocolError("the daemon sent a line that is too long")
+            data = connection.recv(protocol.LINE_BYTES)
+            if not data:
+                return
+            buffer += data
+
+
+def _unpacked(message: protocol.Object) -> protocol.Object:
+    error = message.get("error")
+    if error is None:
+        found = message.get("result")
+        if not isinstance(found, dict):
+            raise ProtocolError("the daemon sent neither a result nor an error")
+        return found
+    raise DaemonError(str(error.get("code")), str(error.get("message")), error.get("data") or {})

@@ -1,0 +1,236 @@
+"""The daemon's end of the control socket: who asks, may they, and what is answered."""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wssupervisor.control import protocol
+from wssupervisor.errors import InstanceRunning, ListenFailed, NotAllowed, ProtocolError, WssError
+
+KEEPALIVE_SECONDS = 1.5
+"""A waiting client hears something at least every 2 s."""
+WRITE_SECONDS = 10.0
+"""A client that does not read its answers is dropped after this."""
+CLIENTS_MAX = 64
+PIPELINED_MAX = 16
+"""Requests of one client that may wait for the one before them."""
+MODE = 0o660
+READ_METHODS = frozenset({"status", "events", "verdict", "history", "why", "metrics"})
+_PEER = struct.Struct("=iII")
+
+SendEvent = Callable[[protocol.Object], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    pid: int
+    uid: int
+    gid: int
+
+    @property
+    def name(self) -> str:
+        """The user's name, for the log."""
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            return str(self.uid)
+
+
+Handler = Callable[[Peer, str, protocol.Object, SendEvent], Awaitable[protocol.Object]]
+"""Answers one request; raises WssError; is cancelled when the client goes away."""
+
+
+class ControlServer:
+    """Owns the socket file and a lock beside it, which is how two daemons are told apart."""
+
+    def __init__(self, path: str, handler: Handler) -> None:
+        self.path = path
+        self.handler = handler
+        self._lock: int | None = None
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._made_directory = False
+
+    def claim(self) -> None:
+        """Be the one daemon of this path. Raises InstanceRunning, ListenFailed."""
+        directory = Path(self.path).parent
+        try:
+            if not directory.is_dir():
+                directory.mkdir(mode=0o750, parents=True)
+                self._made_directory = True
+            lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ListenFailed(
+                f"the control socket {self.path} cannot be made: {error.strerror}; choose another"
+                " place with --control PATH"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+            os.close(lock)
+            raise InstanceRunning(
+                f"a daemon (pid {owner or 'unknown'}) runs at {self.path} already;"
+                " `wssctl status` shows it; give this one another --name"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        self._lock = lock
+
+    async def start(self) -> None:
+        """Listen; what a dead daemon left at the path is replaced. Raises ListenFailed."""
+        with contextlib.suppress(FileNotFoundError):
+            Path(self.path).unlink()
+        try:
+            mask = os.umask(0o777 & ~MODE)
+            try:
+                self._server = await asyncio.start_unix_server(
+                    self._connected, self.path, limit=protocol.LINE_BYTES
+                )
+            finally:
+                os.umask(mask)
+        except OSError as error:
+            advice = (
+                "the path is too long for a socket"
+                if error.errno == errno.ENAMETOOLONG
+                else (error.strerror or str(error))
+            )
+            raise ListenFailed(
+                f"the control socket {self.path} cannot be made: {advice}"
+            ) from error
+
+    async def close(self) -> None:
+        """Close every connection and remove what we made. Answers given so far are sent."""
+        if self._server is not None:
+            self._server.close()
+            for connection in list(self._connections):
+                connection.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+            with contextlib.suppress(FileNotFoundError):
+                Path(self.path).unlink()
+        if self._lock is not None:
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{self.path}.lock").unlink()
+            os.close(self._lock)
+        if self._made_directory:
+            with contextlib.suppress(OSError):
+                Path(self.path).parent.rmdir()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            if len(self._connections) > CLIENTS_MAX:
+                await _send(writer, protocol.failure(None, "busy", "too many control clients"))
+                return
+            await self._serve(reader, writer)
+        except (ConnectionError, TimeoutError, asyncio.CancelledError):
+            pass
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = _peer_of(writer.get_extra_info("socket"))
+        lines: asyncio.Queue[bytes] = asyncio.Queue(PIPELINED_MAX)
+        reading = asyncio.ensure_future(_read_lines(reader, lines))
+        try:
+            while line := await lines.get():
+                try:
+                    request = protocol.parse_request(line)
+                except ProtocolError as error:
+                    await _send(writer, protocol.failure(None, error.code, str(error)))
+                    return
+                if not await self._answer(peer, request, reading, writer):
+                    return
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _answer(
+        self,
+        peer: Peer,
+        request: protocol.Request,
+        reading: asyncio.Future[None],
+        writer: asyncio.StreamWriter,
+    ) -> bool:
+        """Answer one request; False when the client went away while it waited."""
+
+        async def send_event(value: protocol.Object) -> None:
+            await _send(writer, protocol.event(request.id, value))
+
+        async def handle() -> protocol.Object:
+            _authorize(peer, request.method)
+            return await self.handler(peer, request.method, request.params, send_event)
+
+        work: asyncio.Future[protocol.Object] = asyncio.ensure_future(handle())
+        try:
+            while not work.done():
+                await asyncio.wait(
+                    (work, reading),
+                    timeout=KEEPALIVE_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if work.done():
+                    break
+                if reading.done():
+                    return False
+                await send_event(protocol.KEEPALIVE)
+            await _send(writer, _answered(request.id, work))
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        return True
+
+
+async def _read_lines(reader: asyncio.StreamReader, lines: asyncio.Queue[bytes]) -> None:
+    """Read until the client goes away; b"" on the queue says so. A line too long is passed on."""
+    while True:
+        try:
+            line = await reader.readline()
+        except ValueError:
+            line = b" " * (protocol.LINE_BYTES + 1)
+        except ConnectionError:
+            line = b""
+        await lines.put(line)
+        if not line.endswith(b"\n"):
+            return
+
+
+def _answered(request: int, work: "asyncio.Future[protocol.Object]") -> protocol.Object:
+    error = work.exception()
+    if error is None:
+        return protocol.result(request, work.result())
+    if isinstance(error, WssError):
+        data: protocol.Object = {"lines": list(error.lines), **error.data}
+        return protocol.failure(request, error.code, str(error), data)
+    raise error
+
+
+async def _send(writer: asyncio.StreamWriter, message: protocol.Object) -> None:
+    writer.write(protocol.encode(message))
+    await asyncio.wait_for(writer.drain(), WRITE_SECONDS)
+
+
+def _peer_of(sock: socket.socket) -> Peer:
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    return Peer(*_PEER.unpack(data))
+
+
+def _authorize(peer: Peer, method: str) -> None:
+    """Root and our own user may do everything; who else can open the socket may read."""
+    if peer.uid in (0, os.geteuid()) or method in READ_METHODS:
+        return
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    raise NotAllowed(
+        f"user {peer.name} may look at this instance but not {method} it; do it as root or {owner}"
+    )

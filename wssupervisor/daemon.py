@@ -1,0 +1,150 @@
+"""The daemon's entry point: options, and the order in which everything is set up."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+import structlog
+
+from wssupervisor import __version__, logging
+from wssupervisor.config import Config, Overrides
+from wssupervisor.config_file import load_config
+from wssupervisor.control.paths import daemon_path
+from wssupervisor.control.server import ControlServer
+from wssupervisor.errors import WssError
+from wssupervisor.fleet.actions import NoteKind
+from wssupervisor.fleet.events import ReloadRequested, StopRequested
+from wssupervisor.runtime import acquire
+from wssupervisor.runtime.gate import Gate
+from wssupervisor.runtime.processes import become_subreaper
+from wssupervisor.runtime.release import resolve
+from wssupervisor.runtime.requests import Requests
+from wssupervisor.runtime.supervisor import Ended, Supervisor
+from wssupervisor.runtime.systemd import Herald, passed_sockets
+from wssupervisor.runtime.watch import Watch
+
+log = structlog.get_logger()
+
+EXAMPLES = """\
+examples:
+  wssupervisor --config /etc/wssupervisor/chat.toml
+  wssupervisor --listen 127.0.0.1:8765 --workers 2 -- uvicorn chat:app --fd 3
+
+The server gets its listening socket as descriptor 3 (LISTEN_FDS, as with systemd).
+Then: wssctl status, wssctl reload, wssctl stop.
+
+exit status: 0 stopped as told, 1 could not start or serve, 2 usage, 78 bad configuration
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="wssupervisor",
+        description="Run a WebSocket server so that it can be reloaded without losing a connection.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = found.add_argument
+    add("--config", metavar="FILE", help="configuration (TOML); options override it")
+    add(
+        "--listen",
+        metavar="[NAME=]ADDRESS",
+        action="append",
+        default=[],
+        help="serve this address, such as 127.0.0.1:8765 or [::]:8765; may be repeated",
+    )
+    add("--workers", metavar="N", help='worker processes, or "auto" for one per CPU (default 1)')
+    add("--name", help="instance name (default: the file's stem, or default)")
+    add("--control", metavar="PATH", help="control socket, where wssctl finds this instance")
+    add("--log-format", choices=logging.FORMATS, default="auto", help="default: auto")
+    add("--log-level", choices=logging.LEVELS, default="info", help="default: info")
+    add("--version", action="version", version=f"wssupervisor {__version__}")
+    add("command", nargs="*", metavar="COMMAND", help="after --: the server and its arguments")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run in the foreground until stopped; returns the exit status."""
+    given = parser().parse_args(arguments)
+    overrides = Overrides(
+        name=given.name,
+        listen=tuple(given.listen),
+        workers=given.workers,
+        command=tuple(given.command),
+    )
+    if given.config is None and not given.command:
+        parser().error("give --config FILE, or --listen ADDRESS -- COMMAND (see --help)")
+    try:
+        config = load_config(given.config, overrides)
+        logging.configure(given.log_format, given.log_level, config.name)
+        ended = asyncio.run(
+            _run(config, given.control or daemon_path(config.name), given.config, overrides)
+        )
+    except WssError as error:
+        return _complain(error.exit_status, str(error), error.lines)
+    if ended.status:
+        reason = f"instance {config.name!r} did not start: {ended.reason}"
+        return _complain(ended.status, reason, ended.lines)
+    return 0
+
+
+def _complain(status: int, reason: str, lines: Sequence[str]) -> int:
+    print(f"wssupervisor: {reason}", file=sys.stderr)  # noqa: T201 - the last word of a program
+    for line in lines:
+        print(f"  | {line}", file=sys.stderr)  # noqa: T201
+    return status
+
+
+async def _run(config: Config, control: str, path: str | None, overrides: Overrides) -> Ended:
+    herald = Herald()
+    release = resolve(config)
+    server = ControlServer(control, _not_yet)
+    server.claim()
+    gate: Gate | None = None
+    try:
+        become_subreaper()
+        gate = acquire.gate(config, passed_sockets())
+        supervisor = Supervisor(config, lambda: load_config(path, overrides), gate, gate.open())
+        watch = Watch(supervisor, herald)
+        server.handler = Requests(supervisor, watch).handle
+        await server.start()
+        _greet(config, gate, control)
+        _obey_signals(supervisor)
+        supervisor.history.follow(lambda note: _tell_systemd(herald, str(note["kind"])))
+        return await supervisor.run(release, watch.run)
+    finally:
+        await server.close()
+        if gate is not None:
+            gate.close()
+
+
+def _greet(config: Config, gate: Gate, control: str) -> None:
+    log.info("starting", version=__version__, control=control, workers=config.app.workers)
+    for pool in gate.pools.values():
+        log.info(
+            "listening",
+            listener=pool.name,
+            address=pool.address,
+            slots=len(pool.slots),
+            source=pool.source,
+        )
+
+
+def _obey_signals(supervisor: Supervisor) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: supervisor.post(StopRequested(None)))
+    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.post(ReloadRequested(None)))
+
+
+def _tell_systemd(herald: Herald, kind: str) -> None:
+    if kind == NoteKind.STARTED.value:
+        herald.ready()
+    elif kind == NoteKind.STOP_BEGUN.value:
+        herald.stopping()
+
+
+async def _not_yet(*_: object) -> dict[str, object]:
+    raise WssError("the daemon is still starting")

@@ -1,0 +1,36 @@
+"""Spans of time as people write them: "500ms", "30s", "10min", "2h", "infinity"."""
+
+import math
+import re
+
+UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+ALLOWED = 'a duration such as "500ms", "30s", "10min", "2h" or "infinity"'
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds; `math.inf` for "infinity". Raises ValueError saying what is allowed."""
+    if text == "infinity":
+        return math.inf
+    found = _SPAN.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"expected {ALLOWED}")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def format_duration(seconds: float) -> str:
+    """For people: the two largest units that say something."""
+    if math.isinf(seconds):
+        return "infinity"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 60:
+        return f"{seconds:.3g}s"
+    whole = round(seconds)
+    parts = []
+    for unit in ("d", "h", "min", "s"):
+        count, whole = divmod(whole, int(UNITS[unit]))
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2])

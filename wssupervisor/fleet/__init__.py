@@ -1,0 +1,1 @@
+"""Everything the supervisor decides, as plain data: no I/O, no clock, no logging."""

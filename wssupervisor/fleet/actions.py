@@ -1,0 +1,147 @@
+"""What the fleet wants done, in the imperative; each result comes back as an event."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from wssupervisor.fleet.model import Release, RequestId, SlotId, Table, WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Read the configuration and pin the release: `ReleaseResolved` or `ReleaseRefused`."""
+
+    reload: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start the worker on these slots (listener name to slot): `Spawned` or `SpawnFailed`."""
+
+    worker: WorkerId
+    release: Release
+    slots: Mapping[str, SlotId]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Connect to each of the worker's slots: `ProbePassed`, or `ProbeFailed` after `within` s."""
+
+    worker: WorkerId
+    slots: Mapping[str, SlotId]
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Put the whole table in force on every listener or on none: `Steered` or `SteerFailed`."""
+
+    epoch: int
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Signal the worker's main process, or what is left of its tree; `name` such as SIGTERM."""
+
+    worker: WorkerId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """SIGKILL every process of the worker's tree."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A reload that nobody waits for has begun."""
+
+    reload: int
+
+
+@dataclass(frozen=True, slots=True)
+class CutOver:
+    reload: int
+    generation: int
+    replaced: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """`code` is one of errors.py; `of`: the worker whose last lines explain it."""
+
+    code: str
+    reason: str
+    reload: int | None = None
+    of: WorkerId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainChanged:
+    generation: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    pass
+
+
+Outcome = Accepted | CutOver | Failed | DrainChanged | Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The one answer to a request."""
+
+    request: RequestId
+    outcome: Outcome
+
+
+class NoteKind(Enum):
+    STARTED = "started"
+    RELOAD_BEGUN = "reload-begun"
+    RELOAD_FAILED = "reload-failed"
+    RELOAD_REFUSED = "reload-refused"
+    WORKER_SPAWNED = "worker-spawned"
+    WORKER_READY = "worker-ready"
+    WORKER_EXITED = "worker-exited"
+    WORKER_SILENT = "worker-silent"
+    WORKER_RETRY = "worker-retry"
+    WORKER_DRAINED = "worker-drained"
+    WORKER_KILLED = "worker-killed"
+    CUTOVER = "cutover"
+    DRAIN_BEGUN = "drain-begun"
+    DRAIN_LIMIT = "drain-limit"
+    GENERATION_RETIRED = "generation-retired"
+    SWEEPER_STARTED = "sweeper-started"
+    STEERING_FAILED = "steering-failed"
+    STOP_BEGUN = "stop-begun"
+    STOPPED = "stopped"
+
+
+NoteField = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something an operator may want to read later: log it, keep it, tell whoever follows."""
+
+    kind: NoteKind
+    fields: Mapping[str, NoteField] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Nothing is left: end the daemon with this status; `reason` where it is a failure."""
+
+    status: int
+    reason: str | None = None
+    of: WorkerId | None = None
+
+
+Action = Resolve | Spawn | Probe | Steer | Signal | Kill | Answer | Note | Quit

@@ -1,0 +1,354 @@
+"""Every decision about generations: one event in, the actions it asks for out.
+
+`handle` first takes the event in (a case each), then settles: it looks at the whole state and does
+what follows from it, so that a guard stands in one place and not in every case. An action assumes
+nothing; only its result event changes what the fleet believes.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import assert_never
+
+from wssupervisor.fleet import reloading, seating, stall, steering, worker
+from wssupervisor.fleet.actions import (
+    Action,
+    Answer,
+    DrainChanged,
+    Failed,
+    Note,
+    NoteKind,
+    Quit,
+    Steer,
+    Stopped,
+)
+from wssupervisor.fleet.events import (
+    CensusTaken,
+    DrainRequested,
+    Event,
+    Observed,
+    ProbeFailed,
+    ProbePassed,
+    ReleaseRefused,
+    ReleaseResolved,
+    ReloadRequested,
+    RequesterLeft,
+    SlotLetGo,
+    SlotsReordered,
+    Spawned,
+    SpawnFailed,
+    StartRequested,
+    Steered,
+    SteerFailed,
+    StopRequested,
+    TimePassed,
+    WorkerExited,
+    WorkerReady,
+)
+from wssupervisor.fleet.model import (
+    GenerationState,
+    Listener,
+    RequestId,
+    WorkerId,
+    WorkerState,
+)
+from wssupervisor.fleet.state import ReloadPhase, SlotWatch, State, Stop, Worker
+
+STEER_AGAIN = 1.0
+"""Seconds until a table that could not be put in force is tried again."""
+
+
+class Fleet:
+    """All generations of one instance. Not thread-safe; `now` is monotonic and never goes back."""
+
+    def __init__(self, listeners: Iterable[Listener], now: float = 0.0) -> None:
+        by_name = {one.name: one for one in listeners}
+        self.state = State(listeners=by_name, started_at=now)
+        for one in by_name.values():
+            self.state.slots |= {slot: SlotWatch() for slot in one.slots}
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one fact in; returns what is to be done about it, in this order."""
+        if self.state.quit:
+            return self._too_late(event)
+        actions = list(self._take_in(event, now))
+        actions += self._settle(now)
+        return actions
+
+    @staticmethod
+    def _too_late(event: Event) -> list[Action]:
+        if isinstance(event, ReloadRequested | DrainRequested | StopRequested) and (
+            event.request is not None
+        ):
+            return [Answer(event.request, Failed("not-running", "the instance has stopped"))]
+        return []
+
+    def next_deadline(self) -> float | None:
+        """The instant at which `TimePassed` would change something, if there is one."""
+        return None if self.state.quit else min(self._deadlines(), default=None)
+
+    def _take_in(self, event: Event, now: float) -> Iterable[Action]:
+        state = self.state
+        match event:
+            case StartRequested(release=release, policy=policy):
+                return reloading.start(state, release, policy, now)
+            case ReloadRequested(request=request, timeout=timeout, waits=waits):
+                return reloading.request(state, request, timeout, now, waits=waits)
+            case ReleaseResolved(reload=reload, release=release, policy=policy):
+                if reloading.resolving(state, reload):
+                    return reloading.resolved(state, release, policy, now)
+            case ReleaseRefused(reload=reload, reason=reason):
+                if reloading.resolving(state, reload):
+                    return reloading.fail(state, reason, now)
+            case RequesterLeft(request=who):
+                return self._requester_left(who, now)
+            case DrainRequested(request=who, generation=number, within=within):
+                return self._drain_requested(who, number, within, now)
+            case StopRequested(request=request, within=within):
+                return self._stop_requested(request, within, now)
+            case Spawned(worker=worker_id, pid=pid):
+                if found := state.worker(worker_id):
+                    policy = state.generations[worker_id.generation].policy
+                    return worker.spawned(found, pid, policy, now)
+            case SpawnFailed(worker=worker_id, reason=reason):
+                return self._exited(worker_id, f"could not be started: {reason}", now)
+            case WorkerReady(worker=worker_id) | ProbePassed(worker=worker_id):
+                if found := state.worker(worker_id):
+                    return worker.ready(found, now)
+            case ProbeFailed(worker=worker_id, reason=reason):
+                return self._not_ready(state.worker(worker_id), reason, now)
+            case SlotLetGo(worker=worker_id):
+                if found := state.worker(worker_id):
+                    return self._silent(found, "it closed its listening socket", now)
+            case WorkerExited(worker=worker_id, exit=how):
+                return self._exited(worker_id, str(how), now)
+            case Steered(epoch=epoch):
+                return self._steered(epoch, now)
+            case SteerFailed(epoch=epoch, reason=reason):
+                return self._steer_failed(epoch, reason, now)
+            case SlotsReordered(listener=name, slots=slots):
+                state.listeners[name] = Listener(name, slots)
+            case Observed():
+                return self._observed(event, now)
+            case CensusTaken():
+                self._counted(event)
+            case TimePassed():
+                pass
+            case _:
+                assert_never(event)
+        return []
+
+    def _settle(self, now: float) -> Iterator[Action]:
+        """What follows from the state as it is now; steering before anything that relies on it."""
+        state = self.state
+        yield from self._pass_time(now)
+        yield from reloading.settle(state, now)
+        yield from self._steer(now)
+        if state.stop is not None:
+            yield from self._settle_stop(state.stop, now)
+            return
+        yield from seating.settle(state, now)
+        yield from self._retire()
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def _pass_time(self, now: float) -> Iterator[Action]:
+        for one in list(self.state.workers()):
+            yield from worker.pass_time(one, self.state.policy, now)
+            if one.ready_by is not None and now >= one.ready_by:
+                yield from self._not_ready(one, "was not ready in time", now)
+
+    def _deadlines(self) -> Iterator[float]:
+        state = self.state
+        for one in state.workers():
+            yield from worker.deadlines(one)
+            if one.ready_by is not None:
+                yield one.ready_by
+        if state.steering.retry_at is not None and state.steering.in_flight is None:
+            yield state.steering.retry_at
+        if state.stop is not None:
+            if any(one.pid is not None and one.kill_at is not None for one in state.workers()):
+                yield state.stop.deadline
+            return
+        yield from reloading.deadlines(state)
+        yield from seating.deadlines(state)
+
+    # -- workers ------------------------------------------------------------------------------
+
+    def _exited(self, worker_id: WorkerId, how: str, now: float) -> Iterator[Action]:
+        one = self.state.worker(worker_id)
+        if one is None:
+            return
+        if one.drain is None and one.reason is not None:
+            how = f"{one.reason}, and {how}"
+        judged = reloading.judging(self.state, worker_id)
+        yield worker.note(
+            NoteKind.WORKER_EXITED,
+            one,
+            reason=how,
+            connections=one.connections,
+            expected=one.state is WorkerState.STOPPING,
+        )
+        yield from seating.left(self.state, one, now)
+        if judged:
+            text = f"worker {worker_id.index} of generation {worker_id.generation} {how}"
+            when = worker.when(one, now)
+            yield from reloading.fail(self.state, f"{text} {when}", now, of=worker_id)
+
+    def _not_ready(self, one: Worker | None, reason: str, now: float) -> Iterable[Action]:
+        """A worker did not make it: a candidate's reload fails, another one's is replaced."""
+        if one is None or one.state is not WorkerState.STARTING:
+            return []
+        one.reason = reason
+        if reloading.judging(self.state, one.id):
+            text = f"worker {one.id.index} of generation {one.id.generation} {reason}"
+            return reloading.fail(self.state, text, now, of=one.id)
+        return worker.stop(one, self.state.policy, now)
+
+    def _silent(self, one: Worker, reason: str, now: float) -> Iterator[Action]:
+        """Steer away from it and replace it; a candidate that stops accepting fails its reload."""
+        if one.state not in (WorkerState.READY, WorkerState.DRAINING):
+            return
+        if reloading.judging(self.state, one.id):
+            text = f"worker {one.id.index} of generation {one.id.generation}: {reason}"
+            yield from reloading.fail(self.state, text, now, of=one.id)
+            return
+        yield from worker.fall_silent(one, self.state.policy, reason, now)
+        yield from seating.vacate(self.state, one, now)
+
+    def _observed(self, event: Observed, now: float) -> Iterator[Action]:
+        state = self.state
+        state.steering.handshakes_over = max(state.steering.handshakes_over, event.handshakes_over)
+        for slot, queued in event.queues.items():
+            if slot in state.slots:
+                stall.look(state.slots[slot], queued, now)
+        for one in list(state.workers()):
+            limit = state.generations[one.id.generation].policy.accept_stall
+            since = one.ready_at
+            if since is None:  # a sweeper: give it the time that a start may take
+                since = one.spawned_at + state.policy.ready_timeout
+            if now - since >= limit and any(
+                stall.stalled(state.slots[slot], limit, now) for slot in one.slots.values()
+            ):
+                reason = f"its queue has not moved for {limit:g} s"
+                yield from self._silent(one, reason, now)
+
+    def _counted(self, event: CensusTaken) -> None:
+        state = self.state
+        for worker_id, connections in event.counts.items():
+            if one := state.worker(worker_id):
+                slots = one.slots.values()
+                alone = event.unattributed == 0 and all(
+                    state.slots[slot].queued == 0 and steering.settled(state, slot)
+                    for slot in slots
+                )
+                worker.counted(one, connections, alone=alone, began_at=event.began_at)
+
+    def _retire(self) -> Iterator[Action]:
+        finished = (GenerationState.DRAINING, GenerationState.FAILED)
+        for generation in list(self.state.generations.values()):
+            if generation.state in finished and not generation.workers:
+                del self.state.generations[generation.number]
+                if generation.state is GenerationState.DRAINING:
+                    yield Note(NoteKind.GENERATION_RETIRED, {"generation": generation.number})
+
+    # -- steering -----------------------------------------------------------------------------
+
+    def _steer(self, now: float) -> Iterator[Action]:
+        """Ask for the wanted table where it is not the one in force."""
+        own = self.state.steering
+        if not steering.may_steer(self.state, now):
+            return
+        table = steering.wanted_table(self.state)
+        if table == own.current:
+            own.retry_at = None
+            return
+        own.epoch += 1
+        own.in_flight = table
+        own.retry_at = None
+        yield Steer(own.epoch, table)
+
+    def _steered(self, epoch: int, now: float) -> Iterable[Action]:
+        own = self.state.steering
+        if epoch != own.epoch or own.in_flight is None:
+            return []
+        before, own.current, own.in_flight = own.current, own.in_flight, None
+        for slot, watch in self.state.slots.items():
+            named_before = before is None or before.names(slot)
+            if named_before and not own.current.names(slot):
+                watch.left_epoch = epoch
+        if self.state.reload is not None and self.state.reload.phase is ReloadPhase.CUTTING:
+            return reloading.cut_over(self.state, now)
+        return []
+
+    def _steer_failed(self, epoch: int, reason: str, now: float) -> Iterator[Action]:
+        own = self.state.steering
+        if epoch != own.epoch or own.in_flight is None:
+            return
+        own.in_flight = None
+        own.retry_at = now + STEER_AGAIN
+        yield Note(NoteKind.STEERING_FAILED, {"reason": reason})
+        if self.state.reload is not None and (
+            self.state.reload.first or self.state.reload.phase is ReloadPhase.CUTTING
+        ):
+            text = f"new connections could not be steered: {reason}"
+            yield from reloading.fail(self.state, text, now)
+
+    # -- requests -----------------------------------------------------------------------------
+
+    def _requester_left(self, request: RequestId, now: float) -> Iterable[Action]:
+        state = self.state
+        if state.stop is not None and state.stop.request == request:
+            state.stop.request = None
+        reload = state.reload
+        if reload is None or reload.request != request:
+            return []
+        reload.request = None
+        if reload.phase is ReloadPhase.CUTTING:
+            return []
+        return reloading.fail(state, "cancelled: whoever asked for it went away", now)
+
+    def _drain_requested(
+        self, request: RequestId, number: int, within: float, now: float
+    ) -> Iterator[Action]:
+        generation = self.state.generations.get(number)
+        if generation is None or generation.state is not GenerationState.DRAINING:
+            draining = self.state.in_state(GenerationState.DRAINING)
+            which = ", ".join(str(one.number) for one in draining) or "none"
+            text = f"generation {number} is not draining (draining: {which})"
+            yield Answer(request, Failed("operation-failed", text))
+            return
+        drains = [one.drain for one in generation.workers.values() if one.drain is not None]
+        for drain in drains:
+            drain.deadline = now + within
+        yield Answer(request, DrainChanged(number, len(drains)))
+
+    def _stop_requested(
+        self, request: RequestId | None, within: float | None, now: float
+    ) -> Iterator[Action]:
+        state = self.state
+        if state.stop is not None:
+            if request is not None:
+                yield Answer(request, Failed("busy", "the instance is already stopping"))
+            return
+        if state.reload is not None and state.reload.phase is not ReloadPhase.CUTTING:
+            yield from reloading.fail(state, "the instance was told to stop", now, quitting=True)
+        limit = state.policy.stop_timeout if within is None else within
+        state.stop = Stop(request, deadline=now + limit)
+        yield Note(NoteKind.STOP_BEGUN, {"within": limit})
+
+    def _settle_stop(self, stop: Stop, now: float) -> Iterator[Action]:
+        """Park new connections, end every worker, then quit. A steering that fails stops nobody."""
+        state = self.state
+        if state.steering.in_flight is not None and now < stop.deadline:
+            return
+        for one in list(state.workers()):
+            yield from worker.stop(one, state.policy, now)
+            if now >= stop.deadline and one.kill_at is not None:
+                yield from worker.kill(one)
+        if any(True for _ in state.workers()):
+            return
+        state.generations.clear()
+        state.quit = True
+        if stop.request is not None:
+            yield Answer(stop.request, Stopped())
+        yield Note(NoteKind.STOPPED, {"status": stop.status})
+        yield Quit(stop.status, stop.reason, stop.of)

@@ -1,0 +1,177 @@
+"""Facts that the fleet is told, in the past tense."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wssupervisor.fleet.model import Exit, Policy, Release, RequestId, SlotId, WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequested:
+    """The instance shall serve; said once, after the first `Observed`."""
+
+    release: Release
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequested:
+    """Somebody wants a new generation. `timeout` in seconds; `waits` for the verdict or not."""
+
+    request: RequestId | None
+    timeout: float = 60.0
+    waits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseResolved:
+    reload: int
+    release: Release
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRefused:
+    reload: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """`within` seconds from now the generation shall be gone."""
+
+    request: RequestId
+    generation: int
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """`within` replaces the configured limit of the whole stop, in seconds."""
+
+    request: RequestId | None
+    within: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequesterLeft:
+    request: RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    worker: WorkerId
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    worker: WorkerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """The worker itself said that it can serve."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePassed:
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFailed:
+    worker: WorkerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLetGo:
+    """No process of the worker's tree holds its slot any more."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """No process of the worker's tree is left that holds its slots or connections."""
+
+    worker: WorkerId
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SteerFailed:
+    """The table of this epoch is not in force; the one before it is, on every listener."""
+
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsReordered:
+    """Group indexes moved; `slots` is the new index order of the listener."""
+
+    listener: str
+    slots: tuple[SlotId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Accept-queue lengths, and the last steering epoch whose handshakes are all over.
+
+    The handshakes were read before the queues: what leaves the one is seen in the other.
+    """
+
+    queues: Mapping[SlotId, int]
+    handshakes_over: int
+
+
+@dataclass(frozen=True, slots=True)
+class CensusTaken:
+    """Live connections by worker; `unattributed` ones belong to no worker we know.
+
+    `began_at` is when the round began, monotonic seconds: a worker that began to drain after that
+    is not judged by it.
+    """
+
+    counts: Mapping[WorkerId, int]
+    unattributed: int
+    began_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """Nothing happened but time."""
+
+
+Event = (
+    StartRequested
+    | ReloadRequested
+    | ReleaseResolved
+    | ReleaseRefused
+    | DrainRequested
+    | StopRequested
+    | RequesterLeft
+    | Spawned
+    | SpawnFailed
+    | WorkerReady
+    | ProbePassed
+    | ProbeFailed
+    | SlotLetGo
+    | WorkerExited
+    | Steered
+    | SteerFailed
+    | SlotsReordered
+    | Observed
+    | CensusTaken
+    | TimePassed
+)

@@ -1,0 +1,118 @@
+"""The values that events, actions and state are made of."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+SlotId = int
+"""A slot's identity: the inode number of its socket."""
+
+RequestId = int
+"""Names one request that waits for an answer; the control server gives them out."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WorkerId:
+    """One process of a generation; known before there is a pid."""
+
+    generation: int
+    index: int
+    incarnation: int
+
+    def __str__(self) -> str:
+        return f"{self.generation}.{self.index}.{self.incarnation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What is run, as resolved at one moment: nothing here follows a symlink any more."""
+
+    command: tuple[str, ...]
+    directory: str
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+class ReadyBy(Enum):
+    CONNECT = "connect"
+    NOTIFY = "notify"
+    DELAY = "delay"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The configured numbers that decisions need; all spans in seconds, `math.inf` for none."""
+
+    workers: int = 1
+    ready_by: ReadyBy = ReadyBy.CONNECT
+    ready_timeout: float = 30.0
+    stable: float = 1.0
+    accept_stall: float = 2.0
+    keep: float = 30.0
+    drain_timeout: float = math.inf
+    drain_signal: str | None = None
+    max_draining: int = 8
+    stop_timeout: float = 30.0
+    stop_signal: str = "SIGTERM"
+    kill_after: float = 10.0
+    backoff: float = 0.5
+    backoff_max: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address the application serves; `slots` in group-index order, the parking slot last."""
+
+    name: str
+    slots: tuple[SlotId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where new connections go: for each listener the slots named, with their weights."""
+
+    weights: Mapping[str, Mapping[SlotId, int]] = field(default_factory=dict)
+
+    def names(self, slot: SlotId) -> bool:
+        return any(slot in slots for slots in self.weights.values())
+
+
+class WorkerState(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    SILENT = "silent"
+    WAITING = "waiting"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    EXITED = "exited"
+
+
+class GenerationState(Enum):
+    STARTING = "starting"
+    ACTIVE = "active"
+    DRAINING = "draining"
+    RETIRED = "retired"
+    FAILED = "failed"
+
+
+class InstanceState(Enum):
+    STARTING = "starting"
+    SERVING = "serving"
+    RELOADING = "reloading"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a worker's main process ended: one of the two is set; neither when nobody can tell."""
+
+    status: int | None = None
+    signal: str | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"was killed by {self.signal}"
+        if self.status is not None:
+            return f"exited with status {self.status}"
+        return "ended with an unknown status"

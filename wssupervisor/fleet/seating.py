@@ -1,0 +1,132 @@
+"""Who sits where: the seats of a generation, their respawns, and sweepers for left-over queues."""
+
+from collections.abc import Iterable, Iterator
+
+from wssupervisor.fleet import backoff, steering, worker
+from wssupervisor.fleet.actions import Action, Note, NoteKind, Spawn
+from wssupervisor.fleet.model import GenerationState, SlotId, WorkerId, WorkerState
+from wssupervisor.fleet.state import Generation, Seat, State, Worker
+
+
+def fill(generation: Generation, slots: dict[str, list[SlotId]], now: float) -> Iterator[Action]:
+    """Start all workers of a new generation; they share slots when there are too few."""
+    for index in range(generation.policy.workers):
+        own = {name: free[index % len(free)] for name, free in slots.items()}
+        seat = Seat(index, own)
+        generation.seats.append(seat)
+        yield from _spawn_into(generation, seat, now)
+
+
+def _spawn_into(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
+    worker_id = WorkerId(generation.number, seat.index, seat.incarnation)
+    seat.worker = worker_id
+    seat.retry_at = None
+    ready_by = now + generation.policy.ready_timeout
+    generation.workers[worker_id] = Worker(
+        worker_id, dict(seat.slots), WorkerState.STARTING, spawned_at=now, ready_by=ready_by
+    )
+    yield Spawn(worker_id, generation.release, dict(seat.slots))
+
+
+def left(state: State, one: Worker, now: float) -> Iterator[Action]:
+    """A worker that has gone leaves its seat, if it had one, to the next incarnation."""
+    generation = state.generations[one.id.generation]
+    del generation.workers[one.id]
+    seat = _seat_of(generation, one.id)
+    if seat is not None:
+        _empty(seat, generation, one, now)
+        if generation.state is GenerationState.ACTIVE and seat.retry_at is not None:
+            yield worker.note(NoteKind.WORKER_RETRY, one, seconds=round(seat.retry_at - now, 3))
+    elif generation.is_sweeper(one.id):
+        died = one.state is WorkerState.DRAINING
+        generation.sweep_failures = generation.sweep_failures + 1 if died else 0
+        pause = backoff.delay(generation.policy, generation.sweep_failures)
+        generation.sweep_at = now + pause if pause else None
+
+
+def _seat_of(generation: Generation, worker_id: WorkerId) -> Seat | None:
+    return next((seat for seat in generation.seats if seat.worker == worker_id), None)
+
+
+def _empty(seat: Seat, generation: Generation, one: Worker, now: float) -> None:
+    """Its worker is gone or does not count any more: when may the next one start?"""
+    policy = generation.policy
+    was_ready = one.ready_at is not None and now - one.ready_at >= backoff.stable_time(policy)
+    seat.failures = 1 if was_ready else seat.failures + 1
+    seat.worker = None
+    seat.incarnation += 1
+    seat.retry_at = now + backoff.delay(policy, seat.failures)
+
+
+def vacate(state: State, one: Worker, now: float) -> Iterator[Action]:
+    """A silent worker loses its seat. Its replacement gets other slots where there are any.
+
+    The silent one may wake up and accept from its slot again: what is steered must not be there.
+    """
+    generation = state.generations[one.id.generation]
+    seat = _seat_of(generation, one.id)
+    if seat is None or generation.state is GenerationState.DRAINING:
+        return
+    _empty(seat, generation, one, now)
+    for name, listener in state.listeners.items():
+        free = steering.free_slots(state, listener)
+        others = [other.slots[name] for other in generation.seats if other is not seat]
+        seat.slots[name] = (free or others or [seat.slots[name]])[0]
+    if seat.retry_at is not None:
+        yield worker.note(NoteKind.WORKER_RETRY, one, seconds=round(seat.retry_at - now, 3))
+
+
+def settle(state: State, now: float) -> Iterator[Action]:
+    """Respawn what is due in the active generation and give orphaned queues to sweepers."""
+    generation = state.active
+    if generation is None:
+        return
+    for seat in generation.seats:
+        if seat.worker is None and seat.retry_at is not None and now >= seat.retry_at:
+            yield from _spawn_into(generation, seat, now)
+    if generation.sweep_at is not None and now < generation.sweep_at:
+        return
+    generation.sweep_at = None
+    for name, slot in steering.orphans(state):
+        yield from _sweep(state, generation, name, slot, now)
+
+
+def _sweep(
+    state: State, generation: Generation, name: str, slot: SlotId, now: float
+) -> Iterator[Action]:
+    """Start a sweeper on the slot; of other listeners it gets a queued slot or a spare one."""
+    if all(orphan != (name, slot) for orphan in steering.orphans(state)):
+        return  # a sweeper that was just started serves it along with another listener's slot
+    slots = {name: slot}
+    for other in state.listeners.values():
+        if other.name != name:
+            queued = [found for where, found in steering.orphans(state) if where == other.name]
+            spare = steering.free_slots(state, other)
+            shared = [seat.slots[other.name] for seat in generation.seats]
+            slots[other.name] = (queued or spare or shared)[0]
+    worker_id = WorkerId(generation.number, generation.next_index, 1)
+    generation.next_index += 1
+    one = Worker(worker_id, slots, WorkerState.DRAINING, spawned_at=now)
+    generation.workers[worker_id] = one
+    yield from worker.begin_drain(one, generation.policy, 0.0, now)
+    yield Note(
+        NoteKind.SWEEPER_STARTED,
+        {
+            "generation": generation.number,
+            "worker": str(worker_id),
+            "listener": name,
+            "queued": state.slots[slot].queued,
+        },
+    )
+    yield Spawn(worker_id, generation.release, slots)
+
+
+def deadlines(state: State) -> Iterable[float]:
+    generation = state.active
+    if generation is None:
+        return
+    for seat in generation.seats:
+        if seat.worker is None and seat.retry_at is not None:
+            yield seat.retry_at
+    if generation.sweep_at is not None and steering.orphans(state):
+        yield generation.sweep_at

@@ -1,0 +1,86 @@
+"""The fleet's state as versioned JSON-able data, and back: `load(dump(fleet))` equals the fleet.
+
+The shape is read off the dataclasses' own annotations, so a new field cannot be forgotten here.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.model import WorkerId
+from wssupervisor.fleet.state import State
+
+VERSION = 1
+
+
+class SnapshotInvalid(ValueError):
+    """The data is no snapshot, or one of a version that this program does not know."""
+
+
+def dump(fleet: Fleet) -> dict[str, Any]:
+    """Plain dicts, lists, strings, numbers, None; infinity as the string "inf"."""
+    return {"version": VERSION, "state": _plain(fleet.state)}
+
+
+def load(data: Mapping[str, Any]) -> Fleet:
+    """The fleet that was dumped. Raises SnapshotInvalid."""
+    if data.get("version") != VERSION:
+        found = data.get("version")
+        raise SnapshotInvalid(f"snapshot version {found!r} is not known, only {VERSION}")
+    fleet = Fleet(())
+    try:
+        fleet.state = _typed(State, data["state"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SnapshotInvalid(f"snapshot cannot be read: {error!r}") from error
+    return fleet
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Enum():
+            return value.value
+        case WorkerId():
+            return str(value)
+        case float() if math.isinf(value):
+            return "inf"
+        case Mapping():
+            return {str(_plain(key)): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _ if is_dataclass(value):
+            return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+        case _:
+            return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _typed(kind: Any, data: Any) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if data is None and NoneType in arguments:
+            return None
+        (inner,) = (one for one in arguments if one is not NoneType)
+        return _typed(inner, data)
+    if origin is tuple:
+        if arguments[-1] is Ellipsis:
+            return tuple(_typed(arguments[0], item) for item in data)
+        return tuple(_typed(one, item) for one, item in zip(arguments, data, strict=True))
+    if origin is list:
+        return [_typed(arguments[0], item) for item in data]
+    if origin in (dict, Mapping):
+        key, value = arguments
+        return {_typed(key, name): _typed(value, item) for name, item in data.items()}
+    if kind is WorkerId:
+        return WorkerId(*(int(part) for part in data.split(".")))
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind(**{name: _typed(hint, data[name]) for name, hint in _hints(kind).items()})
+    return kind(data)

@@ -1,0 +1,180 @@
+"""What the fleet knows and has decided: plain mutable data, changed by core and worker only."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from wssupervisor.fleet.model import (
+    GenerationState,
+    Listener,
+    Policy,
+    Release,
+    RequestId,
+    SlotId,
+    Table,
+    WorkerId,
+    WorkerState,
+)
+
+
+@dataclass(slots=True)
+class Drain:
+    """One worker's drain; instants monotonic. `deadline` None: as long as it takes."""
+
+    since: float
+    keep_until: float
+    deadline: float | None
+    empty_rounds: int = 0
+    """Censuses in a row that found nothing left of the worker's work."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One living process tree; instants are None where that limit does not apply."""
+
+    id: WorkerId
+    slots: dict[str, SlotId]
+    state: WorkerState
+    spawned_at: float
+    ready_by: float | None = None
+    pid: int | None = None
+    ready_at: float | None = None
+    connections: int = 0
+    drain: Drain | None = None
+    kill_at: float | None = None
+    reason: str | None = None
+    """Why we ended it, where that is not to be read off its exit status."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """A place for one worker of a generation: keeps its slots while its worker is replaced."""
+
+    index: int
+    slots: dict[str, SlotId]
+    incarnation: int = 1
+    worker: WorkerId | None = None
+    failures: int = 0
+    retry_at: float | None = None
+
+
+@dataclass(slots=True)
+class Generation:
+    number: int
+    release: Release
+    policy: Policy
+    state: GenerationState
+    started_at: float
+    seats: list[Seat] = field(default_factory=list)
+    workers: dict[WorkerId, Worker] = field(default_factory=dict)
+    next_index: int = 0
+    """The index that the next sweeper gets; seats have the ones from 0."""
+    sweep_failures: int = 0
+    sweep_at: float | None = None
+    """No sweeper before this instant, after one that failed."""
+    drain_since: float | None = None
+    connections_at_start: int = 0
+
+    def is_sweeper(self, worker_id: WorkerId) -> bool:
+        return worker_id.index >= len(self.seats)
+
+
+class ReloadPhase(Enum):
+    RESOLVING = "resolving"
+    STARTING = "starting"
+    CUTTING = "cutting"
+
+
+@dataclass(slots=True)
+class Reload:
+    """The attempt under way. `first` is the instance's own start: nobody asked, and it may quit."""
+
+    id: int
+    request: RequestId | None
+    began_at: float
+    deadline: float
+    phase: ReloadPhase
+    generation: int | None = None
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How the last reload ended; `of`: the worker whose output explains a failure."""
+
+    reload: int
+    ok: bool
+    generation: int | None
+    replaced: int | None
+    reason: str | None
+    of: WorkerId | None
+    began_at: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class Steering:
+    """`current` is in force; `in_flight` was asked for and not answered yet; one at a time."""
+
+    epoch: int = 0
+    current: Table | None = None
+    in_flight: Table | None = None
+    retry_at: float | None = None
+    handshakes_over: int = 0
+
+
+@dataclass(slots=True)
+class SlotWatch:
+    """What was seen of a slot. `left_epoch`: the steering epoch that ceased to name it."""
+
+    queued: int = 0
+    stuck_since: float | None = None
+    seen_at: float | None = None
+    left_epoch: int = 1
+
+
+@dataclass(slots=True)
+class Stop:
+    request: RequestId | None
+    deadline: float
+    status: int = 0
+    reason: str | None = None
+    of: WorkerId | None = None
+
+
+@dataclass(slots=True)
+class State:
+    listeners: dict[str, Listener]
+    policy: Policy = field(default_factory=Policy)
+    generations: dict[int, Generation] = field(default_factory=dict)
+    last_generation: int = 0
+    last_reload: int = 0
+    reload: Reload | None = None
+    verdict: Verdict | None = None
+    steering: Steering = field(default_factory=Steering)
+    slots: dict[SlotId, SlotWatch] = field(default_factory=dict)
+    stop: Stop | None = None
+    quit: bool = False
+    started_at: float = 0.0
+
+    def workers(self) -> Iterator[Worker]:
+        for generation in self.generations.values():
+            yield from generation.workers.values()
+
+    def worker(self, worker_id: WorkerId) -> Worker | None:
+        generation = self.generations.get(worker_id.generation)
+        return None if generation is None else generation.workers.get(worker_id)
+
+    def in_state(self, state: GenerationState) -> list[Generation]:
+        return [one for one in self.generations.values() if one.state is state]
+
+    @property
+    def active(self) -> Generation | None:
+        return next(iter(self.in_state(GenerationState.ACTIVE)), None)
+
+    @property
+    def candidate(self) -> Generation | None:
+        """The generation that the reload under way has started, if it has come so far."""
+        if self.reload is None or self.reload.generation is None:
+            return None
+        return self.generations[self.reload.generation]

@@ -1,0 +1,124 @@
+"""Which slot does what: the table of new connections, free slots, slots nobody serves.
+
+Pure functions of the state; nothing here changes it.
+"""
+
+from collections.abc import Iterable
+
+from wssupervisor.fleet.model import GenerationState, Listener, SlotId, Table, WorkerState
+from wssupervisor.fleet.state import Generation, ReloadPhase, Seat, State
+
+ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.DRAINING})
+"""States in which a worker may still empty its slot's queue."""
+
+
+def parked(state: State) -> Table:
+    """Everything to the parking slots: nobody serves."""
+    return Table({name: {one.slots[-1]: 1} for name, one in state.listeners.items()})
+
+
+def wanted_table(state: State) -> Table:
+    """Where new connections should go now."""
+    if state.stop is not None:
+        return parked(state)
+    if state.reload is not None and state.reload.phase is ReloadPhase.CUTTING:
+        serving = state.candidate
+    else:
+        serving = state.active
+    if serving is None:
+        return parked(state)
+    return Table(
+        {name: _weights(name, _named_seats(serving)) for name in state.listeners},
+    )
+
+
+def _named_seats(generation: Generation) -> list[Seat]:
+    """The seats with a ready worker, or all of them: their queues wait for the replacements."""
+    ready = [
+        seat
+        for seat in generation.seats
+        if seat.worker is not None and generation.workers[seat.worker].state is WorkerState.READY
+    ]
+    return ready or generation.seats
+
+
+def _weights(listener: str, seats: Iterable[Seat]) -> dict[SlotId, int]:
+    weights: dict[SlotId, int] = {}
+    for seat in seats:
+        slot = seat.slots[listener]
+        weights[slot] = weights.get(slot, 0) + 1
+    return weights
+
+
+def may_steer(state: State, now: float) -> bool:
+    """One table at a time: a failed one must not land after its undoing."""
+    own = state.steering
+    return own.in_flight is None and (own.retry_at is None or now >= own.retry_at)
+
+
+def settled(state: State, slot: SlotId) -> bool:
+    """No handshake that began while the slot was named is still under way."""
+    return state.slots[slot].left_epoch <= state.steering.handshakes_over
+
+
+def held_slots(state: State) -> set[SlotId]:
+    """Slots that a process holds or that a seat keeps for its next worker."""
+    held = {slot for worker in state.workers() for slot in worker.slots.values()}
+    for generation in state.generations.values():
+        if generation.state in (GenerationState.STARTING, GenerationState.ACTIVE):
+            held |= {slot for seat in generation.seats for slot in seat.slots.values()}
+    return held
+
+
+def _named(state: State, slot: SlotId) -> bool:
+    tables = (state.steering.current, state.steering.in_flight)
+    return any(table is not None and table.names(slot) for table in tables)
+
+
+def free_slots(state: State, listener: Listener) -> list[SlotId]:
+    """Slots that a candidate may have: held by nobody but us, empty, and nothing on its way."""
+    held = held_slots(state)
+    return [
+        slot
+        for slot in listener.slots[:-1]
+        if slot not in held
+        and not _named(state, slot)
+        and state.slots[slot].queued == 0
+        and settled(state, slot)
+    ]
+
+
+def starting_slots(state: State, listener: Listener) -> list[SlotId]:
+    """Slots for the first generation: those with clients in their queue first."""
+    held = held_slots(state)
+    free = [slot for slot in listener.slots[:-1] if slot not in held]
+    return sorted(free, key=lambda slot: state.slots[slot].queued == 0)
+
+
+def orphans(state: State) -> list[tuple[str, SlotId]]:
+    """(listener, slot) of each queue that nobody empties and that no seat's next worker will."""
+    cared_for = {
+        slot
+        for worker in state.workers()
+        if worker.state in ACCEPTING or worker.state is WorkerState.STOPPING
+        for slot in worker.slots.values()
+    }
+    for generation in state.in_state(GenerationState.ACTIVE):
+        cared_for |= {
+            slot for seat in generation.seats if seat.worker is None for slot in seat.slots.values()
+        }
+    return [
+        (listener.name, slot)
+        for listener in state.listeners.values()
+        for slot in listener.slots
+        if state.slots[slot].queued > 0 and slot not in cared_for
+    ]
+
+
+def shared(state: State, generation: Generation) -> bool:
+    """Two workers of the generation have one slot: a single queue, lossless, less balanced."""
+    for name in state.listeners:
+        slots = [seat.slots[name] for seat in generation.seats]
+        if len(set(slots)) < len(slots):
+            return True
+    return False

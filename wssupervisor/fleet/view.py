@@ -1,0 +1,161 @@
+"""What an operator is shown of the fleet: read-only, derived, for `status` and its kin."""
+
+from dataclasses import dataclass
+
+from wssupervisor.fleet import reloading, steering
+from wssupervisor.fleet.model import GenerationState, InstanceState, SlotId, WorkerState
+from wssupervisor.fleet.state import Generation, Seat, State, Verdict, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """`retry_in` seconds for a worker in state `waiting`; `since` and others monotonic instants."""
+
+    index: int
+    incarnation: int
+    pid: int | None
+    state: WorkerState
+    slots: dict[str, SlotId]
+    connections: int
+    spawned_at: float | None
+    restarts: int
+    retry_at: float | None
+    reason: str | None
+    sweeper: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DrainView:
+    since: float
+    connections_at_start: int
+    deadline: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationView:
+    number: int
+    state: GenerationState
+    release: str
+    started_at: float
+    connections: int
+    shares_slots: bool
+    drain: DrainView | None
+    workers: tuple[WorkerView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerView:
+    name: str
+    slots: tuple[SlotId, ...]
+    free: int
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    state: InstanceState
+    started_at: float
+    workers_wanted: int
+    listeners: tuple[ListenerView, ...]
+    generations: tuple[GenerationView, ...]
+    verdict: Verdict | None
+    waits_for: str | None
+
+
+def view(state: State, now: float) -> FleetView:
+    """Everything at once, newest generation first."""
+    numbers = sorted(state.generations, reverse=True)
+    return FleetView(
+        state=instance_state(state),
+        started_at=state.started_at,
+        workers_wanted=state.policy.workers,
+        listeners=tuple(
+            ListenerView(
+                one.name,
+                one.slots,
+                len(steering.free_slots(state, one)),
+                sum(state.slots[slot].queued for slot in one.slots),
+            )
+            for one in state.listeners.values()
+        ),
+        generations=tuple(_generation(state, state.generations[number]) for number in numbers),
+        verdict=state.verdict,
+        waits_for=None if state.reload is None else reloading.waits_for(state, now),
+    )
+
+
+def instance_state(state: State) -> InstanceState:
+    if state.stop is not None:
+        return InstanceState.STOPPING
+    active = state.active
+    if active is None:
+        return InstanceState.STARTING
+    if state.reload is not None:
+        return InstanceState.RELOADING
+    ready = [
+        seat
+        for seat in active.seats
+        if seat.worker is not None and active.workers[seat.worker].state is WorkerState.READY
+    ]
+    return InstanceState.SERVING if len(ready) == len(active.seats) else InstanceState.DEGRADED
+
+
+def _generation(state: State, generation: Generation) -> GenerationView:
+    drain = None
+    if generation.drain_since is not None:
+        deadlines = [
+            one.drain.deadline
+            for one in generation.workers.values()
+            if one.drain is not None and one.drain.deadline is not None
+        ]
+        drain = DrainView(
+            generation.drain_since, generation.connections_at_start, max(deadlines, default=None)
+        )
+    waiting = (
+        [_waiting(seat) for seat in generation.seats if seat.worker is None]
+        if generation.state is GenerationState.ACTIVE
+        else []
+    )
+    living = [_worker(generation, one) for one in generation.workers.values()]
+    return GenerationView(
+        number=generation.number,
+        state=generation.state,
+        release=generation.release.directory,
+        started_at=generation.started_at,
+        connections=sum(one.connections for one in generation.workers.values()),
+        shares_slots=steering.shared(state, generation),
+        drain=drain,
+        workers=tuple(sorted(living + waiting, key=lambda one: (one.index, one.incarnation))),
+    )
+
+
+def _worker(generation: Generation, one: Worker) -> WorkerView:
+    return WorkerView(
+        index=one.id.index,
+        incarnation=one.id.incarnation,
+        pid=one.pid,
+        state=one.state,
+        slots=dict(one.slots),
+        connections=one.connections,
+        spawned_at=one.spawned_at,
+        restarts=one.id.incarnation - 1,
+        retry_at=None,
+        reason=one.reason,
+        sweeper=generation.is_sweeper(one.id),
+    )
+
+
+def _waiting(seat: Seat) -> WorkerView:
+    return WorkerView(
+        index=seat.index,
+        incarnation=seat.incarnation,
+        pid=None,
+        state=WorkerState.WAITING,
+        slots=dict(seat.slots),
+        connections=0,
+        spawned_at=None,
+        restarts=seat.incarnation - 1,
+        retry_at=seat.retry_at,
+        reason=None,
+        sweeper=False,
+    )

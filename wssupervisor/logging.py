@@ -1,0 +1,100 @@
+"""Logs by structlog: to the journal with its own fields, to a terminal, or as JSON lines."""
+
+import logging as stdlib
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import structlog
+from systemd import journal
+
+MESSAGE_IDS = {
+    "started": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a301",
+    "reload-begun": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a302",
+    "reload-failed": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a303",
+    "cutover": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a304",
+    "worker-exited": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a305",
+    "worker-silent": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a306",
+    "generation-retired": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a307",
+    "drain-limit": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a308",
+    "stopped": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30b",
+}
+"""Fixed for good: `journalctl MESSAGE_ID=...`. 309 and 30a are kept for re-exec and adoption."""
+
+JOURNAL_FIELDS = {
+    "instance": "WSS_INSTANCE",
+    "generation": "WSS_GENERATION",
+    "pid": "WSS_WORKER_PID",
+    "reload": "WSS_RELOAD",
+}
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+FORMATS = ("auto", "journal", "json", "console")
+LEVELS = ("debug", "info", "warning", "error")
+
+Event = MutableMapping[str, Any]
+
+
+def configure(form: str, level: str, instance: str) -> None:
+    """Set structlog up for the process. `form` is one of FORMATS, `level` one of LEVELS."""
+    if form == "auto":
+        form = "journal" if _stderr_is_journal() else "console"
+    common: list[Any] = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level]
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    factory: Any = structlog.PrintLoggerFactory(sys.stderr)
+    match form:
+        case "journal":
+            common.append(_to_journal)
+            factory = _JournalLogger
+        case "json":
+            common += [stamp, structlog.processors.JSONRenderer()]
+        case _:
+            clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+            colors = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+            common += [clock, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20)]
+    structlog.configure(
+        processors=common,
+        wrapper_class=structlog.make_filtering_bound_logger(
+            stdlib.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=factory,
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(instance=instance)
+
+
+def _stderr_is_journal() -> bool:
+    """$JOURNAL_STREAM names the very socket that is our standard error (systemd.exec(5))."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    if not inode:
+        return False
+    found = os.fstat(sys.stderr.fileno())
+    return (str(found.st_dev), str(found.st_ino)) == (device, inode)
+
+
+def _to_journal(_logger: Any, method: str, event: Event) -> tuple[tuple[str], Mapping[str, str]]:
+    """The message reads like the console's; what can be searched for is a field, too."""
+    event.pop("level", None)
+    text = str(event.pop("event"))
+    kind = str(event.pop("kind", text))
+    fields = {"PRIORITY": str(PRIORITIES.get(method, 6)), "SYSLOG_IDENTIFIER": "wssupervisor"}
+    if kind in MESSAGE_IDS:
+        fields["MESSAGE_ID"] = MESSAGE_IDS[kind]
+    for name, field in JOURNAL_FIELDS.items():
+        if event.get(name) is not None:
+            fields[field] = str(event[name])
+    event.pop("instance", None)
+    details = " ".join(f"{name}={value}" for name, value in event.items() if value is not None)
+    return (f"{text} {details}".strip(),), fields
+
+
+class _JournalLogger:
+    """structlog's last stop: one journal entry a call."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def msg(self, message: str, **fields: str) -> None:
+        journal.send(message, **fields)
+
+    debug = info = warning = error = critical = msg

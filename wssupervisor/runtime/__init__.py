@@ -1,0 +1,1 @@
+"""Everything the supervisor does to the system, one file per kernel facility."""

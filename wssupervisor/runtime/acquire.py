@@ -1,0 +1,130 @@
+"""Getting the listening sockets at start: from systemd, or bound, after ending left-overs."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from wssupervisor.config import Config, Listen
+from wssupervisor.errors import AddressTaken, ListenFailed
+from wssupervisor.runtime.gate import Gate
+from wssupervisor.runtime.holders import left_over, start_time
+from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
+from wssupervisor.runtime.systemd import Passed
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 0.02
+
+
+def gate(config: Config, passed: Sequence[Passed]) -> Gate:
+    """All listeners of the configuration, ready to be opened. Raises ListenFailed and its kin."""
+    pools: list[SlotPool] = []
+    try:
+        by_name: dict[str, list[int]] = {}
+        for one in passed:
+            by_name.setdefault(_listener_name(config, one.name), []).append(one.descriptor)
+        for listen in config.listeners:
+            if listen.name in by_name:
+                pools.append(_adopted(config, listen, by_name.pop(listen.name)))
+            else:
+                pools.append(_bound(config, listen, passed))
+        _refuse_unused(config, by_name)
+    except BaseException:
+        for pool in pools:
+            pool.close()
+        raise
+    return Gate(pools, {one.name: one.backlog for one in config.listeners})
+
+
+def _listener_name(config: Config, given: str) -> str:
+    """A socket unit without FileDescriptorName= calls its sockets after itself."""
+    names = [one.name for one in config.listeners]
+    if given not in names and len(names) == 1:
+        return names[0]
+    return given
+
+
+def _refuse_unused(config: Config, unused: dict[str, list[int]]) -> None:
+    if unused:
+        known = ", ".join(repr(one.name) for one in config.listeners)
+        raise ListenFailed(
+            f"systemd passed sockets named {', '.join(map(repr, unused))}, but the listeners are"
+            f" {known}; make FileDescriptorName= and [[listen]] name the same"
+        )
+
+
+def _adopted(config: Config, listen: Listen, descriptors: list[int]) -> SlotPool:
+    def take() -> SlotPool:
+        pool = adopt(listen.name, [os.dup(descriptor) for descriptor in descriptors])
+        try:
+            pool.check_alone()
+        except AddressTaken:
+            pool.close()
+            raise
+        return pool
+
+    pool = _after_left_overs(config, take)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    if listen.address is not None and str(listen.address) != pool.address:
+        pool.close()
+        raise ListenFailed(
+            f"listener {listen.name!r}: the socket unit listens on {pool.address}, [[listen]]"
+            f" address says {listen.address}; make them the same, or leave address out"
+        )
+    return pool
+
+
+def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> SlotPool:
+    address = listen.address
+    if address is None:
+        got = ", ".join(sorted({repr(one.name) for one in passed})) or "nothing"
+        raise ListenFailed(
+            f"listener {listen.name!r} has no address and systemd passed {got} for it; set"
+            " [[listen]] address, or FileDescriptorName= in the socket unit"
+        )
+    count = config.slots_wanted()
+    return _after_left_overs(
+        config,
+        lambda: bind_pool(
+            listen.name,
+            address.family,
+            address.host,
+            address.port,
+            count=count,
+            backlog=listen.backlog,
+        ),
+    )
+
+
+def _after_left_overs(config: Config, take: Callable[[], SlotPool]) -> SlotPool:
+    """Take the address; workers that a dead supervisor of ours left there are ended first."""
+    try:
+        return take()
+    except AddressTaken as error:
+        pids = left_over(error.inodes, config.name)
+        if not pids:
+            raise
+    log.warning("ending workers that a dead supervisor left behind", pids=pids)
+    _end(pids, config.stop.kill_after)
+    return take()
+
+
+def _end(pids: Sequence[int], kill_after: float) -> None:
+    """SIGTERM, then SIGKILL after so many seconds; returns when they have gone."""
+    started = {pid: start_time(pid) for pid in pids}
+    for number, patience in ((signal.SIGTERM, kill_after), (signal.SIGKILL, kill_after + 1)):
+        until = time.monotonic() + patience
+        for pid in _alive(started):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        while _alive(started) and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+
+
+def _alive(started: dict[int, int | None]) -> list[int]:
+    return [pid for pid, at in started.items() if at is not None and start_time(pid) == at]

@@ -1,0 +1,93 @@
+"""Counting each worker's live connections from the kernel, without asking the worker."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from wssupervisor.fleet.model import WorkerId
+from wssupervisor.runtime.processes import Process
+from wssupervisor.runtime.slots import SlotPool
+from wssupervisor.runtime.sockdiag import HELD, Handshake, TcpState, pending_handshakes, sockets
+
+LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """`seconds`: what the round cost; `began_at` monotonic."""
+
+    by_worker: Mapping[WorkerId, int]
+    listening: Mapping[WorkerId, set[int]]
+    """Inodes of the listener's slots that the worker's tree holds."""
+    unattributed: int
+    began_at: float
+    seconds: float
+
+
+def take(pools: Sequence[SlotPool], processes: Mapping[WorkerId, Process]) -> Count:
+    """One round: descriptors, inet_diag, descriptors. May run in a thread; raises OSError.
+
+    A socket with an inode belongs to whose tree holds it, in any state: CLOSE_WAIT is a client that
+    may still read. Inode 0 is queued (the queue's length tells) or closed by its process. A
+    descriptor that moves while we read is found before or after; a socket that is in neither
+    reading was in flight between processes, or is somebody else's: unattributed.
+    """
+    began_at = time.monotonic()
+    before = {worker: process.socket_inodes() for worker, process in processes.items()}
+    connections = [one for pool in pools for one in _of(pool)]
+    after = {worker: process.socket_inodes() for worker, process in processes.items()}
+    inodes = {inode for inode, _ in connections}
+    held = {worker: (before[worker] | after[worker]) & inodes for worker in processes}
+    attributed = set().union(*held.values())
+    stray = {inode for inode, state in connections if state in LIVE} - attributed
+    slots = {slot.inode for pool in pools for slot in pool.slots}
+    return Count(
+        {worker: len(found) for worker, found in held.items()},
+        {worker: (before[worker] | after[worker]) & slots for worker in processes},
+        len(stray & _still_there(pools)) if stray else 0,
+        began_at,
+        time.monotonic() - began_at,
+    )
+
+
+def _of(pool: SlotPool) -> list[tuple[int, TcpState]]:
+    """(inode, state) of the connections to one listener that a process holds."""
+    return [
+        (one.inode, one.state)
+        for one in sockets(pool.family, pool.port, HELD)
+        if one.inode and pool.local_host in (None, one.local[0])
+    ]
+
+
+def _still_there(pools: Sequence[SlotPool]) -> set[int]:
+    return {inode for pool in pools for inode, _ in _of(pool)}
+
+
+class Handshakes:
+    """Which handshakes that began before a steering are still under way.
+
+    A listener's queue does not count them and they have no slot yet (PLATFORM.md): so those pending
+    at each steering are written down, and looked for until each has gone.
+    """
+
+    def __init__(self, pools: Sequence[SlotPool]) -> None:
+        self._pools = pools
+        self._pending: dict[int, set[Handshake]] = {}
+        self._latest = 0
+
+    def record(self, epoch: int) -> None:
+        """Right after the steering of this epoch took force."""
+        self._pending[epoch] = self._now()
+        self._latest = epoch
+
+    def over(self) -> int:
+        """The last epoch up to which nothing that was recorded is still pending."""
+        if self._pending:
+            now = self._now()
+            self._pending = {
+                epoch: left for epoch, old in self._pending.items() if (left := old & now)
+            }
+        return min(self._pending, default=self._latest + 1) - 1
+
+    def _now(self) -> set[Handshake]:
+        return set().union(*(pending_handshakes(pool.family, pool.port) for pool in self._pools))

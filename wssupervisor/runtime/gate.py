@@ -1,0 +1,82 @@
+"""All listeners of the instance together: acquired at start, steered as one, closed at the end."""
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+
+from wssupervisor.errors import SteeringRefused
+from wssupervisor.fleet.model import Listener, SlotId, Table
+from wssupervisor.runtime.slots import SlotPool
+from wssupervisor.runtime.sockdiag import HELD, sockets
+from wssupervisor.runtime.steering import Steering
+
+
+class Gate:
+    """Owns the pools."""
+
+    def __init__(self, pools: Sequence[SlotPool], backlogs: Mapping[str, int]) -> None:
+        self.pools = {pool.name: pool for pool in pools}
+        self.steerings = {pool.name: Steering(pool) for pool in pools}
+        self._backlogs = backlogs
+
+    def open(self) -> list[Listener]:
+        """Make sure that nobody else is there and find the slots' order.
+
+        Raises AddressTaken, ListenFailed, SteeringRefused.
+        """
+        for pool in self.pools.values():
+            pool.check_alone()
+        return [
+            Listener(name, tuple(steering.measure())) for name, steering in self.steerings.items()
+        ]
+
+    def steer(self, table: Table) -> float:
+        """Put the table in force on all listeners, or on none; returns when (CLOCK_MONOTONIC).
+
+        Raises SteeringRefused. Named slots get their backlog back first: servers call listen(100)
+        on what they inherit.
+        """
+        for name, slots in table.weights.items():
+            for inode in slots:
+                self.pools[name].by_inode(inode).listen(self._backlogs[name])
+        done: list[tuple[Steering, Mapping[SlotId, int]]] = []
+        try:
+            for name, weights in table.weights.items():
+                steering = self.steerings[name]
+                before = steering.weights
+                steering.attach(weights)
+                done.append((steering, before))
+        except SteeringRefused:
+            for steering, before in reversed(done):
+                with contextlib.suppress(SteeringRefused):
+                    steering.attach(before)
+            raise
+        return time.monotonic()
+
+    def queues(self) -> dict[SlotId, int]:
+        return {slot.inode: slot.queued() for pool in self.pools.values() for slot in pool.slots}
+
+    def connection_inodes(self) -> set[int]:
+        """Inodes of all accepted connections."""
+        return {
+            one.inode
+            for pool in self.pools.values()
+            for one in sockets(pool.family, pool.port, HELD)
+            if one.inode
+        }
+
+    def recover(self) -> list[Listener]:
+        """Let slots listen again that a worker shut down; the listeners whose order changed."""
+        return [
+            Listener(name, tuple(steering.order))
+            for name, steering in self.steerings.items()
+            if steering.recover(self._backlogs[name])
+        ]
+
+    def descriptors(self, slots: Mapping[str, SlotId]) -> list[int]:
+        """The worker's listening descriptors, in the order of the listeners."""
+        return [pool.by_inode(slots[name]).socket.fileno() for name, pool in self.pools.items()]
+
+    def close(self) -> None:
+        for pool in self.pools.values():
+            pool.close()

@@ -1,0 +1,118 @@
+"""Who holds a socket: found by inode in /proc, to name them in messages and to end left-overs."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wssupervisor.runtime.sockdiag import TcpState, sockets
+
+COMMAND_CHARS = 60
+ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """`instance` and `supervisor` are what its environment says of us, where we may read it."""
+
+    pid: int
+    command: str
+    instance: str | None
+    supervisor: str | None
+
+
+def listening_inodes(family: int, host: str, port: int) -> set[int]:
+    """Inodes of all sockets that listen on the address or on one that overlaps with it."""
+    return {
+        one.inode
+        for one in sockets(family, port, frozenset({TcpState.LISTEN}))
+        if one.local[0] == host or host in ANY or one.local[0] in ANY
+    }
+
+
+def holders(inodes: Iterable[int]) -> list[Holder]:
+    """Every process with one of these sockets, as far as this user may look."""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    found = (pid for pid in _pids() if not wanted.isdisjoint(_links(pid)))
+    return [_holder(pid) for pid in found]
+
+
+def describe_holders(inodes: Iterable[int]) -> str:
+    """Them in words, a supervisor's instance first; empty when none can be seen."""
+    found = holders(inodes)
+    instances = sorted({one.instance for one in found if one.instance is not None})
+    text = "; ".join(f"pid {one.pid} ({one.command})" for one in found[:3])
+    if instances:
+        return f"instance {', '.join(map(repr, instances))} of wssupervisor, {text}"
+    return text
+
+
+def left_over(inodes: Iterable[int], instance: str) -> list[int]:
+    """Pids to end when all holders are workers of this instance whose supervisor has died.
+
+    Empty when anybody else has a part in it, or cannot be seen.
+    """
+    found = holders(inodes)
+    for one in found:
+        if one.instance != instance or one.supervisor is None or _lives(one.supervisor):
+            return []
+    return [one.pid for one in found]
+
+
+def _lives(supervisor: str) -> bool:
+    pid, _, started = supervisor.partition(":")
+    return pid.isdecimal() and str(start_time(int(pid))) == started
+
+
+def start_time(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot: with the pid its identity."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
+
+
+def _links(pid: int) -> Iterator[str]:
+    """What the process's descriptors point to; nothing of one that is gone or not ours to see."""
+    directory = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - a third of pathlib's cost
+    except OSError:
+        return
+    for name in names:
+        try:
+            yield os.readlink(f"{directory}/{name}")  # noqa: PTH115
+        except OSError:
+            continue
+
+
+def socket_inodes(pid: int) -> set[int]:
+    """Inodes of all sockets that one process holds."""
+    return {int(link[8:-1]) for link in _links(pid) if link.startswith("socket:[")}
+
+
+def environment(pid: int) -> dict[str, str]:
+    """What the process was started with; empty where we may not look."""
+    try:
+        data = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (part.partition(b"=") for part in data.split(b"\0"))
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+
+
+def _holder(pid: int) -> Holder:
+    own = environment(pid)
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        words = []
+    command = os.fsdecode(b" ".join(words)).strip()[:COMMAND_CHARS]
+    return Holder(
+        pid, command, own.get("WSSUPERVISOR_INSTANCE"), own.get("WSSUPERVISOR_SUPERVISOR")
+    )

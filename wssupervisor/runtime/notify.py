@@ -1,0 +1,112 @@
+"""sd_notify from one worker: its own socket, and a strict reading of what comes."""
+
+import contextlib
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+MESSAGE_BYTES = 4096
+STATUS_CHARS = 200
+MESSAGES_PER_LOOK = 64
+DESCRIPTORS_MAX = 16
+_CREDENTIALS = struct.Struct("=iII")
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """The assignments we act upon; others are none of our business, as sd_notify(3) has it."""
+
+    ready: bool = False
+    stopping: bool = False
+    watchdog: bool = False
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A message that is ignored; `reason` is one sentence."""
+
+    reason: str
+
+
+def parse(data: bytes) -> Notification | Malformed:
+    """One datagram of newline-separated NAME=value assignments."""
+    if len(data) > MESSAGE_BYTES:
+        return Malformed(f"longer than {MESSAGE_BYTES} bytes")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return Malformed("not UTF-8")
+    if "\0" in text:
+        return Malformed("contains a NUL byte")
+    values: dict[str, str] = {}
+    for line in text.split("\n"):
+        if not line:
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name:
+            return Malformed(f"{line[:40]!r} is not NAME=value")
+        values[name] = value
+    for name in ("READY", "STOPPING", "WATCHDOG"):
+        if name in values and values[name] not in ("1", "trigger"):
+            return Malformed(f"{name}={values[name][:20]!r}: only {name}=1 is known")
+    status = values.get("STATUS")
+    return Notification(
+        ready=values.get("READY") == "1",
+        stopping=values.get("STOPPING") == "1",
+        watchdog=values.get("WATCHDOG") == "1",
+        status=None if status is None else _printable(status[:STATUS_CHARS]),
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+class NotifySocket:
+    """Abstract, so no file is left behind; the sender's uid is checked with each message."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.bind("")
+        self.address = "@" + self._socket.getsockname()[1:].decode("ascii")
+        """For NOTIFY_SOCKET=."""
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> list[Notification | Malformed]:
+        """What has come since the last look, at most MESSAGES_PER_LOOK; never blocks."""
+        found: list[Notification | Malformed] = []
+        space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * DESCRIPTORS_MAX)
+        while len(found) < MESSAGES_PER_LOOK:
+            try:
+                data, control, _, _ = self._socket.recvmsg(MESSAGE_BYTES + 1, space)
+            except BlockingIOError:
+                break
+            uid = _take_control(control)
+            if uid not in (0, os.geteuid()):
+                found.append(Malformed(f"sent by uid {uid}"))
+            else:
+                found.append(parse(data))
+        return found
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _take_control(control: list[tuple[int, int, bytes]]) -> int | None:
+    """The sender's uid; descriptors sent along (BARRIER=1, FDSTORE=1) are closed: that answers."""
+    uid = None
+    for level, kind, data in control:
+        if level != socket.SOL_SOCKET:
+            continue
+        if kind == socket.SCM_CREDENTIALS:
+            _, uid, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
+        elif kind == socket.SCM_RIGHTS:
+            for (descriptor,) in struct.iter_unpack("=i", data[: len(data) // 4 * 4]):
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+    return uid

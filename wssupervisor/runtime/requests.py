@@ -1,0 +1,222 @@
+"""What a control client may ask, checked and turned into events; and what it is answered."""
+
+import asyncio
+import math
+import os
+import re
+from typing import Any
+
+import structlog
+
+from wssupervisor.control.protocol import Object
+from wssupervisor.control.server import Peer, SendEvent
+from wssupervisor.durations import parse_duration
+from wssupervisor.errors import (
+    BadRequest,
+    Busy,
+    NotRunning,
+    OperationFailed,
+    ReloadFailed,
+    UnknownMethod,
+    WssError,
+)
+from wssupervisor.fleet.actions import Accepted, CutOver, DrainChanged, Failed, Outcome, Stopped
+from wssupervisor.fleet.events import DrainRequested, ReloadRequested, StopRequested
+from wssupervisor.fleet.reloading import name as reload_name
+from wssupervisor.fleet.state import Verdict
+from wssupervisor.runtime.status import document
+from wssupervisor.runtime.supervisor import Supervisor
+from wssupervisor.runtime.watch import Watch
+
+log = structlog.get_logger()
+
+RELOAD_SECONDS = 60.0
+NOTES_WAITING_MAX = 1000
+"""Notes for one follower that does not read them; then it is let go."""
+_RELOAD_ID = re.compile(r"r(\d{1,9})")
+
+
+class Requests:
+    def __init__(self, supervisor: Supervisor, watch: Watch) -> None:
+        self._supervisor = supervisor
+        self._watch = watch
+
+    async def handle(
+        self, peer: Peer, method: str, params: Object, send_event: SendEvent
+    ) -> Object:
+        """The control server's handler. Raises WssError."""
+        match method:
+            case "status":
+                await self._watch.fresh_count()
+                return self._status()
+            case "reload":
+                return await self._reload(peer, params, send_event)
+            case "verdict":
+                return await self._verdict(params)
+            case "stop":
+                return await self._stop(peer, params)
+            case "drain":
+                return await self._drain(peer, params)
+            case "events":
+                return await self._events(params, send_event)
+        raise UnknownMethod(
+            f"unknown method {method!r}: the running daemon is older or newer than this wssctl"
+        )
+
+    def _status(self) -> Object:
+        own = self._supervisor
+        return document(own.config.name, own.view(), own.gate)
+
+    async def _reload(self, peer: Peer, params: Object, send_event: SendEvent) -> Object:
+        timeout = _seconds(params, "timeout", RELOAD_SECONDS)
+        waits = _flag(params, "wait", default=True)
+        log.info("reload requested", by=peer.name, by_pid=peer.pid)
+        notes: asyncio.Queue[Object] = asyncio.Queue()
+        unfollow = self._supervisor.history.follow(lambda note: _offer(notes, note))
+        try:
+            asking = asyncio.ensure_future(
+                self._supervisor.ask(lambda who: ReloadRequested(who, timeout, waits))
+            )
+            try:
+                await self._tell_progress(asking, notes, send_event)
+                return self._reloaded(await asking)
+            finally:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+        finally:
+            unfollow()
+
+    async def _tell_progress(
+        self,
+        asking: "asyncio.Future[Outcome]",
+        notes: "asyncio.Queue[Object]",
+        send_event: SendEvent,
+    ) -> None:
+        """Pass notes on until there is an answer; the first event names the reload."""
+        named = False
+        while not asking.done():
+            getting = asyncio.ensure_future(notes.get())
+            await asyncio.wait((asking, getting), return_when=asyncio.FIRST_COMPLETED)
+            getting.cancel()
+            reload = self._supervisor.fleet.state.reload
+            if not named and reload is not None and not asking.done():
+                named = True
+                await send_event({"reload": reload_name(reload.id)})
+            if getting.done() and not getting.cancelled():
+                waits_for = self._supervisor.view().waits_for
+                await send_event({"note": getting.result(), "waits_for": waits_for})
+
+    def _reloaded(self, outcome: Outcome) -> Object:
+        match outcome:
+            case Accepted(reload=reload):
+                return {"reload": reload_name(reload), "accepted": True}
+            case CutOver():
+                return {
+                    "reload": reload_name(outcome.reload),
+                    "ok": True,
+                    "generation": outcome.generation,
+                    "replaced": outcome.replaced,
+                    "seconds": round(outcome.seconds, 3),
+                    "cutover_monotonic": self._supervisor.steered_at,
+                }
+        raise self._failure(outcome)
+
+    def _failure(self, outcome: Outcome) -> WssError:
+        if not isinstance(outcome, Failed):
+            return OperationFailed(f"unexpected answer {outcome}")
+        lines = () if outcome.of is None else self._supervisor.crew.last_lines(outcome.of)
+        kinds = {"busy": Busy, "not-running": NotRunning, "reload-failed": ReloadFailed}
+        error = kinds.get(outcome.code, OperationFailed)(outcome.reason, lines=lines)
+        if outcome.reload is not None:
+            error.data["reload"] = reload_name(outcome.reload)
+        return error
+
+    async def _verdict(self, params: Object) -> Object:
+        """How a reload ended, for a client that lost its connection while it waited."""
+        found = _RELOAD_ID.fullmatch(str(params.get("reload")))
+        if found is None:
+            raise BadRequest('reload must be the id of a reload, such as "r3"')
+        number = int(found[1])
+        last = self._supervisor.fleet.state.last_reload
+        waiting = self._supervisor.verdict_of(number) if 0 < number <= last else None
+        if waiting is None:
+            raise BadRequest(f"there was no reload r{number}")
+        verdict: Verdict = await asyncio.shield(waiting)
+        if not verdict.ok:
+            raise self._failure(
+                Failed("reload-failed", verdict.reason or "", verdict.reload, verdict.of)
+            )
+        return {
+            "reload": reload_name(verdict.reload),
+            "ok": True,
+            "generation": verdict.generation,
+            "replaced": verdict.replaced,
+            "seconds": round(verdict.seconds, 3),
+        }
+
+    async def _stop(self, peer: Peer, params: Object) -> Object:
+        name = self._supervisor.config.name
+        if "INVOCATION_ID" in os.environ and "NOTIFY_SOCKET" in os.environ:
+            raise OperationFailed(
+                f"systemd runs this instance; stop it with: systemctl stop"
+                f" wssupervisor@{name}.socket wssupervisor@{name}.service"
+            )
+        within = _seconds(params, "within", None)
+        log.info("stop requested", by=peer.name, by_pid=peer.pid)
+        outcome = await self._supervisor.ask(lambda who: StopRequested(who, within))
+        if isinstance(outcome, Stopped):
+            return {"stopped": True}
+        raise self._failure(outcome)
+
+    async def _drain(self, peer: Peer, params: Object) -> Object:
+        generation = params.get("generation")
+        if isinstance(generation, bool) or not isinstance(generation, int):
+            raise BadRequest("generation must be a whole number")
+        within = _seconds(params, "within", None)
+        if within is None:
+            raise BadRequest('within must be a duration such as "10min"')
+        log.info("drain requested", by=peer.name, generation=generation, within=within)
+        outcome = await self._supervisor.ask(lambda who: DrainRequested(who, generation, within))
+        if isinstance(outcome, DrainChanged):
+            return {"generation": outcome.generation, "workers": outcome.workers}
+        raise self._failure(outcome)
+
+    async def _events(self, params: Object, send_event: SendEvent) -> Object:
+        since = _seconds(params, "since", None)
+        notes: asyncio.Queue[Object] = asyncio.Queue(NOTES_WAITING_MAX)
+        unfollow = self._supervisor.history.follow(lambda note: _offer(notes, note))
+        try:
+            for note in self._supervisor.history.since(since):
+                await send_event({"note": note})
+            while _flag(params, "follow", default=False):
+                note = await notes.get()
+                await send_event({"note": note})
+                if note["kind"] == "stopped":
+                    break
+        finally:
+            unfollow()
+        return {}
+
+
+def _offer(notes: "asyncio.Queue[Object]", note: Object) -> None:
+    if not notes.full():
+        notes.put_nowait(note)
+
+
+def _seconds(params: Object, key: str, default: Any) -> Any:
+    """A duration in the request, in seconds; "infinity" and nothing mean the default."""
+    value = params.get(key)
+    if value is None:
+        return default
+    try:
+        seconds = parse_duration(value)
+    except (ValueError, TypeError) as error:
+        raise BadRequest(f"{key}: found {value!r}, {error}") from None
+    return default if math.isinf(seconds) else seconds
+
+
+def _flag(params: Object, key: str, *, default: bool) -> bool:
+    value = params.get(key, default)
+    if not isinstance(value, bool):
+        raise BadRequest(f"{key} must be true or false")
+    return value

@@ -1,0 +1,203 @@
+"""The listening sockets: taken over from systemd or bound here, and never closed while we live."""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.holders import describe_holders, listening_inodes
+
+TCP_INFO_BYTES = 104
+_QUEUE = struct.Struct("=II")
+_QUEUE_AT = 24
+"""Offset of tcpi_unacked, tcpi_sacked: of a listening socket its queue's length and limit."""
+
+FEWEST_SLOTS = 3
+"""Old generation, new generation, parking: with fewer there is nothing to steer."""
+
+
+class Slot:
+    """One listening socket; owns its descriptor. `inode` is its identity."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.inode: SlotId = os.fstat(sock.fileno()).st_ino
+
+    def _queue(self) -> tuple[int, int]:
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        length, limit = _QUEUE.unpack_from(info, _QUEUE_AT)
+        return length, limit
+
+    def queued(self) -> int:
+        """Connections in its accept queue; 0 when it does not listen."""
+        return self._queue()[0] if self.listening() else 0
+
+    def listening(self) -> bool:
+        return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+    def listen(self, backlog: int) -> None:
+        self.socket.listen(backlog)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@dataclass(slots=True)
+class SlotPool:
+    """All slots of one listener, in the order in which they were made or handed over."""
+
+    name: str
+    family: int
+    host: str
+    port: int
+    source: str
+    """"systemd" or "self": who holds the sockets when we are gone."""
+    slots: list[Slot]
+
+    @property
+    def address(self) -> str:
+        host = f"[{self.host}]" if self.family == socket.AF_INET6 else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def local_host(self) -> str | None:
+        """The one address it listens on; None for all of them."""
+        return None if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared
+
+    @property
+    def reachable_host(self) -> str:
+        """An address of this machine on which it can be connected to."""
+        loopback = "127.0.0.1" if self.family == socket.AF_INET else "::1"
+        return self.local_host or loopback
+
+    def by_inode(self, inode: SlotId) -> Slot:
+        return next(slot for slot in self.slots if slot.inode == inode)
+
+    def check_alone(self) -> None:
+        """Raise AddressTaken when somebody else listens on the address too."""
+        own = {slot.inode for slot in self.slots}
+        foreign = listening_inodes(self.family, self.host, self.port) - own
+        if foreign:
+            raise taken(self.name, self.address, foreign)
+
+    def close(self) -> None:
+        for slot in self.slots:
+            slot.close()
+
+
+def taken(name: str, address: str, inodes: set[int]) -> AddressTaken:
+    """The error that says who listens on an address that we wanted."""
+    who = describe_holders(inodes) or "a process that this user may not look into"
+    text = f"listener {name!r}: somebody else listens on {address}: {who}"
+    error = AddressTaken(f"{text}. Stop it, or give this instance another address")
+    error.inodes = frozenset(inodes)
+    return error
+
+
+def bind_pool(
+    name: str, family: int, host: str, port: int, *, count: int, backlog: int
+) -> SlotPool:
+    """Bind `count` slots on one address and let them listen, in order.
+
+    Raises AddressTaken, or ListenFailed with what to do about it.
+    """
+    shown = f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+    made: list[socket.socket] = []
+    try:
+        with _bound(family, host, port, reuse_port=False) as alone:
+            # Bound without SO_REUSEPORT it fails where anybody listens, whoever that is: we have
+            # joined nobody's group and taken nobody's client yet.
+            port = alone.getsockname()[1]
+        made = [_bound(family, host, port, reuse_port=True) for _ in range(count)]
+        for sock in made:
+            sock.listen(backlog)
+    except OSError as error:
+        for sock in made:
+            sock.close()
+        raise _bind_failed(error, name, family, host, port, shown) from error
+    return SlotPool(name, family, host, port, "self", [Slot(sock) for sock in made])
+
+
+def _bound(family: int, host: str, port: int, *, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_failed(
+    error: OSError, name: str, family: int, host: str, port: int, shown: str
+) -> ListenFailed:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return taken(name, shown, listening_inodes(family, host, port))
+        case errno.EACCES:
+            advice = "ports below 1024 need a systemd socket unit, root, or CAP_NET_BIND_SERVICE"
+        case errno.EADDRNOTAVAIL:
+            advice = "no interface of this machine has that address"
+        case errno.EMFILE | errno.ENFILE:
+            advice = "raise LimitNOFILE= (or ulimit -n), or lower [drain] max_draining"
+        case _:
+            advice = "see the address in [[listen]]"
+    return ListenFailed(f"listener {name!r}: cannot listen on {shown}: {error.strerror}; {advice}")
+
+
+def adopt(name: str, descriptors: Sequence[int]) -> SlotPool:
+    """One listener's slots from descriptors that were handed over; family and address read off.
+
+    Raises ListenFailed or SteeringRefused with the option of the socket unit that is wrong.
+    """
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    for sock in sockets:
+        _check_adoptable(name, sock)
+        sock.setblocking(False)
+        os.set_inheritable(sock.fileno(), False)
+    addresses = {sock.getsockname()[:2] for sock in sockets}
+    if len(addresses) > 1:
+        shown = ", ".join(sorted(f"{host}:{port}" for host, port in addresses))
+        raise ListenFailed(
+            f"listener {name!r}: the socket unit gives one name to several addresses ({shown});"
+            " use one socket unit with its own FileDescriptorName= for each"
+        )
+    if len(sockets) < FEWEST_SLOTS:
+        raise ListenFailed(
+            f"listener {name!r}: {len(sockets)} slot(s) came from the socket unit, at least"
+            f" {FEWEST_SLOTS} are needed; repeat its ListenStream= line (eight times the number"
+            " of workers, at least 16) and restart socket and service"
+        )
+    ((host, port),) = addresses
+    slots = [Slot(sock) for sock in sockets]
+    return SlotPool(name, sockets[0].family, host, port, "systemd", slots)
+
+
+def _check_adoptable(name: str, sock: socket.socket) -> None:
+    def option(level: int, which: int) -> int:
+        return sock.getsockopt(level, which)
+
+    where = f"listener {name!r}, descriptor {sock.fileno()}"
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+        raise ListenFailed(f"{where}: not a TCP socket; only TCP listeners work yet")
+    if not option(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ListenFailed(f"{where}: does not listen; Accept= must be no in the socket unit")
+    if not option(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+        raise SteeringRefused(
+            f"{where}: was made without SO_REUSEPORT, so new connections cannot be steered;"
+            " set ReusePort=yes in the socket unit"
+        )
+    if option(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT):
+        raise ListenFailed(
+            f"{where}: has TCP_DEFER_ACCEPT, which hides waiting clients from its queue;"
+            " remove DeferAcceptSec= from the socket unit"
+        )

@@ -1,0 +1,109 @@
+"""The status document (INTERFACES.md, "status --json") from the fleet's view and what was seen."""
+
+import os
+import time
+from typing import Any
+
+import psutil
+
+from wssupervisor import __version__
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.fleet.reloading import name as reload_name
+from wssupervisor.fleet.state import Verdict
+from wssupervisor.fleet.view import FleetView, GenerationView, WorkerView
+from wssupervisor.runtime.gate import Gate
+from wssupervisor.runtime.history import wall
+
+Document = dict[str, Any]
+
+
+def document(name: str, view: FleetView, gate: Gate) -> Document:
+    """One JSON object; its keys are stable."""
+    now = time.monotonic()
+    order = {name: steering.order for name, steering in gate.steerings.items()}
+    return {
+        "name": name,
+        "version": __version__,
+        "pid": os.getpid(),
+        "state": view.state.value,
+        "uptime_seconds": round(now - view.started_at, 1),
+        "workers_wanted": view.workers_wanted,
+        "waits_for": view.waits_for,
+        "listeners": [
+            {
+                "name": one.name,
+                "address": gate.pools[one.name].address,
+                "mode": "steered",
+                "mode_reason": None,
+                "source": gate.pools[one.name].source,
+                "survives_supervisor": gate.pools[one.name].source == "systemd",
+                "slots": len(one.slots),
+                "free_slots": one.free,
+                "queued": one.queued,
+            }
+            for one in view.listeners
+        ],
+        "generations": [_generation(one, order, now) for one in view.generations],
+        "last_reload": _verdict(view.verdict),
+    }
+
+
+def _generation(one: GenerationView, order: dict[str, list[SlotId]], now: float) -> Document:
+    found: Document = {
+        "number": one.number,
+        "state": one.state.value,
+        "release": one.release,
+        "started_at": wall(one.started_at),
+        "connections": one.connections,
+        "shares_slots": one.shares_slots,
+        "workers": [_worker(worker, order, now) for worker in one.workers],
+    }
+    if one.drain is not None:
+        deadline = one.drain.deadline
+        found["drain"] = {
+            "since": wall(one.drain.since),
+            "connections_at_start": one.drain.connections_at_start,
+            "deadline": None if deadline is None else wall(deadline),
+            "paused": False,
+        }
+    return found
+
+
+def _worker(one: WorkerView, order: dict[str, list[SlotId]], now: float) -> Document:
+    found: Document = {
+        "index": one.index,
+        "pid": one.pid,
+        "slots": {name: order[name].index(slot) for name, slot in one.slots.items()},
+        "state": one.state.value,
+        "connections": one.connections,
+        "rss_bytes": _rss(one.pid),
+        "uptime_seconds": None if one.spawned_at is None else round(now - one.spawned_at, 1),
+        "restarts": one.restarts,
+        "sweeper": one.sweeper,
+    }
+    if one.retry_at is not None:
+        found["retry_at"] = wall(one.retry_at)
+    if one.reason is not None:
+        found["reason"] = one.reason
+    return found
+
+
+def _rss(pid: int | None) -> int | None:
+    """Resident memory of the main process; None when it has gone."""
+    try:
+        return None if pid is None else int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None
+
+
+def _verdict(verdict: Verdict | None) -> Document | None:
+    if verdict is None:
+        return None
+    return {
+        "id": reload_name(verdict.reload),
+        "ok": verdict.ok,
+        "generation": verdict.generation,
+        "reason": verdict.reason,
+        "started_at": wall(verdict.began_at),
+        "seconds": round(verdict.seconds, 3),
+    }

@@ -1,0 +1,304 @@
+"""The loop: events in, the fleet decides, actions out. Everything else hangs off it."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import structlog
+
+from wssupervisor.config import Config, restart_needed
+from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, SteeringRefused
+from wssupervisor.fleet.actions import (
+    Action,
+    Answer,
+    Kill,
+    Note,
+    NoteKind,
+    Outcome,
+    Probe,
+    Quit,
+    Resolve,
+    Signal,
+    Spawn,
+    Steer,
+)
+from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.events import (
+    Event,
+    ProbeFailed,
+    ProbePassed,
+    ReleaseRefused,
+    ReleaseResolved,
+    RequesterLeft,
+    Spawned,
+    SpawnFailed,
+    StartRequested,
+    Steered,
+    SteerFailed,
+    TimePassed,
+)
+from wssupervisor.fleet.model import Listener, Policy, Release, RequestId, WorkerId
+from wssupervisor.fleet.state import Verdict
+from wssupervisor.fleet.view import FleetView, view
+from wssupervisor.runtime import readiness
+from wssupervisor.runtime.census import Handshakes
+from wssupervisor.runtime.crew import Crew
+from wssupervisor.runtime.gate import Gate
+from wssupervisor.runtime.history import History
+from wssupervisor.runtime.release import resolve
+
+log = structlog.get_logger()
+
+LATE_SECONDS = 0.5
+"""A timer that comes so late means that we slept: look at the sockets before judging anybody."""
+VERDICTS_KEPT = 16
+WARNINGS = frozenset(
+    {
+        NoteKind.RELOAD_FAILED,
+        NoteKind.RELOAD_REFUSED,
+        NoteKind.WORKER_SILENT,
+        NoteKind.WORKER_KILLED,
+        NoteKind.DRAIN_LIMIT,
+        NoteKind.STEERING_FAILED,
+    }
+)
+
+Reread = Callable[[], Config]
+"""Read the configuration again; raises ConfigInvalid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the instance ended; `lines`: the last that the worker in question wrote."""
+
+    status: int
+    reason: str | None = None
+    lines: tuple[str, ...] = ()
+
+
+class Supervisor:
+    """One instance. `post` is the only way in, `perform` the only way out."""
+
+    def __init__(
+        self, config: Config, reread: Reread, gate: Gate, listeners: list[Listener]
+    ) -> None:
+        self.config = config
+        self.gate = gate
+        self.fleet = Fleet(listeners, time.monotonic())
+        self.history = History()
+        self.handshakes = Handshakes(list(gate.pools.values()))
+        self.crew = Crew(config.name, gate, self.post, _tell_output, _warn_of_message)
+        self.steered_at = 0.0
+        """When the table in force took force (CLOCK_MONOTONIC)."""
+        self.look: Callable[[], None] = lambda: None
+        """Read the sockets now; set by the watch."""
+        self._reread = reread
+        self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._events: deque[Event] = deque()
+        self._handling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._tasks: asyncio.TaskGroup | None = None
+        self._probes: dict[WorkerId, asyncio.Task[None]] = {}
+        self._answers: dict[RequestId, asyncio.Future[Outcome]] = {}
+        self._next_request = 1
+        self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
+
+    async def run(self, release: Release, watch: Callable[[], Coroutine[Any, Any, None]]) -> Ended:
+        """Serve until told to stop, or until the start has failed."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            watching = tasks.create_task(watch())
+            self.look()
+            self.post(StartRequested(release, self.config.policy()))
+            ended = await self._ended
+            watching.cancel()
+            for probe in self._probes.values():
+                probe.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        return ended
+
+    # -- events -------------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Tell the fleet; what it wants is done before this returns (unless called from within)."""
+        self._events.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._events:
+                self._handle(self._events.popleft())
+        finally:
+            self._handling = False
+        self._set_timer()
+
+    def _handle(self, event: Event) -> None:
+        actions = self.fleet.handle(event, time.monotonic())
+        if not isinstance(event, TimePassed) and actions:
+            log.debug("event", what=repr(event))
+        self._settle_verdict()
+        for action in actions:
+            log.debug("action", what=repr(action))
+            self.perform(action)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.fleet.next_deadline()
+        if deadline is not None:
+            self._timer_at = deadline
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        if time.monotonic() - self._timer_at > LATE_SECONDS:
+            self.look()
+        self.post(TimePassed())
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def perform(self, action: Action) -> None:
+        """Do it now, or start what will post its result; never waits."""
+        match action:
+            case Spawn(worker=worker, release=release, slots=slots):
+                try:
+                    self.post(Spawned(worker, self.crew.spawn(worker, release, slots)))
+                except OSError as error:
+                    self.post(SpawnFailed(worker, error.strerror or str(error)))
+            case Steer():
+                self._steer(action)
+            case Signal(worker=worker, name=name):
+                self.crew.signal(worker, name)
+            case Kill(worker=worker):
+                self.crew.kill(worker)
+            case Probe():
+                self._begin(self._probe(action), action.worker)
+            case Resolve(reload=reload):
+                self._begin(self._resolve(reload), None)
+            case Answer(request=request, outcome=outcome):
+                waiting = self._answers.pop(request, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(outcome)
+            case Note():
+                self._note(action)
+            case Quit(status=status, reason=reason, of=of):
+                lines = () if of is None else self.crew.last_lines(of)
+                self._ended.set_result(Ended(status, reason, lines))
+            case _:
+                assert_never(action)
+
+    def _begin(self, work: Coroutine[Any, Any, None], probe_of: WorkerId | None) -> None:
+        assert self._tasks is not None
+        task = self._tasks.create_task(work)
+        if probe_of is not None:
+            self._probes[probe_of] = task
+            task.add_done_callback(lambda _: self._probes.pop(probe_of, None))
+
+    def _steer(self, action: Steer) -> None:
+        try:
+            self.steered_at = self.gate.steer(action.table)
+        except (SteeringRefused, OSError) as error:
+            self.post(SteerFailed(action.epoch, str(error)))
+            return
+        self.handshakes.record(action.epoch)
+        self.post(Steered(action.epoch))
+
+    async def _probe(self, action: Probe) -> None:
+        process = self.crew.process(action.worker)
+        if process is None:
+            return
+        try:
+            reason = await readiness.accepted(self.gate, process, action.slots, action.within)
+        except (SteeringRefused, OSError) as error:
+            reason = f"could not be probed: {error}"
+        if reason is None:
+            self.post(ProbePassed(action.worker))
+        else:
+            self.post(ProbeFailed(action.worker, reason))
+
+    async def _resolve(self, reload: int) -> None:
+        try:
+            release, policy = await asyncio.to_thread(self._read_release)
+        except (ConfigInvalid, ReleaseInvalid) as error:
+            reason = str(error).replace("\n", "; ")
+            self.post(ReleaseRefused(reload, f"{_REFUSED[type(error)]}: {reason}"))
+            return
+        self.look()  # a slot that was freed a moment ago counts
+        self.post(ReleaseResolved(reload, release, policy))
+
+    def _read_release(self) -> tuple[Release, Policy]:
+        config = self._reread()
+        changed = restart_needed(self.config, config)
+        if changed:
+            raise ConfigInvalid(
+                [
+                    f"{', '.join(changed)} changed, which a reload cannot do; restart the instance"
+                    " to apply it, or put it back"
+                ]
+            )
+        return resolve(config), config.policy()
+
+    def _note(self, note: Note) -> None:
+        extra: dict[str, Any] = {}
+        if note.kind is NoteKind.CUTOVER:
+            extra["monotonic"] = self.steered_at
+        warn = note.kind in WARNINGS or note.fields.get("expected") is False
+        fields = {name: value for name, value in note.fields.items() if value is not None}
+        say = log.warning if warn else log.info
+        say(note.kind.value.replace("-", " "), kind=note.kind.value, **fields)
+        self.history.add(note, extra)
+
+    # -- requests -----------------------------------------------------------------------------
+
+    async def ask(self, make: Callable[[RequestId], Event]) -> Outcome:
+        """Post a request and wait for its one answer. Cancelled: the requester has left."""
+        request = self._next_request
+        self._next_request += 1
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._answers[request] = answer
+        try:
+            self.post(make(request))
+            return await answer
+        except asyncio.CancelledError:
+            if self._answers.pop(request, None) is not None:
+                self.post(RequesterLeft(request))
+            raise
+
+    def _settle_verdict(self) -> None:
+        verdict = self.fleet.state.verdict
+        if verdict is not None:
+            known = self.verdict_of(verdict.reload)
+            if not known.done():
+                known.set_result(verdict)
+                for old in [id_ for id_ in self._verdicts if id_ <= verdict.reload - VERDICTS_KEPT]:
+                    del self._verdicts[old]
+
+    def verdict_of(self, reload: int) -> asyncio.Future[Verdict]:
+        """Done once that reload has ended."""
+        if reload not in self._verdicts:
+            self._verdicts[reload] = asyncio.get_running_loop().create_future()
+        return self._verdicts[reload]
+
+    def view(self) -> FleetView:
+        return view(self.fleet.state, time.monotonic())
+
+
+_REFUSED: dict[type[Exception], str] = {
+    ConfigInvalid: "the configuration cannot be used",
+    ReleaseInvalid: "the release cannot be used",
+}
+
+
+def _tell_output(worker: WorkerId, pid: int, lines: list[str]) -> None:
+    for line in lines:
+        log.info(line, kind="output", generation=worker.generation, worker=str(worker), pid=pid)
+
+
+def _warn_of_message(worker: WorkerId, reason: str) -> None:
+    log.warning("bad notify message", worker=str(worker), reason=reason)

@@ -1,0 +1,127 @@
+"""Looks at queues, handshakes and connections again and again, and tells the fleet."""
+
+import asyncio
+import time
+
+import structlog
+
+from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo, SlotsReordered
+from wssupervisor.fleet.model import WorkerState
+from wssupervisor.fleet.worker import FINISHING
+from wssupervisor.runtime import census
+from wssupervisor.runtime.supervisor import Supervisor
+from wssupervisor.runtime.systemd import Herald
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 0.2
+"""Between two looks at the queues: a tenth of `accept_stall`'s default."""
+CENSUS_SECONDS = 0.5
+"""Between two censuses while somebody drains."""
+IDLE_CENSUS_SECONDS = 2.0
+CENSUS_SHARE = 0.02
+"""Of one core, at most."""
+FRESH_SECONDS = 1.0
+"""A census no older than this is good enough for `status`."""
+DEAR_SECONDS = 0.1
+"""A census that costs more is not taken only because somebody looks."""
+
+
+class Watch:
+    def __init__(self, supervisor: Supervisor, herald: Herald) -> None:
+        self._supervisor = supervisor
+        self._herald = herald
+        self._counting = asyncio.Lock()
+        self._last: census.Count | None = None
+        self._suspects: set[object] = set()
+        self._census_at = 0.0
+        self._alive_at = 0.0
+        supervisor.look = self.look
+
+    def look(self) -> None:
+        """Slots, queues, processes, output: all that is cheap."""
+        supervisor = self._supervisor
+        for listener in supervisor.gate.recover():
+            log.error("slot was shut down by a worker", listener=listener.name)
+            supervisor.post(SlotsReordered(listener.name, listener.slots))
+        over = supervisor.handshakes.over()
+        supervisor.post(Observed(supervisor.gate.queues(), over))
+        supervisor.crew.look()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        counting: asyncio.Task[None] | None = None
+        try:
+            while True:
+                self.look()
+                self._say()
+                if time.monotonic() >= self._census_at and (counting is None or counting.done()):
+                    counting = loop.create_task(self.count())
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            if counting is not None:
+                counting.cancel()
+                await asyncio.gather(counting, return_exceptions=True)
+
+    def _say(self) -> None:
+        self._herald.status(summary(self._supervisor))
+        interval = self._herald.watchdog
+        now = time.monotonic()
+        if interval is not None and now - self._alive_at >= interval / 2:
+            self._herald.alive()
+            self._alive_at = now
+
+    async def count(self) -> None:
+        """Take one census and tell the fleet."""
+        async with self._counting:
+            supervisor = self._supervisor
+            self.look()
+            pools = list(supervisor.gate.pools.values())
+            processes = supervisor.crew.processes()
+            try:
+                found = await asyncio.to_thread(census.take, pools, processes)
+            except OSError as error:
+                log.warning("census failed", reason=str(error))
+                self._census_at = time.monotonic() + IDLE_CENSUS_SECONDS
+                return
+            self._last = found
+            event = CensusTaken(found.by_worker, found.unattributed, found.began_at)
+            supervisor.post(event)
+            self._look_for_deserters(found)
+            draining = any(one.state in FINISHING for one in supervisor.fleet.state.workers())
+            pause = CENSUS_SECONDS if draining else IDLE_CENSUS_SECONDS
+            self._census_at = time.monotonic() + max(pause, found.seconds / CENSUS_SHARE)
+
+    async def fresh_count(self) -> None:
+        """A census for somebody who looks, unless there is a fresh one or it costs too much."""
+        last = self._last
+        fresh = last is not None and time.monotonic() - last.began_at < FRESH_SECONDS
+        if not fresh and (last is None or last.seconds < DEAR_SECONDS):
+            await self.count()
+
+    def _look_for_deserters(self, found: census.Count) -> None:
+        """Ready workers whose tree no longer holds their slots, in two censuses in a row."""
+        suspects: set[object] = set()
+        for worker, inodes in found.listening.items():
+            one = self._supervisor.fleet.state.worker(worker)
+            if one is None or one.state is not WorkerState.READY:
+                continue
+            if not set(one.slots.values()) <= inodes:
+                suspects.add(worker)
+                if worker in self._suspects:
+                    self._supervisor.post(SlotLetGo(worker))
+        self._suspects = suspects
+
+
+def summary(supervisor: Supervisor) -> str:
+    """The instance in one line, for `systemctl status`."""
+    view = supervisor.view()
+    parts = [view.state.value]
+    for one in view.generations:
+        count = len(one.workers)
+        workers = f"{count} worker{'s' if count != 1 else ''}"
+        parts.append(f"generation {one.number} {one.state.value}: {workers}")
+    if view.verdict is not None and not view.verdict.ok:
+        parts.append(f"last reload failed: {view.verdict.reason}")
+    return "; ".join(parts)
