@@ -51,7 +51,11 @@ def configure(form: str, level: str, instance: str) -> None:
         case _:
             clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
             colors = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-            common += [clock, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20)]
+            common += [
+                _for_eyes,
+                clock,
+                structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20),
+            ]
     structlog.configure(
         processors=common,
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -61,6 +65,16 @@ def configure(form: str, level: str, instance: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(instance=instance)
+
+
+def _for_eyes(_logger: Any, _method: str, event: Event) -> Event:
+    """On a terminal: no field that says the same on each line; a worker's own words stand out."""
+    event.pop("instance", None)
+    if event.pop("kind", None) == "output":
+        event["event"] = f"{event.pop('worker')} | {event['event']}"
+        event.pop("pid", None)
+        event.pop("generation", None)
+    return event
 
 
 def _stderr_is_journal() -> bool:

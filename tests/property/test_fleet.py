@@ -152,9 +152,7 @@ class FleetMachine(RuleBasedStateMachine):
             if generation.state is GenerationState.FAILED or process.told_to_end:
                 continue
             one = generation.workers[action.worker]
-            if one.reason == "was not ready in time" or (
-                one.reason is not None and "accepted" in one.reason
-            ):
+            if one.reason is not None and ("not ready" in one.reason or "accepted" in one.reason):
                 continue  # ready.timeout is such a limit
             policy = self.fleet.state.policy
             limit = self.limits.get(generation.number, inf)

@@ -89,7 +89,8 @@ def _client(given: argparse.Namespace) -> Client | None:
 def _run(given: argparse.Namespace, client: Client) -> int:
     if given.verb is None:
         given.json = False
-    return VERBS[given.verb or "status"].run(given, client)
+    status_of_run: int = VERBS[given.verb or "status"].run(given, client)
+    return status_of_run
 
 
 if __name__ == "__main__":

@@ -154,7 +154,8 @@ class Fleet:
         for one in list(self.state.workers()):
             yield from worker.pass_time(one, self.state.policy, now)
             if one.ready_by is not None and now >= one.ready_by:
-                yield from self._not_ready(one, "was not ready in time", now)
+                policy = self.state.generations[one.id.generation].policy
+                yield from self._not_ready(one, worker.why_late(policy), now)
 
     def _deadlines(self) -> Iterator[float]:
         state = self.state

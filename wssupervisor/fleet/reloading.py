@@ -89,18 +89,20 @@ def resolved(state: State, release: Release, policy: Policy, now: float) -> Iter
 def _no_room(state: State, policy: Policy, slots: dict[str, list[int]]) -> str | None:
     draining = sorted(one.number for one in state.in_state(GenerationState.DRAINING))
     numbers = ", ".join(str(number) for number in draining)
+    one = len(draining) == 1
+    which, end = (f"generation {numbers}", "s") if one else (f"generations {numbers}", "")
     way_out = (
-        f"`wssctl drain {draining[0]} --within 0s` ends the oldest of them and its connections"
+        f"`wssctl drain {draining[0]} --within 0s` ends the oldest, with its connections"
         if draining
         else "try again in a few seconds"
     )
     for name, free in slots.items():
         if not free:
-            holders = f"generations {numbers} hold" if draining else "workers that are ending hold"
-            return f"no slot of listener {name!r} is free: {holders} them; {way_out}"
+            holders = f"held by {which}" if draining else "workers that are ending hold them"
+            return f"no slot of listener {name!r} is free: {holders}; {way_out}"
     if len(draining) >= policy.max_draining:
         return (
-            f"{len(draining)} generations are draining already ({numbers}) and [drain]"
+            f"no room for one more draining generation: {which} still drain{end} and [drain]"
             f" max_draining is {policy.max_draining}; {way_out}"
         )
     return None
@@ -158,7 +160,8 @@ def settle(state: State, now: float) -> Iterator[Action]:
         return
     if now >= reload.deadline:
         limit = reload.deadline - reload.began_at
-        yield from fail(state, f"not done within {limit:g} s ({waits_for(state, now)})", now)
+        text = f"not done within {limit:g}s: {waits_for(state, now)}"
+        yield from fail(state, text, now, of=next(iter(_late(state.candidate)), None))
         return
     stable_at = _stable_at(state.candidate)
     if stable_at is not None and now >= stable_at and steering.may_steer(state, now):
@@ -178,18 +181,24 @@ def _stable_at(candidate: Generation | None) -> float | None:
     return latest
 
 
+def _late(candidate: Generation | None) -> list[WorkerId]:
+    """The candidate's workers that are not ready yet."""
+    return [
+        one.id
+        for one in (candidate.workers.values() if candidate is not None else ())
+        if one.state is not WorkerState.READY
+    ]
+
+
 def waits_for(state: State, now: float) -> str:
     """What the reload under way is waiting for, in words."""
     candidate = state.candidate
     if candidate is None:
         return "reading the configuration"
-    late = [
-        str(seat.index)
-        for seat in candidate.seats
-        if seat.worker is None or candidate.workers[seat.worker].state is not WorkerState.READY
-    ]
+    late = [str(one.index) for one in _late(candidate)]
     if late:
-        return f"worker {', '.join(late)} of generation {candidate.number} not ready yet"
+        who = "worker" if len(late) == 1 else "workers"
+        return f"{who} {', '.join(late)} of generation {candidate.number} not ready yet"
     stable_at = _stable_at(candidate)
     if stable_at is not None and now < stable_at:
         return f"generation {candidate.number} ready, must stay so for {stable_at - now:.1f} s more"

@@ -32,11 +32,14 @@ def left(state: State, one: Worker, now: float) -> Iterator[Action]:
     """A worker that has gone leaves its seat, if it had one, to the next incarnation."""
     generation = state.generations[one.id.generation]
     del generation.workers[one.id]
+    for slot in set(one.slots.values()) - steering.held_slots(state):
+        state.slots[slot].seen_at = None  # what was in its queue may have been the worker's probe
     seat = _seat_of(generation, one.id)
     if seat is not None:
         _empty(seat, generation, one, now)
-        if generation.state is GenerationState.ACTIVE and seat.retry_at is not None:
-            yield worker.note(NoteKind.WORKER_RETRY, one, seconds=round(seat.retry_at - now, 3))
+        if generation.state is GenerationState.ACTIVE and state.stop is None:
+            seconds = round((seat.retry_at or now) - now, 3)
+            yield worker.note(NoteKind.WORKER_RETRY, one, seconds=seconds)
     elif generation.is_sweeper(one.id):
         died = one.state is WorkerState.DRAINING
         generation.sweep_failures = generation.sweep_failures + 1 if died else 0

@@ -125,7 +125,10 @@ class Steering:
 
 @dataclass(slots=True)
 class SlotWatch:
-    """What was seen of a slot. `left_epoch`: the steering epoch that ceased to name it."""
+    """What was seen of a slot, and when; None: nothing since its last holder left.
+
+    `left_epoch`: the steering epoch that ceased to name it.
+    """
 
     queued: int = 0
     stuck_since: float | None = None

@@ -75,16 +75,24 @@ def _named(state: State, slot: SlotId) -> bool:
     return any(table is not None and table.names(slot) for table in tables)
 
 
+def unheld_slots(state: State) -> set[SlotId]:
+    """Slots that no process holds but us and that nothing is steered to, parking slots left out."""
+    ordinary = {slot for one in state.listeners.values() for slot in one.slots[:-1]}
+    return {slot for slot in ordinary - held_slots(state) if not _named(state, slot)}
+
+
+def _seen_empty(state: State, slot: SlotId) -> bool:
+    watch = state.slots[slot]
+    return watch.seen_at is not None and watch.queued == 0
+
+
 def free_slots(state: State, listener: Listener) -> list[SlotId]:
     """Slots that a candidate may have: held by nobody but us, empty, and nothing on its way."""
-    held = held_slots(state)
+    unheld = unheld_slots(state)
     return [
         slot
-        for slot in listener.slots[:-1]
-        if slot not in held
-        and not _named(state, slot)
-        and state.slots[slot].queued == 0
-        and settled(state, slot)
+        for slot in listener.slots
+        if slot in unheld and _seen_empty(state, slot) and settled(state, slot)
     ]
 
 
@@ -111,7 +119,7 @@ def orphans(state: State) -> list[tuple[str, SlotId]]:
         (listener.name, slot)
         for listener in state.listeners.values()
         for slot in listener.slots
-        if state.slots[slot].queued > 0 and slot not in cared_for
+        if slot not in cared_for and state.slots[slot].seen_at and state.slots[slot].queued
     ]
 
 

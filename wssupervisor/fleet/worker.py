@@ -132,6 +132,21 @@ def deadlines(worker: Worker) -> list[float]:
     return found
 
 
+def why_late(policy: Policy) -> str:
+    """What a worker that was not ready in time has not done."""
+    late = f"was not ready within {policy.ready_timeout:g}s"
+    match policy.ready_by:
+        case ReadyBy.CONNECT:
+            return (
+                f"{late}: it accepted no connection; does it serve the descriptor it is given, or"
+                " a port of its own?"
+            )
+        case ReadyBy.NOTIFY:
+            return f"{late}: it did not say READY=1 on its NOTIFY_SOCKET"
+        case ReadyBy.DELAY:
+            return late
+
+
 def when(worker: Worker, now: float) -> str:
     """When in its start a candidate failed, in words."""
     if worker.ready_at is None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.model import Listener, SlotId, Table
@@ -72,6 +72,11 @@ class Gate:
             for name, steering in self.steerings.items()
             if steering.recover(self._backlogs[name])
         ]
+
+    def take_back_probes(self, unheld: Container[SlotId]) -> None:
+        """Clear the unheld slots of connections of our own that nobody accepted."""
+        for steering in self.steerings.values():
+            steering.take_back(unheld)
 
     def descriptors(self, slots: Mapping[str, SlotId]) -> list[int]:
         """The worker's listening descriptors, in the order of the listeners."""

@@ -29,8 +29,8 @@ async def accepted(
     for name, slot in slots.items():
         if not await _accepted_on(gate.steerings[name], process, slot, until):
             return (
-                f"did not accept a connection on listener {name!r} within {within:g} s: does it"
-                " serve the descriptor it is given, or bind a port of its own?"
+                f"was not ready within {within:.3g}s: it accepted no connection on listener"
+                f" {name!r}; does it serve the descriptor it is given, or a port of its own?"
             )
     return None
 
@@ -43,7 +43,10 @@ async def _accepted_on(steering: Steering, process: Process, slot: SlotId, until
             with steering.probing(source, slot):
                 if not await _connected(client, steering, until):
                     continue
-            if await _taken(client, steering, source, process, until):
+            mine = await _taken(client, steering, source, process, until)
+            if mine is not None:
+                steering.accepted(source, slot)
+            if mine:
                 return True
     return False
 
@@ -61,8 +64,8 @@ async def _connected(client: socket.socket, steering: Steering, until: float) ->
 
 async def _taken(
     client: socket.socket, steering: Steering, source: Endpoint, process: Process, until: float
-) -> bool:
-    """True once the process holds the other end; False when somebody else took it, or time is up.
+) -> bool | None:
+    """True once the process holds the other end, False when somebody else does; None: too late.
 
     A candidate that has closed it again has accepted it too.
     """
@@ -76,7 +79,7 @@ async def _taken(
             return found.inode in process.socket_inodes()
         slow = now - began > SLOW_AFTER_SECONDS
         await asyncio.sleep(SLOW_LOOK_SECONDS if slow else LOOK_SECONDS)
-    return False
+    return None
 
 
 def _closed(client: socket.socket) -> bool:

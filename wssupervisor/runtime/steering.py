@@ -9,7 +9,7 @@ import errno
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from wssupervisor.errors import ListenFailed, SteeringRefused
@@ -47,6 +47,8 @@ class Steering:
         """Inode by group index: as handed over until `measure` has looked."""
         self.weights: Mapping[SlotId, int] = {}
         self._probes: dict[Endpoint, SlotId] = {}
+        self._left: dict[SlotId, set[Endpoint]] = {}
+        """Probes of ours that nobody has accepted yet: they lie in their slot's queue."""
 
     def attach(self, weights: Mapping[SlotId, int]) -> None:
         """New connections go to these slots from now on. Raises SteeringRefused."""
@@ -57,6 +59,7 @@ class Steering:
     def probing(self, source: Endpoint, slot: SlotId) -> Iterator[None]:
         """Inside, connections from this source address go to the slot, whatever the table says."""
         self._probes[source] = slot
+        self._left.setdefault(slot, set()).add(source)
         try:
             self._attach(self.weights, self._probes)
             yield
@@ -83,6 +86,25 @@ class Steering:
                 f"listener {self.pool.name!r}: the steering program could not be attached to"
                 f" {self.pool.address}: {why}"
             ) from error
+
+    def accepted(self, source: Endpoint, slot: SlotId) -> None:
+        """Somebody took that probe out of the slot's queue."""
+        self._left.get(slot, set()).discard(source)
+
+    def take_back(self, unheld: Container[SlotId]) -> None:
+        """Empty slots that nobody holds and nothing is steered to of probes left behind.
+
+        Such a slot was a candidate's: only probes ever reached it. Or a worker needs to be started
+        only to see our own dead connection.
+        """
+        for inode, sources in list(self._left.items()):
+            slot = self.pool.by_inode(inode)
+            if inode not in unheld:
+                continue
+            del self._left[inode]
+            if slot.queued() <= len(sources):
+                while slot.queued():
+                    _accept_own(slot, sources)
 
     # -- indexes ------------------------------------------------------------------------------
 
@@ -170,9 +192,18 @@ def _take_back(slot: Slot, source: Endpoint, *, empty_before: bool) -> None:
     """
     if not empty_before or slot.queued() != 1:
         return
+    _accept_own(slot, {source})
+
+
+def _accept_own(slot: Slot, sources: Container[Endpoint]) -> None:
     connection, peer = slot.socket.accept()
     connection.close()
-    if peer[:2] != source:
+    if (plain(peer[0]), peer[1]) not in sources:
         raise ListenFailed(
             f"a connection from {peer[0]} arrived in a slot that nothing is steered to"
         )
+
+
+def plain(host: str) -> str:
+    """An address as its own family writes it, not as a dual-stack socket does."""
+    return host.removeprefix("::ffff:")

@@ -39,6 +39,7 @@ from wssupervisor.fleet.events import (
     Steered,
     SteerFailed,
     TimePassed,
+    WorkerExited,
 )
 from wssupervisor.fleet.model import Listener, Policy, Release, RequestId, WorkerId
 from wssupervisor.fleet.state import Verdict
@@ -138,6 +139,8 @@ class Supervisor:
         self._set_timer()
 
     def _handle(self, event: Event) -> None:
+        if isinstance(event, WorkerExited):
+            self._end_probe(event.worker)
         actions = self.fleet.handle(event, time.monotonic())
         if not isinstance(event, TimePassed) and actions:
             log.debug("event", what=repr(event))
@@ -174,6 +177,7 @@ class Supervisor:
             case Steer():
                 self._steer(action)
             case Signal(worker=worker, name=name):
+                self._end_probe(worker)
                 self.crew.signal(worker, name)
             case Kill(worker=worker):
                 self.crew.kill(worker)
@@ -199,6 +203,11 @@ class Supervisor:
         if probe_of is not None:
             self._probes[probe_of] = task
             task.add_done_callback(lambda _: self._probes.pop(probe_of, None))
+
+    def _end_probe(self, worker: WorkerId) -> None:
+        """Nobody needs to know any more whether it accepts."""
+        if probe := self._probes.pop(worker, None):
+            probe.cancel()
 
     def _steer(self, action: Steer) -> None:
         try:

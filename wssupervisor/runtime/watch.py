@@ -7,6 +7,7 @@ import structlog
 
 from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo, SlotsReordered
 from wssupervisor.fleet.model import WorkerState
+from wssupervisor.fleet.steering import unheld_slots
 from wssupervisor.fleet.worker import FINISHING
 from wssupervisor.runtime import census
 from wssupervisor.runtime.supervisor import Supervisor
@@ -44,6 +45,9 @@ class Watch:
         for listener in supervisor.gate.recover():
             log.error("slot was shut down by a worker", listener=listener.name)
             supervisor.post(SlotsReordered(listener.name, listener.slots))
+        state = supervisor.fleet.state
+        if state.active is not None:
+            supervisor.gate.take_back_probes(unheld_slots(state))
         over = supervisor.handshakes.over()
         supervisor.post(Observed(supervisor.gate.queues(), over))
         supervisor.crew.look()

@@ -1,0 +1,200 @@
+"""What holds across modules: which may import which, and what the project's own files say."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import wssupervisor
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "wssupervisor"
+
+PURE = {  # no I/O, no clock, no chance
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "re",
+    "types",
+    "typing",
+}
+IMPURE_NAMES = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
+
+# Whoever imports runtime can touch the OS. Beside the daemon only `wssctl check`: it says whether
+# a release could run, which is looked up on disk exactly as a reload does it.
+USERS_OF_RUNTIME = {"wssupervisor.daemon", "wssupervisor.commands.check"}
+USERS_OF_SYSTEMD = {"wssupervisor.runtime.systemd", "wssupervisor.logging"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def below(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def modules_below(package: str) -> list[str]:
+    return [module for module in MODULES if below(module, package)]
+
+
+def imports(module: str) -> Iterator[str]:
+    """Every module that is imported anywhere in it, `from package import module` resolved."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=str(origin), names=names, level=0):
+                for name in names:
+                    inner = f"{origin}.{name.name}"
+                    yield inner if inner in MODULES else origin
+            case ast.ImportFrom():
+                pytest.fail(f"{module} imports relatively, which this test does not follow")
+
+
+def own(module: str) -> set[str]:
+    return {name for name in imports(module) if below(name, "wssupervisor")}
+
+
+def foreign(module: str) -> set[str]:
+    return {name.partition(".")[0] for name in imports(module) if not below(name, "wssupervisor")}
+
+
+# What wssctl may load: it starts in 100 ms and knows a daemon only through its socket.
+ALLOWED_TO_COMMANDS = {
+    *modules_below("wssupervisor.commands"),
+    "wssupervisor",
+    "wssupervisor.control.client",
+    "wssupervisor.control.paths",
+    "wssupervisor.durations",
+    "wssupervisor.errors",
+}
+ALLOWED_TO_CHECK = ALLOWED_TO_COMMANDS | {
+    "wssupervisor.config",
+    "wssupervisor.config_file",
+    "wssupervisor.runtime.release",
+}
+ALLOWED_TO_CLIENT = {
+    "wssupervisor.control",
+    "wssupervisor.control.paths",
+    "wssupervisor.control.protocol",
+    "wssupervisor.errors",
+}
+NOT_FOR_WSSCTL = {"asyncio", "psutil", "structlog", "systemd", "websockets"}  # slow to load
+
+
+@pytest.mark.parametrize("module", modules_below("wssupervisor.fleet"))
+def test_the_fleet_imports_only_pure_modules(module: str) -> None:
+    assert foreign(module) <= PURE
+    assert all(below(name, "wssupervisor.fleet") for name in own(module))
+
+
+@pytest.mark.parametrize("module", modules_below("wssupervisor.fleet"))
+def test_the_fleet_calls_no_builtin_that_does_something(module: str) -> None:
+    names = {
+        node.id
+        for node in ast.walk(ast.parse(MODULES[module].read_text()))
+        if isinstance(node, ast.Name)
+    }
+
+    assert names & IMPURE_NAMES == set()
+
+
+def test_only_the_daemon_and_check_import_runtime() -> None:
+    users = {
+        module
+        for module in MODULES
+        if not below(module, "wssupervisor.runtime")
+        and any(below(name, "wssupervisor.runtime") for name in own(module))
+    }
+
+    assert users <= USERS_OF_RUNTIME
+
+
+def test_python_systemd_has_two_users() -> None:
+    users = {module for module in MODULES if "systemd" in foreign(module)}
+
+    assert users <= USERS_OF_SYSTEMD
+
+
+@pytest.mark.parametrize("module", modules_below("wssupervisor.runtime"))
+def test_runtime_imports_neither_commands_nor_the_entry_point(module: str) -> None:
+    for name in own(module):
+        assert not below(name, "wssupervisor.commands")
+        assert not below(name, "wssupervisor.daemon")
+        assert not below(name, "wssupervisor.control.client")
+
+
+@pytest.mark.parametrize("module", modules_below("wssupervisor.control.client"))
+def test_the_client_imports_the_standard_library_and_the_protocol(module: str) -> None:
+    assert foreign(module) <= sys.stdlib_module_names
+    assert own(module) <= ALLOWED_TO_CLIENT
+
+
+@pytest.mark.parametrize("module", modules_below("wssupervisor.commands"))
+def test_commands_reach_a_daemon_through_the_client_only(module: str) -> None:
+    check = module == "wssupervisor.commands.check"
+
+    assert foreign(module) <= sys.stdlib_module_names
+    assert own(module) <= (ALLOWED_TO_CHECK if check else ALLOWED_TO_COMMANDS)
+
+
+def test_wssctl_loads_nothing_slow_before_it_knows_its_verb() -> None:
+    code = "import sys, wssupervisor.commands.cli; print(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(answer.stdout.split())
+
+    assert loaded & NOT_FOR_WSSCTL == set()
+    assert not any(below(name, "wssupervisor.runtime") for name in loaded)
+
+
+def test_nothing_that_the_daemon_loads_is_websockets() -> None:
+    assert [module for module in MODULES if "websockets" in foreign(module)] == []
+
+
+def test_every_module_is_covered_by_these_rules() -> None:
+    for package in ("fleet", "runtime", "control.client", "commands"):
+        assert modules_below(f"wssupervisor.{package}") != []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert wssupervisor.__version__ == project["version"]
+    assert f"\n## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def dev(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "dev", *arguments], capture_output=True, text=True, check=False, timeout=10
+    )
+
+
+def test_dev_alone_says_what_it_can_do() -> None:
+    answer = dev()
+
+    assert answer.returncode == 0
+    for verb in ("demo", "test", "lint"):
+        assert f"./dev {verb}" in answer.stdout
+
+
+def test_dev_answers_an_unknown_verb_with_those_there_are() -> None:
+    answer = dev("bake")
+
+    assert answer.returncode == 2
+    assert "demo, test, lint, help" in answer.stderr
