@@ -32,7 +32,8 @@ def left(state: State, one: Worker, now: float) -> Iterator[Action]:
     """A worker that has gone leaves its seat, if it had one, to the next incarnation."""
     generation = state.generations[one.id.generation]
     del generation.workers[one.id]
-    for slot in set(one.slots.values()) - steering.held_slots(state):
+    shared = {slot for other in state.workers() for slot in other.slots.values()}
+    for slot in set(one.slots.values()) - shared:
         state.slots[slot].seen_at = None  # what was in its queue may have been the worker's probe
     seat = _seat_of(generation, one.id)
     if seat is not None:
