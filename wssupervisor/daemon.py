@@ -42,7 +42,7 @@ exit status: 0 stopped as told, 1 could not start or serve, 2 usage, 78 bad conf
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="wssupervisor",
-        description="Run a WebSocket server so that it can be reloaded without losing a connection.",
+        description="Run a WebSocket server that is reloaded without losing a connection.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -410,6 +410,7 @@ class FleetMachine(RuleBasedStateMachine):
         state = self.fleet.state
         if self.world.quit is None:
             assert view(state, self.world.now).state is InstanceState.SERVING
+            assert state.active is not None
             assert [one.state for one in state.generations.values()] == [GenerationState.ACTIVE]
             held = steering.held_slots(state)
             for listener in state.listeners.values():

@@ -65,8 +65,9 @@ def run(given: argparse.Namespace) -> int:
 def _warnings(directory: str) -> list[str]:
     if Path(directory).is_symlink():
         return []
-    return [
+    text = (
         f"[app] directory {directory} is not a symlink: a worker that is started again runs what is"
         " there then, not the release that was judged; install each release in a directory of"
         " its own and let a symlink point to it"
-    ]
+    )
+    return [text]

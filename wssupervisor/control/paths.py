@@ -9,7 +9,7 @@ SYSTEM = Path("/run/wssupervisor")
 
 
 def _private() -> Path:
-    """A directory of this user below the temporary one, for sessions without a runtime directory."""
+    """This user's directory below the temporary one, where there is no runtime directory."""
     return Path(tempfile.gettempdir(), f"wssupervisor-{os.geteuid()}")
 
 

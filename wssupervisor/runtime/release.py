@@ -43,7 +43,7 @@ def resolve(config: Config) -> Release:
 
 def _pinned(text: str, written: str, real: str) -> str:
     """The prefix `directory`, as written, becomes the resolved one; nothing else is resolved."""
-    if not os.path.isabs(written):
+    if not Path(written).is_absolute():
         return text
     if text == written or text.startswith(written + "/"):
         return real + text[len(written) :]

@@ -245,12 +245,9 @@ class Supervisor:
         config = self._reread()
         changed = restart_needed(self.config, config)
         if changed:
-            raise ConfigInvalid(
-                [
-                    f"{', '.join(changed)} changed, which a reload cannot do; restart the instance"
-                    " to apply it, or put it back"
-                ]
-            )
+            keys = ", ".join(changed)
+            text = f"{keys} changed, which needs a restart; restart the instance, or put it back"
+            raise ConfigInvalid([text])
         return resolve(config), config.policy()
 
     def _note(self, note: Note) -> None:
