@@ -26,7 +26,7 @@ def format_duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 60:
-        return f"{seconds:.3g}s"
+        return f"{seconds:.0f}s" if seconds >= 2 else f"{seconds:.1f}s"
     whole = round(seconds)
     parts = []
     for unit in ("d", "h", "min", "s"):

@@ -125,7 +125,7 @@ class Fleet:
             case SteerFailed(epoch=epoch, reason=reason):
                 return self._steer_failed(epoch, reason, now)
             case SlotsReordered(listener=name, slots=slots):
-                state.listeners[name] = Listener(name, slots)
+                state.listeners[name] = Listener(name, steering.with_parking(state, slots))
             case Observed():
                 return self._observed(event, now)
             case CensusTaken():

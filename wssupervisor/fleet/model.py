@@ -61,7 +61,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An address the application serves; `slots` in group-index order, the parking slot last."""
+    """An address the application serves; `slots` by group index, but the parking slot last."""
 
     name: str
     slots: tuple[SlotId, ...]

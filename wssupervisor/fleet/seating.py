@@ -40,6 +40,8 @@ def left(state: State, one: Worker, now: float) -> Iterator[Action]:
         _empty(seat, generation, one, now)
         if generation.state is GenerationState.ACTIVE and state.stop is None:
             seconds = round((seat.retry_at or now) - now, 3)
+            if seconds > 0:
+                _move(state, generation, seat)
             yield worker.note(NoteKind.WORKER_RETRY, one, seconds=seconds)
     elif generation.is_sweeper(one.id):
         died = one.state is WorkerState.DRAINING
@@ -72,12 +74,17 @@ def vacate(state: State, one: Worker, now: float) -> Iterator[Action]:
     if seat is None or generation.state is GenerationState.DRAINING:
         return
     _empty(seat, generation, one, now)
+    _move(state, generation, seat)
+    if seat.retry_at is not None:
+        yield worker.note(NoteKind.WORKER_RETRY, one, seconds=round(seat.retry_at - now, 3))
+
+
+def _move(state: State, generation: Generation, seat: Seat) -> None:
+    """Give the seat other slots: what waits in the old ones is then a sweeper's at once."""
     for name, listener in state.listeners.items():
         free = steering.free_slots(state, listener)
         others = [other.slots[name] for other in generation.seats if other is not seat]
         seat.slots[name] = (free or others or [seat.slots[name]])[0]
-    if seat.retry_at is not None:
-        yield worker.note(NoteKind.WORKER_RETRY, one, seconds=round(seat.retry_at - now, 3))
 
 
 def settle(state: State, now: float) -> Iterator[Action]:

@@ -50,6 +50,13 @@ def _weights(listener: str, seats: Iterable[Seat]) -> dict[SlotId, int]:
     return weights
 
 
+def with_parking(state: State, slots: tuple[SlotId, ...]) -> tuple[SlotId, ...]:
+    """Slots in index order, and last the one to park in: the highest that no worker holds."""
+    held = held_slots(state)
+    parking = next((slot for slot in reversed(slots) if slot not in held), slots[-1])
+    return (*(slot for slot in slots if slot != parking), parking)
+
+
 def may_steer(state: State, now: float) -> bool:
     """One table at a time: a failed one must not land after its undoing."""
     own = state.steering

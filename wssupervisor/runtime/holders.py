@@ -1,13 +1,16 @@
 """Who holds a socket: found by inode in /proc, to name them in messages and to end left-overs."""
 
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wssupervisor.runtime.sockdiag import TcpState, sockets
+from wssupervisor.runtime.sockdiag import DiagSocket, TcpState, sockets
 
 COMMAND_CHARS = 60
+DEAD = {"Z", "X"}
+"""States of a process that has ended and was not waited for."""
 ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
@@ -21,13 +24,24 @@ class Holder:
     supervisor: str | None
 
 
-def listening_inodes(family: int, host: str, port: int) -> set[int]:
+def listening_inodes(family: int, host: str, port: int, *, v6only: bool = False) -> set[int]:
     """Inodes of all sockets that listen on the address or on one that overlaps with it."""
-    return {
-        one.inode
-        for one in sockets(family, port, frozenset({TcpState.LISTEN}))
+    listen = frozenset({TcpState.LISTEN})
+    same = [
+        one
+        for one in sockets(family, port, listen)
         if one.local[0] == host or host in ANY or one.local[0] in ANY
-    }
+    ]
+    return {one.inode for one in same + _of_other_family(family, host, port, v6only=v6only)}
+
+
+def _of_other_family(family: int, host: str, port: int, *, v6only: bool) -> list[DiagSocket]:
+    """An IPv6 socket on all addresses takes IPv4 clients too, unless it is IPv6 only."""
+    listen = frozenset({TcpState.LISTEN})
+    if family == socket.AF_INET:
+        others = sockets(socket.AF_INET6, port, listen)
+        return [one for one in others if one.local[0] == "::" and not one.v6only]
+    return sockets(socket.AF_INET, port, listen) if host == "::" and not v6only else []
 
 
 def holders(inodes: Iterable[int]) -> list[Holder]:
@@ -61,7 +75,13 @@ def left_over(inodes: Iterable[int], instance: str) -> list[int]:
 
 def _lives(supervisor: str) -> bool:
     pid, _, started = supervisor.partition(":")
-    return pid.isdecimal() and str(start_time(int(pid))) == started
+    if not pid.isdecimal() or str(start_time(int(pid))) != started:
+        return False
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in DEAD
 
 
 def start_time(pid: int) -> int | None:

@@ -1,11 +1,13 @@
 """The listening sockets: taken over from systemd or bound here, and never closed while we live."""
 
 import errno
+import fcntl
 import os
 import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
@@ -40,7 +42,23 @@ class Slot:
         return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
     def listen(self, backlog: int) -> None:
-        self.socket.listen(backlog)
+        """Set the limit of its queue.
+
+        One that a worker shut down stays down: letting it listen again moves indexes, so only
+        `Steering.recover` does that.
+        """
+        if self.listening():
+            self.socket.listen(backlog)
+
+    def full(self) -> bool:
+        """The kernel drops what is steered here until somebody accepts."""
+        length, limit = self._queue()
+        return self.listening() and length > limit
+
+    def make_room(self, more: int) -> None:
+        """Raise the limit so that `more` fit beyond what waits now (up to net.core.somaxconn)."""
+        length, limit = self._queue()
+        self.listen(max(limit, length + more))
 
     def close(self) -> None:
         self.socket.close()
@@ -71,8 +89,14 @@ class SlotPool:
     @property
     def reachable_host(self) -> str:
         """An address of this machine on which it can be connected to."""
-        loopback = "127.0.0.1" if self.family == socket.AF_INET else "::1"
-        return self.local_host or loopback
+        return self.local_host or ("127.0.0.1" if self.family == socket.AF_INET else _loopback6())
+
+    @property
+    def v6only(self) -> bool:
+        if self.family != socket.AF_INET6:
+            return False
+        sock = self.slots[0].socket
+        return bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
 
     def by_inode(self, inode: SlotId) -> Slot:
         return next(slot for slot in self.slots if slot.inode == inode)
@@ -80,7 +104,8 @@ class SlotPool:
     def check_alone(self) -> None:
         """Raise AddressTaken when somebody else listens on the address too."""
         own = {slot.inode for slot in self.slots}
-        foreign = listening_inodes(self.family, self.host, self.port) - own
+        found = listening_inodes(self.family, self.host, self.port, v6only=self.v6only)
+        foreign = found - own
         if foreign:
             raise taken(self.name, self.address, foreign)
 
@@ -89,11 +114,24 @@ class SlotPool:
             slot.close()
 
 
+@cache
+def _loopback6() -> str:
+    """::1, or IPv4's where IPv6 is switched off: there "::" can be bound all the same."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return "::ffff:127.0.0.1"
+    return "::1"
+
+
 def taken(name: str, address: str, inodes: set[int]) -> AddressTaken:
     """The error that says who listens on an address that we wanted."""
     who = describe_holders(inodes) or "a process that this user may not look into"
-    text = f"listener {name!r}: somebody else listens on {address}: {who}"
-    error = AddressTaken(f"{text}. Stop it, or give this instance another address")
+    text = f"somebody else listens on {address}: {who}. Stop it"
+    if not inodes:  # an outgoing connection may have been given the port, or it was just freed
+        text = f"{address} is in use, though nobody listens there. Try again"
+    error = AddressTaken(f"listener {name!r}: {text}, or give this instance another address")
     error.inodes = frozenset(inodes)
     return error
 
@@ -112,13 +150,13 @@ def bind_pool(
             # Bound without SO_REUSEPORT it fails where anybody listens, whoever that is: we have
             # joined nobody's group and taken nobody's client yet.
             port = alone.getsockname()[1]
-        made = [_bound(family, host, port, reuse_port=True) for _ in range(count)]
-        for sock in made:
-            sock.listen(backlog)
+        for _ in range(count):
+            made.append(_bound(family, host, port, reuse_port=True))
+            made[-1].listen(backlog)
     except OSError as error:
         for sock in made:
             sock.close()
-        raise _bind_failed(error, name, family, host, port, shown) from error
+        raise _bind_failed(error, name, shown, family=family, host=host, port=port) from error
     return SlotPool(name, family, host, port, "self", [Slot(sock) for sock in made])
 
 
@@ -138,7 +176,7 @@ def _bound(family: int, host: str, port: int, *, reuse_port: bool) -> socket.soc
 
 
 def _bind_failed(
-    error: OSError, name: str, family: int, host: str, port: int, shown: str
+    error: OSError, name: str, shown: str, *, family: int, host: str, port: int
 ) -> ListenFailed:
     match error.errno:
         case errno.EADDRINUSE:
@@ -157,13 +195,38 @@ def _bind_failed(
 def adopt(name: str, descriptors: Sequence[int]) -> SlotPool:
     """One listener's slots from descriptors that were handed over; family and address read off.
 
-    Raises ListenFailed or SteeringRefused with the option of the socket unit that is wrong.
+    Owns the descriptors from here on. Raises ListenFailed or SteeringRefused with the option of the
+    socket unit that is wrong.
     """
-    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    for sock in sockets:
-        _check_adoptable(name, sock)
-        sock.setblocking(False)
-        os.set_inheritable(sock.fileno(), False)
+    sockets: list[socket.socket] = []
+    try:
+        for descriptor in descriptors:
+            sockets.append(_opened(name, descriptor))
+            _check_adoptable(name, sockets[-1])
+            sockets[-1].settimeout(0)
+            fcntl.fcntl(sockets[-1], fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        host, port = _one_address(name, sockets)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        for descriptor in descriptors[len(sockets) :]:
+            os.close(descriptor)
+        raise
+    slots = [Slot(sock) for sock in sockets]
+    return SlotPool(name, sockets[0].family, host, port, "systemd", slots)
+
+
+def _opened(name: str, descriptor: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise ListenFailed(
+            f"listener {name!r}, descriptor {descriptor}: not a socket; only TCP listeners work yet"
+        ) from error
+
+
+def _one_address(name: str, sockets: Sequence[socket.socket]) -> tuple[str, int]:
+    """The address that all of them listen on."""
     addresses = {sock.getsockname()[:2] for sock in sockets}
     if len(addresses) > 1:
         shown = ", ".join(sorted(f"{host}:{port}" for host, port in addresses))
@@ -178,8 +241,7 @@ def adopt(name: str, descriptors: Sequence[int]) -> SlotPool:
             " of workers, at least 16) and restart socket and service"
         )
     ((host, port),) = addresses
-    slots = [Slot(sock) for sock in sockets]
-    return SlotPool(name, sockets[0].family, host, port, "systemd", slots)
+    return host, port
 
 
 def _check_adoptable(name: str, sock: socket.socket) -> None:

@@ -7,7 +7,7 @@ Layouts are those of linux/inet_diag.h. psutil's list is ten times too slow for 
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 NETLINK_SOCK_DIAG = 4
@@ -27,6 +27,11 @@ _ID_REST = struct.Struct("=III")
 _MESSAGE = struct.Struct("=BBBB")
 _COUNTS = struct.Struct("=IIIII")
 NO_COOKIE = 0xFFFFFFFF
+
+_ATTRIBUTE = struct.Struct("=HH")
+_ATTRIBUTES_AT = 72
+SKV6ONLY = 11
+SOCKOPT = 22
 
 Endpoint = tuple[str, int]
 
@@ -61,6 +66,17 @@ class DiagSocket:
     inode: int
     rqueue: int
     wqueue: int
+    v6only: bool = False
+    """Known of listeners only."""
+    marked: bool | None = None
+    """Has IP_BIND_ADDRESS_NO_PORT, which does nothing here but is inherited from the listening
+    socket: so it tells which one a connection came through. None: not said (half-open, closed, or
+    a kernel before 5.12)."""
+
+    @property
+    def queued(self) -> bool:
+        """It waits in an accept queue: a client that left again waits there too."""
+        return self.inode == 0 and self.state in (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
 
 
 def _packed(family: int, host: str) -> bytes:
@@ -103,6 +119,16 @@ def _messages(request: bytes, *, dump: bool) -> Iterator[bytes]:
                 return
 
 
+def _attributes(body: bytes) -> dict[int, bytes]:
+    found = {}
+    offset = _ATTRIBUTES_AT
+    while offset + _ATTRIBUTE.size <= len(body):
+        size, kind = _ATTRIBUTE.unpack_from(body, offset)
+        found[kind] = body[offset + _ATTRIBUTE.size : offset + size]
+        offset += max(_ATTRIBUTE.size, (size + 3) & ~3)
+    return found
+
+
 def _parse(body: bytes) -> DiagSocket:
     family, state, _, _ = _MESSAGE.unpack_from(body, 0)
     local_port, remote_port = _ID_PORTS.unpack_from(body, 4)
@@ -111,9 +137,17 @@ def _parse(body: bytes) -> DiagSocket:
     remote = socket.inet_ntop(family, body[24 : 24 + size])
     _, rqueue, wqueue, _, inode = _COUNTS.unpack_from(body, 52)
     found = TcpState.SYN_RECV if state == TcpState.NEW_SYN_RECV else TcpState(state)
-    return DiagSocket(
+    one = DiagSocket(
         family, found, (local, local_port), (remote, remote_port), inode, rqueue, wqueue
     )
+    if found == TcpState.LISTEN:
+        return replace(one, v6only=_attributes(body).get(SKV6ONLY) == b"\1")
+    return one
+
+
+def _parse_with_mark(body: bytes) -> DiagSocket:
+    bits = _attributes(body).get(SOCKOPT)
+    return replace(_parse(body), marked=None if bits is None else bool(bits[1] & 1))
 
 
 def sockets(family: int, port: int, states: frozenset[TcpState]) -> list[DiagSocket]:
@@ -135,7 +169,7 @@ def server_side(family: int, local: Endpoint, remote: Endpoint) -> DiagSocket | 
     """The server's end of one connection; `remote` is the client's address. None: there is none."""
     request = _request(family, 0xFFF, 0, local, remote)
     try:
-        found = [_parse(body) for body in _messages(request, dump=False)]
+        found = [_parse_with_mark(body) for body in _messages(request, dump=False)]
     except FileNotFoundError:
         return None
     return next((one for one in found if one.remote[1] == remote[1]), None)

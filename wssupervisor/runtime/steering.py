@@ -9,25 +9,35 @@ import errno
 import socket
 import struct
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from wssupervisor.errors import ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.slots import Slot, SlotPool
-from wssupervisor.runtime.sockdiag import Endpoint, pending_handshakes
+from wssupervisor.runtime.sockdiag import (
+    DiagSocket,
+    Endpoint,
+    TcpState,
+    pending_handshakes,
+    server_side,
+)
 from wssupervisor.runtime.steering_program import ProbeRule, packed, steering_program
 
 SO_ATTACH_REUSEPORT_CBPF = 51
+IP_BIND_ADDRESS_NO_PORT = 24
 _PROGRAM = struct.Struct("HP")
 
-CONNECT_SECONDS = 1.0
+CONNECT_SECONDS = 0.5
 """A handshake over loopback; it takes microseconds unless the queue is full."""
+GROWN_SECONDS = 0.02
 HANDSHAKES_SECONDS = 2.0
 """How long handshakes that began before the first steering are waited for, at start."""
 LOOK_SECONDS = 0.001
 ROUNDS = 3
 """Measurements of one index before giving up: a stray connection can spoil one."""
+ROOM = 64
+"""How far the limit of a slot is raised so that probes of ours fit beside what waits in it."""
 
 REFUSALS = {
     errno.EPERM: "the kernel or a sandbox (seccomp, LSM) forbids it",
@@ -67,25 +77,35 @@ class Steering:
             del self._probes[source]
             self._attach(self.weights, self._probes)
 
-    def _attach(self, weights: Mapping[SlotId, int], probes: Mapping[Endpoint, SlotId]) -> None:
+    def _attach(
+        self,
+        weights: Mapping[SlotId, int],
+        probes: Mapping[Endpoint, SlotId],
+        extra: Sequence[ProbeRule] = (),
+    ) -> None:
         index = {inode: at for at, inode in enumerate(self.order)}
         rules = [ProbeRule(host, port, index[slot]) for (host, port), slot in probes.items()]
-        self._load({index[slot]: weight for slot, weight in weights.items()}, rules)
-
-    def _load(self, weights: Mapping[int, int], rules: Sequence[ProbeRule]) -> None:
-        code = packed(steering_program(weights, rules))
+        table = {index[slot]: weight for slot, weight in weights.items()}
+        code = packed(steering_program(table, [*extra, *rules]))
         buffer = ctypes.create_string_buffer(code, len(code))
         program = _PROGRAM.pack(len(code) // 8, ctypes.addressof(buffer))
         try:
-            self.pool.slots[0].socket.setsockopt(
-                socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program
-            )
+            self._member().socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
         except OSError as error:
             why = REFUSALS.get(error.errno or 0, error.strerror)
             raise SteeringRefused(
                 f"listener {self.pool.name!r}: the steering program could not be attached to"
                 f" {self.pool.address}: {why}"
             ) from error
+
+    def _member(self) -> Slot:
+        """A slot that is in the group: one that was shut down takes a program too, for itself."""
+        for slot in self.pool.slots:
+            if slot.listening():
+                return slot
+        raise SteeringRefused(
+            f"listener {self.pool.name!r}: all slots of {self.pool.address} were shut down"
+        )
 
     def accepted(self, source: Endpoint, slot: SlotId) -> None:
         """Somebody took that probe out of the slot's queue."""
@@ -94,19 +114,25 @@ class Steering:
     def take_back(self, unheld: Container[SlotId]) -> None:
         """Empty slots that nobody holds and nothing is steered to of probes left behind.
 
-        Such a slot was a candidate's: only probes ever reached it. Or a worker needs to be started
-        only to see our own dead connection.
+        Or a worker would have to be started only to see our own dead connection.
         """
         for inode, sources in list(self._left.items()):
-            slot = self.pool.by_inode(inode)
-            if inode not in unheld:
-                continue
-            del self._left[inode]
-            if slot.queued() <= len(sources):
-                while slot.queued():
-                    _accept_own(slot, sources)
+            if inode in unheld:
+                del self._left[inode]
+                self._accept_own(self.pool.by_inode(inode), sources)
 
-    # -- indexes ------------------------------------------------------------------------------
+    def _accept_own(self, slot: Slot, sources: Iterable[Endpoint]) -> None:
+        """Accept and close the probes in its queue, if nobody else waits there."""
+        local = (self.pool.reachable_host, self.pool.port)
+        ends = [server_side(self.pool.family, local, source) for source in sources]
+        waiting = [end for end in ends if end is not None and end.queued]
+        if slot.queued() == len(waiting):
+            with suppress(BlockingIOError):
+                for _ in waiting:
+                    connection, _ = slot.socket.accept()
+                    connection.close()
+
+    # -- indexes at start ---------------------------------------------------------------------
 
     def measure(self) -> list[SlotId]:
         """At start: steer everything to the last index and find out which slot each index is.
@@ -114,64 +140,159 @@ class Steering:
         Waits up to HANDSHAKES_SECONDS for older handshakes. Raises SteeringRefused, ListenFailed.
         """
         last = len(self.order) - 1
-        self._load({last: 1}, ())
-        self._await_handshakes()
-        found = [self._measured(index, {last: 1}) for index in range(last)]
-        rest = [slot.inode for slot in self.pool.slots if slot.inode not in found]
-        if len(rest) != 1:
-            raise ListenFailed(
-                f"listener {self.pool.name!r}: the kernel's order of the slots on"
-                f" {self.pool.address} could not be found out (indexes led to {found})"
-            )
-        self.order = [*found, *rest]
-        self.weights = {rest[0]: 1}
-        return self.order
+        self.attach({self.order[last]: 1})  # whichever slot that is
+        quiet = self._await_handshakes()
+        for slot in self.pool.slots:
+            if slot.full():
+                slot.make_room(ROOM)
+        # The last index first: once its slot is known, ordinary clients disturb no other one.
+        found: dict[int, SlotId | None] = {}
+        for index in (last, *range(last)):
+            unknown = [slot for slot in self.pool.slots if slot.inode not in found.values()]
+            found[index] = self._measured(index, unknown, takes_back=quiet)
+        self.order = self._completed(found)
+        self.attach({self.order[last]: 1})
+        return list(self.order)
 
-    def _await_handshakes(self) -> None:
+    def _await_handshakes(self) -> bool:
+        """True when connections can arrive nowhere any more but where they are steered now."""
         until = time.monotonic() + HANDSHAKES_SECONDS
         while pending_handshakes(self.pool.family, self.pool.port):
             if time.monotonic() >= until:
-                return  # somebody floods us with SYNs; `_measured` copes with strays
+                return False  # a client that answers no more, or a flood of SYNs
             time.sleep(LOOK_SECONDS)
+        return True
 
-    def _measured(self, index: int, weights: Mapping[int, int]) -> SlotId:
-        """The slot that a connection steered to this index arrives in."""
+    def _measured(
+        self, index: int, candidates: Sequence[Slot], *, takes_back: bool
+    ) -> SlotId | None:
+        """Which of these slots a connection steered to this index arrives in; None if in none."""
         for _ in range(ROUNDS):
-            before = {slot.inode: slot.queued() for slot in self.pool.slots}
+            before = {slot.inode: slot.queued() for slot in candidates}
             with probe_socket(self.pool) as (client, source):
-                self._load(weights, [ProbeRule(source[0], source[1], index)])
-                try:
-                    client.connect((self.pool.reachable_host, self.pool.port))
-                except OSError:
-                    continue
-                grown = [slot for slot in self.pool.slots if slot.queued() > before[slot.inode]]
-                grown = [slot for slot in grown if slot.inode != self._parking(weights)] or grown
+                if self._arrival(client, source, index) is None:
+                    return None
+                grown = _grown(before, candidates)
                 if len(grown) == 1:
-                    _take_back(grown[0], source, empty_before=before[grown[0].inode] == 0)
+                    if takes_back:
+                        self._accept_own(grown[0], [source])
                     return grown[0].inode
-        raise ListenFailed(
-            f"listener {self.pool.name!r}: a connection from this machine to {self.pool.address}"
-            " did not arrive, so its slots cannot be told apart; does a firewall block loopback?"
-        )
+        sent: list[Endpoint] = []
+        marked = (slot.inode for slot in candidates if self._leads_to(index, slot.inode, sent))
+        return next(marked, None)
 
-    def _parking(self, weights: Mapping[int, int]) -> SlotId | None:
-        (at,) = weights
-        return self.order[at] if at < len(self.order) else None
+    def _completed(self, found: Mapping[int, SlotId | None]) -> list[SlotId]:
+        """All indexes: those that nothing arrived at are full slots, taken as they were given."""
+        rest = [slot for slot in self.pool.slots if slot.inode not in found.values()]
+        if len(rest) > 1 and not all(slot.full() for slot in rest):
+            raise ListenFailed(
+                f"listener {self.pool.name!r}: connections from this machine to"
+                f" {self.pool.address} did not arrive, so its slots cannot be told apart;"
+                " does a firewall block loopback?"
+            )
+        left = iter([slot.inode for slot in rest])
+        measured = (found[index] for index in range(len(found)))
+        return [next(left) if inode is None else inode for inode in measured]
+
+    # -- indexes after a shutdown -------------------------------------------------------------
 
     def recover(self, backlog: int) -> bool:
         """Let slots that a worker shut down listen again; True when indexes moved.
 
-        The kernel moves the last of the group into a hole and puts who listens again at the end.
+        The kernel moves the last of the group into each hole, and puts who listens again at the
+        end. Where several moved it does not say in which order: then they are looked for.
+        Raises SteeringRefused.
         """
         down = [slot for slot in self.pool.slots if not slot.listening()]
+        if not down:
+            return False
+        gone = {slot.inode for slot in down}
+        left = len(self.order) - len(down)
+        holes = [index for index in range(left) if self.order[index] in gone]
+        movers = [inode for inode in self.order[left:] if inode not in gone]
         for slot in down:
-            hole = self.order.index(slot.inode)
-            self.order[hole] = self.order[-1]
-            self.order[-1] = slot.inode
-            slot.listen(backlog)
-        if down:
-            self._attach(self.weights, self._probes)
-        return bool(down)
+            slot.socket.listen(backlog)
+        self.order = [*self.order[:left], *(slot.inode for slot in down)]
+        self._fill(holes, movers)
+        if len(holes) > 1:
+            self._fill(holes, self._who_moved(holes, movers))
+        return True
+
+    def _fill(self, holes: Sequence[int], movers: Sequence[SlotId]) -> None:
+        for hole, mover in zip(holes, movers, strict=True):
+            self.order[hole] = mover
+        self._attach(self.weights, self._probes)
+
+    def _who_moved(self, holes: Sequence[int], movers: Sequence[SlotId]) -> list[SlotId]:
+        """The movers in the order of the holes that they are in; a guess where several are full."""
+        left = list(movers)
+        found: dict[int, SlotId] = {}
+        for hole in holes:
+            sent: list[Endpoint] = []
+            mover = next((one for one in left if self._leads_to(hole, one, sent)), None)
+            if mover is not None:
+                left.remove(mover)
+                found[hole] = mover
+                if mover not in self.weights:
+                    self._accept_own(self.pool.by_inode(mover), sent)
+        rest = iter(left)
+        return [found[hole] if hole in found else next(rest) for hole in holes]
+
+    # -- probes -------------------------------------------------------------------------------
+
+    def _leads_to(self, index: int, inode: SlotId, sent: list[Endpoint]) -> bool:
+        """Whether the slot has this index, however busy it is: `DiagSocket.marked` says how.
+
+        The sources of what arrived are added to `sent`.
+        """
+        slot = self.pool.by_inode(inode)
+        if slot.full():
+            slot.make_room(ROOM)
+        with _marked(slot):
+            for _ in range(ROUNDS):
+                with probe_socket(self.pool) as (client, source):
+                    arrived = self._arrival(client, source, index)
+                    if arrived is None:
+                        return False
+                    sent.append(source)
+                    if arrived.marked is not None:  # else it is closed again already
+                        return arrived.marked
+        return False
+
+    def _arrival(self, client: socket.socket, source: Endpoint, index: int) -> DiagSocket | None:
+        """Connect to this index; the server's end, in its queue or beyond. None: not arrived."""
+        host, port = self.pool.reachable_host, self.pool.port
+        self._attach(self.weights, self._probes, [ProbeRule(source[0], source[1], index)])
+        try:
+            client.connect((host, port))
+        except OSError:
+            return None
+        until = time.monotonic() + CONNECT_SECONDS
+        while time.monotonic() < until:
+            # We are connected as soon as the server answered, it is so with our third packet.
+            found = server_side(self.pool.family, (host, port), source)
+            if found is None or found.state != TcpState.SYN_RECV:
+                return found
+        return None
+
+
+def _grown(before: Mapping[SlotId, int], candidates: Sequence[Slot]) -> list[Slot]:
+    """Whose queue is longer than before; an arrival may be counted a moment after it is seen."""
+    until = time.monotonic() + GROWN_SECONDS
+    while True:
+        grown = [slot for slot in candidates if slot.queued() > before[slot.inode]]
+        if grown or time.monotonic() >= until:
+            return grown
+
+
+@contextmanager
+def _marked(slot: Slot) -> Iterator[None]:
+    """Inside, connections that arrive in this slot can be told from those in others."""
+    slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    try:
+        yield
+    finally:
+        slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0)
 
 
 @contextmanager
@@ -179,31 +300,12 @@ def probe_socket(pool: SlotPool) -> Iterator[tuple[socket.socket, Endpoint]]:
     """A client socket with a source address of its own; it gives up after CONNECT_SECONDS."""
     with socket.socket(pool.family, socket.SOCK_STREAM) as client:
         client.settimeout(CONNECT_SECONDS)
-        client.bind((pool.reachable_host, 0))
+        try:
+            client.bind((pool.reachable_host, 0))
+        except OSError as error:
+            raise ListenFailed(
+                f"listener {pool.name!r}: {pool.reachable_host} cannot be connected from:"
+                f" {error.strerror}; does an interface of this machine still have that address?"
+            ) from error
         host, port = client.getsockname()[:2]
         yield client, (host, port)
-
-
-def _take_back(slot: Slot, source: Endpoint, *, empty_before: bool) -> None:
-    """Accept our own probe, so that no dead connection waits for a worker.
-
-    Only where the queue was empty and new connections go elsewhere: nothing but the probe can be
-    in it. Behind waiting clients the probe stays; the worker that serves them sees it end.
-    """
-    if not empty_before or slot.queued() != 1:
-        return
-    _accept_own(slot, {source})
-
-
-def _accept_own(slot: Slot, sources: Container[Endpoint]) -> None:
-    connection, peer = slot.socket.accept()
-    connection.close()
-    if (plain(peer[0]), peer[1]) not in sources:
-        raise ListenFailed(
-            f"a connection from {peer[0]} arrived in a slot that nothing is steered to"
-        )
-
-
-def plain(host: str) -> str:
-    """An address as its own family writes it, not as a dual-stack socket does."""
-    return host.removeprefix("::ffff:")

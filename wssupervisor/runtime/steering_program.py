@@ -61,6 +61,8 @@ def steering_program(
 
 def _probe(rule: ProbeRule) -> list[Instruction]:
     address = ipaddress.ip_address(rule.host)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped  # on the wire it is IPv4, whatever the socket's family
     source_at, port_at = _SOURCE_OFFSETS[address.version]
     words = [
         int.from_bytes(address.packed[at : at + 4], "big")

@@ -10,7 +10,7 @@ from typing import Any, assert_never
 import structlog
 
 from wssupervisor.config import Config, restart_needed
-from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, SteeringRefused
+from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, SteeringRefused, WssError
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
@@ -33,6 +33,7 @@ from wssupervisor.fleet.events import (
     ReleaseRefused,
     ReleaseResolved,
     RequesterLeft,
+    SlotsReordered,
     Spawned,
     SpawnFailed,
     StartRequested,
@@ -204,12 +205,19 @@ class Supervisor:
             self._probes[probe_of] = task
             task.add_done_callback(lambda _: self._probes.pop(probe_of, None))
 
+    def recover_slots(self) -> None:
+        """Let slots listen that a worker shut down: indexes may have moved."""
+        for listener in self.gate.recover():
+            log.error("slot was shut down by a worker", listener=listener.name)
+            self.post(SlotsReordered(listener.name, listener.slots))
+
     def _end_probe(self, worker: WorkerId) -> None:
         """Nobody needs to know any more whether it accepts."""
         if probe := self._probes.pop(worker, None):
             probe.cancel()
 
     def _steer(self, action: Steer) -> None:
+        self.recover_slots()
         try:
             self.steered_at = self.gate.steer(action.table)
         except (SteeringRefused, OSError) as error:
@@ -224,7 +232,7 @@ class Supervisor:
             return
         try:
             reason = await readiness.accepted(self.gate, process, action.slots, action.within)
-        except (SteeringRefused, OSError) as error:
+        except (WssError, OSError) as error:
             reason = f"could not be probed: {error}"
         if reason is None:
             self.post(ProbePassed(action.worker))

@@ -5,7 +5,7 @@ import time
 
 import structlog
 
-from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo, SlotsReordered
+from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo
 from wssupervisor.fleet.model import WorkerState
 from wssupervisor.fleet.steering import unheld_slots
 from wssupervisor.fleet.worker import FINISHING
@@ -42,9 +42,7 @@ class Watch:
     def look(self) -> None:
         """Slots, queues, processes, output: all that is cheap."""
         supervisor = self._supervisor
-        for listener in supervisor.gate.recover():
-            log.error("slot was shut down by a worker", listener=listener.name)
-            supervisor.post(SlotsReordered(listener.name, listener.slots))
+        supervisor.recover_slots()
         state = supervisor.fleet.state
         if state.active is not None:
             supervisor.gate.take_back_probes(unheld_slots(state))
