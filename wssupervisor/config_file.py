@@ -158,6 +158,13 @@ def _strings(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _command(value: Any) -> tuple[str, ...]:
+    words = _strings(value)
+    if not words or not words[0]:
+        raise ValueError("expected a program and its arguments")
+    return words
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("expected a string that is not empty")
@@ -269,11 +276,9 @@ def _instance_name(reader: Reader, path: str | None, overrides: Overrides) -> st
 
 def _app(reader: Reader, overrides: Overrides) -> App:
     data = reader.table("app")
-    command = overrides.command or reader.take("app", data, "command", (), _strings)
-    if not command and (overrides.command == () and "command" not in data):
+    command = overrides.command or reader.take("app", data, "command", (), _command)
+    if not command and "command" not in data:
         reader.wrong("app", "command", None, 'a list such as ["/srv/chat/current/bin/serve"]')
-    elif not command or not command[0]:
-        reader.wrong("app", "command", list(command), "a program and its arguments, not empty")
     workers = reader.take("app", data, "workers", 1, _workers)
     if overrides.workers is not None:
         given = overrides.workers

@@ -18,7 +18,7 @@ from wssupervisor.fleet.actions import NoteKind
 from wssupervisor.fleet.events import ReloadRequested, StopRequested
 from wssupervisor.runtime import acquire
 from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.processes import become_subreaper
+from wssupervisor.runtime.processes import become_subreaper, keep_descriptors
 from wssupervisor.runtime.release import resolve
 from wssupervisor.runtime.requests import Requests
 from wssupervisor.runtime.supervisor import Ended, Supervisor
@@ -105,6 +105,7 @@ async def _run(config: Config, control: str, path: str | None, overrides: Overri
     gate: Gate | None = None
     try:
         become_subreaper()
+        keep_descriptors()
         gate = acquire.gate(config, passed_sockets())
         supervisor = Supervisor(config, lambda: load_config(path, overrides), gate, gate.open())
         watch = Watch(supervisor, herald)

@@ -36,6 +36,14 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
+def keep_descriptors() -> None:
+    """Let no worker inherit what our own parent left open in us."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) > 2:
+            with contextlib.suppress(OSError):  # the one that listed them is closed again
+                os.set_inheritable(int(name), False)
+
+
 def reap_orphans(own: frozenset[int]) -> None:
     """Reap ended children that are no worker's main process."""
     for pid in _children(os.getpid()) - own:

@@ -1,0 +1,107 @@
+"""Live connections, counted from the kernel, each for the worker whose tree holds it."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from examples.load.waiting import wait_until
+from wssupervisor.fleet.model import WorkerId
+from wssupervisor.runtime import census
+from wssupervisor.runtime.output import Output
+from wssupervisor.runtime.processes import Process
+from wssupervisor.runtime.slots import SlotPool, bind_pool
+from wssupervisor.runtime.steering import Steering
+
+SOON = 10.0
+WORKER = WorkerId(1, 0, 1)
+
+SERVER = """
+import os, signal, socket, sys
+listening = socket.socket(fileno=3)
+listening.setblocking(True)
+database = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+held = []
+if sys.argv[2] == "fork" and os.fork():
+    signal.pause()
+while True:
+    held.append(listening.accept()[0])
+    print("accepted", flush=True)
+"""
+
+
+@pytest.fixture
+def pool() -> Iterator[SlotPool]:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    found = bind_pool("ws", socket.AF_INET, "127.0.0.1", port, count=3, backlog=100)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("how", ["alone", "fork"])
+def test_the_workers_clients_are_counted_and_nothing_else(
+    pool: SlotPool, tmp_path: Path, how: str
+) -> None:
+    steering = Steering(pool)
+    steering.measure()
+    slot = pool.slots[0]
+    steering.attach({slot.inode: 1})
+    (tmp_path / "server.py").write_text(SERVER)
+    with ExitStack() as stack:
+        output = Output("census")
+        stack.callback(output.close)
+        database = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        process = Process.spawn(
+            [sys.executable, "server.py", str(database.getsockname()[1]), how],
+            str(tmp_path),
+            {"PATH": os.environ["PATH"]},
+            [slot.socket.fileno()],
+            output.descriptor,
+        )
+        try:
+            clients = [socket.create_connection((pool.host, pool.port)) for _ in range(7)]
+            for client in clients:
+                stack.enter_context(client)
+            lines: list[str] = []
+
+            def all_accepted() -> bool:
+                lines.extend(output.poll())
+                return len(lines) == len(clients)
+
+            wait_until(all_accepted, within=SOON, what="seven accepted connections")
+            clients[0].shutdown(socket.SHUT_WR)  # the server's end is in CLOSE_WAIT now
+            found = census.take([pool], {WORKER: process})
+
+            assert found.by_worker == {WORKER: 7}
+            assert found.listening[WORKER] == {slot.inode}
+            assert found.unattributed == 0
+            assert census.take([pool], {}).unattributed == 7
+        finally:
+            process.kill()
+            wait_until(lambda: process.reap() is not None, within=SOON, what="the end")
+            wait_until(lambda: not process.members(), within=SOON, what="the tree's end")
+            process.close()
+
+
+def test_clients_in_a_queue_are_nobodys_connections(pool: SlotPool) -> None:
+    Steering(pool).measure()
+    with socket.create_connection((pool.host, pool.port)):
+        found = census.take([pool], {})
+
+    assert found.unattributed == 0
+
+
+def test_handshakes_are_over_when_those_recorded_have_gone(pool: SlotPool) -> None:
+    handshakes = census.Handshakes([pool])
+
+    assert handshakes.over() == 0
+
+    handshakes.record(1)
+
+    assert handshakes.over() == 1

@@ -1,0 +1,230 @@
+"""The control socket: the real server and the real client, with a handler that we know."""
+
+import asyncio
+import json
+import socket
+import stat
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from examples.load.waiting import wait_until
+from wssupervisor.control import client as client_module
+from wssupervisor.control.client import Client, DaemonError, Silence
+from wssupervisor.control.protocol import LINE_BYTES, Object
+from wssupervisor.control.server import ControlServer, Peer, SendEvent
+from wssupervisor.errors import Busy, InstanceRunning, NotRunning, OperationFailed
+
+SOON = 10.0
+
+
+class Running:
+    """A server in a thread of its own, as the daemon has it in its process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cancelled = threading.Event()
+        self.asked: list[tuple[Peer, str, Object]] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run)
+        self._ready = threading.Event()
+        self._stop = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(SOON)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(SOON)
+        self._loop.close()
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        server = ControlServer(str(self.path), self._handle)
+        server.claim()
+        await server.start()
+        self._ready.set()
+        await self._stop.wait()
+        await server.close()
+
+    async def _handle(self, peer: Peer, method: str, params: Object, send: SendEvent) -> Object:
+        self.asked.append((peer, method, params))
+        answers: dict[str, Callable[[], Awaitable[Object]]] = {
+            "status": self._status,
+            "reload": lambda: self._reload(send),
+            "stop": self._forever,
+            "drain": self._busy,
+        }
+        return await answers[method]()
+
+    async def _status(self) -> Object:
+        return {"state": "serving"}
+
+    async def _reload(self, send: SendEvent) -> Object:
+        await send({"reload": "r1"})
+        return {"ok": True}
+
+    async def _busy(self) -> Object:
+        raise Busy("a reload is under way", lines=["one", "two"])
+
+    async def _forever(self) -> Object:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        raise AssertionError
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Running]:
+    with Running(tmp_path / "control.sock") as running:
+        yield running
+
+
+def raw(server: Running, data: bytes) -> list[Object]:
+    """Send bytes, and all that is answered until the server closes or SOON has passed."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(SOON)
+        connection.connect(str(server.path))
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as file:
+            return [json.loads(line) for line in file]
+
+
+def test_a_request_is_answered_after_its_events(server: Running) -> None:
+    events: list[Object] = []
+    answer = Client(str(server.path)).call("reload", {"timeout": "5s"}, events.append)
+
+    assert answer == {"ok": True}
+    assert events == [{"reload": "r1"}]
+    assert server.asked[0][1:] == ("reload", {"timeout": "5s"})
+
+
+def test_an_error_comes_with_its_code_exit_status_and_lines(server: Running) -> None:
+    with pytest.raises(DaemonError) as caught:
+        Client(str(server.path)).call("drain")
+
+    assert (caught.value.code, caught.value.exit_status) == ("busy", 75)
+    assert str(caught.value) == "a reload is under way"
+    assert caught.value.lines == ("one", "two")
+
+
+def test_several_requests_on_one_connection_are_answered_in_order(server: Running) -> None:
+    request = b'{"id": %d, "method": "status"}\n'
+
+    assert [one["id"] for one in raw(server, request % 1 + request % 2 + request % 3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "data", [b"nonsense\n", b'{"id": "x"}\n', b"y" * (LINE_BYTES + 100) + b"\n", b"no newline"]
+)
+def test_a_bad_line_gets_an_error_and_closes_only_that_connection(
+    server: Running, data: bytes
+) -> None:
+    answers = raw(server, data)
+
+    assert [one["error"]["code"] for one in answers] == ["protocol-error"]
+    assert Client(str(server.path)).call("status") == {"state": "serving"}
+
+
+def test_a_client_that_goes_away_cancels_what_it_waited_for(server: Running) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(server.path))
+        connection.sendall(b'{"id": 1, "method": "stop"}\n')
+        wait_until(lambda: server.asked, within=SOON, what="the request")
+
+        assert not server.cancelled.is_set()
+
+    assert server.cancelled.wait(SOON)
+
+
+def test_a_waiting_client_hears_something_at_least_every_two_seconds(server: Running) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(SOON)
+        connection.connect(str(server.path))
+        connection.sendall(b'{"id": 1, "method": "stop"}\n')
+        begun = time.monotonic()
+
+        assert json.loads(connection.recv(4096)) == {"id": 1, "event": {"keepalive": True}}
+        assert time.monotonic() - begun < 2.0
+
+
+def test_the_socket_is_for_the_owner_and_the_group(server: Running) -> None:
+    assert stat.S_IMODE(server.path.stat().st_mode) == 0o660
+
+
+def test_the_peer_is_known_from_the_kernel(server: Running) -> None:
+    import os
+
+    Client(str(server.path)).call("status")
+    peer = server.asked[0][0]
+
+    assert (peer.pid, peer.uid, peer.gid) == (os.getpid(), os.getuid(), os.getgid())
+
+
+def test_nothing_is_left_when_it_closes(tmp_path: Path) -> None:
+    with Running(tmp_path / "sub" / "control.sock"):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_daemon_is_refused_and_the_first_one_named(server: Running) -> None:
+    import os
+
+    async def never(*_: object) -> Object:
+        raise AssertionError
+
+    with pytest.raises(InstanceRunning, match=rf"pid {os.getpid()}\) runs at"):
+        ControlServer(str(server.path), never).claim()
+
+    assert Client(str(server.path)).call("status") == {"state": "serving"}
+
+
+def test_a_stale_socket_is_not_in_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(NotRunning, match="left over from one that died"):
+        Client(str(path)).call("status")
+
+    with Running(path):
+        assert Client(str(path)).call("status") == {"state": "serving"}
+
+
+def test_a_daemon_that_goes_away_without_an_answer_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.create_server(str(path), family=socket.AF_UNIX) as listening:
+
+        def hang_up() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(100)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(OperationFailed, match="went away without an answer"):
+            Client(str(path)).call("status")
+        thread.join(SOON)
+
+
+def test_a_daemon_that_says_nothing_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "SILENCE_SECONDS", 0.2)
+    path = tmp_path / "control.sock"
+    with (
+        socket.create_server(str(path), family=socket.AF_UNIX),
+        pytest.raises(Silence, match="is it stopped or hung"),
+    ):
+        Client(str(path)).call("status")
