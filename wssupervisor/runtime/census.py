@@ -14,14 +14,14 @@ LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """`seconds`: what the round cost; `began_at` monotonic."""
+    """`cpu_seconds`: what the round cost; `began_at` monotonic."""
 
     by_worker: Mapping[WorkerId, int]
     listening: Mapping[WorkerId, set[int]]
     """Inodes of the listener's slots that the worker's tree holds."""
     unattributed: int
     began_at: float
-    seconds: float
+    cpu_seconds: float
 
 
 def take(pools: Sequence[SlotPool], processes: Mapping[WorkerId, Process]) -> Count:
@@ -32,7 +32,7 @@ def take(pools: Sequence[SlotPool], processes: Mapping[WorkerId, Process]) -> Co
     descriptor that moves while we read is found before or after; a socket that is in neither
     reading was in flight between processes, or is somebody else's: unattributed.
     """
-    began_at = time.monotonic()
+    began_at, cpu = time.monotonic(), time.thread_time()
     before = {worker: process.socket_inodes() for worker, process in processes.items()}
     connections = [one for pool in pools for one in _of(pool)]
     after = {worker: process.socket_inodes() for worker, process in processes.items()}
@@ -46,7 +46,7 @@ def take(pools: Sequence[SlotPool], processes: Mapping[WorkerId, Process]) -> Co
         {worker: (before[worker] | after[worker]) & slots for worker in processes},
         len(stray & _still_there(pools)) if stray else 0,
         began_at,
-        time.monotonic() - began_at,
+        time.thread_time() - cpu,
     )
 
 

@@ -8,7 +8,7 @@ import structlog
 from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo
 from wssupervisor.fleet.model import WorkerState
 from wssupervisor.fleet.steering import unheld_slots
-from wssupervisor.fleet.worker import FINISHING
+from wssupervisor.fleet.worker import EMPTY_ROUNDS, FINISHING
 from wssupervisor.runtime import census
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.systemd import Herald
@@ -21,7 +21,7 @@ CENSUS_SECONDS = 0.5
 """Between two censuses while somebody drains."""
 IDLE_CENSUS_SECONDS = 2.0
 CENSUS_SHARE = 0.02
-"""Of one core, at most."""
+"""Of one core, at most, except for the second look at a drain that seems to have ended."""
 FRESH_SECONDS = 1.0
 """A census no older than this is good enough for `status`."""
 DEAR_SECONDS = 0.1
@@ -88,18 +88,35 @@ class Watch:
                 self._census_at = time.monotonic() + IDLE_CENSUS_SECONDS
                 return
             self._last = found
+            log.debug(
+                "census",
+                unattributed=found.unattributed,
+                handshakes_over=supervisor.fleet.state.steering.handshakes_over,
+                epoch=supervisor.fleet.state.steering.epoch,
+                cpu_seconds=round(found.cpu_seconds, 4),
+            )
             event = CensusTaken(found.by_worker, found.unattributed, found.began_at)
             supervisor.post(event)
             self._look_for_deserters(found)
-            draining = any(one.state in FINISHING for one in supervisor.fleet.state.workers())
-            pause = CENSUS_SECONDS if draining else IDLE_CENSUS_SECONDS
-            self._census_at = time.monotonic() + max(pause, found.seconds / CENSUS_SHARE)
+            self._census_at = time.monotonic() + self._pause(found)
+
+    def _pause(self, found: census.Count) -> float:
+        """Seconds until the next census: rare when dear, soon when it may be a drain's last."""
+        drains = [
+            one.drain
+            for one in self._supervisor.fleet.state.workers()
+            if one.state in FINISHING and one.drain is not None
+        ]
+        if any(0 < drain.empty_rounds < EMPTY_ROUNDS for drain in drains):
+            return CENSUS_SECONDS
+        pause = CENSUS_SECONDS if drains else IDLE_CENSUS_SECONDS
+        return max(pause, found.cpu_seconds / CENSUS_SHARE)
 
     async def fresh_count(self) -> None:
         """A census for somebody who looks, unless there is a fresh one or it costs too much."""
         last = self._last
         fresh = last is not None and time.monotonic() - last.began_at < FRESH_SECONDS
-        if not fresh and (last is None or last.seconds < DEAR_SECONDS):
+        if not fresh and (last is None or last.cpu_seconds < DEAR_SECONDS):
             await self.count()
 
     def _look_for_deserters(self, found: census.Count) -> None:
