@@ -1,0 +1,621 @@
+"""What the fleet decides, one row at a time: two lines of input, one of truth."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from wssupervisor.fleet.actions import (
+    Action,
+    Answer,
+    CutOver,
+    DrainChanged,
+    Failed,
+    Kill,
+    Note,
+    NoteKind,
+    Probe,
+    Quit,
+    Resolve,
+    Signal,
+    Spawn,
+    Steer,
+    Stopped,
+)
+from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.events import (
+    CensusTaken,
+    DrainRequested,
+    Event,
+    Observed,
+    ProbeFailed,
+    ProbePassed,
+    ReleaseRefused,
+    ReleaseResolved,
+    ReloadRequested,
+    RequesterLeft,
+    SlotLetGo,
+    SlotsReordered,
+    Spawned,
+    SpawnFailed,
+    StartRequested,
+    Steered,
+    SteerFailed,
+    StopRequested,
+    TimePassed,
+    WorkerExited,
+    WorkerReady,
+)
+from wssupervisor.fleet.model import (
+    Exit,
+    GenerationState,
+    InstanceState,
+    Listener,
+    Policy,
+    ReadyBy,
+    Release,
+    Table,
+    WorkerId,
+    WorkerState,
+)
+from wssupervisor.fleet.snapshot import SnapshotInvalid, dump, load
+from wssupervisor.fleet.view import view
+
+A = Release(("chat",), "/srv/41")
+B = Release(("chat",), "/srv/42")
+SLOTS = tuple(range(10, 20))
+PARKING = SLOTS[-1]
+POLICY = Policy(workers=2, ready_by=ReadyBy.NOTIFY, stable=1.0, keep=5.0)
+
+
+def worker(generation: int, index: int = 0, incarnation: int = 1) -> WorkerId:
+    return WorkerId(generation, index, incarnation)
+
+
+def steered(*slots: int) -> Table:
+    return Table({"ws": dict.fromkeys(slots, 1)})
+
+
+class Told:
+    """A fleet that is told events; what it wants is kept without its notes."""
+
+    def __init__(self, policy: Policy = POLICY, slots: tuple[int, ...] = SLOTS) -> None:
+        self.policy = policy
+        self.fleet = Fleet([Listener("ws", slots)])
+        self.queues = dict.fromkeys(slots, 0)
+        self.notes: list[Note] = []
+
+    def tell(self, event: Event, now: float) -> list[Action]:
+        actions = self.fleet.handle(event, now)
+        self.notes += [one for one in actions if isinstance(one, Note)]
+        return [one for one in actions if not isinstance(one, Note)]
+
+    def look(self, now: float, **queued: int) -> list[Action]:
+        """Queue lengths by slot, as slot_10=3; all handshakes are over."""
+        self.queues |= {int(name.removeprefix("slot_")): count for name, count in queued.items()}
+        epoch = self.fleet.state.steering.epoch
+        return self.tell(Observed(dict(self.queues), epoch), now)
+
+    def census(self, now: float, counts: dict[WorkerId, int], strays: int = 0) -> list[Action]:
+        return self.tell(CensusTaken(counts, strays, began_at=now), now)
+
+    def spawn_all(self, actions: Iterable[Action], now: float) -> None:
+        for action in actions:
+            if isinstance(action, Spawn):
+                self.tell(Spawned(action.worker, 1000 + action.worker.index), now)
+
+    def steer(self, actions: Iterable[Action], now: float) -> list[Action]:
+        (found,) = [one for one in actions if isinstance(one, Steer)]
+        return self.tell(Steered(found.epoch), now)
+
+    def make_ready(self, generation: int, now: float) -> list[Action]:
+        return [
+            action
+            for index in range(self.policy.workers)
+            for action in self.tell(WorkerReady(worker(generation, index)), now)
+        ]
+
+    def begin_reload(self, now: float, request: int | None = 1) -> None:
+        """A reload whose candidate has pids."""
+        self.tell(ReloadRequested(request), now)
+        reload = self.fleet.state.last_reload
+        self.spawn_all(self.tell(ReleaseResolved(reload, B, self.policy), now), now)
+
+    def state(self, now: float) -> InstanceState:
+        return view(self.fleet.state, now).state
+
+
+def starting(policy: Policy = POLICY, slots: tuple[int, ...] = SLOTS) -> Told:
+    """Generation 1 has pids and is not ready; everything is parked. It is second 1."""
+    told = Told(policy, slots)
+    told.steer(told.look(0), 0)
+    told.look(0)
+    told.spawn_all(told.tell(StartRequested(A, policy), 1), 1)
+    return told
+
+
+def serving(policy: Policy = POLICY, slots: tuple[int, ...] = SLOTS) -> Told:
+    """Generation 1 is active. It is second 3."""
+    told = starting(policy, slots)
+    told.make_ready(1, 1)
+    told.steer(told.tell(TimePassed(), 2), 2)
+    told.look(3)
+    return told
+
+
+def draining(policy: Policy = POLICY) -> Told:
+    """Generation 2 is active and generation 1 drains since second 12."""
+    told = serving(policy)
+    told.begin_reload(10)
+    told.make_ready(2, 11)
+    told.steer(told.tell(TimePassed(), 12), 12)
+    told.look(12)
+    return told
+
+
+def test_a_start_parks_first_and_spawns_on_slots_of_their_own() -> None:
+    told = Told()
+
+    assert told.look(0) == [Steer(1, steered(PARKING))]
+    assert told.tell(StartRequested(A, POLICY), 1) == [
+        Spawn(worker(1, 0), A, {"ws": 10}),
+        Spawn(worker(1, 1), A, {"ws": 11}),
+    ]
+
+
+def test_a_first_generation_prefers_slots_where_clients_wait() -> None:
+    told = Told()
+    told.look(0, slot_14=2)
+
+    assert Spawn(worker(1, 0), A, {"ws": 14}) in told.tell(StartRequested(A, POLICY), 1)
+
+
+def test_what_waits_in_another_slot_gets_a_sweeper_once_somebody_serves() -> None:
+    told = serving()
+
+    assert told.look(4, slot_17=1) == [Spawn(worker(1, 2), A, {"ws": 17})]
+    assert told.look(4.2) == []
+
+
+def test_cutover_waits_until_all_are_ready_and_stable() -> None:
+    told = starting()
+    told.tell(WorkerReady(worker(1, 0)), 2)
+
+    assert told.tell(TimePassed(), 5) == []
+
+    told.tell(WorkerReady(worker(1, 1)), 5)
+
+    assert told.tell(TimePassed(), 5.9) == []
+    assert told.tell(TimePassed(), 6) == [Steer(2, steered(10, 11))]
+
+
+def test_a_generation_is_active_only_when_steering_is_in_force() -> None:
+    told = starting()
+    told.make_ready(1, 1)
+    actions = told.tell(TimePassed(), 2)
+
+    assert told.state(2) is InstanceState.STARTING
+
+    told.steer(actions, 2)
+
+    assert told.state(2) is InstanceState.SERVING
+
+
+def test_connect_readiness_is_asked_of_a_probe_and_delay_of_nobody() -> None:
+    by_connect = starting(replace(POLICY, ready_by=ReadyBy.CONNECT))
+    by_delay = starting(replace(POLICY, ready_by=ReadyBy.DELAY))
+    by_connect.tell(ProbePassed(worker(1, 0)), 2)
+    by_connect.tell(ProbePassed(worker(1, 1)), 2)
+
+    assert by_connect.tell(TimePassed(), 3) == [Steer(2, steered(10, 11))]
+    assert by_delay.tell(TimePassed(), 2) == [Steer(2, steered(10, 11))]
+
+
+def test_a_spawned_worker_is_probed_for_as_long_as_a_start_may_take() -> None:
+    told = Told(replace(POLICY, ready_by=ReadyBy.CONNECT))
+    told.look(0)
+    told.tell(StartRequested(A, told.policy), 1)
+
+    assert told.tell(Spawned(worker(1, 0), 5), 2) == [Probe(worker(1, 0), {"ws": 10}, 29)]
+
+
+def test_a_reload_cuts_over_answers_and_lets_the_old_generation_drain() -> None:
+    told = serving()
+    told.begin_reload(10, request=7)
+    told.make_ready(2, 11)
+    actions = told.tell(TimePassed(), 12)
+
+    assert actions == [Steer(3, steered(12, 13))]
+    assert told.steer(actions, 12) == [Answer(7, CutOver(1, 2, 1, 2))]
+    assert told.fleet.state.generations[1].state is GenerationState.DRAINING
+
+
+def test_a_reload_reads_the_release_first() -> None:
+    assert serving().tell(ReloadRequested(7), 10) == [Resolve(1)]
+
+
+@pytest.mark.parametrize("state", ["starting", "reloading", "stopping"])
+def test_a_reload_at_a_bad_moment_is_not_tried(state: str) -> None:
+    told = starting() if state == "starting" else serving()
+    if state == "reloading":
+        told.begin_reload(10)
+    if state == "stopping":
+        told.tell(StopRequested(None), 10)
+    (answer,) = told.tell(ReloadRequested(7), 11)
+
+    assert isinstance(answer, Answer)
+    assert isinstance(answer.outcome, Failed)
+    assert answer.outcome.code == "busy"
+
+
+FAILURES: list[tuple[Event, str]] = [
+    (WorkerExited(worker(2), Exit(status=1)), "exited with status 1 before it was ready"),
+    (WorkerExited(worker(2), Exit(status=0)), "exited with status 0 before it was ready"),
+    (WorkerExited(worker(2), Exit(signal="SIGSEGV")), "was killed by SIGSEGV before it was ready"),
+    (SpawnFailed(worker(2), "no memory"), "could not be started: no memory before it was ready"),
+    (ProbeFailed(worker(2), "could not be probed"), "could not be probed"),
+]
+
+
+@pytest.mark.parametrize(("event", "reason"), FAILURES)
+def test_a_candidate_that_fails_is_thrown_away_and_nothing_else_is_touched(
+    event: Event, reason: str
+) -> None:
+    told = serving()
+    told.begin_reload(10, request=7)
+    actions = told.tell(event, 11)
+    touched = {one.worker.generation for one in actions if isinstance(one, Signal | Kill)}
+
+    assert touched == {2}
+    assert not any(isinstance(one, Steer) for one in actions)
+    assert (
+        Answer(7, Failed("reload-failed", f"worker 0 of generation 2 {reason}", 1, worker(2)))
+        in actions
+    )
+    assert told.state(11) is InstanceState.SERVING
+
+
+def test_a_candidate_that_dies_within_stable_fails() -> None:
+    told = serving()
+    told.begin_reload(10, request=7)
+    told.make_ready(2, 11)
+    actions = told.tell(WorkerExited(worker(2, 1), Exit(status=3)), 11.5)
+    reason = (
+        "worker 1 of generation 2 exited with status 3 0.5 s after it was ready, within `stable`"
+    )
+
+    assert Answer(7, Failed("reload-failed", reason, 1, worker(2, 1))) in actions
+
+
+def test_a_candidate_that_is_never_ready_fails_at_its_limit() -> None:
+    told = serving()
+    told.begin_reload(10, request=7)
+
+    assert told.fleet.next_deadline() == 40
+
+    answers = [one for one in told.tell(TimePassed(), 40) if isinstance(one, Answer)]
+
+    assert len(answers) == 1
+    assert "was not ready within 30s: it did not say READY=1" in str(answers[0])
+
+
+def test_a_release_that_cannot_be_used_fails_with_its_reason() -> None:
+    told = serving()
+    told.tell(ReloadRequested(7), 10)
+
+    assert told.tell(ReleaseRefused(1, "no such file"), 11) == [
+        Answer(7, Failed("reload-failed", "no such file", 1))
+    ]
+
+
+def test_a_cancelled_reload_never_takes_effect() -> None:
+    told = serving()
+    told.begin_reload(10, request=7)
+    actions = told.tell(RequesterLeft(7), 11)
+
+    assert actions == [Signal(worker(2, 0), "SIGTERM"), Signal(worker(2, 1), "SIGTERM")]
+    assert told.make_ready(2, 12) == []
+    assert told.tell(TimePassed(), 20) == []
+    assert told.tell(TimePassed(), 21) == [Kill(worker(2, 0)), Kill(worker(2, 1))]
+    assert told.fleet.state.active is not None
+    assert told.fleet.state.active.number == 1
+
+
+def test_a_release_that_is_resolved_after_the_cancel_is_not_started() -> None:
+    told = serving()
+    told.tell(ReloadRequested(7), 10)
+    told.tell(RequesterLeft(7), 11)
+
+    assert told.tell(ReleaseResolved(1, B, POLICY), 12) == []
+
+
+def test_steering_that_fails_at_cutover_fails_the_reload() -> None:
+    told = serving()
+    told.begin_reload(10, request=7)
+    told.make_ready(2, 11)
+    told.tell(TimePassed(), 12)
+    actions = told.tell(SteerFailed(3, "refused"), 12)
+
+    assert {one.worker.generation for one in actions if isinstance(one, Signal)} == {2}
+    assert any(isinstance(one, Answer) and isinstance(one.outcome, Failed) for one in actions)
+
+
+def test_too_few_free_slots_are_shared_and_none_is_a_refusal() -> None:
+    few = serving(slots=SLOTS[:4])
+    few.tell(ReloadRequested(7), 10)
+    none = serving(slots=SLOTS[:3])
+    none.tell(ReloadRequested(7), 10)
+    (answer,) = none.tell(ReleaseResolved(1, B, POLICY), 10)
+
+    assert few.tell(ReleaseResolved(1, B, POLICY), 10) == [
+        Spawn(worker(2, 0), B, {"ws": 12}),
+        Spawn(worker(2, 1), B, {"ws": 12}),
+    ]
+    assert "no slot of listener 'ws' is free" in str(answer)
+
+
+def test_a_slot_is_not_free_while_a_handshake_of_before_may_end_on_it() -> None:
+    told = Told()
+    told.steer(told.tell(Observed(dict(told.queues), 0), 0), 0)
+    told.tell(StartRequested(A, POLICY), 1)
+    told.tell(Observed(dict(told.queues), 0), 2)
+
+    assert view(told.fleet.state, 2).listeners[0].free == 0
+
+    told.tell(Observed(dict(told.queues), 1), 3)
+
+    assert view(told.fleet.state, 3).listeners[0].free == 7
+
+
+def test_too_many_draining_generations_refuse_the_next() -> None:
+    told = draining(replace(POLICY, max_draining=1))
+    told.tell(ReloadRequested(8), 20)
+    (answer,) = told.tell(ReleaseResolved(2, B, told.policy), 20)
+
+    assert "`wssctl drain 1 --within 0s`" in str(answer)
+
+
+def test_a_crashed_worker_is_steered_away_from_and_respawned_at_once_on_its_slot() -> None:
+    told = serving()
+
+    assert told.tell(WorkerExited(worker(1, 0), Exit(signal="SIGKILL")), 10) == [
+        Steer(3, steered(11)),
+        Spawn(worker(1, 0, 2), A, {"ws": 10}),
+    ]
+
+
+def test_a_worker_that_crashes_again_and_again_waits_longer_each_time() -> None:
+    told = serving()
+    delays = []
+    now = 10.0
+    for incarnation in range(1, 6):
+        told.tell(WorkerExited(worker(1, 0, incarnation), Exit(status=1)), now)
+        seat = told.fleet.state.generations[1].seats[0]
+        delays.append(0.0 if seat.retry_at is None else seat.retry_at - now)
+        now = max(now, seat.retry_at or now)
+        told.tell(TimePassed(), now)
+
+    assert delays == [0.0, 0.5, 1.0, 2.0, 4.0]
+
+
+def test_failures_are_forgotten_after_a_stable_time() -> None:
+    told = serving()
+    for at in (100.0, 200.0):
+        told.spawn_all(told.tell(WorkerExited(worker(1, 0, int(at / 100)), Exit(status=1)), at), at)
+        told.tell(WorkerReady(worker(1, 0, int(at / 100) + 1)), at)
+
+    assert told.fleet.state.generations[1].seats[0].failures == 1
+
+
+def test_the_only_workers_queue_waits_for_its_replacement() -> None:
+    told = serving(replace(POLICY, workers=1))
+
+    assert told.tell(WorkerExited(worker(1), Exit(status=1)), 10) == [
+        Spawn(worker(1, 0, 2), A, {"ws": 10})
+    ]
+
+
+def test_a_stalled_queue_makes_its_worker_silent_and_is_given_to_a_sweeper() -> None:
+    told = serving()
+    told.look(10, slot_10=1)
+    for tenth in range(1, 20):
+        assert told.look(10 + tenth / 10, slot_10=1 + tenth) == []
+
+    assert told.look(12) == [
+        Steer(3, steered(11)),
+        Spawn(worker(1, 0, 2), A, {"ws": 12}),
+        Spawn(worker(1, 2), A, {"ws": 10}),
+    ]
+    assert told.fleet.state.generations[1].workers[worker(1)].state is WorkerState.SILENT
+
+
+def test_a_queue_that_moves_is_not_stalled_however_long_it_is() -> None:
+    told = serving()
+
+    for tenth in range(40):
+        assert told.look(10 + tenth / 10, slot_10=50 - tenth % 2) == []
+
+
+def test_a_queue_that_we_did_not_watch_is_not_stalled() -> None:
+    told = serving()
+    told.look(10, slot_10=5)
+
+    assert told.look(20) == []
+
+
+def test_a_worker_that_closed_its_socket_is_replaced_and_keeps_its_connections() -> None:
+    told = serving()
+    actions = told.tell(SlotLetGo(worker(1)), 10)
+
+    assert actions == [Steer(3, steered(11)), Spawn(worker(1, 0, 2), A, {"ws": 12})]
+
+
+def test_a_draining_worker_is_left_alone_until_two_censuses_found_nothing() -> None:
+    told = draining()
+    gone = {worker(1, 0): 0, worker(1, 1): 3}
+
+    assert told.census(18, gone) == []
+    assert told.census(19, gone) == [Signal(worker(1, 0), "SIGTERM")]
+    assert told.census(20, {worker(1, 1): 0}) == []
+    assert told.census(21, {worker(1, 1): 0}) == [Signal(worker(1, 1), "SIGTERM")]
+
+
+def test_a_generation_is_kept_for_a_while_even_without_connections() -> None:
+    told = draining()
+    for second in (13, 14, 15):
+        assert told.census(second, {worker(1, 0): 0, worker(1, 1): 0}) == []
+
+    assert told.fleet.next_deadline() == 17
+    assert told.tell(TimePassed(), 17) == [
+        Signal(worker(1, 0), "SIGTERM"),
+        Signal(worker(1, 1), "SIGTERM"),
+    ]
+
+
+@pytest.mark.parametrize("obstacle", ["queue", "stray", "handshake"])
+def test_zero_means_that_nothing_can_still_become_a_connection(obstacle: str) -> None:
+    told = serving()
+    told.begin_reload(10)
+    told.make_ready(2, 11)
+    told.steer(told.tell(TimePassed(), 12), 12)
+    if obstacle != "handshake":
+        told.look(13, slot_10=1 if obstacle == "queue" else 0)
+    for second in (18, 19, 20):
+        found = told.census(second, {worker(1, 0): 0}, strays=int(obstacle == "stray"))
+
+        assert found == []
+
+
+def test_a_census_begun_before_the_drain_does_not_count() -> None:
+    told = draining(replace(POLICY, keep=0.0))
+    told.tell(CensusTaken({worker(1, 0): 0}, 0, began_at=11), 13)
+
+    assert told.census(14, {worker(1, 0): 0}) == []
+
+
+def test_a_limit_ends_a_drain_with_its_connections() -> None:
+    told = draining(replace(POLICY, drain_timeout=60.0))
+    told.census(13, {worker(1, 0): 5, worker(1, 1): 5})
+
+    assert told.tell(TimePassed(), 71.9) == []
+    assert told.tell(TimePassed(), 72) == [
+        Signal(worker(1, 0), "SIGTERM"),
+        Signal(worker(1, 1), "SIGTERM"),
+    ]
+    assert told.tell(TimePassed(), 82) == [Kill(worker(1, 0)), Kill(worker(1, 1))]
+
+
+def test_an_operator_can_give_a_drain_a_limit() -> None:
+    told = draining()
+
+    assert told.tell(DrainRequested(9, 1, 3.0), 13) == [Answer(9, DrainChanged(1, 2))]
+    assert told.fleet.next_deadline() == 16
+    assert len(told.tell(TimePassed(), 16)) == 2
+
+
+def test_only_a_draining_generation_can_be_given_a_limit() -> None:
+    (answer,) = draining().tell(DrainRequested(9, 2, 0.0), 13)
+
+    assert "generation 2 is not draining (draining: 1)" in str(answer)
+
+
+def test_a_drain_signal_is_sent_once_when_the_drain_begins() -> None:
+    told = serving(replace(POLICY, drain_signal="SIGUSR1"))
+    told.begin_reload(10)
+    told.make_ready(2, 11)
+    actions = told.steer(told.tell(TimePassed(), 12), 12)
+
+    assert [one for one in actions if isinstance(one, Signal)] == [
+        Signal(worker(1, 0), "SIGUSR1"),
+        Signal(worker(1, 1), "SIGUSR1"),
+    ]
+
+
+def test_a_draining_worker_that_dies_is_not_respawned_but_its_queue_is_served() -> None:
+    told = draining()
+    told.look(13, slot_10=2)
+
+    assert told.tell(WorkerExited(worker(1, 0), Exit(status=1)), 14) == []
+    assert told.look(14.2) == [Spawn(worker(2, 2), B, {"ws": 10})]
+
+
+def test_the_last_worker_of_an_old_generation_retires_it() -> None:
+    told = draining()
+    told.tell(WorkerExited(worker(1, 0), Exit(status=0)), 14)
+    told.tell(WorkerExited(worker(1, 1), Exit(status=0)), 15)
+
+    assert list(told.fleet.state.generations) == [2]
+    assert told.notes[-1] == Note(NoteKind.GENERATION_RETIRED, {"generation": 1})
+
+
+def test_a_stop_parks_first_then_ends_everybody_then_quits() -> None:
+    told = serving()
+    actions = told.tell(StopRequested(5), 10)
+
+    assert actions == [Steer(3, steered(PARKING))]
+    assert told.tell(Steered(3), 10) == [
+        Signal(worker(1, 0), "SIGTERM"),
+        Signal(worker(1, 1), "SIGTERM"),
+    ]
+    assert told.tell(WorkerExited(worker(1, 0), Exit(status=0)), 11) == []
+    assert told.tell(WorkerExited(worker(1, 1), Exit(status=0)), 11) == [
+        Answer(5, Stopped()),
+        Quit(0),
+    ]
+
+
+def test_a_stop_kills_at_the_earlier_of_its_limits() -> None:
+    told = serving()
+    told.tell(StopRequested(None, within=3.0), 10)
+    told.tell(Steered(3), 10)
+
+    assert told.fleet.next_deadline() == 13
+    assert told.tell(TimePassed(), 13) == [Kill(worker(1, 0)), Kill(worker(1, 1))]
+
+
+def test_a_stop_ends_a_reload_with_an_answer() -> None:
+    told = serving()
+    told.begin_reload(10, request=7)
+    actions = told.tell(StopRequested(None), 11)
+
+    assert [one.request for one in actions if isinstance(one, Answer)] == [7]
+
+
+def test_a_first_start_that_fails_quits_with_the_reason() -> None:
+    told = starting()
+    told.tell(WorkerExited(worker(1, 0), Exit(status=1)), 2)
+    actions = told.tell(WorkerExited(worker(1, 1), Exit(signal="SIGTERM")), 3)
+    reason = "worker 0 of generation 1 exited with status 1 before it was ready"
+
+    assert actions == [Quit(1, reason, worker(1, 0))]
+
+
+def test_a_worker_told_to_end_before_it_has_a_pid_is_signalled_when_it_has_one() -> None:
+    told = Told()
+    told.steer(told.look(0), 0)
+    told.tell(StartRequested(A, POLICY), 1)
+
+    assert told.tell(StopRequested(None), 2) == []
+    assert told.tell(Spawned(worker(1, 0), 5), 3) == [Signal(worker(1, 0), "SIGTERM")]
+
+
+def test_nobody_is_parked_on_a_slot_that_a_worker_holds() -> None:
+    told = serving()
+    told.tell(SlotsReordered("ws", (PARKING, *SLOTS[1:-1], 10)), 10)
+
+    assert told.tell(StopRequested(None), 11) == [Steer(3, steered(18))]
+
+
+def test_a_snapshot_of_another_version_is_refused() -> None:
+    data = dump(serving().fleet) | {"version": 99}
+
+    with pytest.raises(SnapshotInvalid, match="version 99 is not known"):
+        load(data)
+
+
+def test_a_torn_snapshot_is_refused() -> None:
+    data = dump(serving().fleet)
+    del data["state"]["slots"]
+
+    with pytest.raises(SnapshotInvalid, match="cannot be read"):
+        load(data)
