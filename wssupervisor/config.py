@@ -3,13 +3,21 @@
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
+from pathlib import Path
 
+from wssupervisor.config_reader import COMMAND_LINE, shown
+from wssupervisor.errors import ConfigInvalid
 from wssupervisor.fleet.model import Policy, ReadyBy
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""Names of instances and listeners: safe in paths, unit names and LISTEN_FDNAMES."""
+INSTANCE_NAME = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9_.-]+")
+"""Safe as a directory's name and in unit names."""
+
+LISTENER_NAME = re.compile(r"[a-z0-9_-]+")
+"""Safe in LISTEN_FDNAMES (colons separate names there) and in {fd:NAME}."""
+
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 class Mode(Enum):
@@ -34,13 +42,15 @@ def parse_address(text: str) -> Address:
     if text.startswith("unix:"):
         raise ValueError(f"AF_UNIX listeners come in a later version; expected {allowed}")
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 1 <= int(port) <= 65535:
+    if not colon or not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:
         raise ValueError(f"expected {allowed}, with a port from 1 to 65535")
     bracketed = host.startswith("[") and host.endswith("]")
     try:
         address = ipaddress.ip_address(host[1:-1] if bracketed else host)
     except ValueError:
         raise ValueError(f"expected {allowed}; host names are not resolved") from None
+    if "%" in host:
+        raise ValueError(f"expected {allowed}, without a zone")
     if bracketed != (address.version == 6):
         raise ValueError(f"expected {allowed}: IPv6 addresses, and only they, go in brackets")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
@@ -150,11 +160,34 @@ class Config:
         return self.app.workers * (2 + self.drain.max_draining) + 2
 
 
+def instance_name(path: str | None, overrides: Overrides) -> str:
+    """--name, or else the file's stem, or else "default". Raises ConfigInvalid."""
+    if overrides.name is not None:
+        name, source, advice = overrides.name, f"{COMMAND_LINE}: --name", ""
+    elif path is not None:
+        name, source = Path(path).stem, f"{path}: instance name"
+        advice = "; rename the file, or give --name"
+    else:
+        return "default"
+    if not INSTANCE_NAME.fullmatch(name):
+        allowed = 'letters, digits, ".", "-" and "_"'
+        raise ConfigInvalid([f"{source}: found {shown(name)}, expected {allowed}{advice}"])
+    return name
+
+
 def restart_needed(old: Config, new: Config) -> list[str]:
-    """What changed that a reload cannot change."""
-    pairs = (
-        ("name", old.name, new.name),
-        ("[[listen]]", old.listeners, new.listeners),
-        ("[control]", old.control, new.control),
-    )
-    return [key for key, before, after in pairs if before != after]
+    """The keys that changed and that a reload cannot change."""
+    found = ["name"] if old.name != new.name else []
+    if [one.name for one in old.listeners] != [one.name for one in new.listeners]:
+        found.append("[[listen]] name")
+    else:
+        for before, after in zip(old.listeners, new.listeners, strict=True):
+            which = "" if len(old.listeners) == 1 else f" of {before.name!r}"
+            found += [f"[[listen]] {key}{which}" for key in _changed(before, after)]
+    return found + [f"[control] {key}" for key in _changed(old.control, new.control)]
+
+
+def _changed(before: Listen | Control, after: Listen | Control) -> list[str]:
+    return [
+        one.name for one in fields(before) if getattr(before, one.name) != getattr(after, one.name)
+    ]

@@ -6,7 +6,7 @@ import re
 UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 ALLOWED = 'a duration such as "500ms", "30s", "10min", "2h" or "infinity"'
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)")
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h|d)")
 
 
 def parse_duration(text: str) -> float:
@@ -16,17 +16,20 @@ def parse_duration(text: str) -> float:
     found = _SPAN.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"expected {ALLOWED}")
-    return float(found[1]) * UNITS[found[2]]
+    seconds = float(found[1]) * UNITS[found[2]]
+    if math.isinf(seconds):  # hundreds of digits: a mistake, not the word for no limit
+        raise ValueError(f"expected {ALLOWED}")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:
     """For people: the two largest units that say something."""
     if math.isinf(seconds):
         return "infinity"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f}ms"
-    if seconds < 60:
-        return f"{seconds:.0f}s" if seconds >= 2 else f"{seconds:.1f}s"
+    if seconds < 1.95:
+        return f"{seconds:.1f}s"
     whole = round(seconds)
     parts = []
     for unit in ("d", "h", "min", "s"):

@@ -18,6 +18,7 @@ STARTING_WITHIN = 15.0
 GONE_WITHIN = 15.0
 CTL_ENDS_WITHIN = 15.0
 ANSWERS_AFTER = 200
+PAST_THE_LIMIT = 1200  # at 300 a second: longer than the ready timeout of that test
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +190,23 @@ def test_no_wait_returns_at_once_and_the_reload_goes_on(gated: Settings, gate: G
         assert answer.status == 0
         assert daemon.active() == 2
         clients.assert_unnoticed()
+
+
+def test_limits_that_passed_while_the_daemon_was_stopped_are_not_held_against_anybody(
+    gated: Settings, gate: Gate
+) -> None:
+    with Daemon(replace(gated, ready_timeout="3s")) as daemon, load(daemon.start()) as clients:
+        with waiting_reload(daemon) as ctl:
+            daemon.signal(signal.SIGSTOP)
+            try:
+                clients.more(ANSWERS_AFTER)
+                gate.open()
+                clients.more(PAST_THE_LIMIT)
+            finally:
+                daemon.signal(signal.SIGCONT)
+            _, err = ctl.communicate(timeout=CTL_ENDS_WITHIN)
+            status = ctl.returncode
+        clients.finish()
+
+        assert (status, err) == (0, "")
+        assert daemon.active() == 2

@@ -7,7 +7,7 @@ them may be late, fail, lie about being ready, hang, come back or go away at any
 import json
 from math import inf
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -22,6 +22,7 @@ from wssupervisor.fleet.actions import (
     Action,
     Kill,
     NoteKind,
+    Resolve,
     Signal,
     Spawn,
     Steer,
@@ -30,10 +31,14 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     DrainRequested,
     Event,
+    ReleaseRefused,
+    ReleaseResolved,
     ReloadRequested,
     RequesterLeft,
     SlotLetGo,
     StartRequested,
+    Steered,
+    SteerFailed,
     StopRequested,
     TimePassed,
     WorkerReady,
@@ -90,8 +95,11 @@ class FleetMachine(RuleBasedStateMachine):
         pool=st.integers(3, 9),
         listeners=st.integers(1, 2),
         backlog=st.lists(st.integers(0, 8), max_size=2),
+        fair_start=st.sampled_from([True, True, True, False]),
     )
-    def begin(self, policy: Policy, pool: int, listeners: int, backlog: list[int]) -> None:
+    def begin(
+        self, policy: Policy, pool: int, listeners: int, backlog: list[int], *, fair_start: bool
+    ) -> None:
         named = {
             name: Listener(name, tuple(range(first, first + pool)))
             for name, first in (("ws", 100), ("raw", 200))[:listeners]
@@ -102,6 +110,8 @@ class FleetMachine(RuleBasedStateMachine):
             self.world.queues[100 + offset % pool] += 1
         self.tell(self.world.observed())
         self.tell(StartRequested(Release(("chat",), "/srv/0"), policy))
+        if fair_start:
+            self.let_everything_finish()
 
     # -- telling the fleet -------------------------------------------------------------------
 
@@ -111,9 +121,9 @@ class FleetMachine(RuleBasedStateMachine):
             before = self.fleet.state.steering.current
             known_failed = len(self.world.notes)
             actions = self.fleet.handle(one, self.world.now)
+            self.world.take(actions)
             self.check_signals(actions)
             self.check_spawns(actions)
-            self.world.take(actions)
             if isinstance(one, TimePassed):
                 self.check_deadline()
             elif any(
@@ -196,9 +206,9 @@ class FleetMachine(RuleBasedStateMachine):
         self.limits[number] = min(self.limits.get(number, inf), self.world.now + within)
         self.tell(DrainRequested(self.new_request("drain"), number, within))
 
-    @rule(asked=st.booleans(), luck=st.integers(0, 19))
+    @rule(asked=st.booleans(), luck=st.integers(0, 4))
     def ask_for_stop(self, asked: bool, luck: int) -> None:
-        if luck:
+        if luck and not self.stop_asked:
             return
         self.stop_asked = True
         self.tell(StopRequested(self.new_request("stop") if asked else None))
@@ -258,6 +268,33 @@ class FleetMachine(RuleBasedStateMachine):
     def census_is_taken(self) -> None:
         self.tell(self.world.observed())
         self.tell(self.world.census())
+
+    @rule()
+    def all_goes_well_for_a_while(self) -> None:
+        while self.world.pending:
+            self.complete(self.world.pending[0], works=True)
+        for process in list(self.world.processes.values()):
+            if process.accepting:
+                self.tell(WorkerReady(process.worker))
+        self.look()
+        self.world.now += self.fleet.state.policy.stable
+        self.tell(TimePassed())
+
+    @rule(number=st.integers(0, 4), works=st.booleans())
+    def a_release_is_resolved_that_nobody_waits_for(self, number: int, works: bool) -> None:
+        if any(isinstance(one, Resolve) and one.reload == number for one in self.world.pending):
+            return
+        release = Release(("chat",), "/srv/stale")
+        self.tell(
+            ReleaseResolved(number, release, self.world.policy)
+            if works
+            else ReleaseRefused(number, "stale")
+        )
+
+    @rule(epoch=st.integers(0, 9), works=st.booleans())
+    def a_steering_is_answered_that_was_answered_before(self, epoch: int, works: bool) -> None:
+        if epoch < self.fleet.state.steering.epoch:
+            self.tell(Steered(epoch) if works else SteerFailed(epoch, "stale"))
 
     # -- clients and workers -----------------------------------------------------------------
 
@@ -347,6 +384,8 @@ class FleetMachine(RuleBasedStateMachine):
             return
         table = own.in_flight or own.current
         assert table is not None
+        if own.in_flight is not None and own.in_flight != steering.wanted_table(state):
+            return  # what is asked for is overtaken: its answer will be followed by the right one
         serving = [active, state.candidate] if own.in_flight is not None else [active]
         good = set()
         for generation in serving:
@@ -420,7 +459,9 @@ class FleetMachine(RuleBasedStateMachine):
             assert not any(self.world.queues.values())
         else:
             assert self.world.processes == {}
-            assert self.world.table == steering.parked(state) or self.world.epoch == 0
+            own = state.steering
+            refused_or_late = own.retry_at is not None or own.in_flight is not None
+            assert refused_or_late or self.world.table == steering.parked(state)
         assert self.waiting() == [], "a request that was never answered"
 
     def let_everything_finish(self) -> None:
@@ -445,7 +486,7 @@ class FleetMachine(RuleBasedStateMachine):
             self.tell(TimePassed())
             if self.at_rest():
                 return
-        raise AssertionError("it never came to rest")
+        raise AssertionError(f"it never came to rest: {self.fleet.state}")
 
     def at_rest(self) -> bool:
         state = self.fleet.state
@@ -464,9 +505,10 @@ class FleetMachine(RuleBasedStateMachine):
 
 
 FleetMachine.TestCase.settings = settings(
-    max_examples=250,
-    stateful_step_count=60,
+    max_examples=400,
+    stateful_step_count=50,
     deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),  # explaining takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestFleet = FleetMachine.TestCase

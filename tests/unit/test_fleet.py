@@ -211,12 +211,12 @@ def test_connect_readiness_is_asked_of_a_probe_and_delay_of_nobody() -> None:
     assert by_delay.tell(TimePassed(), 2) == [Steer(2, steered(10, 11))]
 
 
-def test_a_spawned_worker_is_probed_for_as_long_as_a_start_may_take() -> None:
+def test_a_spawned_worker_is_probed_on_its_slots() -> None:
     told = Told(replace(POLICY, ready_by=ReadyBy.CONNECT))
     told.look(0)
     told.tell(StartRequested(A, told.policy), 1)
 
-    assert told.tell(Spawned(worker(1, 0), 5), 2) == [Probe(worker(1, 0), {"ws": 10}, 29)]
+    assert told.tell(Spawned(worker(1, 0), 5), 2) == [Probe(worker(1, 0), {"ws": 10})]
 
 
 def test_a_reload_cuts_over_answers_and_lets_the_old_generation_drain() -> None:

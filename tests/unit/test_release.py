@@ -1,5 +1,7 @@
 """A release is what was there at one moment, and stays that."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +106,131 @@ def test_a_command_that_cannot_run_says_why(
 
     with pytest.raises(ReleaseInvalid, match=words):
         resolve(config(current, *command))
+
+
+def test_nothing_is_pinned_to_a_relative_directory(
+    current: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(current.parent)
+    found = resolve(replace_app(config(current, "bin/serve", "current/app.py"), "current"))
+    real = str(current.resolve())
+
+    assert (found.directory, found.command) == (real, (f"{real}/bin/serve", "current/app.py"))
+
+
+def replace_app(given: Config, directory: str) -> Config:
+    return replace(given, app=replace(given.app, directory=directory))
+
+
+def test_a_slash_at_the_end_of_the_directory_does_not_matter(current: Path) -> None:
+    release = resolve(replace_app(config(current, f"{current}/bin/serve"), f"{current}/"))
+
+    assert release.command == (f"{current.resolve()}/bin/serve",)
+
+
+def test_a_release_stays_what_it_was_when_the_symlink_is_switched(current: Path) -> None:
+    before = resolve(config(current, f"{current}/bin/serve"))
+    current.unlink()
+    current.symlink_to("releases/42")
+
+    assert before.command == (f"{current.parent}/releases/41/bin/serve",)
+    with pytest.raises(ReleaseInvalid, match=r"no such directory \(it leads to .*/releases/42\)"):
+        resolve(config(current, f"{current}/bin/serve"))
+
+
+def test_a_relative_path_entry_means_one_in_the_release(current: Path) -> None:
+    for path in ("bin", "/none::bin"):
+        release = resolve(config(current, "serve", environment=(("PATH", path),)))
+
+        assert release.command[0] == f"{current.resolve()}/bin/serve"
+
+
+def test_a_program_found_through_path_is_pinned_too(current: Path) -> None:
+    path = (("PATH", f"/nowhere:{current}/bin"),)
+
+    assert resolve(config(current, "serve", environment=path)).command == (
+        f"{current.resolve()}/bin/serve",
+    )
+
+
+def test_what_is_found_in_path_but_not_executable_says_so(current: Path) -> None:
+    (current / "bin" / "plain").write_text("x")
+
+    with pytest.raises(ReleaseInvalid, match=r"/bin/plain is not executable; chmod \+x"):
+        resolve(config(current, "plain", environment=(("PATH", f"/bin:{current}/bin"),)))
+
+
+def test_an_environment_file_in_the_release_is_the_releases_own(current: Path) -> None:
+    (current / ".env").write_text("A=41\n")
+    release = resolve(config(current, "bin/serve", environment_files=(f"{current}/.env",)))
+
+    assert dict(release.environment)["A"] == "41"
+
+
+def test_a_release_is_of_one_piece_though_the_symlink_is_switched_meanwhile(
+    current: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "releases" / "42").mkdir()
+    for number in ("41", "42"):
+        (tmp_path / "releases" / number / ".env").write_text(f"A={number}\n")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    files = (str(fifo), f"{current}/.env")
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(
+            resolve, config(current, f"{current}/bin/serve", environment_files=files)
+        )
+        with fifo.open("w"):  # opens when resolve() reads it: the directory is known by then
+            current.unlink()
+            current.symlink_to("releases/42")
+        release = found.result(timeout=10)
+
+    assert release.directory == str(tmp_path / "releases" / "41")
+    assert release.command == (f"{release.directory}/bin/serve",)
+    assert dict(release.environment)["A"] == "41"
+
+
+def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ReleaseInvalid, match="file: not a directory"):
+        resolve(config(tmp_path / "file", "true"))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop/x"])
+def test_what_the_system_does_not_even_look_up_is_a_reason_and_no_crash(
+    current: Path, name: str
+) -> None:
+    (current / "loop").symlink_to("loop")
+    files = (str(current / name),)
+
+    for bad in (
+        config(current / name, "true"),
+        config(current, f"./{name}"),
+        config(current, "true", environment_files=files),
+    ):
+        with pytest.raises(ReleaseInvalid, match=r"too long|levels of symbolic|no such"):
+            resolve(bad)
+    with pytest.raises(ReleaseInvalid, match="was not found in PATH"):
+        resolve(config(current, name.replace("/", "-")))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"A=\0", "line 1: a NUL"), (b"A=\xff", "not UTF-8 at byte 2"), (b"A='1", "never closed")],
+)
+def test_an_environment_file_that_cannot_be_used_says_why(
+    current: Path, tmp_path: Path, data: bytes, words: str
+) -> None:
+    (tmp_path / "a.env").write_bytes(data)
+
+    with pytest.raises(ReleaseInvalid, match=f"environment_files: {tmp_path}/a.env.*{words}"):
+        resolve(config(current, "bin/serve", environment_files=(f"-{tmp_path}/a.env",)))
+
+
+def test_a_missing_environment_file_says_how_to_allow_that(current: Path) -> None:
+    with pytest.raises(ReleaseInvalid, match=r'/none\.env: no such file; write "-/none\.env" if'):
+        resolve(config(current, "bin/serve", environment_files=("/none.env",)))
 
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:

@@ -1,11 +1,17 @@
 """check: is a configuration valid, and what would run; needs no daemon"""
 
 import argparse
-import json
+import os
+import shlex
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from json import dumps
+from typing import TYPE_CHECKING, Any
 
 from wssupervisor.errors import ConfigInvalid, ReleaseInvalid
+
+if TYPE_CHECKING:
+    from wssupervisor.config import Config
 
 EXAMPLES = """\
 All mistakes of the file are told at once. Exit status 78 when there are any.
@@ -21,49 +27,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
+    return check(given.file, json=given.json)
+
+
+def check(path: str, *, json: bool) -> int:
+    """Print what would run, or all that is wrong; returns the exit status."""
     # Here and not above: the other verbs start without these.
     from wssupervisor.config_file import load_config  # noqa: PLC0415
-    from wssupervisor.runtime.release import resolve  # noqa: PLC0415
+    from wssupervisor.runtime.release import resolve, with_descriptors  # noqa: PLC0415
 
     try:
-        config = load_config(given.file)
+        config = load_config(path)
         release = resolve(config)
-    except (ConfigInvalid, ReleaseInvalid) as error:
-        problems = getattr(error, "problems", (str(error),))
-        if given.json:
-            print(json.dumps({"valid": False, "problems": list(problems)}))
-        else:
-            for problem in problems:
-                print(problem, file=sys.stderr)
-        return ConfigInvalid.exit_status
-    warnings = _warnings(config.app.directory)
-    found = {
+    except ConfigInvalid as error:
+        return _invalid(error.problems, json=json)
+    except ReleaseInvalid as error:
+        return _invalid([f"{path}: {error}"], json=json)
+    names = [one.name for one in config.listeners]
+    found = _found(config, with_descriptors(release.command, names), release.directory)
+    if json:
+        print(dumps(found))
+    else:
+        _show(path, found)
+    return 0
+
+
+def _invalid(problems: Sequence[str], *, json: bool) -> int:
+    if json:
+        print(dumps({"valid": False, "problems": list(problems)}))
+    else:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+    return ConfigInvalid.exit_status
+
+
+def _found(config: "Config", command: Sequence[str], directory: str) -> dict[str, Any]:
+    return {
         "valid": True,
         "name": config.name,
-        "command": list(release.command),
-        "directory": release.directory,
+        "command": list(command),
+        "directory": directory,
         "workers": config.app.workers,
         "listeners": [
             {"name": one.name, "address": None if one.address is None else str(one.address)}
             for one in config.listeners
         ],
-        "warnings": warnings,
+        "warnings": _warnings(config.app.directory),
     }
-    if given.json:
-        print(json.dumps(found))
-        return 0
-    print(f"{given.file}: valid; instance {config.name!r} would run")
-    print(f"  {' '.join(release.command)}")
-    print(f"  in {release.directory}, {config.app.workers} worker(s)")
-    for one in config.listeners:
-        print(f"  listener {one.name}: {one.address or 'address from systemd'}")
-    for warning in warnings:
+
+
+def _show(path: str, found: dict[str, Any]) -> None:
+    workers = found["workers"]
+    print(f"{path}: valid; instance {found['name']!r} would run")
+    print(f"  {shlex.join(found['command'])}")
+    print(f"  in {found['directory']}, {workers} worker{'' if workers == 1 else 's'}")
+    for one in found["listeners"]:
+        print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}")
+    for warning in found["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-    return 0
 
 
 def _warnings(directory: str) -> list[str]:
-    if Path(directory).is_symlink():
+    # A symlink anywhere on the way will do: /srv/current/chat can be switched as a whole.
+    if os.path.realpath(directory) != os.path.abspath(directory):  # noqa: PTH100
         return []
     text = (
         f"[app] directory {directory} is not a symlink: a worker that is started again runs what is"

@@ -25,11 +25,13 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Connect to each of the worker's slots: `ProbePassed`, or `ProbeFailed` after `within` s."""
+    """Connect to each of its slots until it has accepted: `ProbePassed`, or `ProbeFailed`.
+
+    Without a limit of its own: the fleet has one for the worker, and ends it at that.
+    """
 
     worker: WorkerId
     slots: Mapping[str, SlotId]
-    within: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,18 @@ def _move(state: State, generation: Generation, seat: Seat) -> None:
         seat.slots[name] = (free or others or [seat.slots[name]])[0]
 
 
+def _unshare(state: State, generation: Generation, seat: Seat) -> None:
+    """Before a respawn: slots that were shared for want of free ones, where some are free now."""
+    taken = {
+        slot for other in generation.seats if other is not seat for slot in other.slots.values()
+    }
+    taken |= steering.accepting_slots(state)
+    for name, listener in state.listeners.items():
+        free = steering.free_slots(state, listener)
+        if seat.slots[name] in taken and free:
+            seat.slots[name] = free[0]
+
+
 def settle(state: State, now: float) -> Iterator[Action]:
     """Respawn what is due in the active generation and give orphaned queues to sweepers."""
     generation = state.active
@@ -94,6 +106,7 @@ def settle(state: State, now: float) -> Iterator[Action]:
         return
     for seat in generation.seats:
         if seat.worker is None and seat.retry_at is not None and now >= seat.retry_at:
+            _unshare(state, generation, seat)
             yield from _spawn_into(generation, seat, now)
     if generation.sweep_at is not None and now < generation.sweep_at:
         return

@@ -110,6 +110,16 @@ def starting_slots(state: State, listener: Listener) -> list[SlotId]:
     return sorted(free, key=lambda slot: state.slots[slot].queued == 0)
 
 
+def accepting_slots(state: State) -> set[SlotId]:
+    """Slots with a worker that may still empty their queue."""
+    return {
+        slot
+        for worker in state.workers()
+        if worker.state in ACCEPTING
+        for slot in worker.slots.values()
+    }
+
+
 def orphans(state: State) -> list[tuple[str, SlotId]]:
     """(listener, slot) of each queue that nobody empties and that no seat's next worker will."""
     cared_for = {

@@ -35,8 +35,7 @@ def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action
         case ReadyBy.DELAY:
             actions += ready(worker, now)
         case ReadyBy.CONNECT:
-            within = (worker.ready_by or now) - now
-            actions.append(Probe(worker.id, dict(worker.slots), within))
+            actions.append(Probe(worker.id, dict(worker.slots)))
         case ReadyBy.NOTIFY:
             pass
     return actions

@@ -1,14 +1,14 @@
 """A release: what is run, resolved at one moment and pinned, so that a respawn runs the same."""
 
 import os
-import re
-import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wssupervisor.config import Config
 from wssupervisor.errors import ReleaseInvalid
 from wssupervisor.fleet.model import Release
+from wssupervisor.runtime.environment_file import parse_environment
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR
 
 PASSED_ON = frozenset(
@@ -17,32 +17,59 @@ PASSED_ON = frozenset(
 """What a worker gets of the daemon's own environment, besides LC_*."""
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
 
 def resolve(config: Config) -> Release:
     """The release as it is on disk now. Raises ReleaseInvalid with what to do."""
     written = config.app.directory.rstrip("/") or "/"
-    if not Path(written).is_dir():
-        raise ReleaseInvalid(f"[app] directory {written}: no such directory")
-    real = os.path.realpath(written)
+    real = _directory(written)
 
     def pinned(text: str) -> str:
         return _pinned(text, written, real)
 
     environment = _inherited()
     for name in config.app.environment_files:
-        environment |= _read_environment_file(name)
+        environment |= _read_environment_file(name, pinned(name.removeprefix("-")))
     environment |= dict(config.app.environment)
     environment = {name: pinned(value) for name, value in environment.items()}
     environment.setdefault("PATH", DEFAULT_PATH)
     command = tuple(pinned(word) for word in config.app.command)
-    program = _program(command[0], real, environment["PATH"])
+    # Pinned once more: it may have been found through an entry in the middle of PATH.
+    program = pinned(_program(command[0], real, environment["PATH"]))
     return Release((program, *command[1:]), real, tuple(sorted(environment.items())))
 
 
+def _directory(written: str) -> str:
+    """Where it leads now; judged after that, as the symlink may be switched in between."""
+    what = f"[app] directory {written}"
+    real = os.path.realpath(written)
+    leads = "" if real == written else f" (it leads to {real})"
+    mode = _mode(real, what)
+    if mode is None:
+        raise ReleaseInvalid(f"{what}: no such directory{leads}")
+    if not stat.S_ISDIR(mode):
+        raise ReleaseInvalid(f"{what}: not a directory{leads}")
+    if not os.access(real, os.X_OK):
+        raise ReleaseInvalid(f"{what}: this user may not enter it{leads}")
+    return real
+
+
+def _mode(path: str | Path, what: str) -> int | None:
+    """What is there; None for nothing. Raises ReleaseInvalid where one cannot look."""
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 - Path's questions hide or raise by version
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ReleaseInvalid(f"{what}: {error.strerror or error}") from None
+
+
 def _pinned(text: str, written: str, real: str) -> str:
-    """The prefix `directory`, as written, becomes the resolved one; nothing else is resolved."""
+    """The prefix `directory`, as written, becomes the resolved one; nothing else is resolved.
+
+    Only where it is absolute: with a relative one, such as "chat", an argument "chat/app.py"
+    means a file below it.
+    """
     if not Path(written).is_absolute():
         return text
     if text == written or text.startswith(written + "/"):
@@ -52,24 +79,44 @@ def _pinned(text: str, written: str, real: str) -> str:
 
 def _program(name: str, directory: str, path: str) -> str:
     """The absolute path of what is executed; a venv's python stays a symlink."""
-    if "/" in name:
-        candidate = Path(directory, name)
-        if not candidate.exists():
-            raise ReleaseInvalid(f"[app] command: {candidate}: no such file")
-        if candidate.is_dir():
-            raise ReleaseInvalid(f"[app] command: {candidate} is a directory, not a program")
-        if not os.access(candidate, os.X_OK):
-            raise ReleaseInvalid(
-                f"[app] command: {candidate} is not executable; chmod +x it, or put its"
-                " interpreter first"
-            )
-        return str(candidate)
-    found = shutil.which(name, path=path)
-    if found is None:
-        raise ReleaseInvalid(
-            f"[app] command: {name} was not found in PATH ({path}); write it with its full path"
-        )
-    return found
+    if "/" not in name:
+        return _found_in_path(name, directory, path)
+    candidate = Path(directory, name)
+    mode = _mode(candidate, f"[app] command: {candidate}")
+    if mode is None:
+        raise ReleaseInvalid(f"[app] command: {candidate}: no such file")
+    if stat.S_ISDIR(mode):
+        raise ReleaseInvalid(f"[app] command: {candidate} is a directory, not a program")
+    if not os.access(candidate, os.X_OK):
+        raise ReleaseInvalid(_not_executable(candidate))
+    return str(candidate)
+
+
+def _found_in_path(name: str, directory: str, path: str) -> str:
+    """As a shell in the release's directory would find it."""
+    plain: Path | None = None
+    for entry in path.split(os.pathsep):
+        candidate = Path(directory, entry, name)
+        try:
+            mode = os.stat(candidate).st_mode  # noqa: PTH116 - as above
+        except OSError:
+            continue  # not there, or not to be seen: the next entry may have it
+        if not stat.S_ISREG(mode):
+            continue
+        if os.access(candidate, os.X_OK):
+            return str(candidate)
+        plain = plain or candidate
+    if plain is not None:
+        raise ReleaseInvalid(_not_executable(plain))
+    raise ReleaseInvalid(
+        f"[app] command: {name} was not found in PATH ({path}); write it with its full path"
+    )
+
+
+def _not_executable(candidate: Path) -> str:
+    return (
+        f"[app] command: {candidate} is not executable; chmod +x it, or put its interpreter first"
+    )
 
 
 def _inherited() -> dict[str, str]:
@@ -80,37 +127,23 @@ def _inherited() -> dict[str, str]:
     }
 
 
-def _read_environment_file(written: str) -> dict[str, str]:
-    """NAME=value lines as in systemd's EnvironmentFile=; a leading "-" allows it to be missing."""
-    name = written.removeprefix("-")
+def _read_environment_file(written: str, path: str) -> dict[str, str]:
+    """A "-" before the name means that it may be missing."""
+    what = f"[app] environment_files: {written.removeprefix('-')}"
     try:
-        text = Path(name).read_text(encoding="utf-8")
+        return parse_environment(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         if written.startswith("-"):
             return {}
         raise ReleaseInvalid(
-            f'[app] environment_files: {name}: no such file; write "-{name}" if it may be missing'
+            f'{what}: no such file; write "-{written}" if it may be missing'
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReleaseInvalid(f"[app] environment_files: {name}: {error}") from None
-    found: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped[0] in "#;":
-            continue
-        assignment = _ASSIGNMENT.fullmatch(stripped)
-        if assignment is None:
-            raise ReleaseInvalid(
-                f"[app] environment_files: {name}, line {number}: expected NAME=value"
-            )
-        found[assignment[1]] = _unquoted(assignment[2])
-    return found
-
-
-def _unquoted(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return value
+    except OSError as error:
+        raise ReleaseInvalid(f"{what}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ReleaseInvalid(f"{what}: not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
+        raise ReleaseInvalid(f"{what}, {error}") from None
 
 
 def with_descriptors(command: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:

@@ -54,8 +54,10 @@ from wssupervisor.runtime.release import resolve
 
 log = structlog.get_logger()
 
-LATE_SECONDS = 0.5
-"""A timer that comes so late means that we slept: look at the sockets before judging anybody."""
+STALL_SECONDS = 1.0
+"""So long without an event (the watch makes five a second) means that we slept, not the others."""
+CATCH_UP_SECONDS = 0.3
+"""After a stall the fleet's clock stands still for so long: all is read before any is judged."""
 VERDICTS_KEPT = 16
 WARNINGS = frozenset(
     {
@@ -102,7 +104,8 @@ class Supervisor:
         self._events: deque[Event] = deque()
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._seen_at = self._fleet_now = time.monotonic()
+        self._stands_until = 0.0
         self._tasks: asyncio.TaskGroup | None = None
         self._probes: dict[WorkerId, asyncio.Task[None]] = {}
         self._answers: dict[RequestId, asyncio.Future[Outcome]] = {}
@@ -142,7 +145,7 @@ class Supervisor:
     def _handle(self, event: Event) -> None:
         if isinstance(event, WorkerExited):
             self._end_probe(event.worker)
-        actions = self.fleet.handle(event, time.monotonic())
+        actions = self.fleet.handle(event, self._now())
         if not isinstance(event, TimePassed) and actions:
             log.debug("event", what=repr(event))
         self._settle_verdict()
@@ -150,19 +153,32 @@ class Supervisor:
             log.debug("action", what=repr(action))
             self.perform(action)
 
+    def _now(self) -> float:
+        """The fleet's time: CLOCK_MONOTONIC, but for a moment after we were stopped or suspended.
+
+        What happened meanwhile lies in sockets and is read then; a limit that passed meanwhile
+        would be judged without it.
+        """
+        now = time.monotonic()
+        if now - self._seen_at > STALL_SECONDS:
+            self._stands_until = now + CATCH_UP_SECONDS
+            log.warning("was not running", seconds=round(now - self._seen_at, 1))
+        self._seen_at = now
+        if now >= self._stands_until:
+            self._fleet_now = now
+        return self._fleet_now
+
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         deadline = self.fleet.next_deadline()
         if deadline is not None:
-            self._timer_at = deadline
-            self._timer = asyncio.get_running_loop().call_at(deadline, self._time_passed)
+            at = max(deadline, self._stands_until)
+            self._timer = asyncio.get_running_loop().call_at(at, self._time_passed)
 
     def _time_passed(self) -> None:
         self._timer = None
-        if time.monotonic() - self._timer_at > LATE_SECONDS:
-            self.look()
         self.post(TimePassed())
 
     # -- actions ------------------------------------------------------------------------------
@@ -231,13 +247,11 @@ class Supervisor:
         if process is None:
             return
         try:
-            reason = await readiness.accepted(self.gate, process, action.slots, action.within)
+            await readiness.accepted(self.gate, process, action.slots)
         except (WssError, OSError) as error:
-            reason = f"could not be probed: {error}"
-        if reason is None:
-            self.post(ProbePassed(action.worker))
+            self.post(ProbeFailed(action.worker, f"could not be probed: {error}"))
         else:
-            self.post(ProbeFailed(action.worker, reason))
+            self.post(ProbePassed(action.worker))
 
     async def _resolve(self, reload: int) -> None:
         try:

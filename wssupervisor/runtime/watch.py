@@ -107,7 +107,7 @@ class Watch:
             for one in self._supervisor.fleet.state.workers()
             if one.state in FINISHING and one.drain is not None
         ]
-        if any(0 < drain.empty_rounds < EMPTY_ROUNDS for drain in drains):
+        if self._suspects or any(0 < drain.empty_rounds < EMPTY_ROUNDS for drain in drains):
             return CENSUS_SECONDS
         pause = CENSUS_SECONDS if drains else IDLE_CENSUS_SECONDS
         return max(pause, found.cpu_seconds / CENSUS_SHARE)

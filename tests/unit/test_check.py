@@ -1,0 +1,119 @@
+"""check says what would run, or all that is wrong, without a daemon."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wssupervisor.commands.check import check
+
+VALID = """
+[app]
+command = ["bin/serve", "--name", "two words", "--fd", "{{fd:raw}}"]
+directory = "{directory}"
+workers = {workers}
+[[listen]]
+[[listen]]
+name = "raw"
+address = "127.0.0.1:1"
+"""
+
+
+@pytest.fixture
+def current(tmp_path: Path) -> Path:
+    program = tmp_path / "releases" / "41" / "bin" / "serve"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    link = tmp_path / "current"
+    link.symlink_to("releases/41")
+    return link
+
+
+def written(directory: Path, workers: object = 2) -> str:
+    path = directory.parent / "chat.toml"
+    path.write_text(VALID.format(directory=directory, workers=workers))
+    return str(path)
+
+
+def test_what_would_run_is_printed(current: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(current)
+    real = current.resolve()
+
+    assert check(path, json=False) == 0
+    assert capsys.readouterr() == (
+        (
+            f"{path}: valid; instance 'chat' would run\n"
+            f"  {real}/bin/serve --name 'two words' --fd 4\n"
+            f"  in {real}, 2 workers\n"
+            "  listener ws: address from systemd\n"
+            "  listener raw: 127.0.0.1:1\n"
+        ),
+        "",
+    )
+
+
+def test_json_says_the_same(current: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    real = str(current.resolve())
+
+    assert check(written(current), json=True) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "valid": True,
+        "name": "chat",
+        "command": [f"{real}/bin/serve", "--name", "two words", "--fd", "4"],
+        "directory": real,
+        "workers": 2,
+        "listeners": [
+            {"name": "ws", "address": None},
+            {"name": "raw", "address": "127.0.0.1:1"},
+        ],
+        "warnings": [],
+    }
+
+
+def test_a_directory_that_cannot_be_switched_is_warned_of(
+    current: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(written(current.resolve()), json=False) == 0
+    assert "releases/41 is not a symlink: a worker that is started" in capsys.readouterr().err
+
+
+def test_a_symlink_further_up_is_as_good(current: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(current)
+    Path(path).write_text(
+        VALID.format(directory=f"{current}/bin", workers=2).replace("bin/s", "./s")
+    )
+
+    assert check(path, json=False) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_every_mistake_is_printed_and_the_status_is_78(
+    current: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(current, workers='0\nwrokers = 2\nbackoff = "1s"')
+
+    assert check(path, json=False) == 78
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [
+        [path, "[app] workers"],
+        [path, "[app] wrokers"],
+        [path, "[app] backoff"],
+    ]
+
+    assert check(path, json=True) == 78
+    found = json.loads(capsys.readouterr().out)
+    assert (found["valid"], found["problems"]) == (False, err.splitlines())
+
+
+def test_a_release_that_cannot_run_is_told_with_the_file(
+    current: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(current)
+    (current / "bin" / "serve").chmod(0o644)
+
+    assert check(path, json=False) == 78
+    assert capsys.readouterr().err.startswith(
+        f"{path}: [app] command: {current.resolve()}/bin/serve is not executable; chmod +x it"
+    )

@@ -1,0 +1,404 @@
+"""What is said about the mistakes of a configuration file: to people, and all of it at once."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness.configs import ADDRESS, SMALL, WHOLE, load, problems
+from wssupervisor.config import Overrides
+from wssupervisor.config_file import load_config
+from wssupervisor.errors import ConfigInvalid
+
+LISTEN = '[[listen]]\naddress = "127.0.0.1:8765"\n'
+TABLES = "(allowed: app, listen, ready, drain, stop, restart, watchdog, control)"
+APP_KEYS = "(allowed: command, directory, environment, environment_files, workers)"
+FINITE = 'a finite duration such as "500ms", "30s", "10min" or "2h"'
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    text = """
+[app]
+wrokers = 3
+keep = "1s"
+[ready]
+timeout = 30
+by = "luck"
+[drain]
+kep = "3s"
+[spare]
+x = 1
+[reddy]
+"""
+
+    assert problems(tmp_path, text) == [
+        (
+            "[[listen]]: found nothing, expected at least one, such as [[listen]] with address = "
+            '"0.0.0.0:8765"'
+        ),
+        '[app] command: found nothing, expected a list such as ["/srv/chat/current/bin/serve"]',
+        '[ready] by: found "luck", expected "connect", "notify" or "delay"',
+        (
+            '[ready] timeout: found 30, expected a finite duration such as "500ms", "30s", "10min"'
+            ' or "2h"'
+        ),
+        f"[spare]: no such table {TABLES}",
+        f"[reddy]: no such table, did you mean ready? {TABLES}",
+        f"[app] wrokers: no such key, did you mean workers? {APP_KEYS}",
+        f"[app] keep: no such key, it belongs in [drain] {APP_KEYS}",
+        (
+            "[drain] kep: no such key, did you mean keep? (allowed: close_over, keep, max_draining,"
+            " signal, timeout, when_full)"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("[ready]\ntimeout = true", f"[ready] timeout: found true, expected {FINITE}"),
+        ('[ready]\ntimeout = "infinity"', f'[ready] timeout: found "infinity", expected {FINITE}'),
+        (
+            '[ready]\ntimeout = "0s"',
+            '[ready] timeout: found "0s", expected a duration above zero, such as "2s"',
+        ),
+        (
+            '[drain]\ntimeout = "10m"',
+            (
+                '[drain] timeout: found "10m", expected a duration such as "500ms", "30s", "10min",'
+                ' "2h" or "infinity"'
+            ),
+        ),
+        (
+            '[drain]\nsignal = "USR1"',
+            (
+                '[drain] signal: found "USR1", expected "none" or a signal name such as "SIGUSR1",'
+                ' did you mean "SIGUSR1"?'
+            ),
+        ),
+        (
+            '[stop]\nsignal = ["SIGTERM"]',
+            '[stop] signal: found ["SIGTERM"], expected a signal name such as "SIGTERM"',
+        ),
+        (
+            '[stop]\nsignal = "SIGKILL"',
+            (
+                '[stop] signal: found "SIGKILL", expected a signal name such as "SIGTERM", which a'
+                " worker can handle"
+            ),
+        ),
+        (
+            "[drain]\nmax_draining = 0",
+            "[drain] max_draining: found 0, expected a whole number from 1 to 100",
+        ),
+        (
+            "[drain]\nmax_draining = true",
+            "[drain] max_draining: found true, expected a whole number from 1 to 100",
+        ),
+        (
+            '[restart]\nbackoff = "1min"',
+            '[restart] backoff_max: found "30s", expected at least backoff, 1min',
+        ),
+        (
+            "[control]\ngroup_may_operate = 0",
+            "[control] group_may_operate: found 0, expected true or false",
+        ),
+        (
+            '[restart]\nbackoff = "1min"\nbackoff_max = 3',
+            f"[restart] backoff_max: found 3, expected {FINITE}",
+        ),
+        ("drain = 3", "drain: found 3, expected a table: [drain]"),
+        ("[[drain]]", "drain: found [{}], expected a table: [drain]"),
+        (
+            '[ready]\n"by\\u001b[2J" = 1',
+            (
+                '[ready] "by\\u001b[2J": no such key (allowed: by, expect, path, send,'
+                " stable, timeout)"
+            ),
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_table_key_found_and_allowed(
+    tmp_path: Path, lines: str, problem: str
+) -> None:
+    assert problems(tmp_path, f"{lines}\n{SMALL}") == [problem]
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            "",
+            '[app] command: found nothing, expected a list such as ["/srv/chat/current/bin/serve"]',
+        ),
+        (
+            'command = "serve"',
+            (
+                '[app] command: found "serve", expected a list of strings, such as'
+                ' ["/srv/chat/current/bin/serve", "--port"]'
+            ),
+        ),
+        (
+            'command = ["serve", 3]',
+            (
+                '[app] command: found ["serve", 3], expected only strings without NUL in it, such'
+                ' as ["/srv/chat/current/bin/serve", "--port"]'
+            ),
+        ),
+        (
+            "command = []",
+            "[app] command: found [], expected a program and its arguments, the program not empty",
+        ),
+        (
+            'command = ["a"]\nworkers = 0',
+            '[app] workers: found 0, expected a whole number from 1 to 256, or "auto"',
+        ),
+        (
+            'command = ["a"]\ndirectory = ""',
+            '[app] directory: found "", expected a string that is not empty and has no NUL',
+        ),
+        (
+            'command = ["a"]\nenvironment_files = ["-"]',
+            (
+                '[app] environment_files: found ["-"], expected file names that are not empty, such'
+                ' as "/etc/chat.env"'
+            ),
+        ),
+        (
+            'command = ["a"]\n[app.environment]\nPORT = 80\nREGION = "eu"',
+            '[app.environment] PORT: found 80, expected a string without NUL, such as PORT = "eu"',
+        ),
+        (
+            'command = ["a"]\n[app.environment]\nMY-NAME = "x"',
+            (
+                '[app.environment] MY-NAME: found "x", expected a name of letters, digits and'
+                " underscores, no digit first"
+            ),
+        ),
+        (
+            'command = ["a"]\nenvironment = ["A=1"]',
+            '[app] environment: found ["A=1"], expected a table: [app.environment]',
+        ),
+        (
+            'command = ["a", "--fd={fd:http}"]',
+            '[app] command: found "{fd:http}", expected a listener, closed with a brace: {fd:ws}',
+        ),
+        (
+            'command = ["a", "{fd:ws"]',
+            '[app] command: found "{fd:ws", expected a listener, closed with a brace: {fd:ws}',
+        ),
+    ],
+)
+def test_a_mistake_in_app_is_told_once(tmp_path: Path, lines: str, problem: str) -> None:
+    assert problems(tmp_path, f"{LISTEN}[app]\n{lines}\n") == [problem]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            '[ready]\nby = "websocket"',
+            (
+                '[ready] by: found "websocket", which comes in a later version; expected "connect",'
+                ' "notify" or "delay"'
+            ),
+        ),
+        (
+            '[ready]\npath = "/healthz"',
+            '[ready] path: found "/healthz", which comes in a later version; expected it left out',
+        ),
+        ("[ready]\nsend = 3", "[ready] send: found 3, expected a string that is not empty"),
+        (
+            '[drain]\nwhen_full = "hurry-oldest"',
+            (
+                '[drain] when_full: found "hurry-oldest", which comes in a later version; expected'
+                ' "refuse"'
+            ),
+        ),
+        (
+            '[drain]\nclose_over = "3s"',
+            (
+                '[drain] close_over: found "3s", which comes in a later version; expected "30s", or'
+                " the key left out"
+            ),
+        ),
+        ("[stop]\nclose_over = 5", f"[stop] close_over: found 5, expected {FINITE}"),
+        ('[stop]\nclose_over = "6s"', '[stop] close_over: found "6s", which comes in a later'),
+        ('[watchdog]\ninterval = "3s"', '[watchdog] interval: found "3s", which comes in a later'),
+        (
+            "[control]\ngroup_may_operate = true",
+            (
+                "[control] group_may_operate: found true, which comes in a later version; expected"
+                " false, or the key left out"
+            ),
+        ),
+        ("[limits]\nx = 1", "[limits] comes in a later version; leave it out"),
+        ("http = 1", "[http] comes in a later version; leave it out"),
+        ("[hooks]", "[hooks] comes in a later version; leave it out"),
+    ],
+)
+def test_what_comes_later_is_refused_and_says_so(tmp_path: Path, lines: str, told: str) -> None:
+    (found,) = problems(tmp_path, f"{lines}\n{SMALL}")
+
+    assert found.startswith(told)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '[drain]\nclose_over = "0.5min"\nwhen_full = "refuse"',
+        '[stop]\nclose_over = "5000ms"',
+        '[watchdog]\ninterval = "0ms"',
+        "[control]\ngroup_may_operate = false",
+    ],
+)
+def test_what_comes_later_may_be_written_with_its_default(tmp_path: Path, lines: str) -> None:
+    assert load(tmp_path, SMALL + lines) == load(tmp_path, SMALL)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "localhost:80",
+        "127.0.0.1",
+        "127.0.0.1:0",
+        "127.0.0.1:70000",
+        "127.0.0.1:٨٠",
+        "127.0.0.1:" + "1" * 5000,
+        "::1:80",
+        "[::1]80",
+        "[fe80::1%eth0]:80",
+        "[127.0.0.1]:80",
+        ":80",
+    ],
+)
+def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
+    (found,) = problems(tmp_path, SMALL.replace("127.0.0.1:8765", address))
+
+    assert found.startswith('[[listen]] address: found "')
+    assert f", expected {ADDRESS}" in found
+
+
+def test_later_kinds_of_listener_are_refused_and_say_so(tmp_path: Path) -> None:
+    text = SMALL.replace("127.0.0.1:8765", "unix:/run/x") + 'mode = "shared"\n'
+
+    assert problems(tmp_path, text) == [
+        '[[listen]] address: found "unix:/run/x", which comes in a later version; expected '
+        + ADDRESS,
+        (
+            '[[listen]] mode: found "shared", which comes in a later version; expected "auto" or'
+            ' "steered"'
+        ),
+    ]
+
+
+def test_the_address_is_left_out_when_systemd_passes_it(tmp_path: Path) -> None:
+    config = load(tmp_path, '[app]\ncommand = ["serve"]\n[[listen]]\nname = "web"\n')
+
+    assert [(one.name, one.address) for one in config.listeners] == [("web", None)]
+
+
+def test_of_several_listeners_the_wrong_one_is_told_by_its_number(tmp_path: Path) -> None:
+    text = SMALL + '[[listen]]\nname = "raw"\nbacklog = 0\n'
+
+    assert problems(tmp_path, text) == [
+        "[[listen]] #2 backlog: found 0, expected a whole number from 1 to 1048576"
+    ]
+
+
+def test_two_listeners_need_two_names_and_two_addresses(tmp_path: Path) -> None:
+    text = SMALL + '[[listen]]\naddress = "127.0.0.1:8765"\n'
+
+    assert problems(tmp_path, text) == [
+        '[[listen]] #2 name: found "ws", expected a name of its own (it is "ws" where left out)',
+        "[[listen]] #2 address: found \"127.0.0.1:8765\", expected another one: 'ws' has it",
+    ]
+
+
+@pytest.mark.parametrize("name", ["Web", "a:b", "a.b", "", "ä", "a b"])
+def test_a_listeners_name_is_safe_in_listen_fdnames(tmp_path: Path, name: str) -> None:
+    text = SMALL + f'name = "{name}"\n'
+
+    assert problems(tmp_path, text) == [
+        (
+            f'[[listen]] name: found "{name}", expected lower-case letters, digits, "-" and "_",'
+            ' such as "ws"'
+        )
+    ]
+
+
+def test_a_table_that_is_written_as_one_listener_is_told_once(tmp_path: Path) -> None:
+    text = '[app]\ncommand = ["a", "{fd:web}"]\n[listen]\nname = "web"\n'
+
+    assert problems(tmp_path, text) == [
+        'listen: found {"name": "web"}, expected tables, each begun with [[listen]]'
+    ]
+
+
+def test_a_placeholder_is_not_blamed_for_a_listeners_unreadable_name(tmp_path: Path) -> None:
+    text = SMALL.replace('"serve"', '"serve", "{fd:Web}"') + 'name = "Web"\n'
+
+    assert [one.split(":")[0] for one in problems(tmp_path, text)] == ["[[listen]] name"]
+
+
+def test_an_app_that_is_no_table_is_told_once(tmp_path: Path) -> None:
+    assert problems(tmp_path, f"app = 3\n{LISTEN}") == ["app: found 3, expected a table: [app]"]
+
+
+def test_a_missing_listener_is_told_beside_other_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        load(tmp_path, '[app]\ncommand = ["a"]\n', Overrides(name="a b"))
+
+    assert [one.split(": found")[0] for one in caught.value.problems] == [
+        "command line: --name",
+        f"{tmp_path}/chat.toml: [[listen]]",
+    ]
+
+
+def test_a_plain_fd_needs_a_single_listener(tmp_path: Path) -> None:
+    text = WHOLE.replace("{fd:ws}", "--fd={fd}")
+
+    assert problems(tmp_path, text) == [
+        (
+            '[app] command: found "{fd}", expected one of {fd:ws}, {fd:raw}: there are several'
+            " listeners"
+        )
+    ]
+
+
+def test_a_key_outside_its_table_is_told_where_it_belongs(tmp_path: Path) -> None:
+    assert problems(tmp_path, f"workers = 2\n{SMALL}") == [
+        f"workers: no such key outside a table, it belongs in [app] {TABLES}"
+    ]
+
+
+def test_a_missing_file_says_what_else_can_be_given(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="no such file; give --config"):
+        load_config(str(tmp_path / "none.toml"))
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="cannot be read: Is a directory"):
+        load_config(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[app\n", "line 1"),
+        ("x = " + "[" * 20_000, "nested too deeply"),
+        ("x = " + "1" * 5_000, "not valid TOML: Exceeds the limit"),
+    ],
+    ids=["broken", "deep", "digits"],
+)
+def test_what_is_no_toml_is_one_problem(tmp_path: Path, text: str, words: str) -> None:
+    (found,) = problems(tmp_path, text)
+
+    assert found.startswith("not valid TOML: ")
+    assert words in found
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "chat.toml").write_bytes(b"# caf\xe9\n")
+
+    with pytest.raises(ConfigInvalid, match="not UTF-8 at byte 5"):
+        load_config(str(tmp_path / "chat.toml"))

@@ -1,0 +1,168 @@
+"""What a single configured value may be: each reader returns it typed, or says what is allowed."""
+
+import math
+import os
+import re
+import signal
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
+
+from wssupervisor.config import LISTENER_NAME, Address, parse_address
+from wssupervisor.config_reader import NotYet
+from wssupervisor.durations import ALLOWED, parse_duration
+
+T = TypeVar("T")
+
+WORKERS_MAX = 256
+SIGNALS = {one.name for one in signal.Signals} - {"SIGKILL", "SIGSTOP", "SIGCHLD"}
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def duration(value: object) -> float:
+    if not isinstance(value, str):
+        raise ValueError(ALLOWED)  # noqa: TRY004 - the reader collects ValueError
+    return parse_duration(value)
+
+
+def finite(value: object) -> float:
+    try:
+        seconds = duration(value)
+    except ValueError:
+        seconds = math.inf
+    if math.isinf(seconds):
+        raise ValueError('a finite duration such as "500ms", "30s", "10min" or "2h"')
+    return seconds
+
+
+def positive(value: object) -> float:
+    seconds = finite(value)
+    if seconds <= 0:
+        raise ValueError('a duration above zero, such as "2s"')
+    return seconds
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")  # noqa: TRY004 - the reader collects ValueError
+    return value
+
+
+def workers(value: object) -> int:
+    """A number, or "auto": one for each CPU that this process may use."""
+    if value == "auto":
+        return min(len(os.sched_getaffinity(0)), WORKERS_MAX)
+    try:
+        return whole(1, WORKERS_MAX)(value)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "auto"') from None
+
+
+def workers_option(value: object) -> int:
+    """The same from the command line, where everything is text."""
+    given = str(value)
+    return workers(int(given) if re.fullmatch(r"[0-9]{1,9}", given) else given)
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("a string that is not empty and has no NUL")
+    return value
+
+
+def strings(example: str) -> Callable[[object], tuple[str, ...]]:
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"a list of strings, such as {example}")  # noqa: TRY004 - as above
+        if not all(isinstance(one, str) and "\0" not in one for one in value):
+            raise ValueError(f"only strings without NUL in it, such as {example}")
+        return tuple(value)
+
+    return read
+
+
+def command(value: object) -> tuple[str, ...]:
+    words = strings('["/srv/chat/current/bin/serve", "--port"]')(value)
+    if not words or not words[0]:
+        raise ValueError("a program and its arguments, the program not empty")
+    return words
+
+
+def environment_files(value: object) -> tuple[str, ...]:
+    names = strings('["/etc/chat.env"]')(value)
+    if not all(name.removeprefix("-") for name in names):
+        raise ValueError('file names that are not empty, such as "/etc/chat.env"')
+    return names
+
+
+def variable(name: str) -> Callable[[object], str]:
+    """An environment variable's value; its name is judged with it."""
+
+    def read(value: object) -> str:
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError("a name of letters, digits and underscores, no digit first")
+        if not isinstance(value, str) or "\0" in value:
+            raise ValueError(f'a string without NUL, such as {name} = "eu"')
+        return value
+
+    return read
+
+
+def one_of(allowed: Mapping[str, T], later: Collection[str] = ()) -> Callable[[object], T]:
+    """One of these words; `later` ones are known and refused as not there yet."""
+    words = [f'"{word}"' for word in allowed]
+    listed = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+    def read(value: object) -> T:
+        if isinstance(value, str) and value in allowed:
+            return allowed[value]
+        if isinstance(value, str) and value in later:
+            raise NotYet(listed)
+        raise ValueError(listed)
+
+    return read
+
+
+def signal_name(value: object) -> str:
+    if not isinstance(value, str) or value not in SIGNALS:
+        raise ValueError(f'a signal name such as "SIGTERM"{_signal_meant(value)}')
+    return value
+
+
+def drain_signal(value: object) -> str | None:
+    if value == "none":
+        return None
+    try:
+        return signal_name(value)
+    except ValueError:
+        raise ValueError(
+            f'"none" or a signal name such as "SIGUSR1"{_signal_meant(value)}'
+        ) from None
+
+
+def _signal_meant(value: object) -> str:
+    if value in ("SIGKILL", "SIGSTOP"):
+        return ", which a worker can handle"
+    full = f"SIG{value}".upper() if isinstance(value, str) else ""
+    return f', did you mean "{full}"?' if full in SIGNALS else ""
+
+
+def address(value: object) -> Address:
+    if isinstance(value, str) and value.startswith("unix:"):
+        raise NotYet('an address such as "0.0.0.0:8765" or "[::]:8765"')
+    return parse_address(text(value))
+
+
+def listener_name(value: object) -> str:
+    if not isinstance(value, str) or not LISTENER_NAME.fullmatch(value):
+        raise ValueError('lower-case letters, digits, "-" and "_", such as "ws"')
+    return value
