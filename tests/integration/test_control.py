@@ -13,6 +13,7 @@ from typing import Self
 import pytest
 
 from examples.load.waiting import wait_until
+from wssupervisor.commands.cli import main
 from wssupervisor.control import client as client_module
 from wssupervisor.control.client import Client, DaemonError, Silence
 from wssupervisor.control.protocol import LINE_BYTES, Object
@@ -62,6 +63,7 @@ class Running:
             "reload": lambda: self._reload(send),
             "stop": self._forever,
             "drain": self._busy,
+            "events": self._stumble,
         }
         return await answers[method]()
 
@@ -74,6 +76,9 @@ class Running:
 
     async def _busy(self) -> Object:
         raise Busy("a reload is under way", lines=["one", "two"])
+
+    async def _stumble(self) -> Object:
+        raise RuntimeError("a bug")
 
     async def _forever(self) -> Object:
         try:
@@ -117,6 +122,13 @@ def test_an_error_comes_with_its_code_exit_status_and_lines(server: Running) -> 
     assert (caught.value.code, caught.value.exit_status) == ("busy", 75)
     assert str(caught.value) == "a reload is under way"
     assert caught.value.lines == ("one", "two")
+
+
+def test_a_bug_in_a_handler_is_told_and_harms_nobody_else(server: Running) -> None:
+    with pytest.raises(DaemonError, match=r"stumbled.*a bug"):
+        Client(str(server.path)).call("events")
+
+    assert Client(str(server.path)).call("status") == {"state": "serving"}
 
 
 def test_several_requests_on_one_connection_are_answered_in_order(server: Running) -> None:
@@ -228,3 +240,35 @@ def test_a_daemon_that_says_nothing_is_given_up(
         pytest.raises(Silence, match="is it stopped or hung"),
     ):
         Client(str(path)).call("status")
+
+
+def test_a_reload_whose_daemon_fell_silent_is_asked_for_by_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(client_module, "SILENCE_SECONDS", 0.5)
+    path = tmp_path / "control.sock"
+    asked: list[Object] = []
+
+    def answer(listening: socket.socket) -> None:
+        """First only the reload's id and then nothing; to whoever comes next, the verdict."""
+        first, _ = listening.accept()
+        with first:
+            asked.append(json.loads(first.recv(4096)))
+            first.sendall(b'{"id": 1, "event": {"reload": "r7"}}\n')
+            second, _ = listening.accept()
+            with second:
+                asked.append(json.loads(second.recv(4096)))
+                second.sendall(b'{"id": 1, "result": {"reload": "r7", "generation": 8}}\n')
+
+    with socket.create_server(str(path), family=socket.AF_UNIX) as listening:
+        thread = threading.Thread(target=answer, args=(listening,))
+        thread.start()
+        status = main(["--control", str(path), "reload", "--json"])
+        thread.join(SOON)
+
+    assert status == 0
+    assert json.loads(capsys.readouterr().out) == {"reload": "r7", "generation": 8}
+    assert [(one["method"], one["params"].get("reload")) for one in asked] == [
+        ("reload", None),
+        ("verdict", "r7"),
+    ]

@@ -12,8 +12,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from wssupervisor.control import protocol
 from wssupervisor.errors import InstanceRunning, ListenFailed, NotAllowed, ProtocolError, WssError
+
+log = structlog.get_logger()
 
 KEEPALIVE_SECONDS = 1.5
 """A waiting client hears something at least every 2 s."""
@@ -213,7 +217,8 @@ def _answered(request: int, work: "asyncio.Future[protocol.Object]") -> protocol
     if isinstance(error, WssError):
         data: protocol.Object = {"lines": list(error.lines), **error.data}
         return protocol.failure(request, error.code, str(error), data)
-    raise error
+    log.error("request failed", exc_info=error)
+    return protocol.failure(request, "internal-error", f"the daemon stumbled: {error!r}")
 
 
 async def _send(writer: asyncio.StreamWriter, message: protocol.Object) -> None:

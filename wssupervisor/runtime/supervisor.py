@@ -260,6 +260,10 @@ class Supervisor:
             reason = str(error).replace("\n", "; ")
             self.post(ReleaseRefused(reload, f"{_REFUSED[type(error)]}: {reason}"))
             return
+        except Exception as error:  # whatever it is, it must not end what serves
+            log.exception("reload stumbled")
+            self.post(ReleaseRefused(reload, f"the release could not be read: {error!r}"))
+            return
         self.look()  # a slot that was freed a moment ago counts
         self.post(ReleaseResolved(reload, release, policy))
 

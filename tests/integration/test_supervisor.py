@@ -1,0 +1,56 @@
+"""The loop itself with real sockets and processes, where a daemon would be in the way."""
+
+import asyncio
+from pathlib import Path
+
+from tests.harness.settings import free_port
+from wssupervisor.config import Config, Overrides
+from wssupervisor.config_file import load_config
+from wssupervisor.fleet.actions import Failed
+from wssupervisor.fleet.events import ReloadRequested, StopRequested
+from wssupervisor.fleet.model import InstanceState
+from wssupervisor.runtime import acquire
+from wssupervisor.runtime.release import resolve
+from wssupervisor.runtime.supervisor import Supervisor
+from wssupervisor.runtime.systemd import Herald
+from wssupervisor.runtime.watch import Watch
+
+SOON = 10.0
+
+
+async def serving(supervisor: Supervisor) -> None:
+    while supervisor.view().state is not InstanceState.SERVING:
+        await asyncio.sleep(0.01)
+
+
+def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "idle.toml"
+    path.write_text(
+        '[app]\ncommand = ["sleep", "60"]\n[ready]\nby = "delay"\nstable = "0s"\n'
+        f'[[listen]]\naddress = "127.0.0.1:{free_port()}"\n'
+    )
+    config = load_config(str(path), Overrides())
+
+    def broken() -> Config:
+        raise RuntimeError("a bug")
+
+    async def live() -> tuple[object, InstanceState, int]:
+        gate = acquire.gate(config, [])
+        try:
+            supervisor = Supervisor(config, broken, gate, gate.open())
+            watch = Watch(supervisor, Herald())
+            running = asyncio.ensure_future(supervisor.run(resolve(config), watch.run))
+            await serving(supervisor)
+            outcome = await supervisor.ask(ReloadRequested)
+            state = supervisor.view().state
+            supervisor.post(StopRequested(None))
+            return outcome, state, (await running).status
+        finally:
+            gate.close()
+
+    outcome, state, status = asyncio.run(asyncio.wait_for(live(), SOON))
+
+    assert isinstance(outcome, Failed)
+    assert "a bug" in outcome.reason
+    assert state is InstanceState.SERVING
+    assert status == 0
