@@ -248,7 +248,9 @@ class Supervisor:
             return
         try:
             await readiness.accepted(self.gate, process, action.slots)
-        except (WssError, OSError) as error:
+        except Exception as error:  # at the loop's edge: one worker's probe must not end the rest
+            if not isinstance(error, WssError | OSError):
+                log.exception("probe stumbled")
             self.post(ProbeFailed(action.worker, f"could not be probed: {error}"))
         else:
             self.post(ProbePassed(action.worker))

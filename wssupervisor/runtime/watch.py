@@ -37,6 +37,8 @@ class Watch:
         self._suspects: set[object] = set()
         self._census_at = 0.0
         self._alive_at = 0.0
+        self._blind: str | None = None
+        """Why the last look failed; said once."""
         supervisor.look = self.look
 
     def look(self) -> None:
@@ -56,7 +58,7 @@ class Watch:
         counting: asyncio.Task[None] | None = None
         try:
             while True:
-                self.look()
+                self._look_and_go_on()
                 self._say()
                 if time.monotonic() >= self._census_at and (counting is None or counting.done()):
                     counting = loop.create_task(self.count())
@@ -65,6 +67,18 @@ class Watch:
             if counting is not None:
                 counting.cancel()
                 await asyncio.gather(counting, return_exceptions=True)
+
+    def _look_and_go_on(self) -> bool:
+        """What cannot be seen now (no descriptor left, no memory) may be seen next time."""
+        try:
+            self.look()
+        except Exception as error:  # at the loop's edge: not seeing must not end what serves
+            if str(error) != self._blind:
+                log.exception("cannot look at the sockets")
+            self._blind = str(error)
+            return False
+        self._blind = None
+        return True
 
     def _say(self) -> None:
         self._herald.status(summary(self._supervisor))
@@ -78,14 +92,15 @@ class Watch:
         """Take one census and tell the fleet."""
         async with self._counting:
             supervisor = self._supervisor
-            self.look()
+            self._census_at = time.monotonic() + IDLE_CENSUS_SECONDS
+            if not self._look_and_go_on():
+                return
             pools = list(supervisor.gate.pools.values())
             processes = supervisor.crew.processes()
             try:
                 found = await asyncio.to_thread(census.take, pools, processes)
-            except OSError as error:
-                log.warning("census failed", reason=str(error))
-                self._census_at = time.monotonic() + IDLE_CENSUS_SECONDS
+            except Exception:  # the same
+                log.exception("census failed")
                 return
             self._last = found
             log.debug(
