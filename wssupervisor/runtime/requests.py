@@ -48,6 +48,7 @@ class Requests:
         match method:
             case "status":
                 await self._watch.fresh_count()
+                self._watch.glance()
                 return self._status()
             case "reload":
                 return await self._reload(peer, params, send_event)

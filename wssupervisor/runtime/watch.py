@@ -58,7 +58,7 @@ class Watch:
         counting: asyncio.Task[None] | None = None
         try:
             while True:
-                self._look_and_go_on()
+                self.glance()
                 self._say()
                 if time.monotonic() >= self._census_at and (counting is None or counting.done()):
                     counting = loop.create_task(self.count())
@@ -68,8 +68,8 @@ class Watch:
                 counting.cancel()
                 await asyncio.gather(counting, return_exceptions=True)
 
-    def _look_and_go_on(self) -> bool:
-        """What cannot be seen now (no descriptor left, no memory) may be seen next time."""
+    def glance(self) -> bool:
+        """Look; what cannot be seen now (no descriptor left) may be seen next time: False."""
         try:
             self.look()
         except Exception as error:  # at the loop's edge: not seeing must not end what serves
@@ -93,7 +93,7 @@ class Watch:
         async with self._counting:
             supervisor = self._supervisor
             self._census_at = time.monotonic() + IDLE_CENSUS_SECONDS
-            if not self._look_and_go_on():
+            if not self.glance():
                 return
             pools = list(supervisor.gate.pools.values())
             processes = supervisor.crew.processes()
