@@ -132,8 +132,10 @@ class Crew:
             self._pass_on(worker, hand)
             if hand.process.exit is not None:
                 self._bury(worker, hand)
-        own = frozenset(hand.process.pid for hand in self._hands.values())
-        reap_orphans(own)
+
+    def reap_orphans(self) -> None:
+        """Reap what workers left behind and we inherited."""
+        reap_orphans(frozenset(hand.process.pid for hand in self._hands.values()))
 
     def _pass_on(self, worker: WorkerId, hand: Hand, *, final: bool = False) -> None:
         if lines := hand.output.poll(final=final):

@@ -118,7 +118,7 @@ class Requests:
                     "generation": outcome.generation,
                     "replaced": outcome.replaced,
                     "seconds": round(outcome.seconds, 3),
-                    "cutover_monotonic": self._supervisor.steered_at,
+                    "cutover_monotonic": self._supervisor.cut_over_at[outcome.reload],
                 }
         raise self._failure(outcome)
 

@@ -14,6 +14,7 @@ from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, SteeringRefused, 
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
+    CutOver,
     Kill,
     Note,
     NoteKind,
@@ -95,10 +96,11 @@ class Supervisor:
         self.history = History()
         self.handshakes = Handshakes(list(gate.pools.values()))
         self.crew = Crew(config.name, gate, self.post, _tell_output, _warn_of_message)
-        self.steered_at = 0.0
-        """When the table in force took force (CLOCK_MONOTONIC)."""
-        self.look: Callable[[], None] = lambda: None
-        """Read the sockets now; set by the watch."""
+        self.cut_over_at: dict[int, float] = {}
+        """When the table of each reload's cutover took force (CLOCK_MONOTONIC)."""
+        self.look: Callable[[], object] = lambda: None
+        """Read the sockets now; set by the watch; raises nothing."""
+        self._steered_at = 0.0
         self._reread = reread
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._events: deque[Event] = deque()
@@ -203,6 +205,8 @@ class Supervisor:
             case Resolve(reload=reload):
                 self._begin(self._resolve(reload), None)
             case Answer(request=request, outcome=outcome):
+                if isinstance(outcome, CutOver):
+                    self.cut_over_at = {outcome.reload: self._steered_at}
                 waiting = self._answers.pop(request, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(outcome)
@@ -235,7 +239,7 @@ class Supervisor:
     def _steer(self, action: Steer) -> None:
         self.recover_slots()
         try:
-            self.steered_at = self.gate.steer(action.table)
+            self._steered_at = self.gate.steer(action.table)
         except (SteeringRefused, OSError) as error:
             self.post(SteerFailed(action.epoch, str(error)))
             return
@@ -281,7 +285,7 @@ class Supervisor:
     def _note(self, note: Note) -> None:
         extra: dict[str, Any] = {}
         if note.kind is NoteKind.CUTOVER:
-            extra["monotonic"] = self.steered_at
+            extra["monotonic"] = self._steered_at
         warn = note.kind in WARNINGS or note.fields.get("expected") is False
         fields = {name: value for name, value in note.fields.items() if value is not None}
         say = log.warning if warn else log.info

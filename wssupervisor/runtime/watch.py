@@ -17,6 +17,8 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 0.2
 """Between two looks at the queues: a tenth of `accept_stall`'s default."""
+CHORE_SECONDS = 1.0
+"""Between two rounds of what may wait: orphans, systemd's status line."""
 CENSUS_SECONDS = 0.5
 """Between two censuses while somebody drains."""
 IDLE_CENSUS_SECONDS = 2.0
@@ -37,9 +39,10 @@ class Watch:
         self._suspects: set[object] = set()
         self._census_at = 0.0
         self._alive_at = 0.0
+        self._chore_at = 0.0
         self._blind: str | None = None
         """Why the last look failed; said once."""
-        supervisor.look = self.look
+        supervisor.look = self.glance
 
     def look(self) -> None:
         """Slots, queues, processes, output: all that is cheap."""
@@ -59,7 +62,11 @@ class Watch:
         try:
             while True:
                 self.glance()
-                self._say()
+                if time.monotonic() >= self._chore_at:
+                    self._chore_at = time.monotonic() + CHORE_SECONDS
+                    self._supervisor.crew.reap_orphans()
+                    self._herald.status(summary(self._supervisor))
+                self._say_alive()
                 if time.monotonic() >= self._census_at and (counting is None or counting.done()):
                     counting = loop.create_task(self.count())
                 await asyncio.sleep(LOOK_SECONDS)
@@ -80,11 +87,10 @@ class Watch:
         self._blind = None
         return True
 
-    def _say(self) -> None:
-        self._herald.status(summary(self._supervisor))
+    def _say_alive(self) -> None:
         interval = self._herald.watchdog
         now = time.monotonic()
-        if interval is not None and now - self._alive_at >= interval / 2:
+        if interval is not None and now - self._alive_at >= interval:
             self._herald.alive()
             self._alive_at = now
 
