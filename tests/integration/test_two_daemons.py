@@ -106,15 +106,19 @@ def test_a_stale_control_socket_is_not_in_the_way(
         assert not control.exists()
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["bound by itself", "held by systemd"])
 def test_a_daemon_starts_over_one_that_was_killed(
-    settings: Settings, short_directory: Path
+    settings: Settings, short_directory: Path, held: bool
 ) -> None:
     control = short_directory / "control.sock"
-    with Daemon(settings, control=control) as killed:
+    addresses = {"ws": (HOST, settings.ws_port), "raw": (HOST, settings.raw_port)}
+    with ExitStack() as stack:
+        sockets = stack.enter_context(HeldSockets(addresses, slots=8)) if held else None
+        killed = stack.enter_context(Daemon(settings, control=control, sockets=sockets))
         old = set(killed.start().active_pids())
         send(killed.process.pid, signal.SIGKILL)
         killed.wait_end()
-        with Daemon(settings, control=control) as daemon:
+        with Daemon(settings, control=control, sockets=sockets) as daemon:
             new = set(daemon.start().active_pids())
 
             assert not new & old

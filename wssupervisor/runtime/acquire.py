@@ -11,7 +11,7 @@ import structlog
 from wssupervisor.config import Config, Listen
 from wssupervisor.errors import AddressTaken, ListenFailed
 from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.holders import left_over, start_time
+from wssupervisor.runtime.holders import abandoned, left_over, start_time
 from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
 from wssupervisor.runtime.systemd import Passed
 
@@ -68,6 +68,8 @@ def _adopted(config: Config, listen: Listen, descriptors: list[int]) -> SlotPool
         return pool
 
     pool = _after_left_overs(config, take)
+    # The sockets outlived our predecessor, and so may its workers, which accept from them still.
+    _end(abandoned({slot.inode for slot in pool.slots}, config.name), config.stop.kill_after)
     for descriptor in descriptors:
         os.close(descriptor)
     if listen.address is not None and str(listen.address) != pool.address:
@@ -109,13 +111,15 @@ def _after_left_overs(config: Config, take: Callable[[], SlotPool]) -> SlotPool:
         pids = left_over(error.inodes, config.name)
         if not pids:
             raise
-    log.warning("ending workers that a dead supervisor left behind", pids=pids)
     _end(pids, config.stop.kill_after)
     return take()
 
 
 def _end(pids: Sequence[int], kill_after: float) -> None:
-    """SIGTERM, then SIGKILL after so many seconds; returns when they have gone."""
+    """End workers of a dead supervisor: SIGTERM, after so many seconds SIGKILL; wait for it."""
+    if not pids:
+        return
+    log.warning("ending workers that a dead supervisor left behind", pids=pids)
     started = {pid: start_time(pid) for pid in pids}
     for number, patience in ((signal.SIGTERM, kill_after), (signal.SIGKILL, kill_after + 1)):
         until = time.monotonic() + patience

@@ -67,10 +67,17 @@ def left_over(inodes: Iterable[int], instance: str) -> list[int]:
     Empty when anybody else has a part in it, or cannot be seen.
     """
     found = holders(inodes)
-    for one in found:
-        if one.instance != instance or one.supervisor is None or _lives(one.supervisor):
-            return []
-    return [one.pid for one in found]
+    return [one.pid for one in found] if all(_abandoned(one, instance) for one in found) else []
+
+
+def abandoned(inodes: Iterable[int], instance: str) -> list[int]:
+    """Those holders that are workers of this instance whose supervisor has died."""
+    return [one.pid for one in holders(inodes) if _abandoned(one, instance)]
+
+
+def _abandoned(holder: Holder, instance: str) -> bool:
+    supervisor = holder.supervisor
+    return holder.instance == instance and supervisor is not None and not _lives(supervisor)
 
 
 def _lives(supervisor: str) -> bool:
