@@ -20,6 +20,9 @@ from hypothesis.stateful import (
 from wssupervisor.fleet import steering
 from wssupervisor.fleet.actions import (
     Action,
+    Answer,
+    CutOver,
+    Failed,
     Kill,
     NoteKind,
     Resolve,
@@ -50,6 +53,8 @@ from wssupervisor.fleet.model import (
     Policy,
     ReadyBy,
     Release,
+    SlotId,
+    Table,
     WorkerId,
     WorkerState,
 )
@@ -75,6 +80,10 @@ policies = st.builds(
     backoff=st.just(0.5),
     backoff_max=st.just(4.0),
 )
+
+
+def named_by(table: Table | None) -> set[SlotId]:
+    return set() if table is None else {s for slots in table.weights.values() for s in slots}
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -124,6 +133,7 @@ class FleetMachine(RuleBasedStateMachine):
             self.world.take(actions)
             self.check_signals(actions)
             self.check_spawns(actions)
+            self.check_cutover(actions)
             if isinstance(one, TimePassed):
                 self.check_deadline()
             elif any(
@@ -149,6 +159,28 @@ class FleetMachine(RuleBasedStateMachine):
         touched = {one.worker.generation for one in actions if isinstance(one, Signal | Kill)}
         assert touched <= {verdict.generation}
         assert not any(isinstance(one, Steer | Spawn) for one in actions)
+
+        if verdict.generation is not None and self.fleet.state.steering.in_flight is not None:
+            failed = self.fleet.state.generations[verdict.generation]
+            slots = {slot for seat in failed.seats for slot in seat.slots.values()}
+            assert not named_by(self.fleet.state.steering.in_flight) & slots, "it may still land"
+
+    def check_cutover(self, actions: list[Action]) -> None:
+        """A generation takes over ready and stable, and says so when steering is in force."""
+        state = self.fleet.state
+        candidate = state.candidate
+        if candidate is not None and any(isinstance(one, Steer) for one in actions):
+            own = {slot for seat in candidate.seats for slot in seat.slots.values()}
+            if named_by(state.steering.in_flight) & own:
+                for one in candidate.workers.values():
+                    assert one.state is WorkerState.READY
+                    assert one.ready_at is not None
+                    assert self.world.now - one.ready_at >= candidate.policy.stable
+        for action in actions:
+            if isinstance(action, Answer) and isinstance(action.outcome, CutOver):
+                seats = state.generations[action.outcome.generation].seats
+                own = {slot for seat in seats for slot in seat.slots.values()}
+                assert named_by(self.world.table) <= own
 
     def check_signals(self, actions: list[Action]) -> None:
         """No worker with live connections is signalled before a limit that the operator set."""
@@ -199,7 +231,16 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(waits=st.booleans(), asked=st.booleans(), timeout=st.sampled_from([5.0, 60.0]))
     def ask_for_reload(self, waits: bool, asked: bool, timeout: float) -> None:
         request = self.new_request("reload") if asked else None
+        self.tell(TimePassed())
+        state = self.fleet.state
+        busy = state.stop is not None or state.reload is not None or state.active is None
+        number = state.last_reload
         self.tell(ReloadRequested(request, timeout, waits))
+        assert (state.last_reload > number) is not (busy or self.world.quit is not None)
+        if request is not None and busy:
+            (answer,) = self.world.answers[request]
+            assert isinstance(answer.outcome, Failed)
+            assert answer.outcome.code in ("busy", "not-running")
 
     @rule(number=st.integers(1, 6), within=st.sampled_from([0.0, 3.0]))
     def ask_for_drain(self, number: int, within: float) -> None:
@@ -371,6 +412,11 @@ class FleetMachine(RuleBasedStateMachine):
         assert len(state.in_state(GenerationState.STARTING)) <= 1
 
     @invariant()
+    def only_what_was_asked_for_is_run(self) -> None:
+        releases = {one.release.directory for one in self.fleet.state.generations.values()}
+        assert "/srv/stale" not in releases
+
+    @invariant()
     def failed_reloads_stay_failed(self) -> None:
         active = self.fleet.state.active
         assert active is None or active.number not in self.failed_generations
@@ -416,12 +462,7 @@ class FleetMachine(RuleBasedStateMachine):
             if one.state is WorkerState.READY
             for slot in one.slots.values()
         }
-        named = {
-            slot
-            for slots in (own.current or steering.parked(state)).weights.values()
-            for slot in slots
-        }
-        assert not ready or named == ready
+        assert not ready or named_by(own.current or steering.parked(state)) == ready
 
     @invariant()
     def every_request_is_answered_at_most_once(self) -> None:
