@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 
@@ -39,7 +40,16 @@ class Screen:
 
     def detail(self, text: str) -> None:
         """More about the event above."""
-        self.line(" " * 9 + text[: WIDTH - 9])
+        margin = " " * 9
+        self.line(
+            textwrap.fill(
+                text,
+                WIDTH,
+                initial_indent=margin,
+                subsequent_indent=f"{margin}    ",
+                drop_whitespace=False,
+            )
+        )
 
     def live(self, text: str) -> None:
         """Replaced by what comes next; not shown where it would pile up."""

@@ -63,8 +63,10 @@ def render(document: Document) -> Iterator[str]:
     for one in document["listeners"]:
         yield _listener(one)
     yield from _workers(document)
-    for one in document["generations"]:
-        yield from _remarks(one)
+    remarks = [line for one in document["generations"] for line in _remarks(one)]
+    if remarks:
+        yield ""
+        yield from remarks
     yield from _last_reload(document["last_reload"])
 
 
@@ -121,7 +123,6 @@ def _remarks(one: Document) -> Iterator[str]:
         limit = (
             f", limit in {format_duration(-_ago(drain['deadline']))}" if drain["deadline"] else ""
         )
-        yield ""
         yield (
             f"  generation {number} drains for {since}: {drain['connections_at_start']} ->"
             f" {_plural(one['connections'], 'connection')}{limit}"
