@@ -20,10 +20,9 @@ from hypothesis.stateful import (
 from wssupervisor.fleet import steering
 from wssupervisor.fleet.actions import (
     Action,
-    Answer,
-    CutOver,
     Failed,
     Kill,
+    Note,
     NoteKind,
     Resolve,
     Signal,
@@ -34,6 +33,7 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     DrainRequested,
     Event,
+    ProbeFailed,
     ReleaseRefused,
     ReleaseResolved,
     ReloadRequested,
@@ -98,6 +98,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.limits: dict[int, float] = {}
         self.last: list[Action] = []
         self.stop_asked = False
+        self.cutting: tuple[int, Table | None] | None = None
 
     @initialize(
         policy=policies,
@@ -105,9 +106,17 @@ class FleetMachine(RuleBasedStateMachine):
         listeners=st.integers(1, 2),
         backlog=st.lists(st.integers(0, 8), max_size=2),
         fair_start=st.sampled_from([True, True, True, False]),
+        early=st.booleans(),
     )
     def begin(
-        self, policy: Policy, pool: int, listeners: int, backlog: list[int], *, fair_start: bool
+        self,
+        policy: Policy,
+        pool: int,
+        listeners: int,
+        backlog: list[int],
+        *,
+        fair_start: bool,
+        early: bool,
     ) -> None:
         named = {
             name: Listener(name, tuple(range(first, first + pool)))
@@ -118,6 +127,8 @@ class FleetMachine(RuleBasedStateMachine):
         for offset in backlog:
             self.world.queues[100 + offset % pool] += 1
         self.tell(self.world.observed())
+        if early:
+            self.ask_for_reload(waits=True, asked=True, timeout=5.0)
         self.tell(StartRequested(Release(("chat",), "/srv/0"), policy))
         if fair_start:
             self.let_everything_finish()
@@ -141,6 +152,8 @@ class FleetMachine(RuleBasedStateMachine):
             ):
                 self.check_failed_reload(actions)
                 assert before == self.fleet.state.steering.current
+            if isinstance(one, SteerFailed):
+                assert not any(isinstance(action, Steer) for action in actions), "again at once"
             self.last = actions
 
     def check_deadline(self) -> None:
@@ -154,16 +167,15 @@ class FleetMachine(RuleBasedStateMachine):
         assert not verdict.ok
         if verdict.generation is not None:
             self.failed_generations.add(verdict.generation)
+        failed = self.fleet.state.generations.get(verdict.generation or 0)
+        if failed is not None:
+            slots = {slot for seat in failed.seats for slot in seat.slots.values()}
+            assert not named_by(self.fleet.state.steering.in_flight) & slots, "it may still land"
         if self.fleet.state.stop is not None:
             return
         touched = {one.worker.generation for one in actions if isinstance(one, Signal | Kill)}
         assert touched <= {verdict.generation}
         assert not any(isinstance(one, Steer | Spawn) for one in actions)
-
-        if verdict.generation is not None and self.fleet.state.steering.in_flight is not None:
-            failed = self.fleet.state.generations[verdict.generation]
-            slots = {slot for seat in failed.seats for slot in seat.slots.values()}
-            assert not named_by(self.fleet.state.steering.in_flight) & slots, "it may still land"
 
     def check_cutover(self, actions: list[Action]) -> None:
         """A generation takes over ready and stable, and says so when steering is in force."""
@@ -172,15 +184,15 @@ class FleetMachine(RuleBasedStateMachine):
         if candidate is not None and any(isinstance(one, Steer) for one in actions):
             own = {slot for seat in candidate.seats for slot in seat.slots.values()}
             if named_by(state.steering.in_flight) & own:
+                assert named_by(state.steering.in_flight) <= own
+                self.cutting = (candidate.number, state.steering.in_flight)
                 for one in candidate.workers.values():
                     assert one.state is WorkerState.READY
                     assert one.ready_at is not None
                     assert self.world.now - one.ready_at >= candidate.policy.stable
         for action in actions:
-            if isinstance(action, Answer) and isinstance(action.outcome, CutOver):
-                seats = state.generations[action.outcome.generation].seats
-                own = {slot for seat in seats for slot in seat.slots.values()}
-                assert named_by(self.world.table) <= own
+            if isinstance(action, Note) and action.kind is NoteKind.CUTOVER:
+                assert (action.fields["generation"], self.world.table) == self.cutting
 
     def check_signals(self, actions: list[Action]) -> None:
         """No worker with live connections is signalled before a limit that the operator set."""
@@ -305,10 +317,11 @@ class FleetMachine(RuleBasedStateMachine):
         if active is not None and state.stop is None and active.sweep_at is None:
             assert steering.orphans(state) == [], "a queue that nobody will empty"
 
-    @rule()
-    def census_is_taken(self) -> None:
-        self.tell(self.world.observed())
-        self.tell(self.world.census())
+    @rule(rounds=st.integers(1, 3))
+    def census_is_taken(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self.tell(self.world.observed())
+            self.tell(self.world.census())
 
     @rule()
     def all_goes_well_for_a_while(self) -> None:
@@ -398,6 +411,16 @@ class FleetMachine(RuleBasedStateMachine):
         process.accepting = False
         self.tell(SlotLetGo(process.worker))
 
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def a_probe_fails_that_nobody_waits_for(self, data: st.DataObject) -> None:
+        process = self.some_process(data)
+        self.tell(TimePassed())
+        one = self.fleet.state.worker(process.worker)
+        if one is not None and one.state is not WorkerState.STARTING:
+            self.tell(ProbeFailed(process.worker, "stale"))
+            assert self.last == []
+
     @rule(generation=st.integers(1, 4), index=st.integers(0, 3))
     def word_comes_of_a_worker_long_gone(self, generation: int, index: int) -> None:
         worker_id = WorkerId(generation, index, 99)
@@ -415,6 +438,27 @@ class FleetMachine(RuleBasedStateMachine):
     def only_what_was_asked_for_is_run(self) -> None:
         releases = {one.release.directory for one in self.fleet.state.generations.values()}
         assert "/srv/stale" not in releases
+
+    @invariant()
+    def steering_is_what_the_fleet_takes_it_for(self) -> None:
+        own = self.fleet.state.steering
+        assert own.in_flight is not None or own.current == self.world.table
+
+    @invariant()
+    def who_was_told_to_end_is_not_thought_better_of(self) -> None:
+        for process in self.world.processes.values():
+            one = self.fleet.state.worker(process.worker)
+            if one is not None and process.told_to_end:
+                assert one.state is WorkerState.STOPPING
+
+    @invariant()
+    def nobody_is_found_silent_twice(self) -> None:
+        silent = [
+            str(note.fields["worker"])
+            for note in self.world.notes
+            if note.kind is NoteKind.WORKER_SILENT
+        ]
+        assert len(silent) == len(set(silent))
 
     @invariant()
     def failed_reloads_stay_failed(self) -> None:
