@@ -251,5 +251,4 @@ def _restart(table: Table) -> Restart:
 
 
 def _control(table: Table) -> Control:
-    table.later("group_may_operate", values.boolean, default=False, written="false")
-    return Control()
+    return Control(group_may_operate=table.take("group_may_operate", values.boolean, default=False))

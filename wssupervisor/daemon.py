@@ -100,7 +100,7 @@ def _complain(status: int, reason: str, lines: Sequence[str]) -> int:
 async def _run(config: Config, control: str, path: str | None, overrides: Overrides) -> Ended:
     herald = Herald()
     release = resolve(config)
-    server = ControlServer(control, _not_yet)
+    server = ControlServer(control, _not_yet, group_may_operate=config.control.group_may_operate)
     server.claim()
     gate: Gate | None = None
     try:

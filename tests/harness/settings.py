@@ -44,6 +44,7 @@ class Settings:
     with_addresses: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     extra_app: str = ""
+    group_may_operate: bool = False
 
     @property
     def path(self) -> Path:
@@ -78,5 +79,7 @@ class Settings:
             "[stop]",
             f'timeout = "{self.stop_timeout}"',
             f'kill_after = "{self.kill_after}"',
+            "[control]",
+            f"group_may_operate = {json.dumps(self.group_may_operate)}",
         ]
         return "\n".join(lines) + "\n"

@@ -1,9 +1,12 @@
 """The control socket: the real server and the real client, with a handler that we know."""
 
 import asyncio
+import fcntl
 import json
+import os
 import socket
 import stat
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,11 +19,16 @@ from examples.load.waiting import wait_until
 from wssupervisor.commands.cli import main
 from wssupervisor.control import client as client_module
 from wssupervisor.control.client import Client, DaemonError, Silence
-from wssupervisor.control.protocol import LINE_BYTES, Object
+from wssupervisor.control.paths import make_directory, running
+from wssupervisor.control.protocol import LEFT_OUT, LINE_BYTES, Object
 from wssupervisor.control.server import ControlServer, Peer, SendEvent
-from wssupervisor.errors import Busy, InstanceRunning, NotRunning, OperationFailed
+from wssupervisor.errors import Busy, InstanceRunning, ListenFailed, NotRunning, OperationFailed
 
 SOON = 10.0
+
+
+LONG: Object = {"rows": [{"number": n, "text": 'é"\\' * 40} for n in range(2000)]}
+"""Ten times what a line may have."""
 
 
 class Running:
@@ -64,6 +72,8 @@ class Running:
             "stop": self._forever,
             "drain": self._busy,
             "events": self._stumble,
+            "history": self._flood,
+            "why": self._long,
         }
         return await answers[method]()
 
@@ -76,6 +86,14 @@ class Running:
 
     async def _busy(self) -> Object:
         raise Busy("a reload is under way", lines=["one", "two"])
+
+    async def _flood(self) -> Object:
+        raise OperationFailed(
+            "it wrote a lot", lines=[f"line {n} \udcff" * 100 for n in range(200)]
+        )
+
+    async def _long(self) -> Object:
+        return LONG
 
     async def _stumble(self) -> Object:
         raise RuntimeError("a bug")
@@ -93,6 +111,10 @@ class Running:
 def server(tmp_path: Path) -> Iterator[Running]:
     with Running(tmp_path / "control.sock") as running:
         yield running
+
+
+async def never(*_: object) -> Object:
+    raise AssertionError
 
 
 def raw(server: Running, data: bytes) -> list[Object]:
@@ -122,6 +144,23 @@ def test_an_error_comes_with_its_code_exit_status_and_lines(server: Running) -> 
     assert (caught.value.code, caught.value.exit_status) == ("busy", 75)
     assert str(caught.value) == "a reload is under way"
     assert caught.value.lines == ("one", "two")
+
+
+def test_an_answer_too_long_for_a_line_comes_whole(server: Running) -> None:
+    lines = raw(server, b'{"id": 7, "method": "why"}\n')
+
+    assert len(lines) > 1
+    assert {one["id"] for one in lines} == {7}
+    assert Client(str(server.path)).call("why") == LONG
+
+
+def test_of_too_many_lines_of_a_worker_the_newest_are_told(server: Running) -> None:
+    with pytest.raises(DaemonError, match="it wrote a lot") as caught:
+        Client(str(server.path)).call("history")
+
+    assert caught.value.lines[0] == LEFT_OUT
+    assert caught.value.lines[-1].startswith("line 199 ")
+    assert len(caught.value.lines) > 20
 
 
 def test_a_bug_in_a_handler_is_told_and_harms_nobody_else(server: Running) -> None:
@@ -176,8 +215,6 @@ def test_the_socket_is_for_the_owner_and_the_group(server: Running) -> None:
 
 
 def test_the_peer_is_known_from_the_kernel(server: Running) -> None:
-    import os
-
     Client(str(server.path)).call("status")
     peer = server.asked[0][0]
 
@@ -192,15 +229,80 @@ def test_nothing_is_left_when_it_closes(tmp_path: Path) -> None:
 
 
 def test_a_second_daemon_is_refused_and_the_first_one_named(server: Running) -> None:
-    import os
-
-    async def never(*_: object) -> Object:
-        raise AssertionError
-
     with pytest.raises(InstanceRunning, match=rf"pid {os.getpid()}\) runs at"):
         ControlServer(str(server.path), never).claim()
 
     assert Client(str(server.path)).call("status") == {"state": "serving"}
+
+
+def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    path.write_text("dear")
+    with pytest.raises(ListenFailed, match="is not a socket; choose another place"):
+        ControlServer(str(path), never).claim()
+
+    assert path.read_text() == "dear"
+
+
+def test_a_lock_that_its_owner_removes_in_that_moment_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "control.sock"
+    first, second = (ControlServer(str(path), never) for _ in range(2))
+    first.claim()
+    flock = fcntl.flock
+
+    def end_the_first(descriptor: int, how: int) -> None:
+        """The second has opened the lock file and the first closes before it is taken."""
+        monkeypatch.setattr(fcntl, "flock", flock)
+        asyncio.run(first.close())
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", end_the_first)
+    second.claim()
+    with pytest.raises(InstanceRunning):
+        ControlServer(str(path), never).claim()
+    asyncio.run(second.close())
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_private_directory_that_somebody_else_made_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    elsewhere = tmp_path / "elsewhere"
+    private = tmp_path / f"wssupervisor-{os.geteuid()}"
+    with Running(elsewhere / "bait" / "control.sock"):
+        private.symlink_to(elsewhere)
+        with pytest.raises(ListenFailed, match="belongs to somebody else"):
+            make_directory(private / "chat")
+        assert "bait" not in running()
+
+        private.unlink()
+        elsewhere.rename(private)
+        assert "bait" in running()
+        private.rename(elsewhere)
+
+
+def test_a_socket_that_was_left_over_is_not_a_running_instance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("WSSUPERVISOR_CONTROL", raising=False)
+    root = tmp_path / "wssupervisor"
+    (root / "dead").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(root / "dead" / "control.sock"))
+    with Running(root / "alive" / "control.sock"):
+        found = {name for name, path in running().items() if path.startswith(str(root))}
+        status = main(["-i", "dead", "status"])
+        assert main(["-i", "alive", "status", "--json"]) == 0
+
+    assert found == {"alive"}
+    assert status == 69
+    assert "left over from one that died" in capsys.readouterr().err
 
 
 def test_a_stale_socket_is_not_in_the_way(tmp_path: Path) -> None:

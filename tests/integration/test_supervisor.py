@@ -41,7 +41,7 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
             watch = Watch(supervisor, Herald())
             running = asyncio.ensure_future(supervisor.run(resolve(config), watch.run))
             await serving(supervisor)
-            outcome = await supervisor.ask(ReloadRequested)
+            outcome = await supervisor.ask(1, ReloadRequested(1))
             state = supervisor.view().state
             supervisor.post(StopRequested(None))
             return outcome, state, (await running).status

@@ -224,13 +224,6 @@ def test_a_mistake_in_app_is_told_once(tmp_path: Path, lines: str, problem: str)
         ("[stop]\nclose_over = 5", f"[stop] close_over: found 5, expected {FINITE}"),
         ('[stop]\nclose_over = "6s"', '[stop] close_over: found "6s", which comes in a later'),
         ('[watchdog]\ninterval = "3s"', '[watchdog] interval: found "3s", which comes in a later'),
-        (
-            "[control]\ngroup_may_operate = true",
-            (
-                "[control] group_may_operate: found true, which comes in a later version; expected"
-                " false, or the key left out"
-            ),
-        ),
         ("[limits]\nx = 1", "[limits] comes in a later version; leave it out"),
         ("http = 1", "[http] comes in a later version; leave it out"),
         ("[hooks]", "[hooks] comes in a later version; leave it out"),

@@ -20,6 +20,7 @@ exit status:
     standard error                          under way)
   2 usage                                77 not allowed
                                          78 bad configuration (check)
+                                         130 interrupted (Ctrl-C)
 """
 
 VERBS = {

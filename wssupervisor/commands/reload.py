@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from wssupervisor.commands.events import describe
-from wssupervisor.control.client import Client, Silence
+from wssupervisor.control.client import Client, DaemonError, Silence
 from wssupervisor.durations import format_duration
 
 EXAMPLES = """\
@@ -39,12 +39,27 @@ def run(given: argparse.Namespace, client: Client) -> int:
             raise
         verdict = client.call("verdict", {"reload": progress.reload})
     except KeyboardInterrupt:
-        print("wssctl: cancelled; the reload does not take effect", file=sys.stderr)
-        raise
+        progress.end()
+        verdict = _after_interrupt(client, progress.reload)
     finally:
         progress.end()
     print(json.dumps(verdict) if given.json else _sentence(verdict))
     return 0
+
+
+def _after_interrupt(client: Client, reload: str | None) -> dict[str, Any]:
+    """We have hung up, which cancels it, unless it was too late: let the daemon say which.
+
+    Raises KeyboardInterrupt, with nothing left to happen, and what `Client.call` raises.
+    """
+    if reload is None:
+        print("wssctl: interrupted; see `wssctl status`", file=sys.stderr)
+        raise KeyboardInterrupt
+    try:
+        return client.call("verdict", {"reload": reload})
+    except DaemonError as error:
+        print(f"wssctl: {error}; it does not take effect", file=sys.stderr)
+        raise KeyboardInterrupt from None
 
 
 def _sentence(verdict: dict[str, Any]) -> str:

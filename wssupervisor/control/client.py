@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wssupervisor.control import protocol
-from wssupervisor.control.paths import running
+from wssupervisor.control.paths import instances, running
 from wssupervisor.errors import (
     EXIT_STATUS_BY_CODE,
     NotAllowed,
@@ -38,12 +38,9 @@ def find_control(name: str | None, control: str | None, environment: str | None)
     """The socket of the instance that is meant. Raises NotRunning, UsageError."""
     if control or (environment and not name):
         return control or environment or ""
-    found = running()
     if name is not None:
-        if name in found:
-            return found[name]
-        others = f"; running: {', '.join(found)}" if found else ""
-        raise NotRunning(f"no instance {name!r} is running{others}")
+        return _named(name)
+    found = running()
     if not found:
         raise NotRunning(
             "no instance is running; start one with `systemctl start wssupervisor@NAME` or"
@@ -52,6 +49,18 @@ def find_control(name: str | None, control: str | None, environment: str | None)
     if len(found) > 1:
         raise UsageError(f"several instances run: {', '.join(found)}; say which with -i NAME")
     return next(iter(found.values()))
+
+
+def _named(name: str) -> str:
+    """One that is left over is returned as well: connecting to it says what it is."""
+    same = [one for one in instances() if one.name == name]
+    if same:
+        return min(same, key=lambda one: one.reach).path
+    others = f" (running: {', '.join(found)})" if (found := running()) else ""
+    raise NotRunning(
+        f"no instance {name!r} is running{others}; start it with `systemctl start"
+        f" wssupervisor@{name}` or `wssupervisor --name {name} --listen 127.0.0.1:8765 -- COMMAND`"
+    )
 
 
 class Client:
@@ -107,20 +116,38 @@ class Client:
             stale = (
                 "; the socket is left over from one that died" if Path(self.path).exists() else ""
             )
-            raise NotRunning(text + stale) from None
+            start = f"; start one with `wssupervisor --control {self.path} --config FILE`"
+            raise NotRunning(text + stale + start) from None
+        except BlockingIOError:
+            connection.close()
+            raise Silence(
+                f"the daemon at {self.path} takes no more connections; is it stopped or hung?"
+            ) from None
         except OSError as error:
             connection.close()
             raise NotRunning(f"cannot connect to {self.path}: {error}") from None
         return connection
 
+    def _messages(self, connection: socket.socket) -> Iterator[protocol.Object]:
+        """What the daemon says; an answer in parts is put together."""
+        parts: list[str] = []
+        for line in self._lines(connection):
+            message = protocol.decode(line)
+            if "part" not in message:
+                yield message
+                continue
+            parts.append(str(message["part"]))
+            if message.get("last"):
+                yield protocol.decode_answer("".join(parts))
+
     @staticmethod
-    def _messages(connection: socket.socket) -> Iterator[protocol.Object]:
+    def _lines(connection: socket.socket) -> Iterator[bytes]:
         buffer = b""
         while True:
             line, newline, rest = buffer.partition(b"\n")
             if newline:
                 buffer = rest
-                yield protocol.decode(line)
+                yield line
                 continue
             if len(buffer) > protocol.LINE_BYTES:
                 raise ProtocolError("the daemon sent a line that is too long")

@@ -1,11 +1,32 @@
 """Where an instance's control socket is; the daemon and wssctl must agree."""
 
 import os
+import socket
+import stat
 import tempfile
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
+
+from wssupervisor.errors import ListenFailed
 
 SOCKET = "control.sock"
 SYSTEM = Path("/run/wssupervisor")
+
+
+class Reach(IntEnum):
+    """What a connect to a control socket finds; the best comes first."""
+
+    ANSWERS = 0
+    BARRED = 1
+    DEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    name: str
+    path: str
+    reach: Reach
 
 
 def _private() -> Path:
@@ -33,16 +54,74 @@ def daemon_path(name: str) -> str:
     return str(roots()[0] / name / SOCKET)
 
 
-def running() -> dict[str, str]:
-    """Instance name to socket path of all that look alive (a socket is there)."""
-    found: dict[str, str] = {}
+def make_directory(directory: Path) -> bool:
+    """Make the socket's directory; True if it was not there. Raises OSError, ListenFailed."""
+    private = _private()
+    if private in (directory, *directory.parents):
+        private.mkdir(mode=0o700, exist_ok=True)
+        # Anybody can make a directory of that name first, and would own all that is below it.
+        if not _is_ours(private):
+            raise ListenFailed(
+                f"the directory {private} belongs to somebody else; choose another place for the"
+                " control socket with --control PATH"
+            )
+        private.chmod(0o700)
+    if directory.is_dir():
+        return False
+    directory.mkdir(mode=0o750, parents=True)
+    return True
+
+
+def _is_ours(directory: Path) -> bool:
+    try:
+        found = directory.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def instances() -> list[Found]:
+    """All that left a socket where instances have theirs, alive or not."""
+    found = []
     for root in roots():
+        if root == _private() and not _is_ours(root):
+            continue
         try:
             names = sorted(os.listdir(root))  # noqa: PTH208
         except OSError:
             continue
         for name in names:
-            path = root / name / SOCKET
-            if path.is_socket():
-                found.setdefault(name, str(path))
+            path = str(root / name / SOCKET)
+            reach = _reach(path)
+            if reach is not None:
+                found.append(Found(name, path, reach))
     return found
+
+
+def running() -> dict[str, str]:
+    """Name to socket of all that answer; those that we may not ask only if no other does."""
+    found = instances()
+    for reach in (Reach.ANSWERS, Reach.BARRED):
+        chosen: dict[str, str] = {}
+        for one in found:
+            if one.reach is reach:
+                chosen.setdefault(one.name, one.path)
+        if chosen:
+            return chosen
+    return {}
+
+
+def _reach(path: str) -> Reach | None:
+    """Whether somebody listens there: a daemon that was killed leaves its socket behind."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return Reach.ANSWERS  # its queue is full
+        except PermissionError:
+            return Reach.BARRED
+        except ConnectionRefusedError:
+            return Reach.DEAD
+        except OSError:
+            return None
+    return Reach.ANSWERS

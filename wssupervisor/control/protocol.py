@@ -1,6 +1,7 @@
 """The control protocol as data: one JSON object a line. Pure."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,11 @@ from wssupervisor.errors import ProtocolError
 
 LINE_BYTES = 64 * 1024
 """One line is at most so long, its newline included."""
+OUTPUT_BYTES = 48 * 1024
+"""What a worker's last lines may take of an error's line; the rest is for the reason."""
+PART_LENGTH = 24 * 1024
+"""Characters of a part: ASCII, of which a line's own quoting can double each."""
+LEFT_OUT = "[earlier lines left out]"
 
 Object = dict[str, Any]
 
@@ -21,18 +27,41 @@ class Request:
 
 def encode(message: Object) -> bytes:
     """One line. Raises ProtocolError when it would be too long."""
-    line = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    # A file name that is not UTF-8 has lone surrogates; escaped like this they are JSON again.
+    line = text.encode(errors="backslashreplace") + b"\n"
     if len(line) > LINE_BYTES:
         raise ProtocolError(f"a message of {len(line)} bytes; the limit is {LINE_BYTES}")
     return line
+
+
+def encode_answer(message: Object) -> list[bytes]:
+    """The lines of an answer: one, or where that would be too long, its text in parts.
+
+    A part is `{"id": 1, "part": "..."}`; the last one has `"last": true` as well. The parts' text
+    joined is the line that was too long.
+    """
+    try:
+        return [encode(message)]
+    except ProtocolError:
+        text = json.dumps(message)
+    pieces = [text[at : at + PART_LENGTH] for at in range(0, len(text), PART_LENGTH)]
+    parts: list[Object] = [{"id": message["id"], "part": piece} for piece in pieces]
+    parts[-1]["last"] = True
+    return [encode(part) for part in parts]
 
 
 def decode(line: bytes) -> Object:
     """The object on one line. Raises ProtocolError."""
     if len(line) > LINE_BYTES:
         raise ProtocolError(f"a line is longer than {LINE_BYTES} bytes")
+    return decode_answer(line)
+
+
+def decode_answer(text: bytes | str) -> Object:
+    """The object that a line is, or the parts of one joined. Raises ProtocolError."""
     try:
-        found = json.loads(line)
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a line is not JSON: {error}") from None
     if not isinstance(found, dict):
@@ -59,6 +88,20 @@ def result(request: int, value: Object) -> Object:
 
 def failure(request: int | None, code: str, message: str, data: Object | None = None) -> Object:
     return {"id": request, "error": {"code": code, "message": message, "data": data or {}}}
+
+
+def fitting(lines: Sequence[str]) -> list[str]:
+    """The newest of a worker's lines that an error has room for: the end tells most."""
+    chosen: list[str] = []
+    room = OUTPUT_BYTES
+    for line in reversed(lines):
+        text = json.dumps(line, ensure_ascii=False)
+        room -= len(text.encode(errors="backslashreplace")) + 1
+        if room < 0:
+            chosen.append(LEFT_OUT)
+            break
+        chosen.append(line)
+    return chosen[::-1]
 
 
 def event(request: int, value: Object) -> Object:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pwd
 import socket
+import stat
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from wssupervisor.control import protocol
+from wssupervisor.control.paths import make_directory
 from wssupervisor.errors import InstanceRunning, ListenFailed, NotAllowed, ProtocolError, WssError
 
 log = structlog.get_logger()
@@ -26,6 +28,8 @@ WRITE_SECONDS = 10.0
 CLIENTS_MAX = 64
 PIPELINED_MAX = 16
 """Requests of one client that may wait for the one before them."""
+CLAIMS_MAX = 10
+"""Times the lock may vanish under us, each time with a daemon that ended just then."""
 MODE = 0o660
 READ_METHODS = frozenset({"status", "events", "verdict", "history", "why", "metrics"})
 _PEER = struct.Struct("=iII")
@@ -52,12 +56,17 @@ Handler = Callable[[Peer, str, protocol.Object, SendEvent], Awaitable[protocol.O
 """Answers one request; raises WssError; is cancelled when the client goes away."""
 
 
+class _ClientGone(Exception):
+    """Nobody reads what we write: it went away, or has not read for WRITE_SECONDS."""
+
+
 class ControlServer:
     """Owns the socket file and a lock beside it, which is how two daemons are told apart."""
 
-    def __init__(self, path: str, handler: Handler) -> None:
+    def __init__(self, path: str, handler: Handler, *, group_may_operate: bool = False) -> None:
         self.path = path
         self.handler = handler
+        self._group_may_operate = group_may_operate
         self._lock: int | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -65,35 +74,46 @@ class ControlServer:
 
     def claim(self) -> None:
         """Be the one daemon of this path. Raises InstanceRunning, ListenFailed."""
-        directory = Path(self.path).parent
         try:
-            if not directory.is_dir():
-                directory.mkdir(mode=0o750, parents=True)
-                self._made_directory = True
-            lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _refuse_other_files(self.path)
+            self._made_directory = make_directory(Path(self.path).parent)
+            lock = self._take_lock()
         except OSError as error:
             raise ListenFailed(
                 f"the control socket {self.path} cannot be made: {error.strerror}; choose another"
                 " place with --control PATH"
             ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-            os.close(lock)
-            raise InstanceRunning(
-                f"a daemon (pid {owner or 'unknown'}) runs at {self.path} already;"
-                " `wssctl status` shows it; give this one another --name"
-            ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         self._lock = lock
 
+    def _take_lock(self) -> int:
+        """The locked descriptor. Raises InstanceRunning, OSError."""
+        path = f"{self.path}.lock"
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        for _ in range(CLAIMS_MAX):
+            lock = os.open(path, flags, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+                os.close(lock)
+                raise InstanceRunning(
+                    f"a daemon (pid {owner or 'unknown'}) runs at {self.path} already;"
+                    " `wssctl status` shows it; give this one another --name"
+                ) from None
+            # A daemon that ends removes its lock: one that was opened before keeps nobody out.
+            if _is_at(lock, path):
+                return lock
+            os.close(lock)
+        raise OSError(errno.EAGAIN, "other daemons come and go there")
+
     async def start(self) -> None:
         """Listen; what a dead daemon left at the path is replaced. Raises ListenFailed."""
-        with contextlib.suppress(FileNotFoundError):
-            Path(self.path).unlink()
         try:
+            _refuse_other_files(self.path)
+            with contextlib.suppress(FileNotFoundError):
+                Path(self.path).unlink()
             mask = os.umask(0o777 & ~MODE)
             try:
                 self._server = await asyncio.start_unix_server(
@@ -137,11 +157,13 @@ class ControlServer:
                 await _send(writer, protocol.failure(None, "busy", "too many control clients"))
                 return
             await self._serve(reader, writer)
-        except (ConnectionError, TimeoutError, asyncio.CancelledError):
+        except _ClientGone:
+            writer.transport.abort()
+        except asyncio.CancelledError:
             pass
         finally:
+            await _hang_up(writer)
             self._connections.discard(task)
-            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = _peer_of(writer.get_extra_info("socket"))
@@ -173,7 +195,7 @@ class ControlServer:
             await _send(writer, protocol.event(request.id, value))
 
         async def handle() -> protocol.Object:
-            _authorize(peer, request.method)
+            _authorize(peer, request.method, group_may_operate=self._group_may_operate)
             return await self.handler(peer, request.method, request.params, send_event)
 
         work: asyncio.Future[protocol.Object] = asyncio.ensure_future(handle())
@@ -189,7 +211,7 @@ class ControlServer:
                 if reading.done():
                     return False
                 await send_event(protocol.KEEPALIVE)
-            await _send(writer, _answered(request.id, work))
+            await _send_answer(writer, _answered(request.id, work))
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
@@ -214,16 +236,59 @@ def _answered(request: int, work: "asyncio.Future[protocol.Object]") -> protocol
     error = work.exception()
     if error is None:
         return protocol.result(request, work.result())
+    if isinstance(error, _ClientGone):
+        raise error
     if isinstance(error, WssError):
-        data: protocol.Object = {"lines": list(error.lines), **error.data}
+        data: protocol.Object = {"lines": protocol.fitting(error.lines), **error.data}
         return protocol.failure(request, error.code, str(error), data)
     log.error("request failed", exc_info=error)
     return protocol.failure(request, "internal-error", f"the daemon stumbled: {error!r}")
 
 
+async def _send_answer(writer: asyncio.StreamWriter, message: protocol.Object) -> None:
+    for line in protocol.encode_answer(message):
+        await _write(writer, line)
+
+
 async def _send(writer: asyncio.StreamWriter, message: protocol.Object) -> None:
-    writer.write(protocol.encode(message))
-    await asyncio.wait_for(writer.drain(), WRITE_SECONDS)
+    """Raises ProtocolError when the message is too long, _ClientGone."""
+    await _write(writer, protocol.encode(message))
+
+
+async def _write(writer: asyncio.StreamWriter, line: bytes) -> None:
+    """Raises _ClientGone."""
+    writer.write(line)
+    try:
+        await asyncio.wait_for(writer.drain(), WRITE_SECONDS)
+    except (ConnectionError, TimeoutError) as error:
+        raise _ClientGone from error
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """Let what was written go out, and wait until the socket is closed."""
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), WRITE_SECONDS)
+    except (OSError, TimeoutError):
+        writer.transport.abort()
+
+
+def _refuse_other_files(path: str) -> None:
+    """Raises ListenFailed for what is not a socket: it is not ours to replace."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(Path(path).lstat().st_mode):
+            raise ListenFailed(
+                f"{path} is there already and is not a socket; choose another place for the"
+                " control socket with --control PATH"
+            )
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether the open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), Path(path).lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _peer_of(sock: socket.socket) -> Peer:
@@ -231,11 +296,14 @@ def _peer_of(sock: socket.socket) -> Peer:
     return Peer(*_PEER.unpack(data))
 
 
-def _authorize(peer: Peer, method: str) -> None:
-    """Root and our own user may do everything; who else can open the socket may read."""
-    if peer.uid in (0, os.geteuid()) or method in READ_METHODS:
+def _authorize(peer: Peer, method: str, *, group_may_operate: bool = False) -> None:
+    """Root and our own user may do everything; who else can open the socket may read.
+
+    The socket's mode has let in only its group by then. Raises NotAllowed.
+    """
+    if peer.uid in (0, os.geteuid()) or method in READ_METHODS or group_may_operate:
         return
-    owner = pwd.getpwuid(os.geteuid()).pw_name
+    owner = Peer(os.getpid(), os.geteuid(), os.getegid()).name
     raise NotAllowed(
         f"user {peer.name} may look at this instance but not {method} it; do it as root or {owner}"
     )

@@ -22,6 +22,7 @@ from wssupervisor.errors import (
 )
 from wssupervisor.fleet.actions import Accepted, CutOver, DrainChanged, Failed, Outcome, Stopped
 from wssupervisor.fleet.events import DrainRequested, ReloadRequested, StopRequested
+from wssupervisor.fleet.model import RequestId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.runtime.status import document
@@ -75,11 +76,12 @@ class Requests:
         notes: asyncio.Queue[Object] = asyncio.Queue()
         unfollow = self._supervisor.history.follow(lambda note: _offer(notes, note))
         try:
+            who = self._supervisor.next_request()
             asking = asyncio.ensure_future(
-                self._supervisor.ask(lambda who: ReloadRequested(who, timeout, waits))
+                self._supervisor.ask(who, ReloadRequested(who, timeout, waits))
             )
             try:
-                await self._tell_progress(asking, notes, send_event)
+                await self._tell_progress(who, asking, notes, send_event)
                 return self._reloaded(await asking)
             finally:
                 asking.cancel()
@@ -89,6 +91,7 @@ class Requests:
 
     async def _tell_progress(
         self,
+        who: RequestId,
         asking: "asyncio.Future[Outcome]",
         notes: "asyncio.Queue[Object]",
         send_event: SendEvent,
@@ -100,7 +103,7 @@ class Requests:
             await asyncio.wait((asking, getting), return_when=asyncio.FIRST_COMPLETED)
             getting.cancel()
             reload = self._supervisor.fleet.state.reload
-            if not named and reload is not None and not asking.done():
+            if not named and reload is not None and reload.request == who:
                 named = True
                 await send_event({"reload": reload_name(reload.id)})
             if getting.done() and not getting.cancelled():
@@ -164,7 +167,8 @@ class Requests:
             )
         within = _seconds(params, "within", None)
         log.info("stop requested", by=peer.name, by_pid=peer.pid)
-        outcome = await self._supervisor.ask(lambda who: StopRequested(who, within))
+        who = self._supervisor.next_request()
+        outcome = await self._supervisor.ask(who, StopRequested(who, within))
         if isinstance(outcome, Stopped):
             return {"stopped": True}
         raise self._failure(outcome)
@@ -177,7 +181,8 @@ class Requests:
         if within is None:
             raise BadRequest('within must be a duration such as "10min"')
         log.info("drain requested", by=peer.name, generation=generation, within=within)
-        outcome = await self._supervisor.ask(lambda who: DrainRequested(who, generation, within))
+        who = self._supervisor.next_request()
+        outcome = await self._supervisor.ask(who, DrainRequested(who, generation, within))
         if isinstance(outcome, DrainChanged):
             return {"generation": outcome.generation, "workers": outcome.workers}
         raise self._failure(outcome)
@@ -205,7 +210,7 @@ def _offer(notes: "asyncio.Queue[Object]", note: Object) -> None:
 
 
 def _seconds(params: Object, key: str, default: Any) -> Any:
-    """A duration in the request, in seconds; "infinity" and nothing mean the default."""
+    """A duration in the request, in seconds; the default where there is none."""
     value = params.get(key)
     if value is None:
         return default
@@ -213,7 +218,9 @@ def _seconds(params: Object, key: str, default: Any) -> Any:
         seconds = parse_duration(value)
     except (ValueError, TypeError) as error:
         raise BadRequest(f"{key}: found {value!r}, {error}") from None
-    return default if math.isinf(seconds) else seconds
+    if math.isinf(seconds):
+        raise BadRequest(f"{key}: found {value!r}, expected a duration that ends, such as '10min'")
+    return seconds
 
 
 def _flag(params: Object, key: str, *, default: bool) -> bool:

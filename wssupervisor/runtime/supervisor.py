@@ -111,7 +111,7 @@ class Supervisor:
         self._tasks: asyncio.TaskGroup | None = None
         self._probes: dict[WorkerId, asyncio.Task[None]] = {}
         self._answers: dict[RequestId, asyncio.Future[Outcome]] = {}
-        self._next_request = 1
+        self._last_request = 0
         self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
 
     async def run(self, release: Release, watch: Callable[[], Coroutine[Any, Any, None]]) -> Ended:
@@ -294,14 +294,17 @@ class Supervisor:
 
     # -- requests -----------------------------------------------------------------------------
 
-    async def ask(self, make: Callable[[RequestId], Event]) -> Outcome:
+    def next_request(self) -> RequestId:
+        """A number that no other request has."""
+        self._last_request += 1
+        return self._last_request
+
+    async def ask(self, request: RequestId, event: Event) -> Outcome:
         """Post a request and wait for its one answer. Cancelled: the requester has left."""
-        request = self._next_request
-        self._next_request += 1
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._answers[request] = answer
         try:
-            self.post(make(request))
+            self.post(event)
             return await answer
         except asyncio.CancelledError:
             if self._answers.pop(request, None) is not None:
