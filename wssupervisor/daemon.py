@@ -110,7 +110,7 @@ async def _run(config: Config, control: str, path: str | None, overrides: Overri
         supervisor = Supervisor(config, lambda: load_config(path, overrides), gate, gate.open())
         watch = Watch(supervisor, herald)
         server.handler = Requests(supervisor, watch).handle
-        await server.start()
+        server.start()
         _greet(config, gate, control)
         _obey_signals(supervisor)
         supervisor.history.follow(lambda note: _tell_systemd(herald, str(note["kind"])))

@@ -59,7 +59,7 @@ class Running:
     async def _serve(self) -> None:
         server = ControlServer(str(self.path), self._handle)
         server.claim()
-        await server.start()
+        server.start()
         self._ready.set()
         await self._stop.wait()
         await server.close()

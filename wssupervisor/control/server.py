@@ -11,6 +11,7 @@ import stat
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -26,6 +27,8 @@ KEEPALIVE_SECONDS = 1.5
 WRITE_SECONDS = 10.0
 """A client that does not read its answers is dropped after this."""
 CLIENTS_MAX = 64
+BACKLOG = 100
+ACCEPT_AGAIN_SECONDS = 0.5
 PIPELINED_MAX = 16
 """Requests of one client that may wait for the one before them."""
 CLAIMS_MAX = 10
@@ -68,7 +71,7 @@ class ControlServer:
         self.handler = handler
         self._group_may_operate = group_may_operate
         self._lock: int | None = None
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._made_directory = False
 
@@ -108,35 +111,32 @@ class ControlServer:
             os.close(lock)
         raise OSError(errno.EAGAIN, "other daemons come and go there")
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Listen; what a dead daemon left at the path is replaced. Raises ListenFailed."""
         try:
             _refuse_other_files(self.path)
             with contextlib.suppress(FileNotFoundError):
                 Path(self.path).unlink()
-            mask = os.umask(0o777 & ~MODE)
-            try:
-                self._server = await asyncio.start_unix_server(
-                    self._connected, self.path, limit=protocol.LINE_BYTES
-                )
-            finally:
-                os.umask(mask)
+            self._listening = _listening(self.path)
         except OSError as error:
             advice = (
                 "the path is too long for a socket"
-                if error.errno == errno.ENAMETOOLONG
+                if "too long" in str(error)
                 else (error.strerror or str(error))
             )
             raise ListenFailed(
                 f"the control socket {self.path} cannot be made: {advice}"
             ) from error
+        self._listen_on()
 
     async def close(self) -> None:
         """Close every connection and remove what we made. Answers given so far are sent."""
-        if self._server is not None:
-            self._server.close()
-            for connection in list(self._connections):
-                connection.cancel()
+        if self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
+            for task in self._connections:
+                task.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
             with contextlib.suppress(FileNotFoundError):
                 Path(self.path).unlink()
@@ -148,10 +148,32 @@ class ControlServer:
             with contextlib.suppress(OSError):
                 Path(self.path).parent.rmdir()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _listen_on(self) -> None:
+        if self._listening is not None:
+            asyncio.get_running_loop().add_reader(self._listening, self._accept, self._listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            connection, _ = listening.accept()
+        except BlockingIOError:
+            return  # it has gone again
+        except OSError:
+            loop.remove_reader(listening)  # no descriptor is left: it would wake us at once again
+            loop.call_later(ACCEPT_AGAIN_SECONDS, self._listen_on)
+            return
+        task = loop.create_task(self._connected(connection))
         self._connections.add(task)
+        task.add_done_callback(partial(self._disconnected, connection))
+
+    def _disconnected(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        connection.close()  # where the task was cancelled before it had begun
+
+    async def _connected(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_unix_connection(
+            sock=connection, limit=protocol.LINE_BYTES
+        )
         try:
             if len(self._connections) > CLIENTS_MAX:
                 await _send(writer, protocol.failure(None, "busy", "too many control clients"))
@@ -163,7 +185,6 @@ class ControlServer:
             pass
         finally:
             await _hang_up(writer)
-            self._connections.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = _peer_of(writer.get_extra_info("socket"))
@@ -271,6 +292,21 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
         await asyncio.wait_for(writer.wait_closed(), WRITE_SECONDS)
     except (OSError, TimeoutError):
         writer.transport.abort()
+
+
+def _listening(path: str) -> socket.socket:
+    """Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    mask = os.umask(0o777 & ~MODE)
+    try:
+        sock.bind(path)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(mask)
+    return sock
 
 
 def _refuse_other_files(path: str) -> None:
