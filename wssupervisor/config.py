@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wssupervisor.config_reader import COMMAND_LINE, shown
 from wssupervisor.errors import ConfigInvalid
-from wssupervisor.fleet.model import Policy, ReadyBy
+from wssupervisor.fleet.model import Policy, ReadyBy, WhenFull
 
 INSTANCE_NAME = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9_.-]+")
 """Safe as a directory's name and in unit names."""
@@ -92,6 +92,7 @@ class Drain:
     timeout: float = float("inf")
     signal: str | None = None
     max_draining: int = 8
+    when_full: WhenFull = WhenFull.REFUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class Config:
             drain_timeout=self.drain.timeout,
             drain_signal=self.drain.signal,
             max_draining=self.drain.max_draining,
+            when_full=self.drain.when_full,
             stop_timeout=self.stop.timeout,
             stop_signal=self.stop.signal,
             kill_after=self.stop.kill_after,

@@ -22,7 +22,7 @@ from wssupervisor.config import (
 )
 from wssupervisor.config_reader import COMMAND_LINE, Reader, Table
 from wssupervisor.errors import ConfigInvalid
-from wssupervisor.fleet.model import ReadyBy
+from wssupervisor.fleet.model import ReadyBy, WhenFull
 
 TABLES = ("app", "listen", "ready", "drain", "stop", "restart", "watchdog", "control")
 RESERVED = ("limits", "http", "hooks")
@@ -218,14 +218,15 @@ def _ready(table: Table) -> Ready:
 
 
 def _drain(table: Table) -> Drain:
+    ways = {one.value: one for one in WhenFull}
     found = Drain(
         keep=table.take("keep", values.finite, 30.0),
         timeout=table.take("timeout", values.duration, float("inf")),
         signal=table.take("signal", values.drain_signal, None),
         max_draining=table.take("max_draining", values.whole(1, DRAINING_MAX), 8),
+        when_full=table.take("when_full", values.one_of(ways), WhenFull.REFUSE),
     )
     table.later("close_over", values.finite, 30.0, written='"30s"')
-    table.take("when_full", values.one_of({"refuse": "refuse"}, ("hurry-oldest",)), "refuse")
     return found
 
 

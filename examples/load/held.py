@@ -207,7 +207,7 @@ class Held:
         position = 0
         while not self._stop.is_set():
             now = time.monotonic()
-            for _ in range(share):
+            for _ in range(share if self._clients else 0):
                 self._clients[position % len(self._clients)].say(now)
                 position += 1
             self._publish()

@@ -10,7 +10,7 @@ from examples.load.storm import Note
 
 @dataclass(frozen=True, slots=True)
 class Cutover:
-    """Connections that begin after `at` (CLOCK_MONOTONIC) belong to `generation` or a later one."""
+    """Connections that begin after `at` (CLOCK_MONOTONIC) belong to `generation`."""
 
     at: float
     generation: int
@@ -37,14 +37,18 @@ class StormVerdict:
 
 
 def misrouted(notes: Sequence[Note], cutovers: Sequence[Cutover]) -> list[Note]:
-    """Those that began after a cutover and were answered by an older generation."""
+    """Those that began after a cutover and were answered neither by its generation nor by one that
+    took over before the answer came; a roll back is a cutover to a lower number.
+    """
     ordered = sorted(cutovers, key=lambda cutover: cutover.at)
     instants = [cutover.at for cutover in ordered]
     found = []
     for note in notes:
         # The reload's stamp is taken just after the setsockopt: what began at it is after it.
         passed = bisect.bisect_right(instants, note.start)
-        if passed and not note.error and note.generation < ordered[passed - 1].generation:
+        until = bisect.bisect_right(instants, note.end)
+        allowed = {cutover.generation for cutover in ordered[max(0, passed - 1) : until]}
+        if passed and not note.error and note.generation not in allowed:
             found.append(note)
     return found
 

@@ -148,6 +148,17 @@ class Daemon:
         assert self._process is not None, "not started"
         return self._process
 
+    def end_worker(self, pid: int) -> None:
+        """Kill one and wait until the daemon has noticed."""
+        os.kill(pid, signal.SIGKILL)
+        self.wait_for(
+            lambda status: all(
+                one["pid"] != pid for shown in status["generations"] for one in shown["workers"]
+            ),
+            within=SERVING_WITHIN,
+            what=f"the end of worker {pid}",
+        )
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -215,9 +226,16 @@ class Daemon:
     def active_pids(self) -> list[int]:
         return sorted(worker.pid for worker in self.workers(self.active()))
 
-    def reload(self) -> Cutover:
+    def reload(self, *options: str) -> Cutover:
         """A reload that must succeed."""
-        answer = self.ctl("reload", "--json")
+        return self._cut_over("reload", *options)
+
+    def roll_back(self) -> Cutover:
+        """A roll back that must succeed."""
+        return self._cut_over("rollback")
+
+    def _cut_over(self, *verb: str) -> Cutover:
+        answer = self.ctl(*verb, "--json")
         assert answer.status == 0, answer
         document = answer.document
         return Cutover(float(document["cutover_monotonic"]), int(document["generation"]))

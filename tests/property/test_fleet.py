@@ -5,6 +5,7 @@ them may be late, fail, lie about being ready, hang, come back or go away at any
 """
 
 import json
+from dataclasses import replace
 from math import inf
 
 from hypothesis import HealthCheck, Phase, settings
@@ -20,24 +21,31 @@ from hypothesis.stateful import (
 from wssupervisor.fleet import steering
 from wssupervisor.fleet.actions import (
     Action,
+    DrainChanged,
     Failed,
     Kill,
     Note,
     NoteKind,
     Resolve,
+    Scaled,
     Signal,
     Spawn,
     Steer,
 )
 from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.draining import drains
 from wssupervisor.fleet.events import (
-    DrainRequested,
+    DrainLimited,
+    DrainPaused,
+    DrainResumed,
     Event,
     ProbeFailed,
     ReleaseRefused,
     ReleaseResolved,
     ReloadRequested,
     RequesterLeft,
+    RollBackRequested,
+    ScaleRequested,
     SlotLetGo,
     StartRequested,
     Steered,
@@ -55,10 +63,12 @@ from wssupervisor.fleet.model import (
     Release,
     SlotId,
     Table,
+    WhenFull,
     WorkerId,
     WorkerState,
 )
 from wssupervisor.fleet.snapshot import dump, load
+from wssupervisor.fleet.state import Generation, ReloadKind, ReloadPhase
 from wssupervisor.fleet.view import view
 
 from .world import Process, World
@@ -79,7 +89,11 @@ policies = st.builds(
     kill_after=st.just(5.0),
     backoff=st.just(0.5),
     backoff_max=st.just(4.0),
+    drain_signal=st.sampled_from([None, None, "SIGUSR1"]),
+    when_full=st.sampled_from(WhenFull),
 )
+SHARED = 200
+"""The one slot of the second listener, where that is in shared mode."""
 
 
 def named_by(table: Table | None) -> set[SlotId]:
@@ -97,6 +111,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.failed_generations: set[int] = set()
         self.limits: dict[int, float] = {}
         self.last: list[Action] = []
+        self.paused: set[int] = set()
         self.stop_asked = False
         self.cutting: tuple[int, Table | None] | None = None
 
@@ -107,6 +122,8 @@ class FleetMachine(RuleBasedStateMachine):
         backlog=st.lists(st.integers(0, 8), max_size=2),
         fair_start=st.sampled_from([True, True, True, False]),
         early=st.booleans(),
+        shared=st.sampled_from([False, False, True]),
+        obedient=st.booleans(),
     )
     def begin(
         self,
@@ -117,15 +134,23 @@ class FleetMachine(RuleBasedStateMachine):
         *,
         fair_start: bool,
         early: bool,
+        shared: bool,
+        obedient: bool,
     ) -> None:
-        named = {
-            name: Listener(name, tuple(range(first, first + pool)))
-            for name, first in (("ws", 100), ("raw", 200))[:listeners]
-        }
-        self.world = World(named, policy)
+        named = {"ws": Listener("ws", tuple(range(100, 100 + pool)))}
+        if shared:
+            named["raw"] = Listener("raw", (SHARED,), shared=SHARED)
+            if listeners == 1:
+                del named["ws"]
+            if policy.ready_by is ReadyBy.CONNECT:
+                policy = replace(policy, ready_by=ReadyBy.NOTIFY)
+        elif listeners == 2:
+            named["raw"] = Listener("raw", tuple(range(200, 200 + pool)))
+        self.world = World(named, policy, obedient)
         self.fleet = Fleet(named.values(), self.world.now)
         for offset in backlog:
-            self.world.queues[100 + offset % pool] += 1
+            if "ws" in named:
+                self.world.queues[100 + offset % pool] += 1
         self.tell(self.world.observed())
         if early:
             self.ask_for_reload(waits=True, asked=True, timeout=5.0)
@@ -141,6 +166,11 @@ class FleetMachine(RuleBasedStateMachine):
             before = self.fleet.state.steering.current
             known_failed = len(self.world.notes)
             actions = self.fleet.handle(one, self.world.now)
+            for action in actions:
+                if isinstance(action, Note) and action.kind is NoteKind.DRAIN_HURRIED:
+                    number = int(str(action.fields["generation"]))
+                    assert number not in self.paused
+                    self.limits[number] = self.world.now
             self.world.take(actions)
             self.check_signals(actions)
             self.check_spawns(actions)
@@ -165,34 +195,45 @@ class FleetMachine(RuleBasedStateMachine):
         verdict = self.fleet.state.verdict
         assert verdict is not None
         assert not verdict.ok
-        if verdict.generation is not None:
-            self.failed_generations.add(verdict.generation)
         failed = self.fleet.state.generations.get(verdict.generation or 0)
+        if failed is not None and failed.state is GenerationState.DRAINING:
+            assert verdict.kind is ReloadKind.ROLLBACK
+            for action in actions:
+                if isinstance(action, Signal | Kill):
+                    assert failed.workers[action.worker].drain is None, "it drains on"
+        elif verdict.generation is not None:
+            self.failed_generations.add(verdict.generation)
         if failed is not None:
-            slots = {slot for seat in failed.seats for slot in seat.slots.values()}
+            slots = {slot for seat in failed.seats for slot in seat.slots.values()} - {SHARED}
             assert not named_by(self.fleet.state.steering.in_flight) & slots, "it may still land"
         if self.fleet.state.stop is not None:
             return
         touched = {one.worker.generation for one in actions if isinstance(one, Signal | Kill)}
         assert touched <= {verdict.generation}
-        assert not any(isinstance(one, Steer | Spawn) for one in actions)
+        assert not any(isinstance(one, Steer | Spawn) for one in actions), actions
 
     def check_cutover(self, actions: list[Action]) -> None:
         """A generation takes over ready and stable, and says so when steering is in force."""
         state = self.fleet.state
         candidate = state.candidate
         if candidate is not None and any(isinstance(one, Steer) for one in actions):
-            own = {slot for seat in candidate.seats for slot in seat.slots.values()}
-            if named_by(state.steering.in_flight) & own:
-                assert named_by(state.steering.in_flight) <= own
+            own = {slot for seat in candidate.seats for slot in seat.slots.values()} - {SHARED}
+            named = named_by(state.steering.in_flight) - {SHARED}
+            if state.reload is not None and state.reload.phase is ReloadPhase.CUTTING:
+                assert named <= own
                 self.cutting = (candidate.number, state.steering.in_flight)
-                for one in candidate.workers.values():
-                    assert one.state is WorkerState.READY
-                    assert one.ready_at is not None
-                    assert self.world.now - one.ready_at >= candidate.policy.stable
+                for seat in candidate.seats:
+                    assert seat.worker is not None
+                    assert steering.serves(candidate, seat)
+                    ready_at = candidate.workers[seat.worker].ready_at
+                    assert ready_at is not None
+                    assert self.world.now - ready_at >= candidate.policy.stable
+            else:
+                assert not named & own
         for action in actions:
             if isinstance(action, Note) and action.kind is NoteKind.CUTOVER:
                 assert (action.fields["generation"], self.world.table) == self.cutting
+                self.paused.discard(int(str(action.fields["generation"])))
 
     def check_signals(self, actions: list[Action]) -> None:
         """No worker with live connections is signalled before a limit that the operator set."""
@@ -206,6 +247,9 @@ class FleetMachine(RuleBasedStateMachine):
             if generation.state is GenerationState.FAILED or process.told_to_end:
                 continue
             one = generation.workers[action.worker]
+            if isinstance(action, Signal) and action.name == generation.policy.drain_signal:
+                continue
+            assert generation.number not in self.paused
             if one.reason is not None and ("not ready" in one.reason or "accepted" in one.reason):
                 continue  # ready.timeout is such a limit
             policy = self.fleet.state.policy
@@ -218,6 +262,12 @@ class FleetMachine(RuleBasedStateMachine):
             assert one.drain is not None
             assert self.world.now >= one.drain.keep_until
             for slot in process.slots.values():
+                silent = one.reason is not None
+                if self.world.shared(slot):
+                    assert silent or not process.listening
+                    continue
+                if not silent:
+                    assert slot not in named_by(self.world.table)
                 assert self.world.queues[slot] == 0
                 alone = sum(slot in other.slots.values() for other in self.world.processes.values())
                 pending = any(slot == begun for begun, _ in self.world.handshakes)
@@ -235,29 +285,79 @@ class FleetMachine(RuleBasedStateMachine):
                     for one in state.workers()
                     if one.state in ACCEPTORS and slot in one.slots.values()
                 ]
+                if self.world.shared(slot):
+                    continue
                 if len(acceptors) > 1:
                     assert not steering.free_slots(state, state.listeners[name])
 
     # -- requesters --------------------------------------------------------------------------
 
-    @rule(waits=st.booleans(), asked=st.booleans(), timeout=st.sampled_from([5.0, 60.0]))
-    def ask_for_reload(self, waits: bool, asked: bool, timeout: float) -> None:
+    @rule(
+        waits=st.booleans(),
+        asked=st.booleans(),
+        timeout=st.sampled_from([5.0, 60.0]),
+        make_room=st.booleans(),
+    )
+    def ask_for_reload(
+        self, waits: bool, asked: bool, timeout: float, make_room: bool = False
+    ) -> None:
         request = self.new_request("reload") if asked else None
         self.tell(TimePassed())
         state = self.fleet.state
         busy = state.stop is not None or state.reload is not None or state.active is None
         number = state.last_reload
-        self.tell(ReloadRequested(request, timeout, waits))
+        self.tell(ReloadRequested(request, timeout, waits, make_room))
         assert (state.last_reload > number) is not (busy or self.world.quit is not None)
         if request is not None and busy:
             (answer,) = self.world.answers[request]
             assert isinstance(answer.outcome, Failed)
             assert answer.outcome.code in ("busy", "not-running")
 
-    @rule(number=st.integers(1, 6), within=st.sampled_from([0.0, 3.0]))
+    @rule(timeout=st.sampled_from([5.0, 60.0]))
+    def ask_for_roll_back(self, timeout: float) -> None:
+        request = self.new_request("rollback")
+        self.tell(TimePassed())
+        state = self.fleet.state
+        lineage = [one.number for one in state.lineage]
+        free = state.stop is None and state.reload is None and state.active is not None
+        number = state.last_reload
+        self.tell(RollBackRequested(request, timeout))
+        tried = free and bool(lineage) and self.world.quit is None
+        assert (state.last_reload > number) is tried
+        if not tried:
+            (answer,) = self.world.answers[request]
+            assert isinstance(answer.outcome, Failed)
+
+    @rule(workers=st.integers(1, 4))
+    def ask_for_scale(self, workers: int) -> None:
+        request = self.new_request("scale")
+        self.tell(ScaleRequested(request, workers))
+        (answer,) = self.world.answers[request]
+        active = self.fleet.state.active
+        if isinstance(answer.outcome, Scaled):
+            assert active is not None
+            assert len(active.seats) == workers
+
+    @rule(number=st.integers(1, 6), within=st.sampled_from([0.0, 3.0, inf]))
     def ask_for_drain(self, number: int, within: float) -> None:
         self.limits[number] = min(self.limits.get(number, inf), self.world.now + within)
-        self.tell(DrainRequested(self.new_request("drain"), number, within))
+        if within == 0.0:
+            self.paused.discard(number)
+        self.tell(DrainLimited(self.new_request("drain"), number, within))
+
+    @rule(number=st.integers(1, 6), resume=st.booleans())
+    def ask_for_pause(self, number: int, resume: bool) -> None:
+        request = self.new_request("pause")
+        if resume:
+            self.paused.discard(number)
+            self.tell(DrainResumed(request, number))
+            return
+        self.tell(DrainPaused(request, number))
+        (answer,) = self.world.answers[request]
+        generation = self.fleet.state.generations.get(number)
+        match answer.outcome, generation:
+            case DrainChanged(), Generation(state=GenerationState.DRAINING):
+                self.paused.add(number)
 
     @rule(asked=st.booleans(), luck=st.integers(0, 4))
     def ask_for_stop(self, asked: bool, luck: int) -> None:
@@ -483,14 +583,13 @@ class FleetMachine(RuleBasedStateMachine):
                 continue
             for seat in generation.seats:
                 one = None if seat.worker is None else generation.workers[seat.worker]
-                if one is None or one.state in (
-                    WorkerState.READY,
-                    WorkerState.STARTING,
-                    WorkerState.STOPPING,
+                if (
+                    one is None
+                    or steering.serves(generation, seat)
+                    or one.state in (WorkerState.STARTING, WorkerState.STOPPING)
                 ):
                     good |= set(seat.slots.values())
-        for slots in table.weights.values():
-            assert set(slots) <= good
+        assert named_by(table) - {SHARED} <= good - {SHARED}
 
     @invariant()
     def a_ready_worker_is_preferred_to_one_that_is_not(self) -> None:
@@ -538,6 +637,8 @@ class FleetMachine(RuleBasedStateMachine):
             assert [one.state for one in state.generations.values()] == [GenerationState.ACTIVE]
             held = steering.held_slots(state)
             for listener in state.listeners.values():
+                if listener.shared is not None:
+                    continue
                 others = [slot for slot in listener.slots[:-1] if slot not in held]
                 assert others == steering.free_slots(state, listener), "a slot leaked"
             assert len(held) == len({s for seat in state.active.seats for s in seat.slots.values()})
@@ -565,6 +666,7 @@ class FleetMachine(RuleBasedStateMachine):
                     pass
                 process.connections = 0
                 self.tell(WorkerReady(process.worker))
+            self.end_what_cannot_end_by_itself()
             self.look()
             self.tell(self.world.census())
             self.world.now += 0.5
@@ -572,6 +674,14 @@ class FleetMachine(RuleBasedStateMachine):
             if self.at_rest():
                 return
         raise AssertionError(f"it never came to rest: {self.fleet.state}")
+
+    def end_what_cannot_end_by_itself(self) -> None:
+        """What an operator paused, and who does not let a shared listener go."""
+        for number, generation in list(self.fleet.state.generations.items()):
+            if any(drain.paused_at is not None for drain in drains(generation)):
+                self.ask_for_pause(number, resume=True)
+            if any(drain.still_listens for drain in drains(generation)):
+                self.ask_for_drain(number, 0.0)
 
     def at_rest(self) -> bool:
         state = self.fleet.state

@@ -47,6 +47,8 @@ LATE = (Spawn, Steer, Probe, Resolve)
 class Process:
     worker: WorkerId
     slots: dict[str, SlotId]
+    listening: bool = True
+    """It has its slot of a shared listener, and polls it."""
     accepting: bool = True
     connections: int = 0
     told_to_end: bool = False
@@ -57,6 +59,8 @@ class Process:
 class World:
     listeners: dict[str, Listener]
     policy: Policy
+    obedient: bool = True
+    """Workers let a shared listener go when they are sent `drain.signal`."""
     now: float = 100.0
     queues: dict[SlotId, int] = field(default_factory=dict)
     handshakes: list[tuple[SlotId, int]] = field(default_factory=list)
@@ -83,6 +87,7 @@ class World:
                 case Signal(worker=worker_id, name=name):
                     process = self.processes[worker_id]  # a KeyError: a signal to no process
                     process.told_to_end |= name == self.policy.stop_signal
+                    process.listening &= not (self.obedient and name == self.policy.drain_signal)
                 case Kill(worker=worker_id):
                     self.processes[worker_id].killed = True
                 case Answer(request=request):
@@ -129,13 +134,17 @@ class World:
         )
         return named[choice % len(named)]
 
+    def shared(self, slot: SlotId) -> bool:
+        return any(one.shared == slot for one in self.listeners.values())
+
     def finish_handshake(self, index: int) -> None:
         slot, _ = self.handshakes.pop(index)
         self.queues[slot] += 1
 
     def accept(self, process: Process) -> bool:
         for slot in process.slots.values():
-            if process.accepting and self.queues[slot]:
+            listens = process.listening or not self.shared(slot)
+            if process.accepting and listens and self.queues[slot]:
                 self.queues[slot] -= 1
                 process.connections += 1
                 return True
@@ -151,7 +160,13 @@ class World:
 
     def census(self) -> CensusTaken:
         counts = {one.worker: one.connections for one in self.processes.values()}
-        return CensusTaken(counts, unattributed=0, began_at=self.now)
+        listening = {
+            one.worker: frozenset(
+                slot for slot in one.slots.values() if one.listening or not self.shared(slot)
+            )
+            for one in self.processes.values()
+        }
+        return CensusTaken(counts, unattributed=0, began_at=self.now, listening=listening)
 
     def settled(self, fleet: Fleet) -> bool:
         """Nothing is left to happen by itself."""

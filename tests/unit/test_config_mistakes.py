@@ -208,13 +208,6 @@ def test_a_mistake_in_app_is_told_once(tmp_path: Path, lines: str, problem: str)
         ),
         ("[ready]\nsend = 3", "[ready] send: found 3, expected a string that is not empty"),
         (
-            '[drain]\nwhen_full = "hurry-oldest"',
-            (
-                '[drain] when_full: found "hurry-oldest", which comes in a later version; expected'
-                ' "refuse"'
-            ),
-        ),
-        (
             '[drain]\nclose_over = "3s"',
             (
                 '[drain] close_over: found "3s", which comes in a later version; expected "30s", or'

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -17,6 +18,7 @@ from wssupervisor.fleet.actions import (
     Probe,
     Quit,
     Resolve,
+    Scaled,
     Signal,
     Spawn,
     Steer,
@@ -25,7 +27,9 @@ from wssupervisor.fleet.actions import (
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     CensusTaken,
-    DrainRequested,
+    DrainLimited,
+    DrainPaused,
+    DrainResumed,
     Event,
     Observed,
     ProbeFailed,
@@ -34,6 +38,8 @@ from wssupervisor.fleet.events import (
     ReleaseResolved,
     ReloadRequested,
     RequesterLeft,
+    RollBackRequested,
+    ScaleRequested,
     SlotLetGo,
     SlotsReordered,
     Spawned,
@@ -55,10 +61,12 @@ from wssupervisor.fleet.model import (
     ReadyBy,
     Release,
     Table,
+    WhenFull,
     WorkerId,
     WorkerState,
 )
 from wssupervisor.fleet.snapshot import SnapshotInvalid, dump, load
+from wssupervisor.fleet.state import FIRST_SWEEPER
 from wssupervisor.fleet.view import view
 
 A = Release(("chat",), "/srv/41")
@@ -173,7 +181,7 @@ def test_a_first_generation_prefers_slots_where_clients_wait() -> None:
 def test_what_waits_in_another_slot_gets_a_sweeper_once_somebody_serves() -> None:
     told = serving()
 
-    assert told.look(4, slot_17=1) == [Spawn(worker(1, 2), A, {"ws": 17})]
+    assert told.look(4, slot_17=1) == [Spawn(worker(1, FIRST_SWEEPER), A, {"ws": 17})]
     assert told.look(4.2) == []
 
 
@@ -424,7 +432,7 @@ def test_a_stalled_queue_makes_its_worker_silent_and_is_given_to_a_sweeper() -> 
     assert told.look(12) == [
         Steer(3, steered(11)),
         Spawn(worker(1, 0, 2), A, {"ws": 12}),
-        Spawn(worker(1, 2), A, {"ws": 10}),
+        Spawn(worker(1, FIRST_SWEEPER), A, {"ws": 10}),
     ]
     assert told.fleet.state.generations[1].workers[worker(1)].state is WorkerState.SILENT
 
@@ -508,15 +516,43 @@ def test_a_limit_ends_a_drain_with_its_connections() -> None:
 def test_an_operator_can_give_a_drain_a_limit() -> None:
     told = draining()
 
-    assert told.tell(DrainRequested(9, 1, 3.0), 13) == [Answer(9, DrainChanged(1, 2))]
+    assert told.tell(DrainLimited(9, 1, 3.0), 13) == [
+        Answer(9, DrainChanged(1, workers=2, connections=0, paused=False, seconds=3.0))
+    ]
     assert told.fleet.next_deadline() == 16
     assert len(told.tell(TimePassed(), 16)) == 2
 
 
 def test_only_a_draining_generation_can_be_given_a_limit() -> None:
-    (answer,) = draining().tell(DrainRequested(9, 2, 0.0), 13)
+    (answer,) = draining().tell(DrainLimited(9, 2, 0.0), 13)
 
     assert "generation 2 is not draining (draining: 1)" in str(answer)
+
+
+def test_a_limit_can_be_taken_away_again() -> None:
+    told = draining(replace(POLICY, drain_timeout=60.0))
+    told.tell(DrainLimited(9, 1, inf), 13)
+
+    assert told.fleet.next_deadline() is None
+
+
+def test_a_paused_drain_is_left_alone_by_its_limit_and_when_it_is_empty() -> None:
+    told = draining(replace(POLICY, drain_timeout=60.0))
+    told.tell(DrainPaused(9, 1), 22)
+    for at in (23, 24, 25):
+        told.census(at, {worker(1, 0): 0, worker(1, 1): 3})
+
+    assert told.tell(TimePassed(), 1000) == []
+    assert told.fleet.next_deadline() is None
+
+    (answer, *rest) = told.tell(DrainResumed(10, 1), 1022)
+
+    assert answer == Answer(
+        10, DrainChanged(1, workers=2, connections=3, paused=False, seconds=50.0)
+    )
+    assert rest == [Signal(worker(1, 0), "SIGTERM")]
+    told.tell(WorkerExited(worker(1, 0), Exit(status=0)), 1023)
+    assert told.tell(TimePassed(), 1022 + 50) == [Signal(worker(1, 1), "SIGTERM")]
 
 
 def test_a_drain_signal_is_sent_once_when_the_drain_begins() -> None:
@@ -536,7 +572,7 @@ def test_a_draining_worker_that_dies_is_not_respawned_but_its_queue_is_served() 
     told.look(13, slot_10=2)
 
     assert told.tell(WorkerExited(worker(1, 0), Exit(status=1)), 14) == []
-    assert told.look(14.2) == [Spawn(worker(2, 2), B, {"ws": 10})]
+    assert told.look(14.2) == [Spawn(worker(2, FIRST_SWEEPER), B, {"ws": 10})]
 
 
 def test_the_last_worker_of_an_old_generation_retires_it() -> None:
@@ -619,3 +655,282 @@ def test_a_torn_snapshot_is_refused() -> None:
 
     with pytest.raises(SnapshotInvalid, match="cannot be read"):
         load(data)
+
+
+# -- rolling back ---------------------------------------------------------------------------------
+
+
+def test_a_warm_generation_is_rolled_back_to_at_once() -> None:
+    told = draining()
+    steer = told.tell(RollBackRequested(7), 20)
+
+    assert steer == [Steer(4, steered(10, 11))]
+    assert told.steer(steer, 20) == [Answer(7, CutOver(2, 1, 2, 0))]
+    assert [one.number for one in told.fleet.state.in_state(GenerationState.DRAINING)] == [2]
+    assert [one.state for one in told.fleet.state.generations[1].workers.values()] == [
+        WorkerState.READY,
+        WorkerState.READY,
+    ]
+
+
+def test_what_is_missing_is_respawned_of_the_same_release_and_judged_first() -> None:
+    told = draining()
+    told.tell(WorkerExited(worker(1, 1), Exit(status=1)), 15)
+    told.look(15)
+    spawns = told.tell(RollBackRequested(7), 20)
+    told.spawn_all(spawns, 20)
+
+    assert spawns == [Spawn(worker(1, 1, 2), A, {"ws": 11})]
+    assert told.tell(WorkerReady(worker(1, 1, 2)), 21) == []
+    assert told.tell(TimePassed(), 22) == [Steer(4, steered(10, 11))]
+
+
+def test_what_was_told_to_drain_is_not_rolled_back_to() -> None:
+    told = draining(replace(POLICY, drain_signal="SIGUSR1"))
+
+    assert told.tell(RollBackRequested(7), 20) == [
+        Spawn(worker(1, 0, 2), A, {"ws": 14}),
+        Spawn(worker(1, 1, 2), A, {"ws": 15}),
+    ]
+
+
+def test_a_roll_back_that_fails_changes_nothing() -> None:
+    told = draining()
+    told.tell(WorkerExited(worker(1, 1), Exit(status=1)), 15)
+    told.look(15)
+    told.spawn_all(told.tell(RollBackRequested(7), 20), 20)
+    told.census(21, {worker(1, 0): 0})
+    told.census(22, {worker(1, 0): 0})
+    actions = told.tell(WorkerExited(worker(1, 1, 2), Exit(status=1)), 30)
+
+    assert actions == [
+        Answer(
+            7,
+            Failed(
+                "reload-failed",
+                "worker 1 of generation 1 exited with status 1 before it was ready",
+                2,
+                worker(1, 1, 2),
+            ),
+        )
+    ]
+    assert told.fleet.state.generations[1].state is GenerationState.DRAINING
+    told.census(31, {worker(1, 0): 0})
+    assert told.census(32, {worker(1, 0): 0}) == [Signal(worker(1, 0), "SIGTERM")]
+
+
+def test_a_generation_that_has_gone_is_started_again_under_a_new_number() -> None:
+    told = draining()
+    for index in (0, 1):
+        told.tell(WorkerExited(worker(1, index), Exit(status=0)), 15)
+    told.look(15)
+
+    assert told.tell(RollBackRequested(7), 20) == [
+        Spawn(worker(3, 0), A, {"ws": 10}),
+        Spawn(worker(3, 1), A, {"ws": 11}),
+    ]
+
+
+def test_a_generation_that_was_rolled_back_from_is_never_a_target() -> None:
+    told = draining()
+    told.steer(told.tell(RollBackRequested(7), 20), 20)
+    (answer,) = told.tell(RollBackRequested(8), 21)
+
+    assert isinstance(answer, Answer)
+    assert "no generation to roll back to" in str(answer.outcome)
+
+
+# -- room -----------------------------------------------------------------------------------------
+
+
+def crowded(policy: Policy = POLICY, request: int = 5, **asked: bool) -> tuple[Told, list[Action]]:
+    """Generation 1 drains with 3 connections, only one may, and a reload has its release."""
+    told = draining(replace(policy, max_draining=1))
+    told.census(13, {worker(1, 0): 3, worker(1, 1): 0})
+    told.tell(ReloadRequested(request, **asked), 20)
+    return told, told.tell(ReleaseResolved(2, B, told.policy), 20)
+
+
+def test_a_full_house_refuses_a_reload_and_names_the_way_out() -> None:
+    _, actions = crowded()
+
+    assert "`wssctl drain 1 --within 0s`" in str(actions)
+    assert "--make-room" in str(actions)
+
+
+@pytest.mark.parametrize("how", ["policy", "request"])
+def test_the_oldest_is_hurried_only_right_before_the_cutover(how: str) -> None:
+    hurry = replace(POLICY, when_full=WhenFull.HURRY_OLDEST)
+    told, actions = crowded(hurry) if how == "policy" else crowded(make_room=True)
+    told.spawn_all(actions, 20)
+    ready = told.make_ready(3, 21)
+
+    assert [one for one in actions + ready if not isinstance(one, Spawn)] == []
+    assert told.tell(TimePassed(), 22) == [
+        Signal(worker(1, 0), "SIGTERM"),
+        Signal(worker(1, 1), "SIGTERM"),
+        Steer(4, steered(14, 15)),
+    ]
+
+
+def test_a_bad_release_costs_nobody_a_connection_for_want_of_room() -> None:
+    told, actions = crowded(make_room=True)
+    told.spawn_all(actions, 20)
+    told.tell(WorkerExited(worker(3, 0), Exit(status=1)), 21)
+
+    assert told.fleet.state.verdict is not None
+    assert not told.fleet.state.verdict.ok
+    assert [one.state for one in told.fleet.state.generations[1].workers.values()] == [
+        WorkerState.DRAINING,
+        WorkerState.DRAINING,
+    ]
+
+
+def test_without_any_free_slot_the_oldest_is_hurried_first_and_waited_for() -> None:
+    told = serving(slots=SLOTS[:5])
+    told.begin_reload(10)
+    told.make_ready(2, 11)
+    told.steer(told.tell(TimePassed(), 12), 12)
+    told.look(12)
+    told.tell(ReloadRequested(5, make_room=True), 20)
+
+    assert told.tell(ReleaseResolved(2, B, told.policy), 20) == [
+        Signal(worker(1, 0), "SIGTERM"),
+        Signal(worker(1, 1), "SIGTERM"),
+    ]
+
+    told.tell(WorkerExited(worker(1, 0), Exit(status=0)), 21)
+
+    assert told.look(21.2) == [
+        Spawn(worker(3, 0), B, {"ws": 10}),
+        Spawn(worker(3, 1), B, {"ws": 10}),
+    ]
+
+
+# -- scaling --------------------------------------------------------------------------------------
+
+
+def test_more_workers_get_free_slots_and_are_steered_to_when_ready() -> None:
+    told = serving()
+    actions = told.tell(ScaleRequested(7, 3), 20)
+    told.spawn_all(actions, 20)
+
+    assert actions == [Answer(7, Scaled(3, 2)), Spawn(worker(1, 2), A, {"ws": 12})]
+    assert told.tell(WorkerReady(worker(1, 2)), 21) == [Steer(3, steered(10, 11, 12))]
+
+
+def test_a_worker_that_is_scaled_away_drains() -> None:
+    told = serving()
+    actions = told.tell(ScaleRequested(7, 1), 20)
+
+    assert actions == [Answer(7, Scaled(1, 2)), Steer(3, steered(10))]
+
+    told.steer(actions, 20)
+    told.look(21)
+    told.census(21, {worker(1, 0): 0, worker(1, 1): 1})
+    told.census(22, {worker(1, 0): 0, worker(1, 1): 0})
+
+    assert told.census(23, {worker(1, 0): 0, worker(1, 1): 0}) == [Signal(worker(1, 1), "SIGTERM")]
+
+
+def test_an_index_that_comes_back_is_another_incarnation() -> None:
+    told = serving()
+    told.steer(told.tell(ScaleRequested(7, 1), 20), 20)
+
+    assert Spawn(worker(1, 1, 2), A, {"ws": 12}) in told.tell(ScaleRequested(8, 2), 21)
+
+
+def test_who_shared_a_slot_with_one_scaled_away_is_replaced_elsewhere() -> None:
+    """Else the one that drains would go on taking what is steered to the other."""
+    told = serving(slots=SLOTS[:3])
+    told.spawn_all(told.tell(ScaleRequested(7, 3), 20), 20)
+    told.steer(told.tell(WorkerReady(worker(1, 2)), 21), 21)
+    actions = told.tell(ScaleRequested(8, 2), 30)
+
+    assert told.fleet.state.generations[1].workers[worker(1, 0)].state is WorkerState.DRAINING
+    assert actions == [
+        Answer(8, Scaled(2, 3)),
+        Steer(4, steered(11)),
+        Spawn(worker(1, 0, 2), A, {"ws": 11}),
+    ]
+
+
+def test_a_scale_survives_reloads_until_the_file_says_something_else() -> None:
+    told = serving()
+    told.tell(ScaleRequested(7, 3), 20)
+    told.tell(ReloadRequested(1), 21)
+
+    assert len(told.tell(ReleaseResolved(1, B, told.policy), 21)) == 3
+
+    told.tell(RequesterLeft(1), 22)
+    told.tell(ReloadRequested(2), 23)
+
+    assert len(told.tell(ReleaseResolved(2, B, replace(told.policy, workers=1)), 23)) == 1
+
+
+# -- shared mode ----------------------------------------------------------------------------------
+
+
+def shared(policy: Policy = POLICY) -> Told:
+    """Generation 1 is active on the one slot 10. It is second 3."""
+    told = Told(policy, (10,))
+    told.fleet = Fleet([Listener("ws", (10,), shared=10)])
+    told.steer(told.look(0), 0)
+    told.look(0)
+    told.spawn_all(told.tell(StartRequested(A, policy), 1), 1)
+    told.make_ready(1, 1)
+    told.steer(told.tell(TimePassed(), 2), 2)
+    told.look(3)
+    return told
+
+
+TOLD = replace(POLICY, drain_signal="SIGUSR1", keep=0.0)
+
+
+def shared_draining() -> Told:
+    """Generation 2 is active and generation 1 was told to drain in second 12."""
+    told = shared(TOLD)
+    told.begin_reload(10)
+    told.make_ready(2, 11)
+    actions = told.steer(told.tell(TimePassed(), 12), 12)
+    told.look(12)
+
+    assert [one for one in actions if isinstance(one, Signal)] == [
+        Signal(worker(1, 0), "SIGUSR1"),
+        Signal(worker(1, 1), "SIGUSR1"),
+    ]
+    return told
+
+
+def test_a_worker_in_shared_mode_is_ended_when_it_has_let_go_and_is_empty() -> None:
+    told = shared_draining()
+    own = {worker(1, 0): 0, worker(1, 1): 0}
+    listening = {worker(1, 1): frozenset({10})}
+    told.look(13, slot_10=5)
+    actions = [
+        action
+        for at in (13, 14, 15)
+        for action in told.tell(CensusTaken(own, 0, at, listening), at)
+    ]
+
+    assert actions == [Signal(worker(1, 0), "SIGTERM")]
+
+
+def test_one_that_does_not_let_go_is_spoken_of_and_left_alone() -> None:
+    told = shared_draining()
+    listening = {worker(1, 0): frozenset({10})}
+    for at in (13, 14, 16, 17, 18):
+        told.tell(CensusTaken({worker(1, 0): 0}, 0, at, listening), at)
+    spoken = [note for note in told.notes if note.kind is NoteKind.STILL_LISTENS]
+
+    assert [note.fields["worker"] for note in spoken] == ["1.0.1"]
+    assert told.fleet.state.generations[1].workers[worker(1, 0)].state is WorkerState.DRAINING
+
+
+def test_connect_readiness_is_refused_in_shared_mode() -> None:
+    told = shared()
+    told.tell(ReloadRequested(1), 10)
+    policy = replace(POLICY, ready_by=ReadyBy.CONNECT)
+    (answer,) = told.tell(ReleaseResolved(1, B, policy), 10)
+
+    assert "cannot tell generations apart" in str(answer)

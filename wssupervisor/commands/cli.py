@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from wssupervisor import __version__
-from wssupervisor.commands import check, drain, events, reload, status, stop
+from wssupervisor.commands import check, drain, events, reload, rollback, scale, status, stop
 from wssupervisor.control.client import Client, find_control
 from wssupervisor.control.paths import running
 from wssupervisor.errors import WssError
@@ -26,7 +26,9 @@ exit status:
 VERBS = {
     "status": status,
     "reload": reload,
+    "rollback": rollback,
     "drain": drain,
+    "scale": scale,
     "stop": stop,
     "events": events,
     "check": check,

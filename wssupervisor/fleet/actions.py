@@ -84,8 +84,19 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DrainChanged:
+    """`seconds`: to the limit; None where there is none or the drain is paused."""
+
     generation: int
     workers: int
+    connections: int
+    paused: bool
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    workers: int
+    before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,7 @@ class Stopped:
     pass
 
 
-Outcome = Accepted | CutOver | Failed | DrainChanged | Stopped
+Outcome = Accepted | CutOver | Failed | DrainChanged | Scaled | Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,7 @@ class Answer:
 class NoteKind(Enum):
     STARTED = "started"
     RELOAD_BEGUN = "reload-begun"
+    ROLLBACK_BEGUN = "rollback-begun"
     RELOAD_FAILED = "reload-failed"
     RELOAD_REFUSED = "reload-refused"
     WORKER_SPAWNED = "worker-spawned"
@@ -119,6 +131,11 @@ class NoteKind(Enum):
     CUTOVER = "cutover"
     DRAIN_BEGUN = "drain-begun"
     DRAIN_LIMIT = "drain-limit"
+    DRAIN_HURRIED = "drain-hurried"
+    DRAIN_PAUSED = "drain-paused"
+    DRAIN_RESUMED = "drain-resumed"
+    STILL_LISTENS = "still-listens"
+    SCALED = "scaled"
     GENERATION_RETIRED = "generation-retired"
     SWEEPER_STARTED = "sweeper-started"
     STEERING_FAILED = "steering-failed"

@@ -6,23 +6,34 @@ nothing; only its result event changes what the fleet believes.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import assert_never
 
-from wssupervisor.fleet import reloading, seating, stall, steering, worker
+from wssupervisor.fleet import (
+    draining,
+    reloading,
+    rollback,
+    seating,
+    stall,
+    steering,
+    worker,
+)
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
-    DrainChanged,
     Failed,
     Note,
     NoteKind,
     Quit,
+    Scaled,
     Steer,
     Stopped,
 )
 from wssupervisor.fleet.events import (
     CensusTaken,
-    DrainRequested,
+    DrainLimited,
+    DrainPaused,
+    DrainResumed,
     Event,
     Observed,
     ProbeFailed,
@@ -30,7 +41,10 @@ from wssupervisor.fleet.events import (
     ReleaseRefused,
     ReleaseResolved,
     ReloadRequested,
+    Request,
     RequesterLeft,
+    RollBackRequested,
+    ScaleRequested,
     SlotLetGo,
     SlotsReordered,
     Spawned,
@@ -50,7 +64,7 @@ from wssupervisor.fleet.model import (
     WorkerId,
     WorkerState,
 )
-from wssupervisor.fleet.state import ReloadPhase, SlotWatch, State, Stop, Worker
+from wssupervisor.fleet.state import ReloadKind, ReloadPhase, Scale, SlotWatch, State, Stop, Worker
 
 STEER_AGAIN = 1.0
 """Seconds until a table that could not be put in force is tried again."""
@@ -75,9 +89,7 @@ class Fleet:
 
     @staticmethod
     def _too_late(event: Event) -> list[Action]:
-        if isinstance(event, ReloadRequested | DrainRequested | StopRequested) and (
-            event.request is not None
-        ):
+        if isinstance(event, Request) and (event.request is not None):
             return [Answer(event.request, Failed("not-running", "the instance has stopped"))]
         return []
 
@@ -90,8 +102,12 @@ class Fleet:
         match event:
             case StartRequested(release=release, policy=policy):
                 return reloading.start(state, release, policy, now)
-            case ReloadRequested(request=request, timeout=timeout, waits=waits):
-                return reloading.request(state, request, timeout, now, waits=waits)
+            case ReloadRequested():
+                return reloading.request(state, event, now)
+            case RollBackRequested(request=who, timeout=timeout):
+                return rollback.request(state, who, timeout, now)
+            case ScaleRequested(request=who, workers=workers):
+                return self._scale_requested(who, workers)
             case ReleaseResolved(reload=reload, release=release, policy=policy):
                 if reloading.resolving(state, reload):
                     return reloading.resolved(state, release, policy, now)
@@ -100,8 +116,12 @@ class Fleet:
                     return reloading.fail(state, reason, now)
             case RequesterLeft(request=who):
                 return self._requester_left(who, now)
-            case DrainRequested(request=who, generation=number, within=within):
-                return self._drain_requested(who, number, within, now)
+            case DrainLimited(request=who, generation=number, within=within):
+                return draining.limit(state, who, number, within, now)
+            case DrainPaused(request=who, generation=number):
+                return draining.pause(state, who, number, now)
+            case DrainResumed(request=who, generation=number):
+                return draining.resume(state, who, number, now)
             case StopRequested(request=request, within=within):
                 return self._stop_requested(request, within, now)
             case Spawned(worker=worker_id, pid=pid):
@@ -125,11 +145,12 @@ class Fleet:
             case SteerFailed(epoch=epoch, reason=reason):
                 return self._steer_failed(epoch, reason, now)
             case SlotsReordered(listener=name, slots=slots):
-                state.listeners[name] = Listener(name, steering.with_parking(state, slots))
+                before = state.listeners[name]
+                state.listeners[name] = replace(before, slots=steering.with_parking(state, slots))
             case Observed():
                 return self._observed(event, now)
             case CensusTaken():
-                self._counted(event)
+                return self._counted(event)
             case TimePassed():
                 pass
             case _:
@@ -141,6 +162,7 @@ class Fleet:
         state = self.state
         yield from self._pass_time(now)
         yield from reloading.settle(state, now)
+        yield from seating.scale(state, now)
         yield from self._steer(now)
         if state.stop is not None:
             yield from self._settle_stop(state.stop, now)
@@ -227,21 +249,28 @@ class Fleet:
             if since is None:  # a sweeper: give it the time that a start may take
                 since = one.spawned_at + state.policy.ready_timeout
             if now - since >= limit and any(
-                stall.stalled(state.slots[slot], limit, now) for slot in one.slots.values()
+                stall.stalled(state.slots[slot], limit, now)
+                for slot in one.slots.values()
+                if one.state is WorkerState.READY or not state.shared(slot)
             ):
                 reason = f"its queue has not moved for {limit:g} s"
                 yield from self._silent(one, reason, now)
 
-    def _counted(self, event: CensusTaken) -> None:
+    def _counted(self, event: CensusTaken) -> Iterator[Action]:
         state = self.state
         for worker_id, connections in event.counts.items():
             if one := state.worker(worker_id):
-                slots = one.slots.values()
+                holds = event.listening.get(worker_id, frozenset())
                 alone = event.unattributed == 0 and all(
-                    state.slots[slot].queued == 0 and steering.settled(state, slot)
-                    for slot in slots
+                    steering.nothing_comes(state, one, slot, holds) for slot in one.slots.values()
                 )
-                worker.counted(one, connections, alone=alone, began_at=event.began_at)
+                yield from worker.counted(
+                    one,
+                    connections,
+                    alone=alone,
+                    still_listens=steering.still_listens(state, one, holds),
+                    began_at=event.began_at,
+                )
 
     def _retire(self) -> Iterator[Action]:
         finished = (GenerationState.DRAINING, GenerationState.FAILED)
@@ -259,7 +288,10 @@ class Fleet:
         if not steering.may_steer(self.state, now):
             return
         table = steering.wanted_table(self.state)
-        if table == own.current:
+        reload = self.state.reload
+        # Where all listeners are shared a cutover changes no table, but takes the same way.
+        cutting = reload is not None and reload.phase is ReloadPhase.CUTTING
+        if table == own.current and not cutting:
             own.retry_at = None
             return
         own.epoch += 1
@@ -288,7 +320,8 @@ class Fleet:
         own.retry_at = now + STEER_AGAIN
         yield Note(NoteKind.STEERING_FAILED, {"reason": reason})
         if self.state.reload is not None and (
-            self.state.reload.first or self.state.reload.phase is ReloadPhase.CUTTING
+            self.state.reload.kind is ReloadKind.START
+            or self.state.reload.phase is ReloadPhase.CUTTING
         ):
             text = f"new connections could not be steered: {reason}"
             yield from reloading.fail(self.state, text, now)
@@ -307,20 +340,16 @@ class Fleet:
             return []
         return reloading.fail(state, "cancelled: whoever asked for it went away", now)
 
-    def _drain_requested(
-        self, request: RequestId, number: int, within: float, now: float
-    ) -> Iterator[Action]:
-        generation = self.state.generations.get(number)
-        if generation is None or generation.state is not GenerationState.DRAINING:
-            draining = self.state.in_state(GenerationState.DRAINING)
-            which = ", ".join(str(one.number) for one in draining) or "none"
-            text = f"generation {number} is not draining (draining: {which})"
-            yield Answer(request, Failed("operation-failed", text))
+    def _scale_requested(self, request: RequestId, workers: int) -> Iterator[Action]:
+        state = self.state
+        busy = reloading.why_busy(state)
+        if busy is not None:
+            yield Answer(request, Failed("busy", busy))
             return
-        drains = [one.drain for one in generation.workers.values() if one.drain is not None]
-        for drain in drains:
-            drain.deadline = now + within
-        yield Answer(request, DrainChanged(number, len(drains)))
+        before, written = state.workers_wanted(state.policy), state.policy.workers
+        state.scaled = Scale(workers, instead_of=written) if workers != written else None
+        yield Note(NoteKind.SCALED, {"workers": workers, "before": before, "written": written})
+        yield Answer(request, Scaled(workers, before))
 
     def _stop_requested(
         self, request: RequestId | None, within: float | None, now: float

@@ -1,7 +1,8 @@
 """Facts that the fleet is told, in the past tense."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from wssupervisor.fleet.model import Exit, Policy, Release, RequestId, SlotId, WorkerId
 
@@ -16,11 +17,29 @@ class StartRequested:
 
 @dataclass(frozen=True, slots=True)
 class ReloadRequested:
-    """Somebody wants a new generation. `timeout` in seconds; `waits` for the verdict or not."""
+    """Somebody wants a new generation. `timeout` in seconds; `waits` for the verdict or not.
+
+    `make_room`: hurry the oldest draining generation where there is no room for one more.
+    """
 
     request: RequestId | None
     timeout: float = 60.0
     waits: bool = True
+    make_room: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RollBackRequested:
+    """Somebody wants the generation back that was active before this one."""
+
+    request: RequestId
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRequested:
+    request: RequestId
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +56,26 @@ class ReleaseRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class DrainRequested:
-    """`within` seconds from now the generation shall be gone."""
+class DrainLimited:
+    """`within` seconds from now the generation shall be gone; `math.inf`: when it is empty."""
 
     request: RequestId
     generation: int
     within: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrainPaused:
+    """Nothing shall end the generation, no limit and not that it is empty, until resumed."""
+
+    request: RequestId
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainResumed:
+    request: RequestId
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +173,13 @@ class CensusTaken:
     """Live connections by worker; `unattributed` ones belong to no worker we know.
 
     `began_at` is when the round began, monotonic seconds: a worker that began to drain after that
-    is not judged by it.
+    is not judged by it. `listening`: the slots that each worker's tree holds.
     """
 
     counts: Mapping[WorkerId, int]
     unattributed: int
     began_at: float
+    listening: Mapping[WorkerId, AbstractSet[SlotId]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +187,22 @@ class TimePassed:
     """Nothing happened but time."""
 
 
+Request = (
+    ReloadRequested
+    | RollBackRequested
+    | ScaleRequested
+    | DrainLimited
+    | DrainPaused
+    | DrainResumed
+    | StopRequested
+)
+"""What is answered exactly once, where it has a `request`."""
+
 Event = (
-    StartRequested
-    | ReloadRequested
+    Request
+    | StartRequested
     | ReleaseResolved
     | ReleaseRefused
-    | DrainRequested
-    | StopRequested
     | RequesterLeft
     | Spawned
     | SpawnFailed

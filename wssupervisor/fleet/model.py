@@ -39,6 +39,13 @@ class ReadyBy(Enum):
     DELAY = "delay"
 
 
+class WhenFull(Enum):
+    """What a reload does when `max_draining` generations drain already."""
+
+    REFUSE = "refuse"
+    HURRY_OLDEST = "hurry-oldest"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The configured numbers that decisions need; all spans in seconds, `math.inf` for none."""
@@ -52,6 +59,7 @@ class Policy:
     drain_timeout: float = math.inf
     drain_signal: str | None = None
     max_draining: int = 8
+    when_full: WhenFull = WhenFull.REFUSE
     stop_timeout: float = 30.0
     stop_signal: str = "SIGTERM"
     kill_after: float = 10.0
@@ -61,10 +69,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An address the application serves; `slots` by group index, but the parking slot last."""
+    """An address the application serves; `slots` by group index, but the parking slot last.
+
+    `shared`: in shared mode, the one slot that all workers of all generations have.
+    """
 
     name: str
     slots: tuple[SlotId, ...]
+    shared: SlotId | None = None
 
 
 @dataclass(frozen=True, slots=True)

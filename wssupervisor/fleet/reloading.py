@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from math import inf
 
-from wssupervisor.fleet import seating, steering, worker
+from wssupervisor.fleet import draining, room, seating, steering, worker
 from wssupervisor.fleet.actions import (
     Accepted,
     Action,
@@ -14,36 +14,59 @@ from wssupervisor.fleet.actions import (
     NoteKind,
     Resolve,
 )
+from wssupervisor.fleet.events import ReloadRequested
 from wssupervisor.fleet.model import (
     GenerationState,
     Policy,
+    ReadyBy,
     Release,
-    RequestId,
     WorkerId,
-    WorkerState,
 )
-from wssupervisor.fleet.state import Generation, Reload, ReloadPhase, State, Stop, Verdict
+from wssupervisor.fleet.state import (
+    Generation,
+    Pinned,
+    Reload,
+    ReloadKind,
+    ReloadPhase,
+    Seat,
+    State,
+    Stop,
+    Verdict,
+)
+
+LINEAGE_MAX = 10
+"""Generations that can be rolled back to, one after the other."""
 
 
 def start(state: State, release: Release, policy: Policy, now: float) -> Iterator[Action]:
     """The instance's own start: judged like a reload, but its failure ends the daemon."""
     state.policy = policy
-    state.reload = Reload(0, None, now, inf, ReloadPhase.RESOLVING, first=True)
+    state.reload = Reload(0, ReloadKind.START, None, now, inf, ReloadPhase.RESOLVING)
     yield from resolved(state, release, policy, now)
 
 
-def request(
-    state: State, who: RequestId | None, timeout: float, now: float, *, waits: bool
-) -> Iterator[Action]:
-    """Begin a reload, unless one (or a stop) is under way."""
-    busy = None
+def why_busy(state: State) -> str | None:
+    """Why no reload can begin now."""
     if state.stop is not None:
-        busy = "the instance is stopping"
-    elif state.reload is not None:
-        what = "the instance is still starting" if state.reload.first else "a reload is under way"
-        busy = f"{what}; try again when it is done"
-    elif state.active is None:
-        busy = "the instance has not started yet"
+        return "the instance is stopping"
+    if state.reload is not None:
+        return f"{_UNDER_WAY[state.reload.kind]}; try again when it is done"
+    if state.active is None:
+        return "the instance has not started yet"
+    return None
+
+
+_UNDER_WAY = {
+    ReloadKind.START: "the instance is still starting",
+    ReloadKind.RELOAD: "a reload is under way",
+    ReloadKind.ROLLBACK: "a roll back is under way",
+}
+
+
+def request(state: State, asked: ReloadRequested, now: float) -> Iterator[Action]:
+    """Begin a reload, unless one (or a stop) is under way."""
+    who = asked.request
+    busy = why_busy(state)
     if busy is not None:
         yield Note(NoteKind.RELOAD_REFUSED, {"reason": busy})
         if who is not None:
@@ -51,10 +74,17 @@ def request(
         return
     state.last_reload += 1
     number = state.last_reload
-    waiting = who if waits else None
-    state.reload = Reload(number, waiting, now, now + timeout, ReloadPhase.RESOLVING)
+    state.reload = Reload(
+        number,
+        ReloadKind.RELOAD,
+        who if asked.waits else None,
+        now,
+        now + asked.timeout,
+        ReloadPhase.RESOLVING,
+        make_room=asked.make_room,
+    )
     yield Note(NoteKind.RELOAD_BEGUN, {"reload": name(number)})
-    if who is not None and not waits:
+    if who is not None and not asked.waits:
         yield Answer(who, Accepted(number))
     yield Resolve(number)
 
@@ -66,46 +96,63 @@ def resolving(state: State, reload: int) -> bool:
 
 
 def resolved(state: State, release: Release, policy: Policy, now: float) -> Iterator[Action]:
-    """The release is known: start a whole new generation of it, if there is room."""
+    """The release is known: start a whole new generation of it, as soon as there is room."""
+    shared = [one.name for one in state.listeners.values() if one.shared is not None]
+    if shared and policy.ready_by is ReadyBy.CONNECT:
+        text = (
+            f'[ready] by = "connect" cannot tell generations apart on listener {shared[0]!r}, which'
+            ' is in shared mode; set [ready] by to "notify" or "delay"'
+        )
+        yield from fail(state, text, now)
+        return
+    yield from wait_for_room(state, Pinned(0, release, policy), now)
+
+
+def wait_for_room(state: State, pinned: Pinned, now: float) -> Iterator[Action]:
+    """Start it now or when somebody else has made room; fail where nobody will."""
     reload = state.reload
     assert reload is not None
-    choose = steering.starting_slots if reload.first else steering.free_slots
-    slots = {name: choose(state, one) for name, one in state.listeners.items()}
-    no_room = None if reload.first else _no_room(state, policy, slots)
-    if no_room is not None:
-        yield from fail(state, no_room, now)
+    too_many = room.too_many(state, reload, pinned.policy)
+    if too_many is not None:
+        yield from fail(state, too_many, now)
         return
+    reload.waiting = pinned
+    reload.phase = ReloadPhase.MAKING_ROOM
+    yield from _start_in_room(state, reload, pinned, now)
+
+
+def _start_in_room(state: State, reload: Reload, pinned: Pinned, now: float) -> Iterator[Action]:
+    first = reload.kind is ReloadKind.START
+    choose = steering.starting_slots if first else steering.free_slots
+    slots = {name: choose(state, one) for name, one in state.listeners.items()}
+    lacking = room.no_slot(state, slots)
+    if lacking is None:
+        yield from _start(state, reload, pinned, slots, now)
+        return
+    if room.hurries(reload, pinned.policy):
+        if not room.somebody_ends(state, now):
+            yield from room.hurry_oldest(state, now)
+        if room.somebody_ends(state, now):
+            return
+    yield from fail(state, lacking, now)
+
+
+def _start(
+    state: State, reload: Reload, pinned: Pinned, slots: dict[str, list[int]], now: float
+) -> Iterator[Action]:
     state.last_generation += 1
     generation = Generation(
-        state.last_generation, release, policy, GenerationState.STARTING, started_at=now
+        state.last_generation,
+        pinned.release,
+        pinned.policy,
+        GenerationState.STARTING,
+        started_at=now,
     )
-    generation.next_index = policy.workers
     state.generations[generation.number] = generation
     reload.generation = generation.number
+    reload.waiting = None
     reload.phase = ReloadPhase.STARTING
-    yield from seating.fill(generation, slots, now)
-
-
-def _no_room(state: State, policy: Policy, slots: dict[str, list[int]]) -> str | None:
-    draining = sorted(one.number for one in state.in_state(GenerationState.DRAINING))
-    numbers = ", ".join(str(number) for number in draining)
-    one = len(draining) == 1
-    which, end = (f"generation {numbers}", "s") if one else (f"generations {numbers}", "")
-    way_out = (
-        f"`wssctl drain {draining[0]} --within 0s` ends the oldest, with its connections"
-        if draining
-        else "try again in a few seconds"
-    )
-    for name, free in slots.items():
-        if not free:
-            holders = f"held by {which}" if draining else "workers that are ending hold them"
-            return f"no slot of listener {name!r} is free: {holders}; {way_out}"
-    if len(draining) >= policy.max_draining:
-        return (
-            f"no room for one more draining generation: {which} still drain{end} and [drain]"
-            f" max_draining is {policy.max_draining}; {way_out}"
-        )
-    return None
+    yield from seating.fill(generation, state.workers_wanted(pinned.policy), slots, now)
 
 
 def fail(
@@ -123,33 +170,41 @@ def fail(
     """
     reload = state.reload
     assert reload is not None
-    if state.candidate is not None:
-        state.candidate.state = GenerationState.FAILED
-        for one in state.candidate.workers.values():
+    candidate = state.candidate
+    if candidate is not None and candidate.drain_since is not None:
+        yield from draining.go_on(state, candidate, now)
+    elif candidate is not None:
+        candidate.state = GenerationState.FAILED
+        for one in candidate.workers.values():
             yield from worker.stop(one, state.policy, now)
     state.reload = None
-    if reload.first:
+    if reload.kind is ReloadKind.START:
         if not quitting:
             deadline = now + state.policy.stop_timeout
             state.stop = Stop(None, deadline, status=1, reason=reason, of=of)
         return
     seconds = now - reload.began_at
     state.verdict = Verdict(
-        reload.id, ok=False, generation=reload.generation, replaced=None, reason=reason, of=of,
-        began_at=reload.began_at, seconds=seconds,
+        reload.id, reload.kind, ok=False, generation=reload.generation, replaced=None,
+        reason=reason, of=of, began_at=reload.began_at, seconds=seconds,
     )  # fmt: skip
-    yield Note(NoteKind.RELOAD_FAILED, {"reload": name(reload.id), "reason": reason})
+    yield Note(
+        NoteKind.RELOAD_FAILED,
+        {"reload": name(reload.id), "attempt": reload.kind.value, "reason": reason},
+    )
     if reload.request is not None:
         yield Answer(reload.request, Failed("reload-failed", reason, reload.id, of))
 
 
 def judging(state: State, worker_id: WorkerId) -> bool:
     """The worker is a candidate's and the cutover is still to come: its failure is the reload's."""
-    reload = state.reload
+    reload, candidate = state.reload, state.candidate
     return (
         reload is not None
+        and candidate is not None
         and reload.phase is ReloadPhase.STARTING
-        and reload.generation == worker_id.generation
+        and candidate.number == worker_id.generation
+        and any(seat.worker == worker_id for seat in candidate.seats)
     )
 
 
@@ -161,10 +216,16 @@ def settle(state: State, now: float) -> Iterator[Action]:
     if now >= reload.deadline:
         limit = reload.deadline - reload.began_at
         text = f"not done within {limit:g}s: {waits_for(state, now)}"
-        yield from fail(state, text, now, of=next(iter(_late(state.candidate)), None))
+        yield from fail(state, text, now, of=next(iter(_late_workers(state.candidate)), None))
         return
-    stable_at = _stable_at(state.candidate)
-    if stable_at is not None and now >= stable_at and steering.may_steer(state, now):
+    if reload.waiting is not None:
+        yield from _start_in_room(state, reload, reload.waiting, now)
+        return
+    candidate, stable_at = state.candidate, _stable_at(state.candidate)
+    if candidate is None or stable_at is None or now < stable_at:
+        return
+    if steering.may_steer(state, now):
+        yield from room.make_room_to_drain(state, candidate.policy, now)
         reload.phase = ReloadPhase.CUTTING
 
 
@@ -175,27 +236,30 @@ def _stable_at(candidate: Generation | None) -> float | None:
     latest = candidate.started_at
     for seat in candidate.seats:
         one = None if seat.worker is None else candidate.workers[seat.worker]
-        if one is None or one.state is not WorkerState.READY or one.ready_at is None:
+        if one is None or one.ready_at is None or not steering.serves(candidate, seat):
             return None
         latest = max(latest, one.ready_at + candidate.policy.stable)
     return latest
 
 
-def _late(candidate: Generation | None) -> list[WorkerId]:
-    """The candidate's workers that are not ready yet."""
-    return [
-        one.id
-        for one in (candidate.workers.values() if candidate is not None else ())
-        if one.state is not WorkerState.READY
-    ]
+def _late(candidate: Generation) -> list[Seat]:
+    """The candidate's seats whose worker is not ready yet."""
+    return [seat for seat in candidate.seats if not steering.serves(candidate, seat)]
+
+
+def _late_workers(candidate: Generation | None) -> list[WorkerId]:
+    found = _late(candidate) if candidate is not None else []
+    return [seat.worker for seat in found if seat.worker is not None]
 
 
 def waits_for(state: State, now: float) -> str:
     """What the reload under way is waiting for, in words."""
     candidate = state.candidate
     if candidate is None:
+        if state.reload is not None and state.reload.waiting is not None:
+            return "a free slot: workers that are ending hold them"
         return "reading the configuration"
-    late = [str(one.index) for one in _late(candidate)]
+    late = [str(seat.index) for seat in _late(candidate)]
     if late:
         who = "worker" if len(late) == 1 else "workers"
         return f"{who} {', '.join(late)} of generation {candidate.number} not ready yet"
@@ -211,39 +275,33 @@ def cut_over(state: State, now: float) -> Iterator[Action]:
     assert reload is not None
     assert candidate is not None
     candidate.state = GenerationState.ACTIVE
+    if reload.kind is ReloadKind.ROLLBACK:
+        state.lineage.pop()
+        draining.undo(candidate)
+    elif replaced is not None:
+        own = Pinned(replaced.number, replaced.release, replaced.policy)
+        state.lineage = [*state.lineage, own][-LINEAGE_MAX:]
+        if state.scaled is not None and state.scaled.instead_of != candidate.policy.workers:
+            state.scaled = None  # the file says something else than it did then
     state.policy = candidate.policy
     state.reload = None
     seconds = now - reload.began_at
     before = None if replaced is None else replaced.number
     fields = {"generation": candidate.number, "replaced": before, "seconds": round(seconds, 3)}
-    if reload.first:
+    if reload.kind is ReloadKind.START:
         yield Note(NoteKind.STARTED, fields)
     else:
         state.verdict = Verdict(
-            reload.id, ok=True, generation=candidate.number, replaced=before, reason=None, of=None,
-            began_at=reload.began_at, seconds=seconds,
+            reload.id, reload.kind, ok=True, generation=candidate.number, replaced=before,
+            reason=None, of=None, began_at=reload.began_at, seconds=seconds,
         )  # fmt: skip
-        yield Note(NoteKind.CUTOVER, {"reload": name(reload.id), **fields})
+        cutover = {"reload": name(reload.id), "attempt": reload.kind.value, **fields}
+        yield Note(NoteKind.CUTOVER, cutover)
         if reload.request is not None:
             outcome = CutOver(reload.id, candidate.number, before, seconds)
             yield Answer(reload.request, outcome)
     if replaced is not None:
-        yield from begin_drain(state, replaced, now)
-
-
-def begin_drain(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """It gets nothing new; what it has it may finish."""
-    generation.state = GenerationState.DRAINING
-    generation.drain_since = now
-    generation.connections_at_start = sum(one.connections for one in generation.workers.values())
-    for seat in generation.seats:
-        seat.retry_at = None
-    yield Note(
-        NoteKind.DRAIN_BEGUN,
-        {"generation": generation.number, "connections": generation.connections_at_start},
-    )
-    for one in generation.workers.values():
-        yield from worker.begin_drain(one, state.policy, state.policy.keep, now)
+        yield from draining.begin(state, replaced, now)
 
 
 def deadlines(state: State) -> Iterable[float]:
@@ -257,5 +315,5 @@ def deadlines(state: State) -> Iterable[float]:
 
 
 def name(reload: int) -> str:
-    """How a reload is called outside: r12."""
+    """How a reload or roll back is called outside: r12."""
     return f"r{reload}"

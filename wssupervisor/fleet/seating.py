@@ -5,16 +5,29 @@ from collections.abc import Iterable, Iterator
 from wssupervisor.fleet import backoff, steering, worker
 from wssupervisor.fleet.actions import Action, Note, NoteKind, Spawn
 from wssupervisor.fleet.model import GenerationState, SlotId, WorkerId, WorkerState
-from wssupervisor.fleet.state import Generation, Seat, State, Worker
+from wssupervisor.fleet.state import FIRST_SWEEPER, Generation, Seat, State, Worker
 
 
-def fill(generation: Generation, slots: dict[str, list[SlotId]], now: float) -> Iterator[Action]:
+def fill(
+    generation: Generation, workers: int, slots: dict[str, list[SlotId]], now: float
+) -> Iterator[Action]:
     """Start all workers of a new generation; they share slots when there are too few."""
-    for index in range(generation.policy.workers):
+    for index in range(workers):
         own = {name: free[index % len(free)] for name, free in slots.items()}
         seat = Seat(index, own)
         generation.seats.append(seat)
         yield from _spawn_into(generation, seat, now)
+
+
+def refill(
+    generation: Generation, seat: Seat, slots: dict[str, SlotId], now: float
+) -> Iterator[Action]:
+    """Start a new worker in a seat whose own, if it lives, does not count any more."""
+    if seat.worker is not None:
+        seat.incarnation += 1
+    seat.slots = slots
+    seat.failures = 0
+    yield from _spawn_into(generation, seat, now)
 
 
 def _spawn_into(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
@@ -43,7 +56,7 @@ def left(state: State, one: Worker, now: float) -> Iterator[Action]:
             if seconds > 0:
                 _move(state, generation, seat)
             yield worker.note(NoteKind.WORKER_RETRY, one, seconds=seconds)
-    elif generation.is_sweeper(one.id):
+    elif one.sweeper:
         died = one.state is WorkerState.DRAINING
         generation.sweep_failures = generation.sweep_failures + 1 if died else 0
         pause = backoff.delay(generation.policy, generation.sweep_failures)
@@ -81,10 +94,18 @@ def vacate(state: State, one: Worker, now: float) -> Iterator[Action]:
 
 def _move(state: State, generation: Generation, seat: Seat) -> None:
     """Give the seat other slots: what waits in the old ones is then a sweeper's at once."""
-    for name, listener in state.listeners.items():
-        free = steering.free_slots(state, listener)
-        others = [other.slots[name] for other in generation.seats if other is not seat]
-        seat.slots[name] = (free or others or [seat.slots[name]])[0]
+    seat.slots = {
+        name: (_elsewhere(state, generation, seat, name) or [seat.slots[name]])[0]
+        for name in state.listeners
+    }
+
+
+def _elsewhere(state: State, generation: Generation, seat: Seat, name: str) -> list[SlotId]:
+    """Other slots that the seat could have: free ones, or else those of other seats."""
+    listener = state.listeners[name]
+    others = {other.slots[name] for other in generation.seats if other is not seat}
+    found = steering.free_slots(state, listener) or sorted(others)
+    return [slot for slot in found if slot != seat.slots[name]]
 
 
 def _unshare(state: State, generation: Generation, seat: Seat) -> None:
@@ -115,6 +136,55 @@ def settle(state: State, now: float) -> Iterator[Action]:
         yield from _sweep(state, generation, name, slot, now)
 
 
+def scale(state: State, now: float) -> Iterator[Action]:
+    """Add or remove seats of the active generation until there are as many as wanted."""
+    generation = state.active
+    if generation is None or state.stop is not None:
+        return
+    wanted = state.workers_wanted(generation.policy)
+    while len(generation.seats) < wanted:
+        index = len(generation.seats)
+        incarnation = generation.incarnations.pop(index, 1)
+        slots = {name: _another_slot(state, generation, name) for name in state.listeners}
+        generation.seats.append(Seat(index, slots, incarnation, retry_at=now))
+    while len(generation.seats) > wanted:
+        yield from _remove_last(state, generation, now)
+
+
+def _another_slot(state: State, generation: Generation, name: str) -> SlotId:
+    """A free one, or else the one that the fewest seats share."""
+    free = steering.free_slots(state, state.listeners[name])
+    taken = [seat.slots[name] for seat in generation.seats]
+    return (free or sorted(taken, key=taken.count))[0]
+
+
+def _remove_last(state: State, generation: Generation, now: float) -> Iterator[Action]:
+    """Its worker drains. Who shared a slot with it is replaced elsewhere, and drains as well:
+
+    the slot must not be steered to while somebody empties it who shall get nothing new.
+    """
+    removed = generation.seats.pop()
+    yield from _leave(generation, removed, now)
+    generation.incarnations[removed.index] = removed.incarnation
+    for name, slot in removed.slots.items():
+        if state.shared(slot):
+            continue
+        for seat in generation.seats:
+            if seat.slots[name] == slot and _elsewhere(state, generation, seat, name):
+                yield from _leave(generation, seat, now)
+                _move(state, generation, seat)
+                seat.retry_at = now
+
+
+def _leave(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
+    """Its worker drains without a seat."""
+    if seat.worker is not None:
+        one = generation.workers[seat.worker]
+        seat.worker = None
+        seat.incarnation += 1
+        yield from worker.begin_drain(one, generation.policy, 0.0, now)
+
+
 def _sweep(
     state: State, generation: Generation, name: str, slot: SlotId, now: float
 ) -> Iterator[Action]:
@@ -128,9 +198,9 @@ def _sweep(
             spare = steering.free_slots(state, other)
             shared = [seat.slots[other.name] for seat in generation.seats]
             slots[other.name] = (queued or spare or shared)[0]
-    worker_id = WorkerId(generation.number, generation.next_index, 1)
-    generation.next_index += 1
-    one = Worker(worker_id, slots, WorkerState.DRAINING, spawned_at=now)
+    worker_id = WorkerId(generation.number, FIRST_SWEEPER + generation.sweepers, 1)
+    generation.sweepers += 1
+    one = Worker(worker_id, slots, WorkerState.DRAINING, spawned_at=now, sweeper=True)
     generation.workers[worker_id] = one
     yield from worker.begin_drain(one, generation.policy, 0.0, now)
     yield Note(

@@ -26,6 +26,14 @@ class Drain:
     deadline: float | None
     empty_rounds: int = 0
     """Censuses in a row that found nothing left of the worker's work."""
+    told: bool = False
+    """It was sent `drain.signal`: it may have stopped accepting for good."""
+    still_listens: bool = False
+    """In shared mode: it has not let the listener go, and may get new connections."""
+    paused_at: float | None = None
+    """Until it is resumed nothing ends the worker, and its limit stands still."""
+    kept: bool = False
+    """A roll back under way wants to have it: the same until that has ended."""
 
 
 @dataclass(slots=True)
@@ -37,6 +45,7 @@ class Worker:
     state: WorkerState
     spawned_at: float
     ready_by: float | None = None
+    sweeper: bool = False
     pid: int | None = None
     ready_at: float | None = None
     connections: int = 0
@@ -67,35 +76,57 @@ class Generation:
     started_at: float
     seats: list[Seat] = field(default_factory=list)
     workers: dict[WorkerId, Worker] = field(default_factory=dict)
-    next_index: int = 0
-    """The index that the next sweeper gets; seats have the ones from 0."""
+    incarnations: dict[int, int] = field(default_factory=dict)
+    """The next incarnation of each index that was used before and has no seat now."""
+    sweepers: int = 0
+    """How many there have been: the next one's index is `FIRST_SWEEPER` and so many."""
     sweep_failures: int = 0
     sweep_at: float | None = None
     """No sweeper before this instant, after one that failed."""
     drain_since: float | None = None
     connections_at_start: int = 0
 
-    def is_sweeper(self, worker_id: WorkerId) -> bool:
-        return worker_id.index >= len(self.seats)
+
+FIRST_SWEEPER = 1000
+"""Index of a generation's first sweeper: above all seats'."""
+
+
+class ReloadKind(Enum):
+    START = "start"
+    RELOAD = "reload"
+    ROLLBACK = "rollback"
 
 
 class ReloadPhase(Enum):
     RESOLVING = "resolving"
+    MAKING_ROOM = "making-room"
     STARTING = "starting"
     CUTTING = "cutting"
 
 
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What a generation runs, and how; enough to run it again."""
+
+    number: int
+    release: Release
+    policy: Policy
+
+
 @dataclass(slots=True)
 class Reload:
-    """The attempt under way. `first` is the instance's own start: nobody asked, and it may quit."""
+    """The attempt under way. The instance's own start is one, too: its failure ends the daemon."""
 
     id: int
+    kind: ReloadKind
     request: RequestId | None
     began_at: float
     deadline: float
     phase: ReloadPhase
+    make_room: bool = False
     generation: int | None = None
-    first: bool = False
+    waiting: Pinned | None = None
+    """What is started as soon as there is room for it; its number is not given out yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +134,7 @@ class Verdict:
     """How the last reload ended; `of`: the worker whose output explains a failure."""
 
     reload: int
+    kind: ReloadKind
     ok: bool
     generation: int | None
     replaced: int | None
@@ -136,6 +168,14 @@ class SlotWatch:
     left_epoch: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many workers somebody asked for, as long as the file wants `instead_of`."""
+
+    workers: int
+    instead_of: int
+
+
 @dataclass(slots=True)
 class Stop:
     request: RequestId | None
@@ -154,6 +194,9 @@ class State:
     last_reload: int = 0
     reload: Reload | None = None
     verdict: Verdict | None = None
+    lineage: list[Pinned] = field(default_factory=list)
+    """What was active before the active generation, the latest last: where roll backs lead."""
+    scaled: Scale | None = None
     steering: Steering = field(default_factory=Steering)
     slots: dict[SlotId, SlotWatch] = field(default_factory=dict)
     stop: Stop | None = None
@@ -174,6 +217,16 @@ class State:
     @property
     def active(self) -> Generation | None:
         return next(iter(self.in_state(GenerationState.ACTIVE)), None)
+
+    def workers_wanted(self, policy: Policy) -> int:
+        """Of a generation with this policy."""
+        if self.scaled is not None and self.scaled.instead_of == policy.workers:
+            return self.scaled.workers
+        return policy.workers
+
+    def shared(self, slot: SlotId) -> bool:
+        """All workers of all generations have this slot."""
+        return any(one.shared == slot for one in self.listeners.values())
 
     @property
     def candidate(self) -> Generation | None:

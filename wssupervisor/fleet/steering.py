@@ -4,9 +4,11 @@ Pure functions of the state; nothing here changes it.
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from wssupervisor.fleet.model import GenerationState, Listener, SlotId, Table, WorkerState
-from wssupervisor.fleet.state import Generation, ReloadPhase, Seat, State
+from wssupervisor.fleet.state import Generation, ReloadPhase, Seat, State, Worker
+from wssupervisor.fleet.worker import can_serve_again
 
 ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.DRAINING})
 """States in which a worker may still empty its slot's queue."""
@@ -14,7 +16,12 @@ ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.DRAI
 
 def parked(state: State) -> Table:
     """Everything to the parking slots: nobody serves."""
-    return Table({name: {one.slots[-1]: 1} for name, one in state.listeners.items()})
+    return Table(
+        {
+            name: {one.slots[-1] if one.shared is None else one.shared: 1}
+            for name, one in state.listeners.items()
+        }
+    )
 
 
 def wanted_table(state: State) -> Table:
@@ -27,19 +34,25 @@ def wanted_table(state: State) -> Table:
         serving = state.active
     if serving is None:
         return parked(state)
+    seats = _named_seats(serving)
     return Table(
-        {name: _weights(name, _named_seats(serving)) for name in state.listeners},
+        {
+            name: _weights(name, seats) if one.shared is None else {one.shared: 1}
+            for name, one in state.listeners.items()
+        }
     )
 
 
 def _named_seats(generation: Generation) -> list[Seat]:
     """The seats with a ready worker, or all of them: their queues wait for the replacements."""
-    ready = [
-        seat
-        for seat in generation.seats
-        if seat.worker is not None and generation.workers[seat.worker].state is WorkerState.READY
-    ]
+    ready = [seat for seat in generation.seats if serves(generation, seat)]
     return ready or generation.seats
+
+
+def serves(generation: Generation, seat: Seat) -> bool:
+    """Its worker is ready; or, of a generation to roll back to, was so and was told nothing."""
+    one = None if seat.worker is None else generation.workers[seat.worker]
+    return one is not None and (one.state is WorkerState.READY or can_serve_again(one))
 
 
 def _weights(listener: str, seats: Iterable[Seat]) -> dict[SlotId, int]:
@@ -95,6 +108,8 @@ def _seen_empty(state: State, slot: SlotId) -> bool:
 
 def free_slots(state: State, listener: Listener) -> list[SlotId]:
     """Slots that a candidate may have: held by nobody but us, empty, and nothing on its way."""
+    if listener.shared is not None:
+        return [listener.shared]
     unheld = unheld_slots(state)
     return [
         slot
@@ -105,6 +120,8 @@ def free_slots(state: State, listener: Listener) -> list[SlotId]:
 
 def starting_slots(state: State, listener: Listener) -> list[SlotId]:
     """Slots for the first generation: those with clients in their queue first."""
+    if listener.shared is not None:
+        return [listener.shared]
     held = held_slots(state)
     free = [slot for slot in listener.slots[:-1] if slot not in held]
     return sorted(free, key=lambda slot: state.slots[slot].queued == 0)
@@ -140,9 +157,32 @@ def orphans(state: State) -> list[tuple[str, SlotId]]:
     ]
 
 
-def shared(state: State, generation: Generation) -> bool:
+def nothing_comes(state: State, worker: Worker, slot: SlotId, holds: AbstractSet[SlotId]) -> bool:
+    """No connection can become this worker's through this slot any more; `holds`: what it has.
+
+    A silent worker does not accept: where others serve the same slot nobody can say more than that.
+    """
+    silent = worker.state is WorkerState.SILENT
+    if state.shared(slot):
+        return silent or slot not in holds
+    if _named(state, slot) and not silent:
+        return False
+    return state.slots[slot].queued == 0 and settled(state, slot)
+
+
+def still_listens(state: State, worker: Worker, holds: AbstractSet[SlotId]) -> bool:
+    """It shall get nothing new and has a slot that new connections go to."""
+    return worker.state is WorkerState.DRAINING and any(
+        slot in holds and (state.shared(slot) or _named(state, slot))
+        for slot in worker.slots.values()
+    )
+
+
+def shares_slots(state: State, generation: Generation) -> bool:
     """Two workers of the generation have one slot: a single queue, lossless, less balanced."""
-    for name in state.listeners:
+    for name, listener in state.listeners.items():
+        if listener.shared is not None:
+            continue
         slots = [seat.slots[name] for seat in generation.seats]
         if len(set(slots)) < len(slots):
             return True

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from wssupervisor.fleet import reloading, steering
+from wssupervisor.fleet import draining, reloading, steering
 from wssupervisor.fleet.model import GenerationState, InstanceState, SlotId, WorkerState
 from wssupervisor.fleet.state import Generation, Seat, State, Verdict, Worker
 
@@ -22,6 +22,7 @@ class WorkerView:
     retry_at: float | None
     reason: str | None
     sweeper: bool
+    still_listens: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class DrainView:
     since: float
     connections_at_start: int
     deadline: float | None
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class GenerationView:
 class ListenerView:
     name: str
     slots: tuple[SlotId, ...]
+    shared: bool
     free: int
     queued: int
 
@@ -56,6 +59,7 @@ class FleetView:
     state: InstanceState
     started_at: float
     workers_wanted: int
+    workers_written: int
     listeners: tuple[ListenerView, ...]
     generations: tuple[GenerationView, ...]
     verdict: Verdict | None
@@ -68,11 +72,13 @@ def view(state: State, now: float) -> FleetView:
     return FleetView(
         state=instance_state(state),
         started_at=state.started_at,
-        workers_wanted=state.policy.workers,
+        workers_wanted=state.workers_wanted(state.policy),
+        workers_written=state.policy.workers,
         listeners=tuple(
             ListenerView(
                 one.name,
                 one.slots,
+                one.shared is not None,
                 len(steering.free_slots(state, one)),
                 sum(state.slots[slot].queued for slot in one.slots),
             )
@@ -103,33 +109,31 @@ def instance_state(state: State) -> InstanceState:
 def _generation(state: State, generation: Generation) -> GenerationView:
     drain = None
     if generation.drain_since is not None:
-        deadlines = [
-            one.drain.deadline
-            for one in generation.workers.values()
-            if one.drain is not None and one.drain.deadline is not None
-        ]
         drain = DrainView(
-            generation.drain_since, generation.connections_at_start, max(deadlines, default=None)
+            generation.drain_since,
+            generation.connections_at_start,
+            draining.deadline(generation),
+            draining.paused(generation),
         )
     waiting = (
         [_waiting(seat) for seat in generation.seats if seat.worker is None]
         if generation.state is GenerationState.ACTIVE
         else []
     )
-    living = [_worker(generation, one) for one in generation.workers.values()]
+    living = [_worker(one) for one in generation.workers.values()]
     return GenerationView(
         number=generation.number,
         state=generation.state,
         release=generation.release.directory,
         started_at=generation.started_at,
         connections=sum(one.connections for one in generation.workers.values()),
-        shares_slots=steering.shared(state, generation),
+        shares_slots=steering.shares_slots(state, generation),
         drain=drain,
         workers=tuple(sorted(living + waiting, key=lambda one: (one.index, one.incarnation))),
     )
 
 
-def _worker(generation: Generation, one: Worker) -> WorkerView:
+def _worker(one: Worker) -> WorkerView:
     return WorkerView(
         index=one.id.index,
         incarnation=one.id.incarnation,
@@ -141,7 +145,8 @@ def _worker(generation: Generation, one: Worker) -> WorkerView:
         restarts=one.id.incarnation - 1,
         retry_at=None,
         reason=one.reason,
-        sweeper=generation.is_sweeper(one.id),
+        sweeper=one.sweeper,
+        still_listens=one.drain is not None and one.drain.still_listens,
     )
 
 
@@ -158,4 +163,5 @@ def _waiting(seat: Seat) -> WorkerView:
         retry_at=seat.retry_at,
         reason=None,
         sweeper=False,
+        still_listens=False,
     )

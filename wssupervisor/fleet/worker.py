@@ -11,6 +11,8 @@ from wssupervisor.fleet.state import Drain, Worker
 EMPTY_ROUNDS = 2
 """Censuses in a row that must find nothing: one alone can fall between accept and count."""
 
+LET_GO_SECONDS = 3.0
+"""How long a worker in shared mode may take to let go of its listener before it is spoken of."""
 DRAINABLE = frozenset({WorkerState.STARTING, WorkerState.READY})
 FINISHING = frozenset({WorkerState.DRAINING, WorkerState.SILENT})
 """States in which a worker gets nothing new and is ended when its connections have gone."""
@@ -58,12 +60,29 @@ def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list
     if worker.state not in FINISHING:
         return []
     worker.ready_by = None
+    told = worker.drain is not None and worker.drain.told
+    tells = policy.drain_signal is not None and worker.pid is not None and not told
     limit = policy.drain_timeout
     deadline = None if limit == float("inf") else now + limit
-    worker.drain = Drain(since=now, keep_until=now + keep, deadline=deadline)
-    if policy.drain_signal is None or worker.pid is None:
-        return []
-    return [Signal(worker.id, policy.drain_signal)]
+    worker.drain = Drain(now, now + keep, deadline, told=told or tells)
+    return [Signal(worker.id, policy.drain_signal)] if tells and policy.drain_signal else []
+
+
+def end_drain(worker: Worker) -> None:
+    """It is steered to again, as if it had never drained."""
+    worker.state = WorkerState.READY
+    worker.drain = None
+
+
+def can_serve_again(worker: Worker) -> bool:
+    """It drains, but was ready before and was told nothing that it could not take back."""
+    drain = worker.drain
+    return (
+        worker.state is WorkerState.DRAINING
+        and worker.ready_at is not None
+        and drain is not None
+        and not drain.told
+    )
 
 
 def fall_silent(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
@@ -96,12 +115,24 @@ def kill(worker: Worker) -> list[Action]:
     return [note(NoteKind.WORKER_KILLED, worker), Kill(worker.id)]
 
 
-def counted(worker: Worker, connections: int, *, alone: bool, began_at: float) -> None:
-    """Take in one census. `alone`: nothing else could still become this worker's connection."""
+def counted(
+    worker: Worker, connections: int, *, alone: bool, still_listens: bool, began_at: float
+) -> list[Action]:
+    """Take in one census. `alone`: nothing else could still become this worker's connection.
+
+    `still_listens`: it has not let go of a listener whose new connections are not for it.
+    """
     worker.connections = connections
-    if worker.drain is None or began_at < worker.drain.since:
-        return
-    worker.drain.empty_rounds = worker.drain.empty_rounds + 1 if alone and not connections else 0
+    drain = worker.drain
+    if drain is None or began_at < drain.since:
+        return []
+    drain.empty_rounds = drain.empty_rounds + 1 if alone and not connections else 0
+    if still_listens and began_at < drain.since + LET_GO_SECONDS:
+        return []  # it may be about to
+    before, drain.still_listens = drain.still_listens, still_listens
+    if still_listens and not before:
+        return [note(NoteKind.STILL_LISTENS, worker, told=drain.told)]
+    return []
 
 
 def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
@@ -109,7 +140,7 @@ def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
     if worker.kill_at is not None and now >= worker.kill_at:
         return kill(worker)
     drain = worker.drain
-    if worker.state not in FINISHING or drain is None:
+    if worker.state not in FINISHING or drain is None or stands_still(drain):
         return []
     if drain.empty_rounds >= EMPTY_ROUNDS and now >= drain.keep_until:
         drained = note(NoteKind.WORKER_DRAINED, worker, seconds=round(now - drain.since, 3))
@@ -123,12 +154,35 @@ def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
 def deadlines(worker: Worker) -> list[float]:
     """Instants at which `pass_time` would do something."""
     found = [] if worker.kill_at is None or worker.pid is None else [worker.kill_at]
-    if worker.state in FINISHING and worker.drain is not None:
-        if worker.drain.deadline is not None:
-            found.append(worker.drain.deadline)
-        if worker.drain.empty_rounds >= EMPTY_ROUNDS:
-            found.append(worker.drain.keep_until)
+    drain = worker.drain
+    if worker.state in FINISHING and drain is not None and not stands_still(drain):
+        if drain.deadline is not None:
+            found.append(drain.deadline)
+        if drain.empty_rounds >= EMPTY_ROUNDS:
+            found.append(drain.keep_until)
     return found
+
+
+def stands_still(drain: Drain) -> bool:
+    """Nothing ends the worker now."""
+    return drain.paused_at is not None or drain.kept
+
+
+def pause(drain: Drain, now: float) -> None:
+    """Let its limits stand still; a second time changes nothing."""
+    if drain.paused_at is None:
+        drain.paused_at = now
+
+
+def resume(drain: Drain, now: float) -> None:
+    """Let its limits go on from where they stood."""
+    if drain.paused_at is None:
+        return
+    stood = now - drain.paused_at
+    drain.paused_at = None
+    drain.keep_until += stood
+    if drain.deadline is not None:
+        drain.deadline += stood
 
 
 def why_late(policy: Policy) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from wssupervisor.config_values import WORKERS_MAX
 from wssupervisor.control.protocol import Object
 from wssupervisor.control.server import Peer, SendEvent
 from wssupervisor.durations import parse_duration
@@ -20,8 +21,24 @@ from wssupervisor.errors import (
     UnknownMethod,
     WssError,
 )
-from wssupervisor.fleet.actions import Accepted, CutOver, DrainChanged, Failed, Outcome, Stopped
-from wssupervisor.fleet.events import DrainRequested, ReloadRequested, StopRequested
+from wssupervisor.fleet.actions import (
+    Accepted,
+    CutOver,
+    DrainChanged,
+    Failed,
+    Outcome,
+    Scaled,
+    Stopped,
+)
+from wssupervisor.fleet.events import (
+    DrainLimited,
+    DrainPaused,
+    DrainResumed,
+    ReloadRequested,
+    RollBackRequested,
+    ScaleRequested,
+    StopRequested,
+)
 from wssupervisor.fleet.model import RequestId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
@@ -53,6 +70,10 @@ class Requests:
                 return self._status()
             case "reload":
                 return await self._reload(peer, params, send_event)
+            case "rollback":
+                return await self._roll_back(peer, params, send_event)
+            case "scale":
+                return await self._scale(peer, params)
             case "verdict":
                 return await self._verdict(params)
             case "stop":
@@ -72,14 +93,26 @@ class Requests:
     async def _reload(self, peer: Peer, params: Object, send_event: SendEvent) -> Object:
         timeout = _seconds(params, "timeout", RELOAD_SECONDS)
         waits = _flag(params, "wait", default=True)
+        make_room = _flag(params, "make_room", default=False)
         log.info("reload requested", by=peer.name, by_pid=peer.pid)
+        who = self._supervisor.next_request()
+        event = ReloadRequested(who, timeout, waits, make_room)
+        return await self._attempt(who, event, send_event)
+
+    async def _roll_back(self, peer: Peer, params: Object, send_event: SendEvent) -> Object:
+        timeout = _seconds(params, "timeout", RELOAD_SECONDS)
+        log.info("roll back requested", by=peer.name, by_pid=peer.pid)
+        who = self._supervisor.next_request()
+        return await self._attempt(who, RollBackRequested(who, timeout), send_event)
+
+    async def _attempt(
+        self, who: RequestId, event: ReloadRequested | RollBackRequested, send_event: SendEvent
+    ) -> Object:
+        """Ask for a cutover, tell how it goes, and how it went."""
         notes: asyncio.Queue[Object] = asyncio.Queue()
         unfollow = self._supervisor.history.follow(lambda note: _offer(notes, note))
         try:
-            who = self._supervisor.next_request()
-            asking = asyncio.ensure_future(
-                self._supervisor.ask(who, ReloadRequested(who, timeout, waits))
-            )
+            asking = asyncio.ensure_future(self._supervisor.ask(who, event))
             try:
                 await self._tell_progress(who, asking, notes, send_event)
                 return self._reloaded(await asking)
@@ -174,17 +207,50 @@ class Requests:
         raise self._failure(outcome)
 
     async def _drain(self, peer: Peer, params: Object) -> Object:
-        generation = params.get("generation")
-        if isinstance(generation, bool) or not isinstance(generation, int):
-            raise BadRequest("generation must be a whole number")
-        within = _seconds(params, "within", None)
-        if within is None:
-            raise BadRequest('within must be a duration such as "10min"')
-        log.info("drain requested", by=peer.name, generation=generation, within=within)
+        generation = _whole(params, "generation")
         who = self._supervisor.next_request()
-        outcome = await self._supervisor.ask(who, DrainRequested(who, generation, within))
+        event: DrainLimited | DrainPaused | DrainResumed
+        given = [key for key in ("within", "pause", "resume") if params.get(key)]
+        if len(given) != 1:
+            raise BadRequest('give one of: within (such as "10min"), pause, resume')
+        match given[0]:
+            case "within":
+                within = _seconds(params, "within", None, may_be_infinite=True)
+                event = DrainLimited(who, generation, within)
+            case "pause":
+                event = DrainPaused(who, generation)
+            case _:
+                event = DrainResumed(who, generation)
+        await self._watch.fresh_count()
+        log.info("drain change requested", by=peer.name, generation=generation, change=given[0])
+        outcome = await self._supervisor.ask(who, event)
         if isinstance(outcome, DrainChanged):
-            return {"generation": outcome.generation, "workers": outcome.workers}
+            return {
+                "generation": outcome.generation,
+                "workers": outcome.workers,
+                "connections": outcome.connections,
+                "paused": outcome.paused,
+                "seconds": None if outcome.seconds is None else round(outcome.seconds, 3),
+            }
+        raise self._failure(outcome)
+
+    async def _scale(self, peer: Peer, params: Object) -> Object:
+        workers = _whole(params, "workers")
+        if not 1 <= workers <= WORKERS_MAX:
+            raise BadRequest(f"workers: found {workers}, expected 1 to {WORKERS_MAX}")
+        log.info("scale requested", by=peer.name, workers=workers)
+        who = self._supervisor.next_request()
+        outcome = await self._supervisor.ask(who, ScaleRequested(who, workers))
+        if isinstance(outcome, Scaled):
+            view = self._supervisor.view()
+            return {
+                "workers": outcome.workers,
+                "before": outcome.before,
+                "written": view.workers_written,
+                "shares_slots": any(
+                    one.shares_slots for one in view.generations if one.drain is None
+                ),
+            }
         raise self._failure(outcome)
 
     async def _events(self, params: Object, send_event: SendEvent) -> Object:
@@ -209,7 +275,14 @@ def _offer(notes: "asyncio.Queue[Object]", note: Object) -> None:
         notes.put_nowait(note)
 
 
-def _seconds(params: Object, key: str, default: Any) -> Any:
+def _whole(params: Object, key: str) -> int:
+    value = params.get(key)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadRequest(f"{key} must be a whole number")
+    return value
+
+
+def _seconds(params: Object, key: str, default: Any, *, may_be_infinite: bool = False) -> Any:
     """A duration in the request, in seconds; the default where there is none."""
     value = params.get(key)
     if value is None:
@@ -218,7 +291,7 @@ def _seconds(params: Object, key: str, default: Any) -> Any:
         seconds = parse_duration(value)
     except (ValueError, TypeError) as error:
         raise BadRequest(f"{key}: found {value!r}, {error}") from None
-    if math.isinf(seconds):
+    if math.isinf(seconds) and not may_be_infinite:
         raise BadRequest(f"{key}: found {value!r}, expected a duration that ends, such as '10min'")
     return seconds
 

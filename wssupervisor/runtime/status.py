@@ -28,6 +28,7 @@ def document(name: str, view: FleetView, gate: Gate) -> Document:
         "state": view.state.value,
         "uptime_seconds": round(now - view.started_at, 1),
         "workers_wanted": view.workers_wanted,
+        "workers_configured": view.workers_written,
         "waits_for": view.waits_for,
         "listeners": [
             {
@@ -64,7 +65,7 @@ def _generation(one: GenerationView, order: dict[str, list[SlotId]], now: float)
             "since": wall(one.drain.since),
             "connections_at_start": one.drain.connections_at_start,
             "deadline": None if deadline is None else wall(deadline),
-            "paused": False,
+            "paused": one.drain.paused,
         }
     return found
 
@@ -80,6 +81,7 @@ def _worker(one: WorkerView, order: dict[str, list[SlotId]], now: float) -> Docu
         "uptime_seconds": None if one.spawned_at is None else round(now - one.spawned_at, 1),
         "restarts": one.restarts,
         "sweeper": one.sweeper,
+        "still_listens": one.still_listens,
     }
     if one.retry_at is not None:
         found["retry_at"] = wall(one.retry_at)
@@ -101,6 +103,7 @@ def _verdict(verdict: Verdict | None) -> Document | None:
         return None
     return {
         "id": reload_name(verdict.reload),
+        "kind": verdict.kind.value,
         "ok": verdict.ok,
         "generation": verdict.generation,
         "reason": verdict.reason,

@@ -67,6 +67,8 @@ WARNINGS = frozenset(
         NoteKind.WORKER_SILENT,
         NoteKind.WORKER_KILLED,
         NoteKind.DRAIN_LIMIT,
+        NoteKind.DRAIN_HURRIED,
+        NoteKind.STILL_LISTENS,
         NoteKind.STEERING_FAILED,
     }
 )

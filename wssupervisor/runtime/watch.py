@@ -116,7 +116,9 @@ class Watch:
                 epoch=supervisor.fleet.state.steering.epoch,
                 cpu_seconds=round(found.cpu_seconds, 4),
             )
-            event = CensusTaken(found.by_worker, found.unattributed, found.began_at)
+            event = CensusTaken(
+                found.by_worker, found.unattributed, found.began_at, found.listening
+            )
             supervisor.post(event)
             self._look_for_deserters(found)
             self._census_at = time.monotonic() + self._pause(found)

@@ -1,0 +1,113 @@
+"""When too many generations drain, and what an operator may do about a drain."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.harness.daemon import Daemon
+from tests.harness.load import Load, load
+from tests.harness.settings import Settings
+
+HELD = 20
+ANSWERS_AFTER = 100
+WITHIN = 15.0
+
+
+@pytest.fixture
+def full(settings: Settings) -> Iterator[tuple[Daemon, Load]]:
+    """Generation 1 drains with held clients, and only one generation may."""
+    with (
+        Daemon(replace(settings, max_draining=1)) as daemon,
+        load(daemon.start(), held=HELD) as own,
+    ):
+        daemon.reload()
+        yield daemon, own
+
+
+def numbers(daemon: Daemon) -> list[int]:
+    return [one["number"] for one in daemon.status()["generations"]]
+
+
+def wait_numbers(daemon: Daemon, expected: list[int]) -> None:
+    daemon.wait_for(lambda _: numbers(daemon) == expected, within=WITHIN, what=f"{expected}")
+
+
+def test_a_full_house_refuses_and_names_the_way_out(full: tuple[Daemon, Load]) -> None:
+    daemon, clients = full
+    refused = daemon.ctl("reload")
+
+    assert refused.status == 1
+    assert "generation 1 still drains" in refused.err
+    assert "`wssctl drain 1 --within 0s`" in refused.err
+    assert "`wssctl reload --make-room`" in refused.err
+
+    ended = daemon.ctl("drain", "1", "--within", "0s")
+    wait_numbers(daemon, [2])
+
+    assert (ended.status, ended.out) == (
+        0,
+        f"generation 1 (2 workers, {HELD} connections): ending now\n",
+    )
+    assert daemon.reload().generation == 3
+    assert clients.held.bad == HELD
+
+
+def test_make_room_ends_the_oldest_and_no_other(full: tuple[Daemon, Load]) -> None:
+    daemon, clients = full
+    with daemon.held(daemon.settings.releases.root, HELD) as second:
+        second.wait_open()
+        cutover = daemon.reload("--make-room")
+        clients.more(ANSWERS_AFTER)
+        wait_numbers(daemon, [3, 2])
+
+        assert cutover.generation == 3
+        assert clients.held.bad == HELD
+        assert second.finish().broken == ()
+
+
+def test_a_bad_release_with_make_room_costs_nobody_anything(full: tuple[Daemon, Load]) -> None:
+    daemon, clients = full
+    daemon.settings.releases.install("bad", "fails_at_once")
+    answer = daemon.ctl("reload", "--make-room")
+    clients.more(ANSWERS_AFTER)
+
+    assert answer.status == 1
+    assert numbers(daemon) == [2, 1]
+    clients.assert_unnoticed()
+
+
+def test_a_paused_drain_is_left_as_it_is_until_it_is_resumed(full: tuple[Daemon, Load]) -> None:
+    daemon, clients = full
+    paused = daemon.ctl("drain", "1", "--pause")
+    refused = daemon.ctl("reload", "--make-room")
+    clients.held.finish()
+    # Without a connection, it would have ended by the time a second census has been taken.
+    daemon.wait_for(
+        lambda status: status["generations"][1]["connections"] == 0, within=WITHIN, what="zero"
+    )
+    clients.more(5 * ANSWERS_AFTER)
+
+    assert "paused: nothing ends it" in paused.out
+    assert refused.status == 1
+    assert "`wssctl drain 1 --resume`" in refused.err
+    assert numbers(daemon) == [2, 1]
+    assert daemon.status()["generations"][1]["drain"]["paused"] is True
+
+    resumed = daemon.ctl("drain", "1", "--resume")
+    wait_numbers(daemon, [2])
+
+    assert "when its last connection has gone" in resumed.out
+
+
+def test_a_limit_can_be_set_and_taken_away(full: tuple[Daemon, Load]) -> None:
+    daemon, clients = full
+    limited = daemon.ctl("drain", "1", "--within", "10min")
+    deadline = daemon.status()["generations"][1]["drain"]["deadline"]
+    unlimited = daemon.ctl("drain", "1", "--within", "infinity")
+
+    assert "or in 10min" in limited.out
+    assert deadline is not None
+    assert "no limit" in unlimited.out
+    assert daemon.status()["generations"][1]["drain"]["deadline"] is None
+    clients.assert_unnoticed()

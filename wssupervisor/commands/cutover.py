@@ -1,0 +1,72 @@
+"""What reload and rollback have in common: they follow an attempt at a cutover to its verdict."""
+
+import json as jsonlib
+import sys
+from typing import Any
+
+from wssupervisor.commands.events import describe
+from wssupervisor.control.client import Client, DaemonError, Silence
+from wssupervisor.durations import format_duration
+
+
+def attempt(client: Client, method: str, params: dict[str, Any], *, json: bool) -> int:
+    """Ask for it, show how it goes, print how it went; returns the exit status."""
+    progress = _Progress(live=sys.stderr.isatty() and not json)
+    try:
+        verdict = client.call(method, params, progress.event)
+    except Silence:
+        if progress.reload is None:
+            raise
+        verdict = client.call("verdict", {"reload": progress.reload})
+    except KeyboardInterrupt:
+        progress.end()
+        verdict = _after_interrupt(client, progress.reload)
+    finally:
+        progress.end()
+    print(jsonlib.dumps(verdict) if json else _sentence(verdict))
+    return 0
+
+
+def _after_interrupt(client: Client, reload: str | None) -> dict[str, Any]:
+    """We have hung up, which cancels it, unless it was too late: let the daemon say which.
+
+    Raises KeyboardInterrupt, with nothing left to happen, and what `Client.call` raises.
+    """
+    if reload is None:
+        print("wssctl: interrupted; see `wssctl status`", file=sys.stderr)
+        raise KeyboardInterrupt
+    try:
+        return client.call("verdict", {"reload": reload})
+    except DaemonError as error:
+        print(f"wssctl: {error}; it does not take effect", file=sys.stderr)
+        raise KeyboardInterrupt from None
+
+
+def _sentence(verdict: dict[str, Any]) -> str:
+    if verdict.get("accepted"):
+        return f"reload {verdict['reload']} begun; `wssctl status` will show how it ended"
+    return (
+        f"generation {verdict['generation']} serves, in place of {verdict['replaced']}"
+        f" ({format_duration(verdict['seconds'])}); watch the drain with `wssctl status`"
+    )
+
+
+class _Progress:
+    """On a terminal: a line for each thing that happens, and below it what is waited for."""
+
+    def __init__(self, *, live: bool) -> None:
+        self.reload: str | None = None
+        self._live = live
+
+    def event(self, event: dict[str, Any]) -> None:
+        self.reload = event.get("reload", self.reload)
+        note = event.get("note")
+        if not self._live or note is None:
+            return
+        waits = event.get("waits_for")
+        rest = f"  ... waiting: {waits}" if waits else ""
+        print(f"\r\x1b[K  {describe(note)}\n\x1b[K{rest}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,168 @@
+"""A generation's drain: how it begins, and what an operator may change about it."""
+
+from collections.abc import Iterator
+from math import inf, isinf
+
+from wssupervisor.fleet import worker
+from wssupervisor.fleet.actions import Action, Answer, DrainChanged, Failed, Note, NoteKind
+from wssupervisor.fleet.model import GenerationState, RequestId, WorkerState
+from wssupervisor.fleet.state import Drain, Generation, State
+
+
+def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
+    """It gets nothing new; what it has it may finish."""
+    generation.state = GenerationState.DRAINING
+    generation.drain_since = now
+    generation.connections_at_start = sum(one.connections for one in generation.workers.values())
+    for seat in generation.seats:
+        seat.retry_at = None
+    yield Note(
+        NoteKind.DRAIN_BEGUN,
+        {"generation": generation.number, "connections": generation.connections_at_start},
+    )
+    for one in generation.workers.values():
+        yield from worker.begin_drain(one, state.policy, state.policy.keep, now)
+
+
+def limit(
+    state: State, request: RequestId, number: int, within: float, now: float
+) -> Iterator[Action]:
+    """End it within so many seconds from now; `inf` takes its limit away."""
+    generation = _draining(state, number)
+    if generation is None:
+        yield _not_draining(state, request, number)
+        return
+    _set_limit(generation, within, now)
+    yield _changed(request, generation, now)
+
+
+def pause(state: State, request: RequestId, number: int, now: float) -> Iterator[Action]:
+    generation = _draining(state, number)
+    if generation is None:
+        yield _not_draining(state, request, number)
+        return
+    for drain in drains(generation):
+        worker.pause(drain, now)
+    yield Note(NoteKind.DRAIN_PAUSED, {"generation": number})
+    yield _changed(request, generation, now)
+
+
+def resume(state: State, request: RequestId, number: int, now: float) -> Iterator[Action]:
+    generation = _draining(state, number)
+    if generation is None:
+        yield _not_draining(state, request, number)
+        return
+    for drain in drains(generation):
+        worker.resume(drain, now)
+    yield Note(NoteKind.DRAIN_RESUMED, {"generation": number})
+    yield _changed(request, generation, now)
+
+
+def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
+    """End it now, with the connections that it has: somebody needs its room."""
+    connections = sum(one.connections for one in generation.workers.values())
+    yield Note(
+        NoteKind.DRAIN_HURRIED, {"generation": generation.number, "connections": connections}
+    )
+    _set_limit(generation, 0.0, now)
+    for one in generation.workers.values():
+        yield from worker.pass_time(one, state.policy, now)
+
+
+def keep(generation: Generation) -> None:
+    """Let nothing end those workers that can serve again, until it is known whether they shall."""
+    for one in generation.workers.values():
+        if one.drain is not None and worker.can_serve_again(one):
+            one.drain.kept = True
+
+
+def go_on(state: State, generation: Generation, now: float) -> Iterator[Action]:
+    """It drains as before; what was spawned meanwhile to make it whole is ended."""
+    generation.state = GenerationState.DRAINING
+    for one in generation.workers.values():
+        if one.drain is None:
+            yield from worker.stop(one, state.policy, now)
+        else:
+            one.drain.kept = False
+            one.drain.empty_rounds = 0
+
+
+def undo(generation: Generation) -> None:
+    """It is active again: the workers in its seats serve as if they had never drained."""
+    generation.drain_since = None
+    for seat in generation.seats:
+        one = None if seat.worker is None else generation.workers[seat.worker]
+        if one is not None and worker.can_serve_again(one):
+            worker.end_drain(one)
+
+
+def hurried(generation: Generation, now: float) -> bool:
+    """All that it has left is ending."""
+    return all(
+        one.state is WorkerState.STOPPING
+        or (one.drain is not None and one.drain.deadline is not None and one.drain.deadline <= now)
+        for one in generation.workers.values()
+    )
+
+
+def paused(generation: Generation) -> bool:
+    return any(drain.paused_at is not None for drain in drains(generation))
+
+
+def deadline(generation: Generation) -> float | None:
+    """The instant at which its last worker is told to end; None: when it is empty, or paused."""
+    if paused(generation):
+        return None
+    found = [drain.deadline for drain in drains(generation)]
+    return (
+        max((one for one in found if one is not None), default=None) if None not in found else None
+    )
+
+
+def drains(generation: Generation) -> list[Drain]:
+    return [one.drain for one in generation.workers.values() if one.drain is not None]
+
+
+def oldest(state: State) -> list[Generation]:
+    """All that drain, the one that does so longest first."""
+    return sorted(
+        state.in_state(GenerationState.DRAINING), key=lambda one: (one.drain_since or 0, one.number)
+    )
+
+
+def _set_limit(generation: Generation, within: float, now: float) -> None:
+    for drain in drains(generation):
+        drain.deadline = None if isinf(within) else now + within
+        if drain.paused_at is not None and within < inf:
+            worker.resume(drain, now)  # the new limit counts from now on, or from its resumption
+            drain.deadline = now + within
+            if within:
+                worker.pause(drain, now)
+
+
+def _draining(state: State, number: int) -> Generation | None:
+    """A generation that drains, or the active one where some of its workers do."""
+    found = state.generations.get(number)
+    if found is None or found.state is GenerationState.STARTING or not drains(found):
+        return None
+    return found
+
+
+def _not_draining(state: State, request: RequestId, number: int) -> Answer:
+    which = ", ".join(str(one.number) for one in oldest(state)) or "none"
+    text = f"generation {number} is not draining (draining: {which})"
+    return Answer(request, Failed("operation-failed", text))
+
+
+def _changed(request: RequestId, generation: Generation, now: float) -> Answer:
+    at = deadline(generation)
+    return Answer(
+        request,
+        DrainChanged(
+            generation.number,
+            workers=len(drains(generation)),
+            connections=sum(one.connections for one in generation.workers.values()),
+            paused=paused(generation),
+            seconds=None if at is None else at - now,
+        ),
+    )

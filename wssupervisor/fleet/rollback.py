@@ -1,0 +1,57 @@
+"""Rolling back: cutover to the generation that was active before, at once where it is still warm.
+
+Warm: each of its seats has a worker that drains, was ready and was told nothing. Otherwise the
+missing ones are spawned from its pinned release and judged, as those of a reload are; where nothing
+of it is left, a new generation of the same release is.
+"""
+
+from collections.abc import Iterator
+
+from wssupervisor.fleet import draining, reloading, room, seating, steering
+from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind
+from wssupervisor.fleet.model import GenerationState, RequestId
+from wssupervisor.fleet.state import Generation, Reload, ReloadKind, ReloadPhase, State
+
+
+def request(state: State, who: RequestId, timeout: float, now: float) -> Iterator[Action]:
+    """Begin to roll back, unless a reload (or a stop) is under way."""
+    busy = reloading.why_busy(state)
+    if busy is not None:
+        yield Note(NoteKind.RELOAD_REFUSED, {"reason": busy})
+        yield Answer(who, Failed("busy", busy))
+        return
+    if not state.lineage:
+        text = (
+            "there is no generation to roll back to: none was active before this one, or it was"
+            " itself rolled back from"
+        )
+        yield Answer(who, Failed("operation-failed", text))
+        return
+    pinned = state.lineage[-1]
+    state.last_reload += 1
+    number = state.last_reload
+    state.reload = Reload(
+        number, ReloadKind.ROLLBACK, who, now, now + timeout, ReloadPhase.STARTING
+    )
+    yield Note(NoteKind.ROLLBACK_BEGUN, {"reload": reloading.name(number), "to": pinned.number})
+    target = state.generations.get(pinned.number)
+    if target is not None and target.state is GenerationState.DRAINING:
+        yield from _wake(state, state.reload, target, now)
+    else:
+        yield from reloading.wait_for_room(state, pinned, now)
+
+
+def _wake(state: State, reload: Reload, target: Generation, now: float) -> Iterator[Action]:
+    """Keep what still serves of the generation and spawn what is missing."""
+    missing = [seat for seat in target.seats if not steering.serves(target, seat)]
+    slots = {name: steering.free_slots(state, one) for name, one in state.listeners.items()}
+    lacking = room.no_slot(state, slots) if missing else None
+    if lacking is not None:
+        yield from reloading.fail(state, lacking, now)
+        return
+    reload.generation = target.number
+    target.state = GenerationState.STARTING
+    draining.keep(target)
+    for at, seat in enumerate(missing):
+        own = {name: free[at % len(free)] for name, free in slots.items()}
+        yield from seating.refill(target, seat, own, now)
