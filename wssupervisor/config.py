@@ -1,6 +1,7 @@
 """What an instance is configured to do, as values. Reading the file is config_file.py's work."""
 
 import ipaddress
+import os
 import re
 import socket
 from dataclasses import dataclass, fields
@@ -23,6 +24,7 @@ _PORT = re.compile(r"[0-9]{1,5}")
 class Mode(Enum):
     AUTO = "auto"
     STEERED = "steered"
+    SHARED = "shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,29 @@ class Address:
         return f"{host}:{self.port}"
 
 
-def parse_address(text: str) -> Address:
-    """An IP address with a port. Raises ValueError saying what is allowed."""
-    allowed = 'an address such as "0.0.0.0:8765" or "[::]:8765"'
-    if text.startswith("unix:"):
-        raise ValueError(f"AF_UNIX listeners come in a later version; expected {allowed}")
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    path: str
+
+    def __str__(self) -> str:
+        return f"{UNIX}{self.path}"
+
+
+UNIX = "unix:"
+UNIX_PATH_BYTES = 107
+"""What fits into a sockaddr_un, with its NUL."""
+
+
+def parse_address(text: str) -> Address | UnixAddress:
+    """An IP address with a port, or an AF_UNIX path. Raises ValueError saying what is allowed."""
+    allowed = 'an address such as "0.0.0.0:8765", "[::]:8765" or "unix:/run/chat/chat.sock"'
+    if text.startswith(UNIX):
+        path = text.removeprefix(UNIX)
+        if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > UNIX_PATH_BYTES:
+            raise ValueError(
+                f"expected an absolute path after unix:, of at most {UNIX_PATH_BYTES} bytes"
+            )
+        return UnixAddress(os.path.normpath(path))
     host, colon, port = text.rpartition(":")
     if not colon or not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:
         raise ValueError(f"expected {allowed}, with a port from 1 to 65535")
@@ -70,13 +90,26 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """`address` None: systemd passes the sockets. `accept_stall` in seconds."""
+    """`address` None: systemd passes the sockets. `accept_stall` in seconds.
+
+    `socket_mode`, `socket_user` and `socket_group` are of an AF_UNIX socket that we bind.
+    """
 
     name: str
-    address: Address | None
+    address: Address | UnixAddress | None
     mode: Mode = Mode.AUTO
     backlog: int = 4096
     accept_stall: float = 2.0
+    socket_mode: int = 0o666
+    socket_user: str | None = None
+    socket_group: str | None = None
+
+    @property
+    def why_shared(self) -> str | None:
+        """Why it is in shared mode, as far as the configuration tells."""
+        if isinstance(self.address, UnixAddress):
+            return "AF_UNIX sockets cannot be steered"
+        return 'mode = "shared" in the configuration' if self.mode is Mode.SHARED else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from wssupervisor.config import (
     Ready,
     Restart,
     Stop,
+    UnixAddress,
     instance_name,
 )
 from wssupervisor.config_reader import COMMAND_LINE, Reader, Table
@@ -44,7 +45,7 @@ def load_config(path: str | None, overrides: Overrides | None = None) -> Config:
         path=path,
         app=_app(reader, given, listeners),
         listeners=tuple(listeners.values()),
-        ready=_ready(reader.table("ready")),
+        ready=_ready(reader.table("ready"), listeners.values()),
         drain=_drain(reader.table("drain")),
         stop=_stop(reader.table("stop")),
         restart=_restart(reader.table("restart")),
@@ -113,14 +114,26 @@ def _miss_listeners(reader: Reader) -> None:
 
 
 def _listener(table: Table) -> Listen:
-    modes = {Mode.AUTO.value: Mode.AUTO, Mode.STEERED.value: Mode.STEERED}
-    return Listen(
+    modes = {one.value: one for one in Mode}
+    found = Listen(
         name=table.take("name", values.listener_name, "ws"),
         address=table.take("address", values.address, None),
-        mode=table.take("mode", values.one_of(modes, later=("shared",)), Mode.AUTO),
+        mode=table.take("mode", values.one_of(modes), Mode.AUTO),
         backlog=table.take("backlog", values.whole(1, BACKLOG_MAX), 4096),
         accept_stall=table.take("accept_stall", values.positive, 2.0),
+        socket_mode=table.take("socket_mode", values.file_mode, 0o666),
+        socket_user=table.take("socket_user", values.text, None),
+        socket_group=table.take("socket_group", values.text, None),
     )
+    if isinstance(found.address, UnixAddress):
+        if found.mode is Mode.STEERED:
+            table.wrong("mode", "steered", '"auto" or "shared": AF_UNIX sockets cannot be steered')
+    else:
+        for key in ("socket_mode", "socket_user", "socket_group"):
+            if key in table.data and key not in table.failed:
+                allowed = "it left out: it is for addresses that begin with unix:"
+                table.wrong(key, table.data[key], allowed)
+    return found
 
 
 def _from_options(
@@ -205,7 +218,7 @@ def _check_placeholders(
                 table.wrong(key, found[0], f"a listener, closed with a brace: {each}")
 
 
-def _ready(table: Table) -> Ready:
+def _ready(table: Table, listeners: Iterable[Listen]) -> Ready:
     ways = {one.value: one for one in ReadyBy}
     found = Ready(
         by=table.take("by", values.one_of(ways, ("http", "websocket")), ReadyBy.CONNECT),
@@ -214,6 +227,14 @@ def _ready(table: Table) -> Ready:
     )
     for key in ("path", "send", "expect"):
         table.not_yet(key, values.text)
+    shared = next((one for one in listeners if one.why_shared is not None), None)
+    if shared is not None and found.by is ReadyBy.CONNECT and "by" not in table.failed:
+        # A probe cannot tell the generations apart that accept from one socket.
+        allowed = f'"notify" or "delay": listener {shared.name!r} is shared ({shared.why_shared})'
+        if "by" in table.data:
+            table.wrong("by", "connect", allowed)
+        else:
+            table.missing("by", allowed)
     return found
 
 

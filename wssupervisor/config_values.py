@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
-from wssupervisor.config import LISTENER_NAME, Address, parse_address
+from wssupervisor.config import LISTENER_NAME, Address, UnixAddress, parse_address
 from wssupervisor.config_reader import NotYet
 from wssupervisor.durations import ALLOWED, parse_duration
 
@@ -156,10 +156,14 @@ def _signal_meant(value: object) -> str:
     return f', did you mean "{full}"?' if full in SIGNALS else ""
 
 
-def address(value: object) -> Address:
-    if isinstance(value, str) and value.startswith("unix:"):
-        raise NotYet('an address such as "0.0.0.0:8765" or "[::]:8765"')
+def address(value: object) -> Address | UnixAddress:
     return parse_address(text(value))
+
+
+def file_mode(value: object) -> int:
+    if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
+        raise ValueError('an octal file mode as a string, such as "0660"')
+    return int(value, 8)
 
 
 def listener_name(value: object) -> str:

@@ -27,6 +27,10 @@ from wssupervisor.runtime.watch import Watch
 
 log = structlog.get_logger()
 
+NOT_TOLD = (
+    "in shared mode a worker stops accepting only when it is told, and [drain] signal is none"
+)
+
 EXAMPLES = """\
 examples:
   wssupervisor --config /etc/wssupervisor/chat.toml
@@ -130,7 +134,10 @@ def _greet(config: Config, gate: Gate, control: str) -> None:
             address=pool.address,
             slots=len(pool.slots),
             source=pool.source,
+            **({} if pool.why_shared is None else {"shared": pool.why_shared}),
         )
+        if pool.why_shared is not None and config.drain.signal is None:
+            log.warning("old workers will go on accepting", listener=pool.name, why=NOT_TOLD)
 
 
 def _obey_signals(supervisor: Supervisor) -> None:

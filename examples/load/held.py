@@ -32,6 +32,8 @@ STDIN = 0
 
 @dataclass(frozen=True, slots=True)
 class HeldOptions:
+    """`host` is the path of an AF_UNIX socket where `port` is 0."""
+
     host: str
     port: int
     report: str
@@ -191,16 +193,20 @@ class Held:
         async with at_once:
             try:
                 async with asyncio.timeout(OPEN_TIMEOUT):
-                    await asyncio.get_running_loop().create_connection(
-                        lambda: client,
-                        options.host,
-                        options.port,
-                        local_addr=(options.source, 0),
-                    )
+                    await self._connect(client)
                     await client.opened
             except OSError as error:  # TimeoutError is one
                 client.break_off(f"never opened: {error!r}")
         self._publish()
+
+    async def _connect(self, client: Client) -> None:
+        options, loop = self._options, asyncio.get_running_loop()
+        if options.port == 0:
+            await loop.create_unix_connection(lambda: client, options.host)
+            return
+        await loop.create_connection(
+            lambda: client, options.host, options.port, local_addr=(options.source, 0)
+        )
 
     async def _talk(self) -> None:
         share = max(1, round(len(self._clients) * TICK / self._options.interval))

@@ -37,6 +37,8 @@ STDIN = 0
 
 @dataclass(frozen=True, slots=True)
 class StormOptions:
+    """`host` is the path of an AF_UNIX socket where `port` is 0."""
+
     host: str
     port: int
     report: str
@@ -81,6 +83,8 @@ class Storm:
         self._begun = 0
         self._stopping = False
         self._counters = CountersWriter(options.counters)
+        own = options
+        self._target = (own.host, own.port) if own.port else own.host
         self._request = upgrade_request(options.host, options.port, options.path)
 
     def run(self) -> list[Note]:
@@ -118,17 +122,23 @@ class Storm:
 
     def _begin(self, number: int) -> None:
         self._begun += 1
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-        source = number % self._options.sources
-        sock.bind((f"127.{self._options.source_net}.{source // 200}.{source % 200 + 1}", 0))
+        sock = self._socket(number)
         connection = Connection(sock, time.monotonic())
-        result = sock.connect_ex((self._options.host, self._options.port))
+        result = sock.connect_ex(self._target)
         if result not in {0, errno.EINPROGRESS}:
             self._finish(connection, None, f"connect: {errno.errorcode.get(result, result)}")
             return
         self._open[sock.fileno()] = connection
         self._epoll.register(sock.fileno(), select.EPOLLOUT)
+
+    def _socket(self, number: int) -> socket.socket:
+        if self._options.port == 0:
+            return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        source = number % self._options.sources
+        sock.bind((f"127.{self._options.source_net}.{source // 200}.{source % 200 + 1}", 0))
+        return sock
 
     def _on_event(self, fd: int, events: int) -> None:
         if fd == STDIN:

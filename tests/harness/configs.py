@@ -58,7 +58,7 @@ group_may_operate = false
 """
 
 
-ADDRESS = 'an address such as "0.0.0.0:8765" or "[::]:8765"'
+ADDRESS = 'an address such as "0.0.0.0:8765", "[::]:8765" or "unix:/run/chat/chat.sock"'
 
 
 def load(tmp_path: Path, text: str, overrides: Overrides | None = None) -> Config:

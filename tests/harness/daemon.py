@@ -17,7 +17,7 @@ from examples.load.clients import HeldClient, StormClient
 from examples.load.verdict import Cutover
 from examples.load.waiting import wait_until
 from tests.harness.census import alive, end_all, workers_of
-from tests.harness.settings import HOST, Settings
+from tests.harness.settings import Settings
 from tests.harness.sockets import HeldSockets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +25,7 @@ SERVING_WITHIN = 30.0
 CTL_WITHIN = 60.0
 STOP_WITHIN = 20.0
 LOG_LINES = 60
+NO_STEERING = ROOT / "tests/harness/no_steering.py"
 ASK_EVERY = 0.1  # each look starts a wssctl, on cores that are also measured
 
 
@@ -68,6 +69,8 @@ class Daemon:
         control: Path | None = None,
         sockets: HeldSockets | None = None,
         borrows_name: bool = False,  # another one's: its processes are not ours to end
+        keeps_workers: bool = False,  # they are another one's from some moment on
+        may_steer: bool = True,  # False: in a sandbox that forbids it
     ) -> None:
         self.settings = settings
         self.config = settings.write()
@@ -75,7 +78,8 @@ class Daemon:
         self.private = Path(tempfile.mkdtemp(prefix="wss-"))
         self.control = control or self.private / "control.sock"
         self._sockets = sockets
-        self._borrows_name = borrows_name
+        self._borrows_name = borrows_name or keeps_workers
+        self._may_steer = may_steer
         self._log = self.private / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -111,6 +115,8 @@ class Daemon:
         command += ["--config", str(self.config), "--control", str(self.control)]
         command += ["--name", self.settings.name]
         passed: list[int] = []
+        if not self._may_steer:
+            command = [sys.executable, "-S", str(NO_STEERING), *command]
         if self._sockets is not None:
             command, passed = self._sockets.wrap(command)
         try:
@@ -246,6 +252,15 @@ class Daemon:
         """Until the status document meets a condition."""
         wait_until(lambda: condition(self.status()), within=within, what=what, every=ASK_EVERY)
 
+    def wait_ready(self, count: int, *, within: float) -> None:
+        """Until so many workers of the active generation serve."""
+
+        def ready(status: dict[str, Any]) -> bool:
+            states = [one["state"] for one in status["generations"][0]["workers"]]
+            return status["state"] == "serving" and states.count("ready") == count
+
+        self.wait_for(ready, within=within, what=f"{count} ready workers")
+
     def stop(self) -> int:
         """By SIGTERM; the daemon's exit status."""
         self.signal(signal.SIGTERM)
@@ -260,10 +275,10 @@ class Daemon:
         return left
 
     def storm(self, directory: Path, **options: Any) -> StormClient:
-        return StormClient(directory, HOST, self.settings.raw_port, **options)
+        return StormClient(directory, *self.settings.target("raw"), **options)
 
     def held(self, directory: Path, count: int, **options: Any) -> HeldClient:
-        return HeldClient(directory, HOST, self.settings.ws_port, count, **options)
+        return HeldClient(directory, *self.settings.target("ws"), count, **options)
 
 
 def unchanged(before: Sequence[int], after: Sequence[int]) -> bool:

@@ -4,7 +4,7 @@ import json
 import random
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.harness.releases import Releases
@@ -42,8 +42,15 @@ class Settings:
     kill_after: str = "500ms"
     stop_timeout: str = "5s"
     with_addresses: bool = True
+    unix: bool = False
+    """Listen on AF_UNIX sockets instead of TCP."""
+    mode: str = "auto"
+    ready_by: str = "connect"
+    drain_signal: str = "none"
     environment: Mapping[str, str] = field(default_factory=dict)
     extra_app: str = ""
+    missing: bool = False
+    """AF_UNIX sockets in a directory that is not there."""
     group_may_operate: bool = False
 
     @property
@@ -53,6 +60,19 @@ class Settings:
     def write(self) -> Path:
         self.path.write_text(self.text())
         return self.path
+
+    @property
+    def shared(self) -> "Settings":
+        """With what shared mode needs: workers that say they are ready, and let go when told."""
+        environment = {**self.environment, "SAYS_READY": "1"}
+        return replace(self, ready_by="notify", drain_signal="SIGUSR1", environment=environment)
+
+    def target(self, name: str) -> tuple[str, int]:
+        """Where clients connect to: host and port, or a path and 0."""
+        if self.unix:
+            directory = self.releases.root / ("missing" if self.missing else ".")
+            return str(directory / f"{name}.sock"), 0
+        return HOST, {"ws": self.ws_port, "raw": self.raw_port}[name]
 
     def text(self) -> str:
         current = self.releases.current
@@ -65,16 +85,21 @@ class Settings:
             "[app.environment]",
             *(f"{key} = {json.dumps(value)}" for key, value in self.environment.items()),
         ]
-        for name, port in (("ws", self.ws_port), ("raw", self.raw_port)):
+        for name in ("ws", "raw"):
             lines += ["[[listen]]", f'name = "{name}"', f'accept_stall = "{self.accept_stall}"']
+            lines.append(f'mode = "{self.mode}"')
+            host, port = self.target(name)
             if self.with_addresses:
-                lines.append(f'address = "{HOST}:{port}"')
+                address = f"unix:{host}" if self.unix else f"{host}:{port}"
+                lines.append(f'address = "{address}"')
         lines += [
             "[ready]",
+            f'by = "{self.ready_by}"',
             f'timeout = "{self.ready_timeout}"',
             f'stable = "{self.stable}"',
             "[drain]",
             f'keep = "{self.keep}"',
+            f'signal = "{self.drain_signal}"',
             f"max_draining = {self.max_draining}",
             "[stop]",
             f'timeout = "{self.stop_timeout}"',

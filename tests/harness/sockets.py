@@ -15,7 +15,9 @@ START = Path(__file__).parent / "with_sockets.py"
 class HeldSockets:
     """Listening SO_REUSEPORT sockets by name, as a socket unit with ReusePort=yes has them."""
 
-    def __init__(self, addresses: dict[str, tuple[str, int]], slots: int) -> None:
+    def __init__(
+        self, addresses: dict[str, tuple[str, int]], slots: int, *, reuse_port: bool = True
+    ) -> None:
         self._sockets: list[socket.socket] = []
         self._names: list[str] = []
         for name, address in addresses.items():
@@ -24,7 +26,7 @@ class HeldSockets:
                 self._sockets.append(sock)
                 self._names.append(name)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
                 sock.setblocking(False)
                 sock.bind(address)
                 sock.listen(BACKLOG)

@@ -14,23 +14,12 @@ WITHIN = 15.0
 HELD = 60
 
 
-def ready(daemon: Daemon, count: int) -> None:
-    daemon.wait_for(
-        lambda status: (
-            [one["state"] for one in status["generations"][0]["workers"]].count("ready") == count
-            and status["state"] == "serving"
-        ),
-        within=WITHIN,
-        what=f"{count} ready workers",
-    )
-
-
 def test_scaling_up_and_down_loses_no_connection(settings: Settings) -> None:
     with Daemon(settings) as daemon, load(daemon.start(), held=HELD) as clients:
         for count in (4, 1, 3, 2):
             answer = daemon.ctl("scale", str(count))
             assert answer.status == 0, answer
-            ready(daemon, count)
+            daemon.wait_ready(count, within=WITHIN)
             clients.more(ANSWERS_AFTER)
         clients.assert_unnoticed()
         daemon.wait_for(
@@ -45,7 +34,7 @@ def test_scaling_up_and_down_loses_no_connection(settings: Settings) -> None:
 def test_new_connections_reach_the_added_and_leave_the_removed(settings: Settings) -> None:
     with Daemon(settings) as daemon, load(daemon.start(), held=0) as clients:
         daemon.ctl("scale", "3")
-        ready(daemon, 3)
+        daemon.wait_ready(3, within=WITHIN)
         (added,) = [one.pid for one in daemon.workers() if one.index == 2]
         clients.more(ANSWERS_AFTER)
         daemon.ctl("scale", "2")
@@ -62,7 +51,7 @@ def test_a_scale_survives_reloads_until_the_file_changes(settings: Settings, wri
     with Daemon(settings) as daemon:
         daemon.start()
         daemon.ctl("scale", "4")
-        ready(daemon, 4)
+        daemon.wait_ready(4, within=WITHIN)
         replace(settings, workers=written).write()
         daemon.reload()
         status = daemon.status()
@@ -77,7 +66,7 @@ def test_when_slots_run_out_they_are_shared_and_nothing_is_lost(settings: Settin
     with Daemon(few) as daemon, load(daemon.start(), held=HELD) as clients:
         for count in (8, 3, 6, 1):
             assert daemon.ctl("scale", str(count)).status == 0
-            ready(daemon, count)
+            daemon.wait_ready(count, within=WITHIN)
             clients.more(ANSWERS_AFTER)
         assert daemon.reload().generation == 2
         clients.more(ANSWERS_AFTER)

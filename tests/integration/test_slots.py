@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from wssupervisor.config import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.runtime.holders import holders, left_over, start_time
 from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
@@ -180,7 +181,6 @@ def test_backlog_before_start_is_kept(held: Callable[..., list[socket.socket]]) 
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"reuse_port": False}, SteeringRefused, "ReusePort=yes"),
         ({"defer": True}, ListenFailed, "DeferAcceptSec="),
         ({"listen": False}, ListenFailed, "does not listen"),
     ],
@@ -195,6 +195,20 @@ def test_a_socket_that_cannot_be_a_slot_is_refused_with_the_option_to_change(
 
     with pytest.raises(error, match=says):
         adopt("ws", dups(made))
+
+
+def test_a_socket_without_so_reuseport_is_shared_or_refused_where_it_shall_be_steered(
+    held: Callable[..., list[socket.socket]],
+) -> None:
+    made = held(1, reuse_port=False)
+    pool = adopt("ws", dups(made))
+    try:
+        assert pool.why_shared is not None
+        assert "ReusePort=yes" in pool.why_shared
+    finally:
+        pool.close()
+    with pytest.raises(SteeringRefused, match="ReusePort=yes"):
+        adopt("ws", dups(made), Mode.STEERED)
 
 
 def test_too_few_slots_are_refused(held: Callable[..., list[socket.socket]]) -> None:
@@ -223,8 +237,9 @@ def test_what_is_no_tcp_socket_is_refused_and_every_descriptor_is_closed(
             os.fstat(descriptor)
 
 
-def test_a_unix_socket_is_refused() -> None:
-    with socket.socket(socket.AF_UNIX) as sock, pytest.raises(ListenFailed, match="not a TCP"):
+def test_a_datagram_socket_is_refused() -> None:
+    says = pytest.raises(ListenFailed, match="neither a TCP nor")
+    with socket.socket(type=socket.SOCK_DGRAM) as sock, says:
         adopt("ws", dups([sock]))
 
 

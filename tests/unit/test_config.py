@@ -8,8 +8,10 @@ import pytest
 
 from tests.harness.configs import SMALL, WHOLE, load
 from wssupervisor.config import (
+    Address,
     Mode,
     Overrides,
+    UnixAddress,
     instance_name,
     parse_address,
     restart_needed,
@@ -81,8 +83,13 @@ def test_a_file_that_names_no_instance_says_what_to_do() -> None:
 
 
 def test_addresses_know_their_family() -> None:
-    assert parse_address("0.0.0.0:80").family == socket.AF_INET
-    assert parse_address("[::]:80").family == socket.AF_INET6
+    found = [parse_address(text) for text in ("0.0.0.0:80", "[::]:80", "unix:/run/x.sock")]
+
+    assert found == [
+        Address(socket.AF_INET, "0.0.0.0", 80),
+        Address(socket.AF_INET6, "::", 80),
+        UnixAddress("/run/x.sock"),
+    ]
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0:80", "127.0.0.1:65535", "[::]:80", "[::1]:1"])

@@ -264,17 +264,50 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> Non
     assert f", expected {ADDRESS}" in found
 
 
-def test_later_kinds_of_listener_are_refused_and_say_so(tmp_path: Path) -> None:
-    text = SMALL.replace("127.0.0.1:8765", "unix:/run/x") + 'mode = "shared"\n'
+UNIX = SMALL.replace("127.0.0.1:8765", "unix:/run/x.sock")
+NOTIFY = '[ready]\nby = "notify"\n'
 
-    assert problems(tmp_path, text) == [
-        '[[listen]] address: found "unix:/run/x", which comes in a later version; expected '
-        + ADDRESS,
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
         (
-            '[[listen]] mode: found "shared", which comes in a later version; expected "auto" or'
-            ' "steered"'
+            UNIX,
+            (
+                '[ready] by: found nothing, expected "notify" or "delay": listener \'ws\' is shared'
+                " (AF_UNIX sockets cannot be steered)"
+            ),
         ),
-    ]
+        (
+            SMALL + 'mode = "shared"\n[ready]\nby = "connect"\n',
+            '[ready] by: found "connect", expected "notify" or "delay": listener \'ws\' is shared',
+        ),
+        (UNIX + 'mode = "steered"\n' + NOTIFY, '[[listen]] mode: found "steered", expected "auto"'),
+        (UNIX + 'socket_mode = "9"\n' + NOTIFY, '[[listen]] socket_mode: found "9", expected an'),
+        (
+            SMALL + 'socket_user = "www-data"\n',
+            '[[listen]] socket_user: found "www-data", expected it left out',
+        ),
+        (UNIX.replace("/run/x", "run/x") + NOTIFY, '[[listen]] address: found "unix:run/x.sock"'),
+        (UNIX.replace("/run/x", "/" + 110 * "x") + NOTIFY, '[[listen]] address: found "unix:/xxx'),
+    ],
+)
+def test_what_shared_mode_cannot_do_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    (found,) = problems(tmp_path, text)
+
+    assert found.startswith(told)
+
+
+def test_an_af_unix_listener_has_an_owner_and_a_mode(tmp_path: Path) -> None:
+    keys = 'socket_mode = "0660"\nsocket_user = "chat"\nsocket_group = "www-data"\n'
+    (found,) = load(tmp_path, UNIX + keys + NOTIFY).listeners
+
+    assert str(found.address) == "unix:/run/x.sock"
+    assert (found.socket_mode, found.socket_user, found.socket_group) == (
+        0o660,
+        "chat",
+        "www-data",
+    )
 
 
 def test_the_address_is_left_out_when_systemd_passes_it(tmp_path: Path) -> None:

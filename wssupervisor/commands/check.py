@@ -72,7 +72,7 @@ def _found(config: "Config", command: Sequence[str], directory: str) -> dict[str
             {"name": one.name, "address": None if one.address is None else str(one.address)}
             for one in config.listeners
         ],
-        "warnings": _warnings(config.app.directory),
+        "warnings": [*_of_directory(config.app.directory), *_of_shared_mode(config)],
     }
 
 
@@ -87,7 +87,20 @@ def _show(path: str, found: dict[str, Any]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _warnings(directory: str) -> list[str]:
+def _of_shared_mode(config: "Config") -> list[str]:
+    if config.drain.signal is not None:
+        return []
+    return [
+        f"listener {one.name!r} is in shared mode ({one.why_shared}) and [drain] signal is none:"
+        " nothing tells the old workers of a reload to stop accepting, so they go on getting new"
+        " connections and never end by themselves; set [drain] signal to one at which the server"
+        " stops accepting and keeps its connections"
+        for one in config.listeners
+        if one.why_shared is not None
+    ]
+
+
+def _of_directory(directory: str) -> list[str]:
     # A symlink anywhere on the way will do: /srv/current/chat can be switched as a whole.
     if os.path.realpath(directory) != os.path.abspath(directory):  # noqa: PTH100
         return []

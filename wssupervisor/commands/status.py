@@ -73,6 +73,8 @@ def render(document: Document) -> Iterator[str]:
 def _listener(one: Document) -> str:
     mode = one["mode"] + (f" ({one['mode_reason']})" if one["mode_reason"] else "")
     queued = f", {one['queued']} waiting" if one["queued"] else ""
+    if one["mode"] == "shared":
+        return f"  {one['name']}  {one['address']}  {mode}{queued}"
     fate = "" if one["survives_supervisor"] else "; steering ends with the supervisor"
     return (
         f"  {one['name']}  {one['address']}  {mode}, {one['slots']} slots"
@@ -123,6 +125,8 @@ def _remarks(one: Document) -> Iterator[str]:
         limit = (
             f", limit in {format_duration(-_ago(drain['deadline']))}" if drain["deadline"] else ""
         )
+        if drain["paused"]:
+            limit = ", paused"
         yield (
             f"  generation {number} drains for {since}: {drain['connections_at_start']} ->"
             f" {_plural(one['connections'], 'connection')}{limit}"
@@ -133,6 +137,15 @@ def _remarks(one: Document) -> Iterator[str]:
         if "retry_at" in worker:
             wait = format_duration(max(0.0, -_ago(worker["retry_at"])))
             yield f"  worker {worker['index']} of generation {number} is started again in {wait}"
+        if worker["still_listens"]:
+            yield (
+                f"  worker {worker['index']} of generation {number} still listens: new connections"
+                " may reach it,"
+            )
+            yield (
+                f"    and it will not end by itself; `wssctl drain {number} --within 0s` ends it"
+                " with its connections"
+            )
         if worker["state"] == "silent":
             yield f"  worker {worker['index']} of generation {number}: {worker['reason']}"
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
-import fcntl
 import os
 import pwd
 import socket
@@ -19,6 +17,7 @@ import structlog
 from wssupervisor.control import protocol
 from wssupervisor.control.paths import make_directory
 from wssupervisor.errors import InstanceRunning, ListenFailed, NotAllowed, ProtocolError, WssError
+from wssupervisor.lock_file import Held, LockFile
 
 log = structlog.get_logger()
 
@@ -31,8 +30,6 @@ BACKLOG = 100
 ACCEPT_AGAIN_SECONDS = 0.5
 PIPELINED_MAX = 16
 """Requests of one client that may wait for the one before them."""
-CLAIMS_MAX = 10
-"""Times the lock may vanish under us, each time with a daemon that ended just then."""
 MODE = 0o660
 READ_METHODS = frozenset({"status", "events", "verdict", "history", "why", "metrics"})
 _PEER = struct.Struct("=iII")
@@ -70,7 +67,7 @@ class ControlServer:
         self.path = path
         self.handler = handler
         self._group_may_operate = group_may_operate
-        self._lock: int | None = None
+        self._lock: LockFile | None = None
         self._listening: socket.socket | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._made_directory = False
@@ -80,36 +77,17 @@ class ControlServer:
         try:
             _refuse_other_files(self.path)
             self._made_directory = make_directory(Path(self.path).parent)
-            lock = self._take_lock()
+            self._lock = LockFile.claim(self.path)
+        except Held as held:
+            raise InstanceRunning(
+                f"a daemon (pid {held.owner}) runs at {self.path} already;"
+                " `wssctl status` shows it; give this one another --name"
+            ) from None
         except OSError as error:
             raise ListenFailed(
                 f"the control socket {self.path} cannot be made: {error.strerror}; choose another"
                 " place with --control PATH"
             ) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        self._lock = lock
-
-    def _take_lock(self) -> int:
-        """The locked descriptor. Raises InstanceRunning, OSError."""
-        path = f"{self.path}.lock"
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        for _ in range(CLAIMS_MAX):
-            lock = os.open(path, flags, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-                os.close(lock)
-                raise InstanceRunning(
-                    f"a daemon (pid {owner or 'unknown'}) runs at {self.path} already;"
-                    " `wssctl status` shows it; give this one another --name"
-                ) from None
-            # A daemon that ends removes its lock: one that was opened before keeps nobody out.
-            if _is_at(lock, path):
-                return lock
-            os.close(lock)
-        raise OSError(errno.EAGAIN, "other daemons come and go there")
 
     def start(self) -> None:
         """Listen; what a dead daemon left at the path is replaced. Raises ListenFailed."""
@@ -141,9 +119,8 @@ class ControlServer:
             with contextlib.suppress(FileNotFoundError):
                 Path(self.path).unlink()
         if self._lock is not None:
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"{self.path}.lock").unlink()
-            os.close(self._lock)
+            self._lock.release()
+            self._lock = None
         if self._made_directory:
             with contextlib.suppress(OSError):
                 Path(self.path).parent.rmdir()
@@ -317,14 +294,6 @@ def _refuse_other_files(path: str) -> None:
                 f"{path} is there already and is not a socket; choose another place for the"
                 " control socket with --control PATH"
             )
-
-
-def _is_at(descriptor: int, path: str) -> bool:
-    """Whether the open file is still the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), Path(path).lstat())
-    except FileNotFoundError:
-        return False
 
 
 def _peer_of(sock: socket.socket) -> Peer:

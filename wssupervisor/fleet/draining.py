@@ -6,7 +6,7 @@ from math import inf, isinf
 from wssupervisor.fleet import worker
 from wssupervisor.fleet.actions import Action, Answer, DrainChanged, Failed, Note, NoteKind
 from wssupervisor.fleet.model import GenerationState, RequestId, WorkerState
-from wssupervisor.fleet.state import Drain, Generation, State
+from wssupervisor.fleet.state import Drain, Generation, State, Worker
 
 
 def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
@@ -71,8 +71,8 @@ def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
 
 def keep(generation: Generation) -> None:
     """Let nothing end those workers that can serve again, until it is known whether they shall."""
-    for one in generation.workers.values():
-        if one.drain is not None and worker.can_serve_again(one):
+    for one in _could_serve_again(generation):
+        if one.drain is not None:
             one.drain.kept = True
 
 
@@ -90,10 +90,14 @@ def go_on(state: State, generation: Generation, now: float) -> Iterator[Action]:
 def undo(generation: Generation) -> None:
     """It is active again: the workers in its seats serve as if they had never drained."""
     generation.drain_since = None
-    for seat in generation.seats:
-        one = None if seat.worker is None else generation.workers[seat.worker]
-        if one is not None and worker.can_serve_again(one):
-            worker.end_drain(one)
+    for one in _could_serve_again(generation):
+        worker.end_drain(one)
+
+
+def _could_serve_again(generation: Generation) -> list[Worker]:
+    """Of those in its seats; who was scaled away, or sweeps, is not asked back."""
+    seated = [generation.workers[seat.worker] for seat in generation.seats if seat.worker]
+    return [one for one in seated if worker.can_serve_again(one)]
 
 
 def hurried(generation: Generation, now: float) -> bool:

@@ -129,12 +129,10 @@ def _start_in_room(state: State, reload: Reload, pinned: Pinned, now: float) -> 
     if lacking is None:
         yield from _start(state, reload, pinned, slots, now)
         return
-    if room.hurries(reload, pinned.policy):
-        if not room.somebody_ends(state, now):
-            yield from room.hurry_oldest(state, now)
-        if room.somebody_ends(state, now):
-            return
-    yield from fail(state, lacking, now)
+    if room.hurries(reload, pinned.policy) and not room.comes(state, now):
+        yield from room.hurry_oldest(state, now)
+    if not room.comes(state, now):
+        yield from fail(state, lacking, now)
 
 
 def _start(

@@ -7,9 +7,9 @@ it can: a bad release shall cost nobody a connection.
 
 from collections.abc import Iterator
 
-from wssupervisor.fleet import draining
+from wssupervisor.fleet import draining, steering
 from wssupervisor.fleet.actions import Action
-from wssupervisor.fleet.model import GenerationState, Policy, SlotId, WhenFull, WorkerState
+from wssupervisor.fleet.model import Policy, SlotId, WhenFull, WorkerState
 from wssupervisor.fleet.state import Generation, Reload, State
 
 
@@ -22,8 +22,8 @@ def no_slot(state: State, slots: dict[str, list[SlotId]]) -> str | None:
     for name, free in slots.items():
         if not free:
             which, _ = _which(draining.oldest(state))
-            holders = f"held by {which}" if which else "workers that are ending hold them"
-            return f"no slot of listener {name!r} is free: {holders}; {_way_out(state)}"
+            holders = f": held by {which}" if which else ""
+            return f"no slot of listener {name!r} is free{holders}; {_way_out(state)}"
     return None
 
 
@@ -48,11 +48,11 @@ def too_many(state: State, reload: Reload, policy: Policy) -> str | None:
     )
 
 
-def somebody_ends(state: State, now: float) -> bool:
-    """Slots will be free soon: workers are ending."""
+def comes(state: State, now: float) -> bool:
+    """Slots will be free soon: workers are ending, or have ended and left slots to be looked at."""
     return (
         any(one.state is WorkerState.STOPPING for one in state.workers())
-        or bool(state.in_state(GenerationState.FAILED))
+        or bool(steering.unheld_slots(state))
         or any(draining.hurried(one, now) for one in draining.oldest(state))
     )
 
@@ -82,7 +82,7 @@ def _which(found: list[Generation]) -> tuple[str, str]:
 def _way_out(state: State) -> str:
     found = draining.oldest(state)
     if not found:
-        return "try again in a few seconds"
+        return "give the socket unit more ListenStream= lines, or scale down"
     return (
         f"`wssctl drain {found[0].number} --within 0s` ends the oldest, with its connections, and"
         " so does `wssctl reload --make-room`"

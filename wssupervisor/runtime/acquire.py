@@ -3,17 +3,23 @@
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
-from wssupervisor.config import Config, Listen
-from wssupervisor.errors import AddressTaken, ListenFailed
+from wssupervisor.config import Config, Listen, Mode, UnixAddress
+from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.holders import abandoned, left_over, start_time
+from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
+from wssupervisor.runtime.steering import Steering
 from wssupervisor.runtime.systemd import Passed
+from wssupervisor.runtime.unix_listener import adopt_unix, bind_unix
 
 log = structlog.get_logger()
 
@@ -22,7 +28,7 @@ LOOK_SECONDS = 0.02
 
 def gate(config: Config, passed: Sequence[Passed]) -> Gate:
     """All listeners of the configuration, ready to be opened. Raises ListenFailed and its kin."""
-    pools: list[SlotPool] = []
+    pools: list[Pool] = []
     try:
         by_name: dict[str, list[int]] = {}
         for one in passed:
@@ -57,9 +63,9 @@ def _refuse_unused(config: Config, unused: dict[str, list[int]]) -> None:
         )
 
 
-def _adopted(config: Config, listen: Listen, descriptors: list[int]) -> SlotPool:
-    def take() -> SlotPool:
-        pool = adopt(listen.name, [os.dup(descriptor) for descriptor in descriptors])
+def _adopted(config: Config, listen: Listen, descriptors: list[int]) -> Pool:
+    def take() -> Pool:
+        pool = _adopt(listen, [os.dup(descriptor) for descriptor in descriptors])
         try:
             pool.check_alone()
         except AddressTaken:
@@ -78,10 +84,49 @@ def _adopted(config: Config, listen: Listen, descriptors: list[int]) -> SlotPool
             f"listener {listen.name!r}: the socket unit listens on {pool.address}, [[listen]]"
             f" address says {listen.address}; make them the same, or leave address out"
         )
+    try:
+        _check_steerable(pool)
+    except SteeringRefused as error:
+        pool.close()
+        raise SteeringRefused(
+            f"{error}; for shared mode leave ReusePort= out of the socket unit and list its address"
+            " once"
+        ) from error
     return pool
 
 
-def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> SlotPool:
+def _adopt(listen: Listen, descriptors: list[int]) -> Pool:
+    """Owns the descriptors. Raises ListenFailed, SteeringRefused."""
+    if _is_unix(descriptors[0]):
+        if len(descriptors) > 1:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise ListenFailed(
+                f"listener {listen.name!r}: systemd passed {len(descriptors)} sockets of that name,"
+                " of which an AF_UNIX one must be the only one"
+            )
+        return adopt_unix(listen.name, descriptors[0])
+    pool = adopt(listen.name, descriptors, listen.mode)
+    if pool.why_shared is None:
+        pool.why_shared = listen.why_shared
+    return pool
+
+
+def _is_unix(descriptor: int) -> bool:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            return sock.family == socket.AF_UNIX
+    except OSError:
+        return False  # not even a socket: `adopt` says so
+
+
+def _check_steerable(pool: Pool) -> None:
+    """Raises SteeringRefused where the kernel or a sandbox refuses the program."""
+    if isinstance(pool, SlotPool) and len(pool.slots) > 1:
+        Steering(pool).attach({pool.slots[-1].inode: 1})
+
+
+def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> Pool:
     address = listen.address
     if address is None:
         got = ", ".join(sorted({repr(one.name) for one in passed})) or "nothing"
@@ -89,21 +134,36 @@ def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> SlotPool
             f"listener {listen.name!r} has no address and systemd passed {got} for it; set"
             " [[listen]] address, or FileDescriptorName= in the socket unit"
         )
-    count = config.slots_wanted()
-    return _after_left_overs(
-        config,
-        lambda: bind_pool(
-            listen.name,
-            address.family,
-            address.host,
-            address.port,
-            count=count,
-            backlog=listen.backlog,
-        ),
+    if isinstance(address, UnixAddress):
+        return _after_left_overs(config, lambda: bind_unix(listen))
+    bind = partial(
+        bind_pool,
+        listen.name,
+        address.family,
+        address.host,
+        address.port,
+        count=config.slots_wanted(),
+        backlog=listen.backlog,
     )
+    pool = _after_left_overs(config, lambda: bind(why_shared=listen.why_shared))
+    try:
+        pool.check_alone()
+        _check_steerable(pool)
+    except SteeringRefused as error:
+        pool.close()
+        if listen.mode is Mode.STEERED:
+            raise
+        return bind(why_shared=str(error))
+    except AddressTaken:
+        pool.close()
+        raise
+    return pool
 
 
-def _after_left_overs(config: Config, take: Callable[[], SlotPool]) -> SlotPool:
+P = TypeVar("P", bound=Pool)
+
+
+def _after_left_overs(config: Config, take: Callable[[], P]) -> P:
     """Take the address; workers that a dead supervisor of ours left there are ended first."""
     try:
         return take()

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wssupervisor.fleet.model import WorkerId
+from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.slots import SlotPool
-from wssupervisor.runtime.sockdiag import HELD, Handshake, TcpState, pending_handshakes, sockets
-
-LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
+from wssupervisor.runtime.sockdiag import Handshake, pending_handshakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Count:
     cpu_seconds: float
 
 
-def take(pools: Sequence[SlotPool], processes: Mapping[WorkerId, Process]) -> Count:
+def take(pools: Sequence[Pool], processes: Mapping[WorkerId, Process]) -> Count:
     """One round: descriptors, inet_diag, descriptors. May run in a thread; raises OSError.
 
     A socket with an inode belongs to whose tree holds it, in any state: CLOSE_WAIT is a client that
@@ -34,12 +33,12 @@ def take(pools: Sequence[SlotPool], processes: Mapping[WorkerId, Process]) -> Co
     """
     began_at, cpu = time.monotonic(), time.thread_time()
     before = {worker: process.socket_inodes() for worker, process in processes.items()}
-    connections = [one for pool in pools for one in _of(pool)]
+    connections = [one for pool in pools for one in pool.connections()]
     after = {worker: process.socket_inodes() for worker, process in processes.items()}
-    inodes = {inode for inode, _ in connections}
+    inodes = {one.inode for one in connections}
     held = {worker: (before[worker] | after[worker]) & inodes for worker in processes}
     attributed = set().union(*held.values())
-    stray = {inode for inode, state in connections if state in LIVE} - attributed
+    stray = {one.inode for one in connections if one.live} - attributed
     slots = {slot.inode for pool in pools for slot in pool.slots}
     return Count(
         {worker: len(found) for worker, found in held.items()},
@@ -50,17 +49,8 @@ def take(pools: Sequence[SlotPool], processes: Mapping[WorkerId, Process]) -> Co
     )
 
 
-def _of(pool: SlotPool) -> list[tuple[int, TcpState]]:
-    """(inode, state) of the connections to one listener that a process holds."""
-    return [
-        (one.inode, one.state)
-        for one in sockets(pool.family, pool.port, HELD)
-        if one.inode and pool.local_host in (None, one.local[0])
-    ]
-
-
-def _still_there(pools: Sequence[SlotPool]) -> set[int]:
-    return {inode for pool in pools for inode, _ in _of(pool)}
+def _still_there(pools: Sequence[Pool]) -> set[int]:
+    return {one.inode for pool in pools for one in pool.connections()}
 
 
 class Handshakes:

@@ -6,17 +6,22 @@ from collections.abc import Container, Mapping, Sequence
 
 from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.model import Listener, SlotId, Table
+from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.slots import SlotPool
-from wssupervisor.runtime.sockdiag import HELD, sockets
 from wssupervisor.runtime.steering import Steering
 
 
 class Gate:
     """Owns the pools."""
 
-    def __init__(self, pools: Sequence[SlotPool], backlogs: Mapping[str, int]) -> None:
+    def __init__(self, pools: Sequence[Pool], backlogs: Mapping[str, int]) -> None:
         self.pools = {pool.name: pool for pool in pools}
-        self.steerings = {pool.name: Steering(pool) for pool in pools}
+        # A single socket has nothing to steer; several that are shared are steered to one of them.
+        self.steerings = {
+            pool.name: Steering(pool)
+            for pool in pools
+            if isinstance(pool, SlotPool) and len(pool.slots) > 1
+        }
         self._backlogs = backlogs
 
     def open(self) -> list[Listener]:
@@ -26,9 +31,12 @@ class Gate:
         """
         for pool in self.pools.values():
             pool.check_alone()
-        return [
-            Listener(name, tuple(steering.measure())) for name, steering in self.steerings.items()
-        ]
+        return [self._listener(pool) for pool in self.pools.values()]
+
+    def _listener(self, pool: Pool) -> Listener:
+        steering = self.steerings.get(pool.name)
+        inodes = [slot.inode for slot in pool.slots] if steering is None else steering.measure()
+        return Listener(pool.name, tuple(inodes), inodes[0] if pool.why_shared else None)
 
     def steer(self, table: Table) -> float:
         """Put the table in force on all listeners, or on none; returns when (CLOCK_MONOTONIC).
@@ -41,8 +49,8 @@ class Gate:
                 self.pools[name].by_inode(inode).listen(self._backlogs[name])
         done: list[tuple[Steering, Mapping[SlotId, int]]] = []
         try:
-            for name, weights in table.weights.items():
-                steering = self.steerings[name]
+            for name, steering in self.steerings.items():
+                weights = table.weights[name]
                 before = steering.weights
                 steering.attach(weights)
                 done.append((steering, before))
@@ -58,15 +66,13 @@ class Gate:
 
     def connection_inodes(self) -> set[int]:
         """Inodes of all accepted connections."""
-        return {
-            one.inode
-            for pool in self.pools.values()
-            for one in sockets(pool.family, pool.port, HELD)
-            if one.inode
-        }
+        return {one.inode for pool in self.pools.values() for one in pool.connections()}
 
     def recover(self) -> list[Listener]:
         """Let slots listen again that a worker shut down; the listeners whose order changed."""
+        for name, pool in self.pools.items():
+            if name not in self.steerings and not pool.slots[0].listening():
+                pool.slots[0].socket.listen(self._backlogs[name])
         return [
             Listener(name, tuple(steering.order))
             for name, steering in self.steerings.items()

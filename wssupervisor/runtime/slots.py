@@ -9,15 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from wssupervisor.config import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.holders import describe_holders, listening_inodes
+from wssupervisor.runtime.pool import Connection
+from wssupervisor.runtime.sockdiag import HELD, TcpState, sockets
 
 TCP_INFO_BYTES = 104
 _QUEUE = struct.Struct("=II")
 _QUEUE_AT = 24
 """Offset of tcpi_unacked, tcpi_sacked: of a listening socket its queue's length and limit."""
 
+LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 FEWEST_SLOTS = 3
 """Old generation, new generation, parking: with fewer there is nothing to steer."""
 
@@ -66,15 +70,15 @@ class Slot:
 
 @dataclass(slots=True)
 class SlotPool:
-    """All slots of one listener, in the order in which they were made or handed over."""
+    """All slots of one TCP listener, in the order in which they were made or handed over."""
 
     name: str
     family: int
     host: str
     port: int
     source: str
-    """"systemd" or "self": who holds the sockets when we are gone."""
     slots: list[Slot]
+    why_shared: str | None = None
 
     @property
     def address(self) -> str:
@@ -109,6 +113,13 @@ class SlotPool:
         if foreign:
             raise taken(self.name, self.address, foreign)
 
+    def connections(self) -> list[Connection]:
+        return [
+            Connection(one.inode, one.state in LIVE)
+            for one in sockets(self.family, self.port, HELD)
+            if one.inode and self.local_host in (None, one.local[0])
+        ]
+
     def close(self) -> None:
         for slot in self.slots:
             slot.close()
@@ -137,9 +148,16 @@ def taken(name: str, address: str, inodes: set[int]) -> AddressTaken:
 
 
 def bind_pool(
-    name: str, family: int, host: str, port: int, *, count: int, backlog: int
+    name: str,
+    family: int,
+    host: str,
+    port: int,
+    *,
+    count: int,
+    backlog: int,
+    why_shared: str | None = None,
 ) -> SlotPool:
-    """Bind `count` slots on one address and let them listen, in order.
+    """Bind `count` slots on one address and let them listen, in order; a shared one is alone.
 
     Raises AddressTaken, or ListenFailed with what to do about it.
     """
@@ -150,14 +168,14 @@ def bind_pool(
             # Bound without SO_REUSEPORT it fails where anybody listens, whoever that is: we have
             # joined nobody's group and taken nobody's client yet.
             port = alone.getsockname()[1]
-        for _ in range(count):
-            made.append(_bound(family, host, port, reuse_port=True))
+        for _ in range(1 if why_shared else count):
+            made.append(_bound(family, host, port, reuse_port=not why_shared))
             made[-1].listen(backlog)
     except OSError as error:
         for sock in made:
             sock.close()
         raise _bind_failed(error, name, shown, family=family, host=host, port=port) from error
-    return SlotPool(name, family, host, port, "self", [Slot(sock) for sock in made])
+    return SlotPool(name, family, host, port, "self", [Slot(sock) for sock in made], why_shared)
 
 
 def _bound(family: int, host: str, port: int, *, reuse_port: bool) -> socket.socket:
@@ -192,20 +210,23 @@ def _bind_failed(
     return ListenFailed(f"listener {name!r}: cannot listen on {shown}: {error.strerror}; {advice}")
 
 
-def adopt(name: str, descriptors: Sequence[int]) -> SlotPool:
+def adopt(name: str, descriptors: Sequence[int], mode: Mode = Mode.AUTO) -> SlotPool:
     """One listener's slots from descriptors that were handed over; family and address read off.
 
-    Owns the descriptors from here on. Raises ListenFailed or SteeringRefused with the option of the
-    socket unit that is wrong.
+    One that was made without SO_REUSEPORT is shared. Owns the descriptors from here on. Raises
+    ListenFailed or SteeringRefused with the option of the socket unit that is wrong.
     """
+    why_shared: str | None = None
     sockets: list[socket.socket] = []
     try:
         for descriptor in descriptors:
             sockets.append(_opened(name, descriptor))
-            _check_adoptable(name, sockets[-1])
+            why_shared = why_shared or _why_shared(name, sockets[-1], mode)
             sockets[-1].settimeout(0)
             fcntl.fcntl(sockets[-1], fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         host, port = _one_address(name, sockets)
+        if why_shared is None:
+            _check_number(name, sockets)
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -213,16 +234,14 @@ def adopt(name: str, descriptors: Sequence[int]) -> SlotPool:
             os.close(descriptor)
         raise
     slots = [Slot(sock) for sock in sockets]
-    return SlotPool(name, sockets[0].family, host, port, "systemd", slots)
+    return SlotPool(name, sockets[0].family, host, port, "systemd", slots, why_shared)
 
 
 def _opened(name: str, descriptor: int) -> socket.socket:
     try:
         return socket.socket(fileno=descriptor)
     except OSError as error:
-        raise ListenFailed(
-            f"listener {name!r}, descriptor {descriptor}: not a socket; only TCP listeners work yet"
-        ) from error
+        raise ListenFailed(f"listener {name!r}, descriptor {descriptor}: not a socket") from error
 
 
 def _one_address(name: str, sockets: Sequence[socket.socket]) -> tuple[str, int]:
@@ -234,32 +253,38 @@ def _one_address(name: str, sockets: Sequence[socket.socket]) -> tuple[str, int]
             f"listener {name!r}: the socket unit gives one name to several addresses ({shown});"
             " use one socket unit with its own FileDescriptorName= for each"
         )
+    ((host, port),) = addresses
+    return host, port
+
+
+def _check_number(name: str, sockets: Sequence[socket.socket]) -> None:
     if len(sockets) < FEWEST_SLOTS:
         raise ListenFailed(
             f"listener {name!r}: {len(sockets)} slot(s) came from the socket unit, at least"
             f" {FEWEST_SLOTS} are needed; repeat its ListenStream= line (eight times the number"
             " of workers, at least 16) and restart socket and service"
         )
-    ((host, port),) = addresses
-    return host, port
 
 
-def _check_adoptable(name: str, sock: socket.socket) -> None:
+def _why_shared(name: str, sock: socket.socket, mode: Mode) -> str | None:
+    """None where it can be steered. Raises ListenFailed, SteeringRefused."""
+
     def option(level: int, which: int) -> int:
         return sock.getsockopt(level, which)
 
     where = f"listener {name!r}, descriptor {sock.fileno()}"
     if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
-        raise ListenFailed(f"{where}: not a TCP socket; only TCP listeners work yet")
+        raise ListenFailed(f"{where}: neither a TCP nor an AF_UNIX stream socket")
     if not option(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise ListenFailed(f"{where}: does not listen; Accept= must be no in the socket unit")
-    if not option(socket.SOL_SOCKET, socket.SO_REUSEPORT):
-        raise SteeringRefused(
-            f"{where}: was made without SO_REUSEPORT, so new connections cannot be steered;"
-            " set ReusePort=yes in the socket unit"
-        )
     if option(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT):
         raise ListenFailed(
             f"{where}: has TCP_DEFER_ACCEPT, which hides waiting clients from its queue;"
             " remove DeferAcceptSec= from the socket unit"
         )
+    if not option(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+        text = "was made without SO_REUSEPORT (ReusePort=yes in the socket unit)"
+        if mode is Mode.STEERED:
+            raise SteeringRefused(f"{where}: {text}, so new connections cannot be steered")
+        return f"the socket {text}"
+    return None

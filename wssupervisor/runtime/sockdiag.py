@@ -6,21 +6,11 @@ Layouts are those of linux/inet_diag.h. psutil's list is ten times too slow for 
 
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-NETLINK_SOCK_DIAG = 4
-SOCK_DIAG_BY_FAMILY = 20
-NLM_F_REQUEST = 0x1
-NLM_F_DUMP = 0x300
-NLMSG_ERROR = 2
-NLMSG_DONE = 3
-RECEIVE_BYTES = 1 << 18
-ANSWER_SECONDS = 5.0
-"""The kernel answers at once; this only bounds a bug."""
+from wssupervisor.runtime import netlink
 
-_HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBBI")
 _ID_PORTS = struct.Struct("!HH")
 _ID_REST = struct.Struct("=III")
@@ -28,7 +18,6 @@ _MESSAGE = struct.Struct("=BBBB")
 _COUNTS = struct.Struct("=IIIII")
 NO_COOKIE = 0xFFFFFFFF
 
-_ATTRIBUTE = struct.Struct("=HH")
 _ATTRIBUTES_AT = 72
 SKV6ONLY = 11
 SOCKOPT = 22
@@ -83,50 +72,15 @@ def _packed(family: int, host: str) -> bytes:
     return socket.inet_pton(family, host).ljust(16, b"\0")
 
 
-def _request(family: int, states: int, flags: int, local: Endpoint, remote: Endpoint) -> bytes:
+def _request(family: int, states: int, local: Endpoint, remote: Endpoint) -> bytes:
     any_host = "0.0.0.0" if family == socket.AF_INET else "::"  # noqa: S104 - "any", not a bind
-    body = (
+    return (
         _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, states)
         + _ID_PORTS.pack(local[1], remote[1])
         + _packed(family, local[0] or any_host)
         + _packed(family, remote[0] or any_host)
         + _ID_REST.pack(0, NO_COOKIE, NO_COOKIE)
     )
-    size = _HEADER.size + len(body)
-    return _HEADER.pack(size, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | flags, 1, 0) + body
-
-
-def _messages(request: bytes, *, dump: bool) -> Iterator[bytes]:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as netlink:
-        netlink.settimeout(ANSWER_SECONDS)
-        netlink.sendto(request, (0, 0))
-        while True:
-            data = netlink.recv(RECEIVE_BYTES)
-            offset = 0
-            while offset + _HEADER.size <= len(data):
-                size, kind, _, _, _ = _HEADER.unpack_from(data, offset)
-                body = data[offset + _HEADER.size : offset + size]
-                if kind == NLMSG_DONE:
-                    return
-                if kind == NLMSG_ERROR:
-                    (error,) = struct.unpack_from("=i", body)
-                    if error:
-                        raise OSError(-error, "inet_diag")
-                    return
-                yield body
-                offset += (size + 3) & ~3
-            if not dump:
-                return
-
-
-def _attributes(body: bytes) -> dict[int, bytes]:
-    found = {}
-    offset = _ATTRIBUTES_AT
-    while offset + _ATTRIBUTE.size <= len(body):
-        size, kind = _ATTRIBUTE.unpack_from(body, offset)
-        found[kind] = body[offset + _ATTRIBUTE.size : offset + size]
-        offset += max(_ATTRIBUTE.size, (size + 3) & ~3)
-    return found
 
 
 def _parse(body: bytes) -> DiagSocket:
@@ -141,12 +95,12 @@ def _parse(body: bytes) -> DiagSocket:
         family, found, (local, local_port), (remote, remote_port), inode, rqueue, wqueue
     )
     if found == TcpState.LISTEN:
-        return replace(one, v6only=_attributes(body).get(SKV6ONLY) == b"\1")
+        return replace(one, v6only=netlink.attributes(body, _ATTRIBUTES_AT).get(SKV6ONLY) == b"\1")
     return one
 
 
 def _parse_with_mark(body: bytes) -> DiagSocket:
-    bits = _attributes(body).get(SOCKOPT)
+    bits = netlink.attributes(body, _ATTRIBUTES_AT).get(SOCKOPT)
     return replace(_parse(body), marked=None if bits is None else bool(bits[1] & 1))
 
 
@@ -157,19 +111,19 @@ def sockets(family: int, port: int, states: frozenset[TcpState]) -> list[DiagSoc
     Raises OSError.
     """
     mask = sum(1 << state for state in states)
-    request = _request(family, mask, NLM_F_DUMP, ("", port), ("", 0))
+    request = _request(family, mask, ("", port), ("", 0))
     return [
         found
-        for found in map(_parse, _messages(request, dump=True))
+        for found in map(_parse, netlink.ask(request, dump=True))
         if found.local[1] == port and found.state in states
     ]
 
 
 def server_side(family: int, local: Endpoint, remote: Endpoint) -> DiagSocket | None:
     """The server's end of one connection; `remote` is the client's address. None: there is none."""
-    request = _request(family, 0xFFF, 0, local, remote)
+    request = _request(family, 0xFFF, local, remote)
     try:
-        found = [_parse_with_mark(body) for body in _messages(request, dump=False)]
+        found = [_parse_with_mark(body) for body in netlink.ask(request, dump=False)]
     except FileNotFoundError:
         return None
     return next((one for one in found if one.remote[1] == remote[1]), None)

@@ -20,7 +20,8 @@ Document = dict[str, Any]
 def document(name: str, view: FleetView, gate: Gate) -> Document:
     """One JSON object; its keys are stable."""
     now = time.monotonic()
-    order = {name: steering.order for name, steering in gate.steerings.items()}
+    order = {one.name: list(one.slots) for one in view.listeners}
+    order |= {name: steering.order for name, steering in gate.steerings.items()}
     return {
         "name": name,
         "version": __version__,
@@ -34,8 +35,8 @@ def document(name: str, view: FleetView, gate: Gate) -> Document:
             {
                 "name": one.name,
                 "address": gate.pools[one.name].address,
-                "mode": "steered",
-                "mode_reason": None,
+                "mode": "shared" if one.shared else "steered",
+                "mode_reason": gate.pools[one.name].why_shared,
                 "source": gate.pools[one.name].source,
                 "survives_supervisor": gate.pools[one.name].source == "systemd",
                 "slots": len(one.slots),

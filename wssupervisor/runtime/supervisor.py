@@ -96,7 +96,7 @@ class Supervisor:
         self.gate = gate
         self.fleet = Fleet(listeners, time.monotonic())
         self.history = History()
-        self.handshakes = Handshakes(list(gate.pools.values()))
+        self.handshakes = Handshakes([steering.pool for steering in gate.steerings.values()])
         self.crew = Crew(config.name, gate, self.post, _tell_output, _warn_of_message)
         self.cut_over_at: dict[int, float] = {}
         """When the table of each reload's cutover took force (CLOCK_MONOTONIC)."""

@@ -5,6 +5,9 @@ Its one argument says how it behaves:
     stubborn          ignores every signal but SIGKILL and never stops accepting
     ready_then_dead   serves, and dies a moment after its first connection
     gated             serves only from when the file $GATE exists: the test opens the gate
+
+On SIGUSR1 it lets its listeners go, without losing what it has accepted (not when stubborn). With
+$SAYS_READY it tells its NOTIFY_SOCKET when it serves.
 """
 
 import asyncio
@@ -84,6 +87,23 @@ def note_start() -> None:
         Path(directory, str(os.getpid())).write_text(times, encoding="ascii")
 
 
+def let_go(loop: asyncio.AbstractEventLoop, sockets: list[socket.socket]) -> None:
+    """Accept nothing more. Closing the server would lose what is accepted and not served yet."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for sock in sockets:
+        loop.remove_reader(sock.fileno())
+        os.dup2(null, sock.fileno())
+    os.close(null)
+
+
+def say_ready() -> None:
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address and os.environ.get("SAYS_READY"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.connect(address.replace("@", "\0", 1))
+            notify.send(b"READY=1")
+
+
 async def run(variant: str) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -93,15 +113,20 @@ async def run(variant: str) -> None:
                 signal.signal(number, signal.SIG_IGN)
     else:
         loop.add_signal_handler(signal.SIGTERM, ended.set)
+    slots = inherited()
+    if variant != "stubborn":
+        listening = [sock for sockets in slots.values() for sock in sockets]
+        loop.add_signal_handler(signal.SIGUSR1, let_go, loop, listening)
     on_connection = die_soon if variant == "ready_then_dead" else nothing
     polite: list[Server] = []
-    for name, sockets in inherited().items():
+    for name, sockets in slots.items():
         for sock in sockets:
             if name == "raw":
                 await loop.create_server(lambda: Raw(on_connection), sock=sock, backlog=BACKLOG)
             else:
                 polite.append(await serve(echo, sock=sock, backlog=BACKLOG, compression=None))
     note_start()
+    say_ready()
     await ended.wait()
     for server in polite:
         server.close()

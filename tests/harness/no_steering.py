@@ -1,0 +1,54 @@
+"""Start a program that the kernel refuses to steer: setsockopt(SO_ATTACH_REUSEPORT_CBPF) is EPERM.
+
+    python no_steering.py PROGRAM ARGUMENT...
+
+By a seccomp filter, as a sandbox would do it; nothing else is different.
+"""
+
+import ctypes
+import os
+import platform
+import struct
+import sys
+
+SETSOCKOPT = {"x86_64": 54, "aarch64": 208}[platform.machine()]
+SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF = 1, 51
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+ALLOW, EPERM = 0x7FFF0000, 0x00050001
+NUMBER_AT, ARGUMENTS_AT = 0, 16
+LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
+
+
+def filter_program() -> bytes:
+    """struct sock_filter: load a word of seccomp_data, compare it, allow or refuse."""
+    wanted = (
+        (NUMBER_AT, SETSOCKOPT),
+        (ARGUMENTS_AT + 8, SOL_SOCKET),
+        (ARGUMENTS_AT + 16, SO_ATTACH_REUSEPORT_CBPF),
+    )
+    code = []
+    for at, (offset, value) in enumerate(wanted):
+        to_allow = 2 * (len(wanted) - at - 1) + 1
+        code += [(LOAD, 0, 0, offset), (JUMP_EQUAL, 0, to_allow, value)]
+    code += [(RETURN, 0, 0, EPERM), (RETURN, 0, 0, ALLOW)]
+    return b"".join(struct.pack("=HBBI", *one) for one in code)
+
+
+def main() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    code = filter_program()
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = ctypes.create_string_buffer(
+        struct.pack("HP", len(code) // 8, ctypes.addressof(buffer))
+    )
+    for arguments in (
+        (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+        (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0),
+    ):
+        if libc.prctl(*arguments):
+            raise OSError(ctypes.get_errno(), "prctl")
+    os.execv(sys.argv[1], sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""A lock file beside a path: who holds it may replace what a dead daemon left at the path."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+CLAIMS_MAX = 10
+"""Times the file may vanish under us, each time with a daemon that ended just then."""
+
+
+class Held(Exception):
+    """Another process has the lock; `owner` is its pid, as it wrote it, or "unknown"."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
+
+
+class LockFile:
+    """Owns the descriptor; `release` removes the file."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def claim(cls, path: str) -> Self:
+        """Take the lock of this path. Raises Held, OSError."""
+        name = f"{path}.lock"
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        for _ in range(CLAIMS_MAX):
+            lock = os.open(name, flags, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+                os.close(lock)
+                raise Held(owner or "unknown") from None
+            # A daemon that ends removes its lock: one that was opened before keeps nobody out.
+            if _is_at(lock, name):
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+                return cls(name, lock)
+            os.close(lock)
+        raise OSError(errno.EAGAIN, "other daemons come and go there")
+
+    def release(self) -> None:
+        Path(self._path).unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether the open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), Path(path).lstat())
+    except FileNotFoundError:
+        return False

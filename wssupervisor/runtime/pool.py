@@ -1,0 +1,57 @@
+"""What every kind of listener is to the runtime: sockets, and what comes through them."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wssupervisor.fleet.model import SlotId
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The server's end of one that was accepted; `live`: a client may still be there."""
+
+    inode: int
+    live: bool
+
+
+class ListeningSlot(Protocol):
+    """One listening socket; `inode` is its identity."""
+
+    socket: socket.socket
+    inode: SlotId
+
+    def queued(self) -> int:
+        """Connections in its accept queue; 0 when it does not listen."""
+
+    def listening(self) -> bool: ...
+
+    def listen(self, backlog: int) -> None:
+        """Set the limit of its queue; one that was shut down stays down."""
+
+
+class Pool(Protocol):
+    """All slots of one listener; owns them."""
+
+    name: str
+    source: str
+    """"systemd" or "self": who holds the sockets when we are gone."""
+    why_shared: str | None
+    """Why all workers share its first slot; None in steered mode."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def slots(self) -> Sequence[ListeningSlot]: ...
+
+    def by_inode(self, inode: SlotId) -> ListeningSlot: ...
+
+    def check_alone(self) -> None:
+        """Raise AddressTaken when somebody else listens on the address too."""
+
+    def connections(self) -> list[Connection]:
+        """All that a process holds."""
+
+    def close(self) -> None: ...

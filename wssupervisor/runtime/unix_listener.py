@@ -1,0 +1,191 @@
+"""An AF_UNIX listener: one socket that all workers share. It cannot be steered."""
+
+import errno
+import grp
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from wssupervisor.config import Listen, UnixAddress
+from wssupervisor.errors import AddressTaken, ListenFailed
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.lock_file import Held, LockFile
+from wssupervisor.runtime import unixdiag
+from wssupervisor.runtime.holders import describe_holders
+from wssupervisor.runtime.pool import Connection
+
+WHY_SHARED = "AF_UNIX sockets cannot be steered"
+STALE = {errno.ECONNREFUSED, errno.ENOENT}
+
+
+class UnixSlot:
+    """The listening socket; owns its descriptor."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.inode: SlotId = os.fstat(sock.fileno()).st_ino
+
+    def queued(self) -> int:
+        return unixdiag.queued(self.inode)
+
+    def listening(self) -> bool:
+        return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+    def listen(self, backlog: int) -> None:
+        self.socket.listen(backlog)
+
+
+class UnixPool:
+    """Owns the socket, and where we bound it the file and a lock beside it."""
+
+    why_shared: str | None = WHY_SHARED
+
+    def __init__(self, name: str, sock: socket.socket, path: str, *, lock: LockFile | None) -> None:
+        self.name = name
+        self.source = "systemd" if lock is None else "self"
+        self.slots = [UnixSlot(sock)]
+        self._path = path
+        self._lock = lock
+        self._file = unixdiag.bound_file(self.slots[0].inode)
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self._path}"
+
+    def by_inode(self, inode: SlotId) -> UnixSlot:
+        return next(slot for slot in self.slots if slot.inode == inode)
+
+    def check_alone(self) -> None:
+        """Nobody else can: whoever binds the path takes it away from us as a whole."""
+
+    def connections(self) -> list[Connection]:
+        found = unixdiag.connections(self._file)
+        return [Connection(one.inode, live=True) for one in found if one.inode]
+
+    def close(self) -> None:
+        """Close it, and remove the file if it is still ours."""
+        self.slots[0].socket.close()
+        if self._lock is None:
+            return
+        _remove(self._path, self._file)
+        self._lock.release()
+        self._lock = None
+
+
+def bind_unix(listen: Listen) -> UnixPool:
+    """Bind the path and let it listen; what a dead daemon left there is replaced.
+
+    Raises AddressTaken, or ListenFailed with what to do about it.
+    """
+    address = listen.address
+    assert isinstance(address, UnixAddress)
+    path, name = address.path, listen.name
+    try:
+        lock = LockFile.claim(path)
+        try:
+            _remove_stale(path, name)
+            return UnixPool(name, _bound(listen, path), path, lock=lock)
+        except BaseException:
+            lock.release()
+            raise
+    except Held:
+        raise _taken(path, name) from None
+    except OSError as error:
+        raise ListenFailed(
+            f"listener {name!r}: cannot listen on {address}: {error.strerror};"
+            f" {_advice(error, path)}"
+        ) from error
+
+
+def adopt_unix(name: str, descriptor: int) -> UnixPool:
+    """The listener that systemd passes. Owns the descriptor. Raises ListenFailed."""
+    sock = socket.socket(fileno=descriptor)
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(
+        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    ):
+        sock.close()
+        raise ListenFailed(
+            f"listener {name!r}, descriptor {descriptor}: not a listening stream socket; use"
+            " ListenStream= and Accept=no in the socket unit"
+        )
+    sock.settimeout(0)
+    sock.set_inheritable(False)
+    return UnixPool(name, sock, str(sock.getsockname()), lock=None)
+
+
+def _remove_stale(path: str, name: str) -> None:
+    """Raises AddressTaken when somebody listens, ListenFailed for what is no socket, OSError."""
+    try:
+        found = Path(path).lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ListenFailed(
+            f"listener {name!r}: {path} is there already and is not a socket; remove it, or give"
+            " the listener another path"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        if probe.connect_ex(path) not in STALE:
+            raise _taken(path, name)
+    _remove(path, found.st_ino)
+
+
+def _taken(path: str, name: str) -> AddressTaken:
+    inodes = {one.inode for one in unixdiag.listening(path)}
+    who = describe_holders(inodes) or "a process that this user may not look into"
+    error = AddressTaken(
+        f"listener {name!r}: somebody else listens on unix:{path}: {who}. Stop it, or give this"
+        " instance another address"
+    )
+    error.inodes = frozenset(inodes)
+    return error
+
+
+def _bound(listen: Listen, path: str) -> socket.socket:
+    """Nobody can connect before owner and mode are as configured. Raises OSError, ListenFailed."""
+    owner = _id(listen, "socket_user", listen.socket_user, lambda name: pwd.getpwnam(name).pw_uid)
+    group = _id(listen, "socket_group", listen.socket_group, lambda name: grp.getgrnam(name).gr_gid)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    mask = os.umask(0o777)
+    try:
+        sock.bind(path)
+        os.chown(path, owner, group)
+        Path(path).chmod(listen.socket_mode)
+        sock.listen(listen.backlog)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(mask)
+    return sock
+
+
+def _id(listen: Listen, key: str, name: str | None, find: Callable[[str], int]) -> int:
+    """A number, for chown; -1 leaves it as it is."""
+    if name is None:
+        return -1
+    try:
+        return int(name) if name.isdecimal() else find(name)
+    except KeyError:
+        raise ListenFailed(f"listener {listen.name!r}: {key}: there is no {name!r}") from None
+
+
+def _advice(error: OSError, path: str) -> str:
+    match error.errno:
+        case errno.ENOENT:
+            return f"make the directory {Path(path).parent}, such as with RuntimeDirectory="
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "this user may not make it there, or not give it to that owner"
+    return "see [[listen]]"
+
+
+def _remove(path: str, file: int) -> None:
+    """Remove the path if it is still this file."""
+    try:
+        if Path(path).lstat().st_ino == file:
+            Path(path).unlink()
+    except FileNotFoundError:
+        pass
