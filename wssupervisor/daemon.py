@@ -39,6 +39,9 @@ examples:
 The server gets its listening socket as descriptor 3 (LISTEN_FDS, as with systemd).
 Then: wssctl status, wssctl reload, wssctl stop.
 
+signals: SIGTERM, SIGINT, SIGQUIT stop (a second one: at once); SIGHUP reloads; SIGUSR1 is passed on
+to the workers that serve. As the first process of a container it reaps what is left to it.
+
 exit status: 0 stopped as told, 1 could not start or serve, 2 usage, 78 bad configuration
 """
 
@@ -142,9 +145,18 @@ def _greet(config: Config, gate: Gate, control: str) -> None:
 
 def _obey_signals(supervisor: Supervisor) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: supervisor.post(StopRequested(None)))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, _stop, supervisor)
     loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.post(ReloadRequested(None)))
+    loop.add_signal_handler(signal.SIGUSR1, supervisor.forward, signal.SIGUSR1.name)
+    # Its default would end us. It will mean: re-execute yourself.
+    loop.add_signal_handler(signal.SIGUSR2, log.warning, "SIGUSR2 does nothing yet")
+
+
+def _stop(supervisor: Supervisor) -> None:
+    """The first time politely; who cannot wait says so a second time."""
+    stopping = supervisor.fleet.state.stop is not None
+    supervisor.post(StopRequested(None, within=0.0 if stopping else None))
 
 
 def _tell_systemd(herald: Herald, kind: str) -> None:

@@ -1,5 +1,6 @@
-"""Logs by structlog: to the journal with its own fields, to a terminal, or as JSON lines."""
+"""Logs by structlog: to the journal with its own fields, or to stdout, for eyes or as JSON."""
 
+import contextlib
 import logging as stdlib
 import os
 import sys
@@ -41,7 +42,7 @@ def configure(form: str, level: str, instance: str) -> None:
         form = "journal" if _stderr_is_journal() else "console"
     common: list[Any] = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level]
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    factory: Any = structlog.PrintLoggerFactory(sys.stderr)
+    factory: Any = _StdoutLogger
     match form:
         case "journal":
             common.append(_to_journal)
@@ -50,7 +51,7 @@ def configure(form: str, level: str, instance: str) -> None:
             common += [stamp, structlog.processors.JSONRenderer()]
         case _:
             clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
-            colors = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+            colors = sys.stdout.isatty() and "NO_COLOR" not in os.environ
             common += [
                 _for_eyes,
                 clock,
@@ -100,6 +101,19 @@ def _to_journal(_logger: Any, method: str, event: Event) -> tuple[tuple[str], Ma
     event.pop("instance", None)
     details = " ".join(f"{name}={value}" for name, value in event.items() if value is not None)
     return (f"{text} {details}".strip(),), fields
+
+
+class _StdoutLogger:
+    """One line a call. Whoever read them may have gone: that must not end what serves."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError):
+            print(message, flush=True)  # noqa: T201
+
+    debug = info = warning = error = critical = msg
 
 
 class _JournalLogger:

@@ -54,3 +54,9 @@ def end_all(instance: str) -> list[int]:
             continue
     wait_until(lambda: not workers_of(instance), within=END_WITHIN, what=f"end of {left}")
     return left
+
+
+def children_of(pid: int) -> list[int]:
+    """Its children, zombies included."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(one) for one in text.split()]

@@ -16,7 +16,7 @@ from typing import Any, Self
 from examples.load.clients import HeldClient, StormClient
 from examples.load.verdict import Cutover
 from examples.load.waiting import wait_until
-from tests.harness.census import alive, end_all, workers_of
+from tests.harness.census import alive, children_of, end_all, workers_of
 from tests.harness.settings import Settings
 from tests.harness.sockets import HeldSockets
 
@@ -26,6 +26,7 @@ CTL_WITHIN = 60.0
 STOP_WITHIN = 20.0
 LOG_LINES = 60
 NO_STEERING = ROOT / "tests/harness/no_steering.py"
+CONTAIN = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 ASK_EVERY = 0.1  # each look starts a wssctl, on cores that are also measured
 
 
@@ -71,6 +72,10 @@ class Daemon:
         borrows_name: bool = False,  # another one's: its processes are not ours to end
         keeps_workers: bool = False,  # they are another one's from some moment on
         may_steer: bool = True,  # False: in a sandbox that forbids it
+        contained: bool = False,  # as the first process of a pid namespace
+        options: Sequence[str] = (),
+        log_to: int | None = None,
+        errors_to: Path | None = None,
     ) -> None:
         self.settings = settings
         self.config = settings.write()
@@ -80,6 +85,10 @@ class Daemon:
         self._sockets = sockets
         self._borrows_name = borrows_name or keeps_workers
         self._may_steer = may_steer
+        self._contained = contained
+        self._options = options
+        self._log_to = log_to
+        self._errors_to = errors_to
         self._log = self.private / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -113,21 +122,24 @@ class Daemon:
     def launch(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "wssupervisor"]
         command += ["--config", str(self.config), "--control", str(self.control)]
-        command += ["--name", self.settings.name]
+        command += ["--name", self.settings.name, *self._options]
+        if self._contained:
+            command = [*CONTAIN, *command]
         passed: list[int] = []
         if not self._may_steer:
             command = [sys.executable, "-S", str(NO_STEERING), *command]
         if self._sockets is not None:
             command, passed = self._sockets.wrap(command)
         try:
-            with self._log.open("ab") as log:
+            errors = self._errors_to or self._log
+            with self._log.open("ab") as log, errors.open("ab") as stderr:
                 self._process = subprocess.Popen(
                     command,
                     cwd=self.private,
                     env=environment(),
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
+                    stdout=log if self._log_to is None else self._log_to,
+                    stderr=stderr,
                     pass_fds=passed,
                 )
         finally:
@@ -166,7 +178,14 @@ class Daemon:
         )
 
     def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+        os.kill(self.pid(), number)
+
+    def pid(self) -> int:
+        """Of the daemon, as seen from here."""
+        if not self._contained:
+            return self.process.pid
+        (pid,) = children_of(self.process.pid)
+        return pid
 
     def wait_end(self, within: float = STOP_WITHIN) -> int:
         return self.process.wait(within)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.harness.settings import free_port
 from wssupervisor.runtime.sockdiag import (
     HELD,
     TcpState,
@@ -40,7 +41,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 def server(case: Case) -> Iterator[socket.socket]:
     family, bound, _, _ = case
     dual = bound == "::"
-    with socket.create_server((bound, 0), family=family, dualstack_ipv6=dual) as sock:
+    # Not an ephemeral port: a client of somebody else's may have that on another address.
+    address = (bound, free_port())
+    with socket.create_server(address, family=family, dualstack_ipv6=dual) as sock:
         yield sock
 
 

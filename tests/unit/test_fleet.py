@@ -609,6 +609,18 @@ def test_a_stop_kills_at_the_earlier_of_its_limits() -> None:
     assert told.tell(TimePassed(), 13) == [Kill(worker(1, 0)), Kill(worker(1, 1))]
 
 
+def test_a_second_stop_can_bring_its_limit_nearer_and_not_put_it_off() -> None:
+    told = serving()
+    told.steer(told.tell(StopRequested(1), 10), 10)
+    (busy, *kills) = told.tell(StopRequested(2, within=0.0), 11)
+    told.tell(StopRequested(None, within=100.0), 12)
+
+    assert "already stopping" in str(busy)
+    assert kills == [Kill(worker(1, 0)), Kill(worker(1, 1))]
+    assert told.fleet.state.stop is not None
+    assert told.fleet.state.stop.deadline == 11
+
+
 def test_a_stop_ends_a_reload_with_an_answer() -> None:
     told = serving()
     told.begin_reload(10, request=7)

@@ -1,6 +1,7 @@
 """What reload and rollback have in common: they follow an attempt at a cutover to its verdict."""
 
 import json as jsonlib
+import signal
 import sys
 from typing import Any
 
@@ -12,19 +13,28 @@ from wssupervisor.durations import format_duration
 def attempt(client: Client, method: str, params: dict[str, Any], *, json: bool) -> int:
     """Ask for it, show how it goes, print how it went; returns the exit status."""
     progress = _Progress(live=sys.stderr.isatty() and not json)
+    verdict: dict[str, Any] | None = None
     try:
         verdict = client.call(method, params, progress.event)
+        _take_no_interrupt()
     except Silence:
         if progress.reload is None:
             raise
         verdict = client.call("verdict", {"reload": progress.reload})
     except KeyboardInterrupt:
         progress.end()
-        verdict = _after_interrupt(client, progress.reload)
+        if verdict is None:
+            verdict = _after_interrupt(client, progress.reload)
+        _take_no_interrupt()
     finally:
         progress.end()
     print(jsonlib.dumps(verdict) if json else _sentence(verdict))
     return 0
+
+
+def _take_no_interrupt() -> None:
+    """It is done: whoever interrupts us now must still be told so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _after_interrupt(client: Client, reload: str | None) -> dict[str, Any]:

@@ -356,6 +356,8 @@ class Fleet:
     ) -> Iterator[Action]:
         state = self.state
         if state.stop is not None:
+            if within is not None:
+                state.stop.deadline = min(state.stop.deadline, now + within)
             if request is not None:
                 yield Answer(request, Failed("busy", "the instance is already stopping"))
             return

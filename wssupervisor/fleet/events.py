@@ -80,7 +80,10 @@ class DrainResumed:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """`within` replaces the configured limit of the whole stop, in seconds."""
+    """`within` replaces the configured limit of the whole stop, in seconds.
+
+    While it is stopping another one is refused, but its `within` can bring the limit nearer.
+    """
 
     request: RequestId | None
     within: float | None = None

@@ -61,8 +61,9 @@ class Gate:
             raise
         return time.monotonic()
 
-    def queues(self) -> dict[SlotId, int]:
-        return {slot.inode: slot.queued() for pool in self.pools.values() for slot in pool.slots}
+    def look(self) -> dict[SlotId, int | None]:
+        """The length of each slot's queue; None of one that was shut down."""
+        return {slot.inode: slot.look() for pool in self.pools.values() for slot in pool.slots}
 
     def connection_inodes(self) -> set[int]:
         """Inodes of all accepted connections."""
@@ -78,6 +79,11 @@ class Gate:
             for name, steering in self.steerings.items()
             if steering.recover(self._backlogs[name])
         ]
+
+    @property
+    def probes_left(self) -> bool:
+        """Some of our own connections may lie in a queue."""
+        return any(steering.probes_left for steering in self.steerings.values())
 
     def take_back_probes(self, unheld: Container[SlotId]) -> None:
         """Clear the unheld slots of connections of our own that nobody accepted."""

@@ -22,8 +22,8 @@ class ListeningSlot(Protocol):
     socket: socket.socket
     inode: SlotId
 
-    def queued(self) -> int:
-        """Connections in its accept queue; 0 when it does not listen."""
+    def look(self) -> int | None:
+        """Connections in its accept queue; None when it does not listen."""
 
     def listening(self) -> bool: ...
 

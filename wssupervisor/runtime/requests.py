@@ -148,15 +148,19 @@ class Requests:
             case Accepted(reload=reload):
                 return {"reload": reload_name(reload), "accepted": True}
             case CutOver():
-                return {
-                    "reload": reload_name(outcome.reload),
-                    "ok": True,
-                    "generation": outcome.generation,
-                    "replaced": outcome.replaced,
-                    "seconds": round(outcome.seconds, 3),
-                    "cutover_monotonic": self._supervisor.cut_over_at[outcome.reload],
-                }
+                return self._done(outcome)
         raise self._failure(outcome)
+
+    def _done(self, cutover: CutOver | Verdict) -> Object:
+        name = reload_name(cutover.reload)
+        return {
+            "reload": name,
+            "ok": True,
+            "generation": cutover.generation,
+            "replaced": cutover.replaced,
+            "seconds": round(cutover.seconds, 3),
+            "cutover_monotonic": self._supervisor.cut_over_at.get(name),
+        }
 
     def _failure(self, outcome: Outcome) -> WssError:
         if not isinstance(outcome, Failed):
@@ -183,13 +187,7 @@ class Requests:
             raise self._failure(
                 Failed("reload-failed", verdict.reason or "", verdict.reload, verdict.of)
             )
-        return {
-            "reload": reload_name(verdict.reload),
-            "ok": True,
-            "generation": verdict.generation,
-            "replaced": verdict.replaced,
-            "seconds": round(verdict.seconds, 3),
-        }
+        return self._done(verdict)
 
     async def _stop(self, peer: Peer, params: Object) -> Object:
         name = self._supervisor.config.name

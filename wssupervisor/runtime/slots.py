@@ -18,6 +18,7 @@ from wssupervisor.runtime.sockdiag import HELD, TcpState, sockets
 
 TCP_INFO_BYTES = 104
 _QUEUE = struct.Struct("=II")
+_STATE_AT = 0
 _QUEUE_AT = 24
 """Offset of tcpi_unacked, tcpi_sacked: of a listening socket its queue's length and limit."""
 
@@ -38,9 +39,17 @@ class Slot:
         length, limit = _QUEUE.unpack_from(info, _QUEUE_AT)
         return length, limit
 
+    def look(self) -> int | None:
+        """Connections in its accept queue; None when it does not listen."""
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        if info[_STATE_AT] != TcpState.LISTEN:
+            return None
+        length: int = _QUEUE.unpack_from(info, _QUEUE_AT)[0]
+        return length
+
     def queued(self) -> int:
         """Connections in its accept queue; 0 when it does not listen."""
-        return self._queue()[0] if self.listening() else 0
+        return self.look() or 0
 
     def listening(self) -> bool:
         return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))

@@ -111,6 +111,10 @@ class Steering:
         """Somebody took that probe out of the slot's queue."""
         self._left.get(slot, set()).discard(source)
 
+    @property
+    def probes_left(self) -> bool:
+        return any(self._left.values())
+
     def take_back(self, unheld: Container[SlotId]) -> None:
         """Empty slots that nobody holds and nothing is steered to of probes left behind.
 

@@ -14,7 +14,6 @@ from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, SteeringRefused, 
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
-    CutOver,
     Kill,
     Note,
     NoteKind,
@@ -98,8 +97,8 @@ class Supervisor:
         self.history = History()
         self.handshakes = Handshakes([steering.pool for steering in gate.steerings.values()])
         self.crew = Crew(config.name, gate, self.post, _tell_output, _warn_of_message)
-        self.cut_over_at: dict[int, float] = {}
-        """When the table of each reload's cutover took force (CLOCK_MONOTONIC)."""
+        self.cut_over_at: dict[str, float] = {}
+        """When the table of each of the last cutovers took force (CLOCK_MONOTONIC), by reload."""
         self.look: Callable[[], object] = lambda: None
         """Read the sockets now; set by the watch; raises nothing."""
         self._steered_at = 0.0
@@ -207,8 +206,6 @@ class Supervisor:
             case Resolve(reload=reload):
                 self._begin(self._resolve(reload), None)
             case Answer(request=request, outcome=outcome):
-                if isinstance(outcome, CutOver):
-                    self.cut_over_at = {outcome.reload: self._steered_at}
                 waiting = self._answers.pop(request, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(outcome)
@@ -226,6 +223,14 @@ class Supervisor:
         if probe_of is not None:
             self._probes[probe_of] = task
             task.add_done_callback(lambda _: self._probes.pop(probe_of, None))
+
+    def forward(self, name: str) -> None:
+        """Pass a signal on to the workers of the active generation."""
+        active = self.fleet.state.active
+        workers = [] if active is None else list(active.workers)
+        log.info("signal passed on", signal=name, workers=len(workers))
+        for worker in workers:
+            self.crew.signal(worker, name)
 
     def recover_slots(self) -> None:
         """Let slots listen that a worker shut down: indexes may have moved."""
@@ -288,6 +293,9 @@ class Supervisor:
         extra: dict[str, Any] = {}
         if note.kind is NoteKind.CUTOVER:
             extra["monotonic"] = self._steered_at
+            self.cut_over_at[str(note.fields["reload"])] = self._steered_at
+            while len(self.cut_over_at) > VERDICTS_KEPT:
+                del self.cut_over_at[next(iter(self.cut_over_at))]
         warn = note.kind in WARNINGS or note.fields.get("expected") is False
         fields = {name: value for name, value in note.fields.items() if value is not None}
         say = log.warning if warn else log.info

@@ -28,7 +28,7 @@ class UnixSlot:
         self.socket = sock
         self.inode: SlotId = os.fstat(sock.fileno()).st_ino
 
-    def queued(self) -> int:
+    def look(self) -> int | None:
         return unixdiag.queued(self.inode)
 
     def listening(self) -> bool:

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import structlog
 
+from wssupervisor.fleet.actions import NoteKind
 from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo
 from wssupervisor.fleet.model import WorkerState
 from wssupervisor.fleet.steering import unheld_slots
@@ -15,13 +17,16 @@ from wssupervisor.runtime.systemd import Herald
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 0.2
-"""Between two looks at the queues: a tenth of `accept_stall`'s default."""
+LOOKS_A_STALL = 5
+"""So many looks at the queues in the time after which one that does not move is stalled."""
+LOOK_SECONDS = (0.05, 0.4)
+"""At least and at most between two looks."""
 CHORE_SECONDS = 1.0
 """Between two rounds of what may wait: orphans, systemd's status line."""
 CENSUS_SECONDS = 0.5
 """Between two censuses while somebody drains."""
-IDLE_CENSUS_SECONDS = 2.0
+IDLE_CENSUS_SECONDS = 10.0
+"""And while nobody does: a dump of the kernel's table costs a millisecond, however empty."""
 CENSUS_SHARE = 0.02
 """Of one core, at most, except for the second look at a drain that seems to have ended."""
 FRESH_SECONDS = 1.0
@@ -43,16 +48,25 @@ class Watch:
         self._blind: str | None = None
         """Why the last look failed; said once."""
         supervisor.look = self.glance
+        supervisor.history.follow(self._note)
+
+    def _note(self, note: Mapping[str, object]) -> None:
+        """What a generation has when it begins to drain shall be known by then."""
+        if note["kind"] in (NoteKind.RELOAD_BEGUN.value, NoteKind.ROLLBACK_BEGUN.value):
+            self._census_at = 0.0
 
     def look(self) -> None:
         """Slots, queues, processes, output: all that is cheap."""
-        supervisor = self._supervisor
-        supervisor.recover_slots()
+        supervisor, gate = self._supervisor, self._supervisor.gate
         state = supervisor.fleet.state
-        if state.active is not None:
-            supervisor.gate.take_back_probes(unheld_slots(state))
-        over = supervisor.handshakes.over()
-        supervisor.post(Observed(supervisor.gate.queues(), over))
+        if state.active is not None and gate.probes_left:
+            gate.take_back_probes(unheld_slots(state))
+        over = supervisor.handshakes.over()  # before the queues: what leaves it is seen in them
+        queues = gate.look()
+        if None in queues.values():
+            supervisor.recover_slots()
+            queues = gate.look()
+        supervisor.post(Observed({slot: count or 0 for slot, count in queues.items()}, over))
         supervisor.crew.look()
 
     async def run(self) -> None:
@@ -69,11 +83,15 @@ class Watch:
                 self._say_alive()
                 if time.monotonic() >= self._census_at and (counting is None or counting.done()):
                     counting = loop.create_task(self.count())
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(self._look_seconds())
         finally:
             if counting is not None:
                 counting.cancel()
                 await asyncio.gather(counting, return_exceptions=True)
+
+    def _look_seconds(self) -> float:
+        low, high = LOOK_SECONDS
+        return min(max(self._supervisor.fleet.state.policy.accept_stall / LOOKS_A_STALL, low), high)
 
     def glance(self) -> bool:
         """Look; what cannot be seen now (no descriptor left) may be seen next time: False."""

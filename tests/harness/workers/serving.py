@@ -4,6 +4,7 @@ Its one argument says how it behaves:
     well              serves until it is told to end
     stubborn          ignores every signal but SIGKILL and never stops accepting
     ready_then_dead   serves, and dies a moment after its first connection
+    orphans           leaves a process behind that ends a moment later
     gated             serves only from when the file $GATE exists: the test opens the gate
 
 On SIGUSR1 it lets its listeners go, without losing what it has accepted (not when stubborn). With
@@ -135,6 +136,8 @@ async def run(variant: str) -> None:
 
 def main() -> None:
     variant = sys.argv[1]
+    if variant == "orphans":
+        os.spawnlp(os.P_WAIT, "sh", "sh", "-c", "sleep 0.3 & echo left $!")
     if variant == "gated":
         wait_at_the_gate()
     # A probe connects and closes without a handshake; websockets would print a traceback each time.

@@ -1,0 +1,1 @@
+"""Random deploys and mishaps for as long as one likes, under load: `./dev soak`."""
