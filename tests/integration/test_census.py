@@ -82,6 +82,15 @@ def test_the_workers_clients_are_counted_and_nothing_else(
             assert found.listening[WORKER] == {slot.inode}
             assert found.unattributed == 0
             assert census.take([pool], {}).unattributed == 7
+
+            more = [socket.create_connection((pool.host, pool.port)) for _ in range(3)]
+            for client in more:
+                stack.enter_context(client)
+            clients += more
+            wait_until(all_accepted, within=SOON, what="three more")
+            told = Path("/proc/self/fd").stat().st_size > 0  # not before Linux 6.2
+
+            assert census.estimate(found, {WORKER: process}) == ({WORKER: 10} if told else None)
         finally:
             process.kill()
             wait_until(lambda: process.reap() is not None, within=SOON, what="the end")

@@ -31,6 +31,7 @@ from wssupervisor.fleet.actions import (
 )
 from wssupervisor.fleet.events import (
     CensusTaken,
+    ConnectionsEstimated,
     DrainLimited,
     DrainPaused,
     DrainResumed,
@@ -151,6 +152,10 @@ class Fleet:
                 return self._observed(event, now)
             case CensusTaken():
                 return self._counted(event)
+            case ConnectionsEstimated(counts=counts):
+                for worker_id, connections in counts.items():
+                    if found := state.worker(worker_id):
+                        found.connections = connections
             case TimePassed():
                 pass
             case _:

@@ -186,6 +186,13 @@ class CensusTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionsEstimated:
+    """Live connections by worker, good enough to be shown and for no decision."""
+
+    counts: Mapping[WorkerId, int]
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Nothing happened but time."""
 
@@ -219,5 +226,6 @@ Event = (
     | SlotsReordered
     | Observed
     | CensusTaken
+    | ConnectionsEstimated
     | TimePassed
 )

@@ -19,6 +19,8 @@ class Count:
     listening: Mapping[WorkerId, set[int]]
     """Inodes of the listener's slots that the worker's tree holds."""
     unattributed: int
+    descriptors: Mapping[WorkerId, int]
+    """All that the worker's tree has open, of whatever kind."""
     began_at: float
     cpu_seconds: float
 
@@ -33,24 +35,40 @@ def take(pools: Sequence[Pool], processes: Mapping[WorkerId, Process]) -> Count:
     """
     began_at, cpu = time.monotonic(), time.thread_time()
     before = {worker: process.socket_inodes() for worker, process in processes.items()}
-    connections = [one for pool in pools for one in pool.connections()]
+    connections = [pool.connections() for pool in pools]
     after = {worker: process.socket_inodes() for worker, process in processes.items()}
-    inodes = {one.inode for one in connections}
+    inodes = frozenset[int]().union(*(one.held for one in connections))
     held = {worker: (before[worker] | after[worker]) & inodes for worker in processes}
-    attributed = set().union(*held.values())
-    stray = {one.inode for one in connections if one.live} - attributed
+    attributed = frozenset[int]().union(*held.values())
+    stray = frozenset[int]().union(*(one.live for one in connections)) - attributed
     slots = {slot.inode for pool in pools for slot in pool.slots}
     return Count(
         {worker: len(found) for worker, found in held.items()},
         {worker: (before[worker] | after[worker]) & slots for worker in processes},
         len(stray & _still_there(pools)) if stray else 0,
+        {worker: process.descriptor_count() for worker, process in processes.items()},
         began_at,
         time.thread_time() - cpu,
     )
 
 
-def _still_there(pools: Sequence[Pool]) -> set[int]:
-    return {one.inode for pool in pools for one in pool.connections()}
+def estimate(last: Count, processes: Mapping[WorkerId, Process]) -> dict[WorkerId, int] | None:
+    """The counts now, from how many descriptors more or fewer each worker has than then.
+
+    For whoever looks, at the cost of a system call a process: right, unless the application opened
+    other descriptors meanwhile. None where it cannot be told: an unknown worker, an old kernel.
+    """
+    found = {}
+    for worker, process in processes.items():
+        now, then = process.descriptor_count(), last.descriptors.get(worker, 0)
+        if not now or not then:
+            return None
+        found[worker] = max(0, last.by_worker[worker] + now - then)
+    return found
+
+
+def _still_there(pools: Sequence[Pool]) -> frozenset[int]:
+    return frozenset[int]().union(*(pool.connections().held for pool in pools))
 
 
 class Handshakes:

@@ -114,6 +114,13 @@ class Crew:
     def processes(self) -> dict[WorkerId, Process]:
         return {worker: hand.process for worker, hand in self._hands.items()}
 
+    def seems_to_listen(self, worker: WorkerId) -> bool:
+        """As far as can be seen at once; where not, a census tells."""
+        hand = self._hands.get(worker)
+        if hand is None:
+            return True
+        return hand.process.has_placed([hand.slots[name] for name in self._gate.pools])
+
     def status(self, worker: WorkerId) -> str | None:
         """Its last STATUS=."""
         hand = self._hands.get(worker)

@@ -67,7 +67,7 @@ class Gate:
 
     def connection_inodes(self) -> set[int]:
         """Inodes of all accepted connections."""
-        return {one.inode for pool in self.pools.values() for one in pool.connections()}
+        return set().union(*(pool.connections().held for pool in self.pools.values()))
 
     def recover(self) -> list[Listener]:
         """Let slots listen again that a worker shut down; the listeners whose order changed."""

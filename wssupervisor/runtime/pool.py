@@ -9,11 +9,11 @@ from wssupervisor.fleet.model import SlotId
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """The server's end of one that was accepted; `live`: a client may still be there."""
+class Connections:
+    """Inodes of the server's ends of those that were accepted; `live`: with a client, perhaps."""
 
-    inode: int
-    live: bool
+    held: frozenset[int]
+    live: frozenset[int]
 
 
 class ListeningSlot(Protocol):
@@ -51,7 +51,7 @@ class Pool(Protocol):
     def check_alone(self) -> None:
         """Raise AddressTaken when somebody else listens on the address too."""
 
-    def connections(self) -> list[Connection]:
+    def connections(self) -> Connections:
         """All that a process holds."""
 
     def close(self) -> None: ...

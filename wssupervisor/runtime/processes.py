@@ -131,6 +131,25 @@ class Process:
         """Inodes of the sockets that any process of the tree holds."""
         return {inode for pid in self.members() for inode in socket_inodes(pid)}
 
+    def descriptor_count(self) -> int:
+        """Open descriptors of the whole tree; 0 where the kernel (before 6.2) does not tell."""
+        total = 0
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                total += os.stat(f"/proc/{pid}/fd").st_size  # noqa: PTH116 - a third of the cost
+        return total
+
+    def has_placed(self, inodes: Sequence[int]) -> bool:
+        """Its main process still has these sockets where they were placed at its start."""
+        try:
+            found = [
+                os.stat(f"/proc/{self.pid}/fd/{FIRST_DESCRIPTOR + at}").st_ino  # noqa: PTH116
+                for at in range(len(inodes))
+            ]
+        except OSError:
+            return False
+        return found == list(inodes)
+
     def signal(self, number: int) -> None:
         """To the main process; when that has gone, to each that is left."""
         if self.exit is None:

@@ -13,8 +13,8 @@ from wssupervisor.config import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.holders import describe_holders, listening_inodes
-from wssupervisor.runtime.pool import Connection
-from wssupervisor.runtime.sockdiag import HELD, TcpState, sockets
+from wssupervisor.runtime.pool import Connections
+from wssupervisor.runtime.sockdiag import TcpState, held_inodes
 
 TCP_INFO_BYTES = 104
 _QUEUE = struct.Struct("=II")
@@ -122,12 +122,12 @@ class SlotPool:
         if foreign:
             raise taken(self.name, self.address, foreign)
 
-    def connections(self) -> list[Connection]:
-        return [
-            Connection(one.inode, one.state in LIVE)
-            for one in sockets(self.family, self.port, HELD)
-            if one.inode and self.local_host in (None, one.local[0])
-        ]
+    def connections(self) -> Connections:
+        found = list(held_inodes(self.family, self.port, self.local_host))
+        return Connections(
+            frozenset(inode for inode, _ in found),
+            frozenset(inode for inode, state in found if state in LIVE),
+        )
 
     def close(self) -> None:
         for slot in self.slots:

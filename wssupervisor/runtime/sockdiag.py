@@ -6,6 +6,7 @@ Layouts are those of linux/inet_diag.h. psutil's list is ten times too slow for 
 
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -19,6 +20,8 @@ _COUNTS = struct.Struct("=IIIII")
 NO_COOKIE = 0xFFFFFFFF
 
 _ATTRIBUTES_AT = 72
+_INODE = struct.Struct("=I")
+_INODE_AT = 68
 SKV6ONLY = 11
 SOCKOPT = 22
 
@@ -117,6 +120,26 @@ def sockets(family: int, port: int, states: frozenset[TcpState]) -> list[DiagSoc
         for found in map(_parse, netlink.ask(request, dump=True))
         if found.local[1] == port and found.state in states
     ]
+
+
+def held_inodes(family: int, port: int, host: str | None) -> Iterator[tuple[int, int]]:
+    """(inode, state) of all connections with this local port and address that a process may hold.
+
+    Of many thousands: so nothing else is read off the answer. `host` None: of any local address.
+    Raises OSError.
+    """
+    mask = sum(1 << state for state in HELD)
+    wanted_port = port.to_bytes(2, "big")
+    wanted_host = None if host is None else socket.inet_pton(family, host)
+    size = 4 if family == socket.AF_INET else 16
+    for body in netlink.ask(_request(family, mask, ("", port), ("", 0)), dump=True):
+        (inode,) = _INODE.unpack_from(body, _INODE_AT)
+        if (
+            inode
+            and body[4:6] == wanted_port
+            and (wanted_host is None or body[8 : 8 + size] == wanted_host)
+        ):
+            yield inode, body[1]
 
 
 def server_side(family: int, local: Endpoint, remote: Endpoint) -> DiagSocket | None:

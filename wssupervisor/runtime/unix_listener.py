@@ -15,7 +15,7 @@ from wssupervisor.fleet.model import SlotId
 from wssupervisor.lock_file import Held, LockFile
 from wssupervisor.runtime import unixdiag
 from wssupervisor.runtime.holders import describe_holders
-from wssupervisor.runtime.pool import Connection
+from wssupervisor.runtime.pool import Connections
 
 WHY_SHARED = "AF_UNIX sockets cannot be steered"
 STALE = {errno.ECONNREFUSED, errno.ENOENT}
@@ -61,9 +61,9 @@ class UnixPool:
     def check_alone(self) -> None:
         """Nobody else can: whoever binds the path takes it away from us as a whole."""
 
-    def connections(self) -> list[Connection]:
-        found = unixdiag.connections(self._file)
-        return [Connection(one.inode, live=True) for one in found if one.inode]
+    def connections(self) -> Connections:
+        found = frozenset(one.inode for one in unixdiag.connections(self._file) if one.inode)
+        return Connections(found, live=found)
 
     def close(self) -> None:
         """Close it, and remove the file if it is still ours."""

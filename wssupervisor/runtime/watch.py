@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import structlog
 
 from wssupervisor.fleet.actions import NoteKind
-from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo
+from wssupervisor.fleet.events import CensusTaken, ConnectionsEstimated, Observed, SlotLetGo
 from wssupervisor.fleet.model import WorkerState
 from wssupervisor.fleet.steering import unheld_slots
 from wssupervisor.fleet.worker import EMPTY_ROUNDS, FINISHING
@@ -27,12 +27,13 @@ CENSUS_SECONDS = 0.5
 """Between two censuses while somebody drains."""
 IDLE_CENSUS_SECONDS = 10.0
 """And while nobody does: a dump of the kernel's table costs a millisecond, however empty."""
-CENSUS_SHARE = 0.02
+CENSUS_SHARE = 0.01
 """Of one core, at most, except for the second look at a drain that seems to have ended."""
+IDLE_CENSUS_SHARE = 0.0005
 FRESH_SECONDS = 1.0
 """A census no older than this is good enough for `status`."""
-DEAR_SECONDS = 0.1
-"""A census that costs more is not taken only because somebody looks."""
+DEAR_SECONDS = 0.01
+"""A census that costs more is not taken only because somebody looks: an estimate will do."""
 
 
 class Watch:
@@ -79,6 +80,7 @@ class Watch:
                 if time.monotonic() >= self._chore_at:
                     self._chore_at = time.monotonic() + CHORE_SECONDS
                     self._supervisor.crew.reap_orphans()
+                    self._look_at_listeners()
                     self._herald.status(summary(self._supervisor))
                 self._say_alive()
                 if time.monotonic() >= self._census_at and (counting is None or counting.done()):
@@ -150,15 +152,29 @@ class Watch:
         ]
         if self._suspects or any(0 < drain.empty_rounds < EMPTY_ROUNDS for drain in drains):
             return CENSUS_SECONDS
-        pause = CENSUS_SECONDS if drains else IDLE_CENSUS_SECONDS
-        return max(pause, found.cpu_seconds / CENSUS_SHARE)
+        if drains:
+            return max(CENSUS_SECONDS, found.cpu_seconds / CENSUS_SHARE)
+        return max(IDLE_CENSUS_SECONDS, found.cpu_seconds / IDLE_CENSUS_SHARE)
 
     async def fresh_count(self) -> None:
-        """A census for somebody who looks, unless there is a fresh one or it costs too much."""
+        """Count for somebody who looks: exactly where that is cheap."""
         last = self._last
-        fresh = last is not None and time.monotonic() - last.began_at < FRESH_SECONDS
-        if not fresh and (last is None or last.cpu_seconds < DEAR_SECONDS):
-            await self.count()
+        if last is not None:
+            if time.monotonic() - last.began_at < FRESH_SECONDS:
+                return
+            if last.cpu_seconds >= DEAR_SECONDS:
+                counts = census.estimate(last, self._supervisor.crew.processes())
+                if counts is not None:
+                    self._supervisor.post(ConnectionsEstimated(counts))
+                    return
+        await self.count()
+
+    def _look_at_listeners(self) -> None:
+        """A ready worker that has no listener where it was placed: count, and then judge."""
+        for one in self._supervisor.fleet.state.workers():
+            ready = one.state is WorkerState.READY
+            if ready and not self._supervisor.crew.seems_to_listen(one.id):
+                self._census_at = min(self._census_at, time.monotonic() + CENSUS_SECONDS)
 
     def _look_for_deserters(self, found: census.Count) -> None:
         """Ready workers whose tree no longer holds their slots, in two censuses in a row."""
