@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from examples.load.counters import read_counters
+from examples.load.echo import EchoOptions
 from examples.load.held import HeldOptions
 from examples.load.storm import Note, StormOptions
 from examples.load.waiting import wait_until
@@ -190,3 +191,38 @@ class HeldClient(ClientProcess):
             tuple(Broken(*one) for one in report["broken"]),
             workers,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EchoVerdict:
+    """`total` counts also what came back after `seconds` were over."""
+
+    seconds: float
+    echoes: int
+    total: int
+
+
+class EchoClient(ClientProcess):
+    """A few WebSockets as busy as the server can make them; they wait for `go`."""
+
+    def __init__(self, directory: Path, host: str, port: int, **options: Any) -> None:
+        def make(report: str, counters: str) -> EchoOptions:
+            return EchoOptions(host, port, report, counters, **options)
+
+        super().__init__("echo", directory, make)
+
+    def wait_open(self, within: float = 30.0) -> Self:
+        wait_until(
+            lambda: read_counters(self.counters)[1] or not self.alive(),
+            within=within,
+            what="connections that will be kept busy",
+        )
+        return self
+
+    def go(self) -> EchoVerdict:
+        """Talk now; returns when it is over."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"!")
+        self.end()
+        report = json.loads(self.report.read_text())
+        return EchoVerdict(report["seconds"], int(report["echoes"]), int(report["total"]))

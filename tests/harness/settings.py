@@ -45,6 +45,8 @@ class Settings:
     environment: Mapping[str, str] = field(default_factory=dict)
     extra_app: str = ""
     group_may_operate: bool = False
+    listeners: tuple[str, ...] = ("ws", "raw")
+    command: tuple[str, ...] = ()  # in place of the current release's `run`
 
     @property
     def path(self) -> Path:
@@ -56,19 +58,21 @@ class Settings:
 
     def text(self) -> str:
         current = self.releases.current
+        command = self.command or (f"{current}/run",)
         lines = [
             "[app]",
-            f"command = [{json.dumps(f'{current}/run')}]",
+            f"command = {json.dumps(command)}",
             f"directory = {json.dumps(str(current))}",
             f"workers = {self.workers}",
             *([self.extra_app] if self.extra_app else []),
             "[app.environment]",
             *(f"{key} = {json.dumps(value)}" for key, value in self.environment.items()),
         ]
-        for name, port in (("ws", self.ws_port), ("raw", self.raw_port)):
+        ports = {"ws": self.ws_port, "raw": self.raw_port}
+        for name in self.listeners:
             lines += ["[[listen]]", f'name = "{name}"', f'accept_stall = "{self.accept_stall}"']
             if self.with_addresses:
-                lines.append(f'address = "{HOST}:{port}"')
+                lines.append(f'address = "{HOST}:{ports[name]}"')
         lines += [
             "[ready]",
             f'timeout = "{self.ready_timeout}"',

@@ -1,0 +1,162 @@
+"""A client process that keeps a few WebSockets as busy as the server can: how many echoes a second.
+
+Each connection has `window` messages under way. What must come back is known to the byte, so it is
+compared, not parsed: on cores shared with the server the client must not be what is slow.
+
+It opens its connections, waits for a byte on standard input, talks for `seconds`, and reports.
+"""
+
+import json
+import os
+import select
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.load.counters import CountersWriter
+from examples.load.wire import (
+    SERVER_TEXT,
+    Opcode,
+    Receiver,
+    WireError,
+    client_frame,
+    greeting,
+    upgrade_request,
+)
+
+STDIN = 0
+OPEN_TIMEOUT = 20.0
+GO_WITHIN = 120.0
+LAST_ECHOES_WITHIN = 5.0
+READ_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EchoOptions:
+    host: str
+    port: int
+    report: str
+    counters: str
+    connections: int = 32
+    window: int = 8
+    seconds: float = 2.0
+    size: int = 64
+    path: str = "/"
+    source: str = "127.8.0.1"
+
+
+class Connection:
+    """One open WebSocket, after its greeting."""
+
+    def __init__(self, options: EchoOptions) -> None:
+        self.sock = socket.create_connection(
+            (options.host, options.port), timeout=OPEN_TIMEOUT, source_address=(options.source, 0)
+        )
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.sendall(upgrade_request(options.host, options.port, options.path))
+        receiver = Receiver()
+        while not (frames := receiver.feed(self._read())):
+            pass
+        greeting(frames[0].payload)
+        self.sock.setblocking(False)
+        self.rest = b""
+
+    def _read(self) -> bytes:
+        data = self.sock.recv(READ_BYTES)
+        if not data:
+            raise WireError("EOF before the greeting")
+        return data
+
+    def read_echoes(self, echo: bytes) -> int:
+        """How many whole echoes have come; WireError when they are not what was sent."""
+        data = self.sock.recv(READ_BYTES)
+        if not data:
+            raise WireError("EOF while echoes were under way")
+        data = self.rest + data
+        count = len(data) // len(echo)
+        whole = count * len(echo)
+        if data[:whole] != echo * count:
+            raise WireError("an echo is not what was sent")
+        self.rest = data[whole:]
+        return count
+
+
+class Echo:
+    def __init__(self, options: EchoOptions) -> None:
+        self._options = options
+        payload = b"x" * options.size
+        self._message = client_frame(Opcode.TEXT, payload)
+        self._echo = bytes((SERVER_TEXT, options.size)) + payload
+        self._epoll = select.epoll()
+        self._connections: dict[int, Connection] = {}
+        self._under_way = 0
+        self._echoes = 0
+
+    def open(self) -> None:
+        for _ in range(self._options.connections):
+            connection = Connection(self._options)
+            self._connections[connection.sock.fileno()] = connection
+            self._epoll.register(connection.sock.fileno(), select.EPOLLIN)
+
+    def talk(self) -> dict[str, float]:
+        """Echoes within `seconds`, and all, with those that were still under way then."""
+        begun = time.monotonic()
+        end = begun + self._options.seconds
+        for connection in self._connections.values():
+            self._say(connection, self._options.window)
+        while time.monotonic() < end:
+            self._round(answer=True)
+        seconds, within = time.monotonic() - begun, self._echoes
+        limit = time.monotonic() + LAST_ECHOES_WITHIN
+        while self._under_way and time.monotonic() < limit:
+            self._round(answer=False)
+        if self._under_way:
+            raise WireError(f"{self._under_way} echoes did not come back")
+        return {"seconds": seconds, "echoes": within, "total": self._echoes}
+
+    def _round(self, *, answer: bool) -> None:
+        for fd, _ in self._epoll.poll(0.01):
+            connection = self._connections[fd]
+            count = connection.read_echoes(self._echo)
+            self._echoes += count
+            self._under_way -= count
+            if answer and count:
+                self._say(connection, count)
+
+    def _say(self, connection: Connection, count: int) -> None:
+        # Never more than a window is under way, which fits into any socket's buffer.
+        data = self._message * count
+        sent = connection.sock.send(data)
+        if sent != len(data):
+            raise WireError("a window of messages does not fit into the socket's buffer")
+        self._under_way += count
+
+    def close(self) -> None:
+        goodbye = client_frame(Opcode.CLOSE, (1000).to_bytes(2, "big"))
+        for connection in self._connections.values():
+            connection.sock.send(goodbye)
+            connection.sock.close()
+        self._epoll.close()
+
+
+def _told_to_go() -> bool:
+    readable, _, _ = select.select([STDIN], [], [], GO_WITHIN)
+    return bool(readable) and os.read(STDIN, 1) != b""
+
+
+def main() -> None:
+    options = EchoOptions(**json.loads(sys.argv[1]))
+    counters = CountersWriter(options.counters)
+    echo = Echo(options)
+    echo.open()
+    counters.publish(options.connections, options.connections, 0)
+    if _told_to_go():
+        Path(options.report).write_text(json.dumps(echo.talk()))
+    echo.close()
+    counters.close()
+
+
+if __name__ == "__main__":
+    main()
