@@ -16,15 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from examples.load.counters import CountersWriter
-from examples.load.wire import (
-    SERVER_TEXT,
-    Opcode,
-    Receiver,
-    WireError,
-    client_frame,
-    greeting,
-    upgrade_request,
-)
+from examples.load.dial import dial
+from examples.load.wire import SERVER_TEXT, Opcode, WireError, client_frame
 
 STDIN = 0
 OPEN_TIMEOUT = 20.0
@@ -51,23 +44,16 @@ class Connection:
     """One open WebSocket, after its greeting."""
 
     def __init__(self, options: EchoOptions) -> None:
-        self.sock = socket.create_connection(
-            (options.host, options.port), timeout=OPEN_TIMEOUT, source_address=(options.source, 0)
+        self.sock, _ = dial(
+            options.host,
+            options.port,
+            source=options.source,
+            timeout=OPEN_TIMEOUT,
+            path=options.path,
         )
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.sendall(upgrade_request(options.host, options.port, options.path))
-        receiver = Receiver()
-        while not (frames := receiver.feed(self._read())):
-            pass
-        greeting(frames[0].payload)
         self.sock.setblocking(False)
         self.rest = b""
-
-    def _read(self) -> bytes:
-        data = self.sock.recv(READ_BYTES)
-        if not data:
-            raise WireError("EOF before the greeting")
-        return data
 
     def read_echoes(self, echo: bytes) -> int:
         """How many whole echoes have come; WireError when they are not what was sent."""
