@@ -219,10 +219,19 @@ class EchoClient(ClientProcess):
         )
         return self
 
-    def go(self) -> EchoVerdict:
-        """Talk now; returns when it is over."""
+    def go(self, within: float = FINISH_WITHIN) -> EchoVerdict:
+        """Talk for one round; returns when it is over."""
         assert self.process.stdin is not None
+        done = read_counters(self.counters)[3]
         self.process.stdin.write(b"!")
-        self.end()
-        report = json.loads(self.report.read_text())
+        self.process.stdin.flush()
+        wait_until(
+            lambda: read_counters(self.counters)[3] > done or not self.alive(),
+            within=within,
+            what="a round of echoes",
+        )
+        if not self.alive():
+            self.end()  # says why
+            raise ClientFailed("the client ended too early")
+        report = json.loads(self.report.read_text().splitlines()[-1])
         return EchoVerdict(report["seconds"], int(report["echoes"]), int(report["total"]))

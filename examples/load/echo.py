@@ -3,7 +3,8 @@
 Each connection has `window` messages under way. What must come back is known to the byte, so it is
 compared, not parsed: on cores shared with the server the client must not be what is slow.
 
-It opens its connections, waits for a byte on standard input, talks for `seconds`, and reports.
+It opens its connections; for every byte on standard input it then talks for `seconds` and appends
+a line to its report, until standard input ends.
 """
 
 import json
@@ -12,6 +13,7 @@ import select
 import socket
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ OPEN_TIMEOUT = 20.0
 GO_WITHIN = 120.0
 LAST_ECHOES_WITHIN = 5.0
 READ_BYTES = 64 * 1024
+TRIES = 50  # for each connection that is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,10 @@ class EchoOptions:
     port: int
     report: str
     counters: str
-    connections: int = 32
-    window: int = 8
+    per_worker: int = 32
+    """Connections to each worker: a server's speed depends on how they spread."""
+    workers: int = 2
+    window: int = 1
     seconds: float = 2.0
     size: int = 64
     path: str = "/"
@@ -44,7 +49,7 @@ class Connection:
     """One open WebSocket, after its greeting."""
 
     def __init__(self, options: EchoOptions) -> None:
-        self.sock, _ = dial(
+        self.sock, greeting = dial(
             options.host,
             options.port,
             source=options.source,
@@ -53,6 +58,7 @@ class Connection:
         )
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
+        self.pid = greeting.pid
         self.rest = b""
 
     def read_echoes(self, echo: bytes) -> int:
@@ -81,28 +87,40 @@ class Echo:
         self._echoes = 0
 
     def open(self) -> None:
-        for _ in range(self._options.connections):
-            connection = Connection(self._options)
+        """As many to each worker; WireError when that does not come about."""
+        options = self._options
+        by_worker: Counter[int] = Counter()
+        wanted = options.per_worker * options.workers
+        for _ in range(TRIES * wanted):
+            connection = Connection(options)
+            if by_worker[connection.pid] >= options.per_worker:
+                _say_goodbye(connection)
+                continue
+            by_worker[connection.pid] += 1
             self._connections[connection.sock.fileno()] = connection
             self._epoll.register(connection.sock.fileno(), select.EPOLLIN)
+            if len(self._connections) == wanted:
+                return
+        raise WireError(f"no {options.per_worker} connections to each worker: {by_worker}")
 
     def talk(self) -> dict[str, float]:
-        """Echoes within `seconds`, and all, with those that were still under way then."""
+        """One round: echoes within `seconds`, and all, with those still under way then."""
+        self._echoes = 0
         begun = time.monotonic()
         end = begun + self._options.seconds
         for connection in self._connections.values():
             self._say(connection, self._options.window)
         while time.monotonic() < end:
-            self._round(answer=True)
+            self._read(answer=True)
         seconds, within = time.monotonic() - begun, self._echoes
         limit = time.monotonic() + LAST_ECHOES_WITHIN
         while self._under_way and time.monotonic() < limit:
-            self._round(answer=False)
+            self._read(answer=False)
         if self._under_way:
             raise WireError(f"{self._under_way} echoes did not come back")
         return {"seconds": seconds, "echoes": within, "total": self._echoes}
 
-    def _round(self, *, answer: bool) -> None:
+    def _read(self, *, answer: bool) -> None:
         for fd, _ in self._epoll.poll(0.01):
             connection = self._connections[fd]
             count = connection.read_echoes(self._echo)
@@ -120,11 +138,14 @@ class Echo:
         self._under_way += count
 
     def close(self) -> None:
-        goodbye = client_frame(Opcode.CLOSE, (1000).to_bytes(2, "big"))
         for connection in self._connections.values():
-            connection.sock.send(goodbye)
-            connection.sock.close()
+            _say_goodbye(connection)
         self._epoll.close()
+
+
+def _say_goodbye(connection: Connection) -> None:
+    connection.sock.send(client_frame(Opcode.CLOSE, (1000).to_bytes(2, "big")))
+    connection.sock.close()
 
 
 def _told_to_go() -> bool:
@@ -137,9 +158,14 @@ def main() -> None:
     counters = CountersWriter(options.counters)
     echo = Echo(options)
     echo.open()
-    counters.publish(options.connections, options.connections, 0)
-    if _told_to_go():
-        Path(options.report).write_text(json.dumps(echo.talk()))
+    count = options.per_worker * options.workers
+    rounds = 0
+    counters.publish(count, count, 0, rounds)
+    with Path(options.report).open("w") as report:
+        while _told_to_go():
+            print(json.dumps(echo.talk()), file=report, flush=True)
+            rounds += 1
+            counters.publish(count, count, 0, rounds)
     echo.close()
     counters.close()
 

@@ -81,6 +81,8 @@ def _start(
     wrapped, passed = sockets.wrap(command)
     try:
         with output.open("ab") as out:
+            # No session of their own: the scheduler shares out CPU by session (autogroup), and
+            # the supervised workers are in ours as well.
             return subprocess.Popen(
                 wrapped,
                 env={**environment(), **told},
@@ -88,7 +90,6 @@ def _start(
                 stdout=out,
                 stderr=out,
                 pass_fds=passed,
-                start_new_session=True,  # Ctrl-C is for the bench, which then ends them
             )
     finally:
         for fd in passed:

@@ -4,6 +4,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Ratio:
+    """A median over pairs of rounds; it lies between low and high 19 times of 20."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Connects:
     """New connections until the greeting; each the median over rounds."""
 
@@ -42,8 +51,8 @@ class SizeFigures:
     held: int
     bare: Side
     supervised: Side
-    throughput_ratio: float | None
-    cpu_ratio: float | None
+    throughput_ratio: Ratio | None
+    cpu_ratio: Ratio | None
     p99_ratio: float | None
     """Supervised: in the window after the command of a reload, to steady just before."""
     p99_ratio_of_bare: float | None
@@ -113,7 +122,7 @@ class RivalFigures:
     reload_pss_mb: float | None = None
     """Some seconds after the command of a reload."""
     cpu_us_per_echo: float | None = None
-    cpu_ratio: float | None = None
+    cpu_ratio: Ratio | None = None
     """To the same application run bare."""
     echoes_per_second: float | None = None
 

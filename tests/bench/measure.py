@@ -1,10 +1,12 @@
 """One round of echoes and one round of new connections, the same for every server."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
+from examples.load.clients import EchoClient
 from examples.load.storm import Note
 from tests.bench.clients import Target
 from tests.bench.cost import Meter, tree
@@ -22,12 +24,35 @@ class Echoes:
     """Of the server's processes, the supervisor's included, for one message and its echo."""
 
 
-def echoes(target: Target, roots: Iterable[int], seconds: float) -> Echoes:
-    with target.busy(seconds) as client:
-        client.wait_open()
-        meter = Meter(tree(roots))
-        verdict = client.go()
-        spent = meter.read()
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who is measured: the way to it, and its processes, each with all that descend from it."""
+
+    target: Target
+    roots: tuple[int, ...]
+
+
+def echoes(servers: Sequence[Server], seconds: float, rounds: int) -> list[list[Echoes]]:
+    """Rounds of echoes of each server; they take turns, each round in another order.
+
+    All connections are open all the time, so that what lies between two turns is next to nothing.
+    """
+    found: list[list[Echoes]] = [[] for _ in servers]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.target.busy(seconds)) for server in servers]
+        for client in clients:
+            client.wait_open()
+        for number in range(rounds):
+            first = number % len(servers)
+            for index in [*range(first, len(servers)), *range(first)]:
+                found[index].append(_round(clients[index], servers[index]))
+    return found
+
+
+def _round(client: EchoClient, server: Server) -> Echoes:
+    meter = Meter(tree(server.roots))
+    verdict = client.go()
+    spent = meter.read()
     return Echoes(verdict.echoes / verdict.seconds, 1e6 * spent.cpu_seconds / verdict.total)
 
 

@@ -13,8 +13,8 @@ from tests.bench.clients import Target, broken
 from tests.bench.cost import Meter, pss_mb
 from tests.bench.figures import LeftOut, SizeFigures, Watched
 from tests.bench.files import lacking_for
-from tests.bench.measure import Around, around, echoes
-from tests.bench.numbers import MILLI, median, ratios
+from tests.bench.measure import Around, Server, around, echoes
+from tests.bench.numbers import MILLI, median, ratio
 from tests.bench.plan import Plan
 from tests.bench.progress import say
 from tests.bench.rounds import Rounds, p99_ratio
@@ -87,19 +87,17 @@ class _Overhead:
         return Watched(pss_mb([self._supervised.pid]), spent.percent)
 
     def _echo_rounds(self) -> None:
-        for number in range(self._plan.echo_pairs):
-            self._say(f"echoes, pair {number + 1} of {self._plan.echo_pairs}")
-            turns = [self._bare_echoes, self._supervised_echoes]
-            for turn in turns if number % 2 else reversed(turns):
-                turn()
-
-    def _bare_echoes(self) -> None:
-        found = echoes(self._to_bare, self._bare.pids, self._plan.echo_seconds)
-        self._of_bare.echoes.append(found)
-
-    def _supervised_echoes(self) -> None:
-        found = echoes(self._to_supervised, [self._supervised.pid], self._plan.echo_seconds)
-        self._of_supervised.echoes.append(found)
+        """On new connections each time: how they spread over the workers is left to chance."""
+        plan = self._plan
+        servers = [
+            Server(self._to_bare, tuple(self._bare.pids)),
+            Server(self._to_supervised, (self._supervised.pid,)),
+        ]
+        for number in range(plan.echo_openings):
+            self._say(f"echoes, {number + 1} of {plan.echo_openings}")
+            bare, supervised = echoes(servers, plan.echo_seconds, plan.echo_pairs)
+            self._of_bare.echoes += bare
+            self._of_supervised.echoes += supervised
 
     def _status_ms(self) -> float:
         calls = range(self._plan.status_calls)
@@ -143,11 +141,11 @@ class _Overhead:
             held=self._held,
             bare=bare.side(lost[0]),
             supervised=supervised.side(lost[1]),
-            throughput_ratio=ratios(
+            throughput_ratio=ratio(
                 [one.per_second for one in supervised.echoes],
                 [one.per_second for one in bare.echoes],
             ),
-            cpu_ratio=ratios(
+            cpu_ratio=ratio(
                 [one.cpu_us for one in supervised.echoes], [one.cpu_us for one in bare.echoes]
             ),
             p99_ratio=supervised.p99_ratio(),

@@ -8,8 +8,9 @@ class Plan:
     name: str
     held: tuple[int, ...]
     """Numbers of held WebSockets at which everything is measured."""
+    echo_openings: int
     echo_pairs: int
-    """Pairs of rounds of echoes, one bare and one supervised."""
+    """Pairs of rounds of echoes, one bare and one supervised, each time connections are opened."""
     echo_seconds: float
     connect_pairs: int
     """Pairs of rounds of new connections, each with one reload."""
@@ -32,8 +33,9 @@ class Plan:
 FULL = Plan(
     name="full",
     held=(200, 2_000, 8_000, 15_000),
-    echo_pairs=6,
-    echo_seconds=1.5,
+    echo_openings=4,
+    echo_pairs=15,
+    echo_seconds=0.25,
     connect_pairs=3,
     steady_seconds=3.0,
     window_seconds=6.0,
@@ -50,8 +52,9 @@ FULL = Plan(
 QUICK = Plan(
     name="quick",
     held=(200,),
-    echo_pairs=2,
-    echo_seconds=0.7,
+    echo_openings=2,
+    echo_pairs=8,
+    echo_seconds=0.2,
     connect_pairs=1,
     steady_seconds=2.0,
     window_seconds=3.0,
@@ -68,8 +71,9 @@ QUICK = Plan(
 SMALLEST = Plan(
     name="smallest",
     held=(10,),
-    echo_pairs=1,
-    echo_seconds=0.2,
+    echo_openings=1,
+    echo_pairs=2,
+    echo_seconds=0.1,
     connect_pairs=1,
     steady_seconds=0.3,
     window_seconds=0.5,

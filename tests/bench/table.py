@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.bench.figures import Check, LeftOut, Report, RivalFigures, SizeFigures
+from tests.bench.figures import Check, LeftOut, Ratio, Report, RivalFigures, SizeFigures
 
 Row = Sequence[str]
 
@@ -56,9 +56,9 @@ def _sizes(sizes: Sequence[SizeFigures]) -> tuple[Row, list[Row]]:
     failed = [f"{one.bare.connects.failed} / {one.supervised.connects.failed}" for one in sizes]
     return ["held WebSockets (bare / supervised)", *(f"{one.held:,}" for one in sizes)], [
         row("echoes per second", echoes),
-        row("- supervised to bare", [_number(one.throughput_ratio, 3) for one in sizes]),
+        row("- supervised to bare", [_ratio(one.throughput_ratio) for one in sizes]),
         row("CPU per echo, µs", cpu),
-        row("- supervised to bare", [_number(one.cpu_ratio, 3) for one in sizes]),
+        row("- supervised to bare", [_ratio(one.cpu_ratio) for one in sizes]),
         row("connect p50 steady, ms", connects("steady_p50_ms")),
         row("connect p99 steady, ms", connects("steady_p99_ms")),
         row("connect p50 after start of workers / reload, ms", connects("after_p50_ms")),
@@ -111,7 +111,7 @@ def _rival(one: RivalFigures) -> Row:
         _number(one.idle_pss_mb, 0),
         _number(one.reload_pss_mb, 0),
         _number(one.cpu_us_per_echo, 1),
-        _number(one.cpu_ratio, 2),
+        "-" if one.cpu_ratio is None else f"{one.cpu_ratio.median:.2f}",
     ]
 
 
@@ -134,6 +134,12 @@ def _checks(checks: Sequence[Check]) -> tuple[Row, list[Row]]:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _ratio(value: Ratio | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value.median:.3f} ({value.low:.2f} to {value.high:.2f})"
 
 
 def _table(head: Row, rows: Sequence[Row]) -> str:

@@ -23,11 +23,11 @@ def checks(sizes: Sequence[SizeFigures | LeftOut], balance: Balance | None) -> l
         found = [(value, one.held) for one in measured if (value := pick(one)) is not None]
         return _judged(target, limit, max(found, default=None))
 
-    lowest = [(-one.throughput_ratio, one.held) for one in measured if one.throughput_ratio]
+    lowest = [(-one.throughput_ratio.median, one.held) for one in measured if one.throughput_ratio]
     spread = None if balance is None else (balance.supervised, balance.connections)
     return [
         _at_least("echo throughput to bare, at least", THROUGHPUT, max(lowest, default=None)),
-        most("CPU per message to bare, at most", CPU, lambda one: one.cpu_ratio),
+        most("CPU per message to bare, at most", CPU, _cpu_ratio),
         most("connect p99 after a reload to steady, at most", P99, lambda one: one.p99_ratio),
         most("own share of reload to cutover, ms", OWN_SHARE_MS, lambda one: one.own_share_ms),
         most("supervisor's PSS idle, MB", PSS_MB, lambda one: one.idle.pss_mb),
@@ -36,6 +36,10 @@ def checks(sizes: Sequence[SizeFigures | LeftOut], balance: Balance | None) -> l
         _judged("busiest worker over mean, at most", BALANCE, spread),
         most("wssctl status, ms", STATUS_MS, lambda one: one.status_ms),
     ]
+
+
+def _cpu_ratio(one: SizeFigures) -> float | None:
+    return None if one.cpu_ratio is None else one.cpu_ratio.median
 
 
 def _idle_cpu(one: SizeFigures) -> float:
