@@ -16,7 +16,8 @@ from tests.bench.figures import Report
 from tests.bench.files import raise_limit
 from tests.bench.plan import FULL, QUICK, SMALLEST, Plan
 from tests.bench.progress import elapsed, say
-from tests.bench.rivals import RIVALS, contest, needs
+from tests.bench.rivals import RIVALS, kinds, needs
+from tests.bench.rivals.contest import contest
 from tests.bench.table import render
 from tests.bench.targets import checks
 from wssupervisor import __version__
@@ -101,7 +102,7 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         ]
         balance = small.measure_balance(plan, directory) if BALANCE in chosen else None
         start = small.measure_start(plan, directory) if START in chosen else None
-        found = contest(plan, directory, rivals) if rivals else []
+        found = contest(plan, directory, kinds(rivals)) if rivals else []
     return Report(
         plan=plan.name,
         version=__version__,
