@@ -104,7 +104,7 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         start = small.measure_start(plan, directory) if START in chosen else None
         found = contest(plan, directory, kinds(rivals)) if rivals else []
     return Report(
-        plan=plan.name,
+        plan=plan,
         version=__version__,
         machine=f"{os.cpu_count()} cores, Linux {platform.release()}, Python {_python()}",
         date=datetime.now(UTC).date().isoformat(),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tests.bench.plan import Plan
+
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
@@ -140,7 +142,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    plan: str
+    plan: Plan
     version: str
     machine: str
     date: str

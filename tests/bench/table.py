@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 
 from tests.bench.figures import Check, LeftOut, Ratio, Report, RivalFigures, SizeFigures
+from tests.bench.plan import Plan
 
 Row = Sequence[str]
 
 
 def render(report: Report) -> str:
-    parts = [f"wssupervisor {report.version}, {report.plan} run: {report.machine}, {report.date}"]
+    parts = [
+        f"wssupervisor {report.version}, {report.plan.name} run: {report.machine}, {report.date}"
+    ]
     sizes = [one for one in report.sizes if isinstance(one, SizeFigures)]
     if sizes:
         parts.append(_table(*_sizes(sizes)))
@@ -29,8 +32,8 @@ def render(report: Report) -> str:
             f" own {report.start.own_share_ms:.0f} ms"
         )
     if report.rivals:
-        parts.append(_table(*_rivals(report.rivals)))
-        parts.append("\n".join(_notes(report.rivals)))
+        parts.append(_table(*_rivals(report.plan, report.rivals)))
+        parts.append("\n".join([_rules(report.plan), *_notes(report.rivals)]))
     if sizes or report.balance is not None:
         parts.append(_table(*_checks(report.checks)))
     return "\n\n".join(parts)
@@ -81,7 +84,7 @@ def _sizes(sizes: Sequence[SizeFigures]) -> tuple[Row, list[Row]]:
     ]
 
 
-def _rivals(rivals: Sequence[RivalFigures]) -> tuple[Row, list[Row]]:
+def _rivals(plan: Plan, rivals: Sequence[RivalFigures]) -> tuple[Row, list[Row]]:
     head = (
         "one application, own reload",
         "broken of held",
@@ -94,25 +97,40 @@ def _rivals(rivals: Sequence[RivalFigures]) -> tuple[Row, list[Row]]:
         "CPU per echo µs",
         "to bare",
     )
-    return head, [_rival(one) for one in rivals]
+    return head, [_rival(plan, one) for one in rivals]
 
 
-def _rival(one: RivalFigures) -> Row:
+def _rival(plan: Plan, one: RivalFigures) -> Row:
     held = one.held * one.reloads
     broken = "-" if one.broken is None else f"{one.broken:,} of {held:,}"
     failed = "-" if one.failed is None else f"{one.failed:,} of {one.attempts:,}"
+    cutover = _number(one.cutover_seconds, 2)
+    if one.reloads and one.cutover_seconds is None:
+        cutover = f"over {plan.window_seconds:g}"
     return [
         one.name,
         broken,
         failed,
         "-" if one.misrouted is None else f"{one.misrouted:,}",
         _number(one.p99_ms, 1),
-        _number(one.cutover_seconds, 2),
+        cutover,
         _number(one.idle_pss_mb, 0),
         _number(one.reload_pss_mb, 0),
         _number(one.cpu_us_per_echo, 1),
         "-" if one.cpu_ratio is None else f"{one.cpu_ratio.median:.2f}",
     ]
+
+
+RULES = """\
+- Each was reloaded under {held:,} held WebSockets and {rate:g} new ones a second. Of the new ones
+  count those begun within {window:g} s after the command of the reload.
+- Broken: held ones that the reload ended. Failed: refused, reset, closed or not answered.
+  Misrouted: reached old code after others had reached new code, or after a promised cutover.
+  Cutover: from the command until all reach new code."""
+
+
+def _rules(plan: Plan) -> str:
+    return RULES.format(held=plan.rival_held, rate=plan.rate, window=plan.window_seconds)
 
 
 def _notes(rivals: Sequence[RivalFigures]) -> list[str]:

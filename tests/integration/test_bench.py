@@ -61,5 +61,5 @@ def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     assert size["own_share_ms"] < size["reload_ms"]
     assert report["start"]["own_share_ms"] < report["start"]["start_ms"]
     assert report["rivals"] == []
-    assert len(report["checks"]) == 9
+    assert len(report["checks"]) == 10
     assert all(check["met"] in {True, False} for check in report["checks"])
