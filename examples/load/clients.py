@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from examples.load.counters import read_counters
+from examples.load.echo import EchoOptions
 from examples.load.held import HeldOptions
 from examples.load.storm import Note, StormOptions
 from examples.load.waiting import wait_until
@@ -190,3 +191,47 @@ class HeldClient(ClientProcess):
             tuple(Broken(*one) for one in report["broken"]),
             workers,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EchoVerdict:
+    """`total` counts also what came back after `seconds` were over."""
+
+    seconds: float
+    echoes: int
+    total: int
+
+
+class EchoClient(ClientProcess):
+    """A few WebSockets as busy as the server can make them; they wait for `go`."""
+
+    def __init__(self, directory: Path, host: str, port: int, **options: Any) -> None:
+        def make(report: str, counters: str) -> EchoOptions:
+            return EchoOptions(host, port, report, counters, **options)
+
+        super().__init__("echo", directory, make)
+
+    def wait_open(self, within: float = 30.0) -> Self:
+        wait_until(
+            lambda: read_counters(self.counters)[1] or not self.alive(),
+            within=within,
+            what="connections that will be kept busy",
+        )
+        return self
+
+    def go(self, within: float = FINISH_WITHIN) -> EchoVerdict:
+        """Talk for one round; returns when it is over."""
+        assert self.process.stdin is not None
+        done = read_counters(self.counters)[3]
+        self.process.stdin.write(b"!")
+        self.process.stdin.flush()
+        wait_until(
+            lambda: read_counters(self.counters)[3] > done or not self.alive(),
+            within=within,
+            what="a round of echoes",
+        )
+        if not self.alive():
+            self.end()  # says why
+            raise ClientFailed("the client ended too early")
+        report = json.loads(self.report.read_text().splitlines()[-1])
+        return EchoVerdict(report["seconds"], int(report["echoes"]), int(report["total"]))

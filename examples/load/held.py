@@ -53,6 +53,7 @@ class Tally:
     echoes: int = 0
     wrong: int = 0
     slowest: float = 0.0
+    opened: int = 0
     broken: list[tuple[int, str, float]] = field(default_factory=list)  # (pid, why, when)
 
 
@@ -92,6 +93,7 @@ class Client(asyncio.Protocol):
             case Opcode.TEXT if self.greeting is None:
                 self.greeting = greeting(payload)
                 self.pid = self.greeting.pid
+                self._tally.opened += 1
                 if not self.opened.done():
                     self.opened.set_result(None)
             case Opcode.TEXT:
@@ -240,9 +242,8 @@ class Held:
                 client.break_off("no echo at the end")
 
     def _publish(self) -> None:
-        opened = sum(1 for client in self._clients if client.greeting is not None)
         bad = len(self._tally.broken) + self._tally.wrong
-        self._counters.publish(self._options.count, opened, bad, self._tally.echoes)
+        self._counters.publish(self._options.count, self._tally.opened, bad, self._tally.echoes)
 
     def _report(self) -> dict[str, object]:
         by_worker: dict[str, int] = {}

@@ -11,6 +11,7 @@ from enum import IntEnum
 
 KEY = "d3NzdXBlcnZpc29yIDEyMw=="
 HEAD_LIMIT = 16 * 1024
+SERVER_TEXT = 0x81  # the first byte of a whole text frame; a server's has no mask
 NO_MASK = b"\0\0\0\0"  # a client must mask; a key of zeros is legal, and costs nothing
 
 _GREETING = re.compile(rb"generation (\d+)\D+process (\d+)")

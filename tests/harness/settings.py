@@ -52,6 +52,8 @@ class Settings:
     missing: bool = False
     """AF_UNIX sockets in a directory that is not there."""
     group_may_operate: bool = False
+    listeners: tuple[str, ...] = ("ws", "raw")
+    command: tuple[str, ...] = ()  # in place of the current release's `run`
 
     @property
     def path(self) -> Path:
@@ -76,16 +78,17 @@ class Settings:
 
     def text(self) -> str:
         current = self.releases.current
+        command = self.command or (f"{current}/run",)
         lines = [
             "[app]",
-            f"command = [{json.dumps(f'{current}/run')}]",
+            f"command = {json.dumps(command)}",
             f"directory = {json.dumps(str(current))}",
             f"workers = {self.workers}",
             *([self.extra_app] if self.extra_app else []),
             "[app.environment]",
             *(f"{key} = {json.dumps(value)}" for key, value in self.environment.items()),
         ]
-        for name in ("ws", "raw"):
+        for name in self.listeners:
             lines += ["[[listen]]", f'name = "{name}"', f'accept_stall = "{self.accept_stall}"']
             lines.append(f'mode = "{self.mode}"')
             host, port = self.target(name)

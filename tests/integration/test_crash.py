@@ -13,6 +13,7 @@ from tests.harness.census import send
 from tests.harness.daemon import Daemon
 from tests.harness.load import load
 from tests.harness.settings import Settings
+from tests.harness.starts import start_times
 
 RATE = 800.0
 REPLACED_WITHIN = 20.0
@@ -22,12 +23,6 @@ ANSWERS_AFTER = 1_500
 STALL = 0.5
 STALL_MARGIN = 0.5  # for noticing: two looks at the queue, on a busy machine
 CONTINUED_FOR = 1_000
-
-
-def start_times(directory: Path, pid: int) -> tuple[float, float]:
-    """When a worker's process began and when it could serve, by its own word."""
-    begun, serving = (directory / str(pid)).read_text().split()
-    return float(begun), float(serving)
 
 
 def pids_in(status: dict[str, Any]) -> list[int]:

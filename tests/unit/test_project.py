@@ -189,7 +189,7 @@ def test_dev_alone_says_what_it_can_do() -> None:
     answer = dev()
 
     assert answer.returncode == 0
-    for verb in ("demo", "test", "soak", "lint"):
+    for verb in ("demo", "test", "soak", "bench", "lint"):
         assert f"./dev {verb}" in answer.stdout
 
 
@@ -197,4 +197,4 @@ def test_dev_answers_an_unknown_verb_with_those_there_are() -> None:
     answer = dev("bake")
 
     assert answer.returncode == 2
-    assert "There are: demo, test, soak, lint, help" in answer.stderr
+    assert "There are: demo, test, soak, bench, lint, help" in answer.stderr

@@ -1,0 +1,125 @@
+"""`./dev bench`: which parts to measure, in which order, and where the report goes."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench import overhead, small
+from tests.bench.figures import Report
+from tests.bench.files import raise_limit
+from tests.bench.plan import FULL, QUICK, SMALLEST, Plan
+from tests.bench.progress import elapsed, say
+from tests.bench.rivals import RIVALS, kinds, needs
+from tests.bench.rivals.contest import contest
+from tests.bench.table import render
+from tests.bench.targets import checks
+from wssupervisor import __version__
+
+OVERHEAD, BALANCE, START = "overhead", "balance", "start"
+PARTS = (OVERHEAD, BALANCE, START)
+
+EXAMPLES = """\
+parts:
+  overhead   the same worker bare and under wssupervisor, side by side, at each number of held
+             WebSockets: echoes per second, CPU per echo, new connections in steady state and
+             after reloads, what a reload takes, the supervisor's memory and CPU, wssctl status
+  balance    how evenly connections spread over workers
+  start      how long the daemon takes to serve
+and, one application with the reload that each has itself:
+  {rivals}
+
+examples:
+  ./dev bench                            everything, less than 15 minutes
+  ./dev bench --quick                    everything, small; about 90 seconds; noisy
+  ./dev bench --only overhead --held 2000
+  ./dev bench --only gunicorn --only haproxy --json bench.json
+
+Run it on a machine that has nothing else to do. All clients and servers are on loopback
+addresses; 15,000 held connections need a limit of open files (ulimit -Hn) of about 10,000.
+What takes turns is compared; figures of different runs or machines are not comparable.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="./dev bench",
+        description="Measure what wssupervisor costs, and what reloads do, here and elsewhere.",
+        epilog=EXAMPLES.format(rivals=", ".join(RIVALS)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = found.add_argument
+    add("--quick", action="store_true", help="small sizes and few rounds")
+    add("--smallest", action="store_true", help="only to see that the benchmark itself works")
+    add(
+        "--only",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+        choices=[*PARTS, *RIVALS],
+        help="measure these parts or programs only",
+    )
+    add("--held", metavar="N", type=int, nargs="+", help="held WebSockets, in place of the plan's")
+    add("--json", metavar="FILE", type=Path, help="write all figures there")
+    add("--needs", action="store_true", help=argparse.SUPPRESS)  # for ./dev: what to install
+    return found
+
+
+def plan_of(given: argparse.Namespace) -> Plan:
+    plan = QUICK if given.quick else FULL
+    return SMALLEST if given.smallest else plan
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = parser().parse_args(arguments)
+    chosen = given.only or [*PARTS, *RIVALS]
+    rivals = [name for name in RIVALS if name in chosen]
+    if given.needs:
+        print("\n".join(needs(rivals)))
+        return 0
+    raise_limit()
+    report = run(plan_of(given), chosen, rivals, given.held)
+    print(render(report))
+    if given.json is not None:
+        given.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
+        say(f"written to {given.json}")
+    return 0
+
+
+def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int] | None) -> Report:
+    with tempfile.TemporaryDirectory(prefix="wss-bench-") as name:
+        directory = Path(name)
+        sizes = [
+            overhead.measure(plan, directory, size)
+            for size in (held or plan.held)
+            if OVERHEAD in chosen
+        ]
+        balance = small.measure_balance(plan, directory) if BALANCE in chosen else None
+        start = small.measure_start(plan, directory) if START in chosen else None
+        found = contest(plan, directory, kinds(rivals)) if rivals else []
+    return Report(
+        plan=plan,
+        version=__version__,
+        machine=f"{os.cpu_count()} cores, Linux {platform.release()}, Python {_python()}",
+        date=datetime.now(UTC).date().isoformat(),
+        seconds=elapsed(),
+        sizes=tuple(sizes),
+        balance=balance,
+        start=start,
+        rivals=tuple(found),
+        checks=tuple(checks(sizes, balance)),
+    )
+
+
+def _python() -> str:
+    return platform.python_version()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

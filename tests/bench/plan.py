@@ -1,0 +1,89 @@
+"""How much is measured: sizes, rounds and seconds of a full, a quick and the smallest run."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    name: str
+    held: tuple[int, ...]
+    """Numbers of held WebSockets at which everything is measured."""
+    echo_openings: int
+    echo_pairs: int
+    """Pairs of rounds of echoes, one bare and one supervised, each time connections are opened."""
+    echo_seconds: float
+    connect_pairs: int
+    """Pairs of rounds of new connections, each with one reload."""
+    steady_seconds: float
+    window_seconds: float
+    """What counts as "after a reload", from its command on."""
+    rate: float
+    """New connections per second."""
+    watch_seconds: float
+    """For the supervisor's own CPU, idle and while a generation drains."""
+    status_calls: int
+    balance_rounds: int
+    balance_count: int
+    starts: int
+    rival_held: int
+    rival_reloads: int
+    rival_echoes: int
+
+
+FULL = Plan(
+    name="full",
+    held=(200, 2_000, 8_000, 15_000),
+    echo_openings=3,
+    echo_pairs=15,
+    echo_seconds=0.25,
+    connect_pairs=3,
+    steady_seconds=3.0,
+    window_seconds=6.0,
+    rate=150.0,
+    watch_seconds=15.0,
+    status_calls=9,
+    balance_rounds=3,
+    balance_count=1_000,
+    starts=3,
+    rival_held=500,
+    rival_reloads=2,
+    rival_echoes=5,
+)
+QUICK = Plan(
+    name="quick",
+    held=(200,),
+    echo_openings=2,
+    echo_pairs=8,
+    echo_seconds=0.2,
+    connect_pairs=1,
+    steady_seconds=2.0,
+    window_seconds=3.0,
+    rate=150.0,
+    watch_seconds=3.0,
+    status_calls=3,
+    balance_rounds=1,
+    balance_count=1_000,
+    starts=1,
+    rival_held=100,
+    rival_reloads=1,
+    rival_echoes=1,
+)
+SMALLEST = Plan(
+    name="smallest",
+    held=(10,),
+    echo_openings=1,
+    echo_pairs=2,
+    echo_seconds=0.1,
+    connect_pairs=1,
+    steady_seconds=0.3,
+    window_seconds=0.5,
+    rate=50.0,
+    watch_seconds=0.3,
+    status_calls=1,
+    balance_rounds=1,
+    balance_count=40,
+    starts=1,
+    rival_held=10,
+    rival_reloads=1,
+    rival_echoes=1,
+)

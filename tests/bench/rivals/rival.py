@@ -1,0 +1,187 @@
+"""What every way to serve and reload the application has in common."""
+
+import os
+import signal
+import subprocess
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from examples.load.dial import dial
+from examples.load.waiting import wait_until
+from examples.load.wire import WireError
+from tests.bench.cost import tree
+from tests.bench.rivals.tools import VENV, find, rival_environment
+from tests.harness.settings import HOST, free_port
+
+WORKERS = 2
+READY_WITHIN = 30.0
+END_WITHIN = 10.0
+RELOAD_WITHIN = 60.0
+PROBE_SOURCE = "127.7.0.1"
+PROBE_TIMEOUT = 5.0
+ASK_EVERY = 0.1
+LOG_LINES = 5
+
+
+class RivalFailed(Exception):
+    """It did not start, or its reload command failed: its row says why."""
+
+
+class Rival(ABC):
+    """One running server; `close` ends it."""
+
+    name: ClassVar[str]
+    programs: ClassVar[tuple[str, ...]]
+    """That must be found."""
+    pip: ClassVar[tuple[str, ...]] = ()
+    deb: ClassVar[tuple[str, ...]] = ()
+    reload_command: ClassVar[str]
+    note: ClassVar[str] = ""
+    reloads: ClassVar[bool] = True
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+        self.port = free_port()
+        self.release_file = directory / "release"
+        self.install(1)
+        self._log = directory / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why it cannot run here."""
+        lacking = [program for program in cls.programs if find(program) is None]
+        if not lacking:
+            return None
+        source = " and ".join(
+            f"{tool} gives {', '.join(names)}"
+            for tool, names in (("pip", cls.pip), ("apt", cls.deb))
+            if names
+        )
+        return f"not measured: there is no {', '.join(lacking)} here ({source})"
+
+    @classmethod
+    @abstractmethod
+    def version(cls) -> str: ...
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """What runs in the foreground and serves `port`."""
+
+    @abstractmethod
+    def reload(self) -> float | None:
+        """Its own graceful reload; returns when its command does.
+
+        A monotonic instant if it says from when on nobody reaches the old code.
+        """
+
+    def install(self, release: int) -> None:
+        """What is imported from now on is this release."""
+        new = self.release_file.with_suffix(".new")
+        new.write_text(str(release))
+        new.replace(self.release_file)
+
+    def start(self) -> None:
+        command = self.command()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_serving(self.port)
+
+    def environment(self) -> dict[str, str]:
+        return {**rival_environment(), "BENCH_RELEASE": str(self.release_file)}
+
+    def wait_serving(self, port: int) -> None:
+        def answers() -> bool:
+            self._check_alive()
+            try:
+                sock, _ = dial(HOST, port, source=PROBE_SOURCE, timeout=PROBE_TIMEOUT)
+            except (OSError, WireError):
+                return False
+            sock.close()
+            return True
+
+        for _ in range(2 * WORKERS):
+            wait_until(answers, within=READY_WITHIN, what=f"{self.name} to serve", every=ASK_EVERY)
+
+    def _check_alive(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            raise RivalFailed(f"it ended with status {self._process.returncode}: {self.log()}")
+
+    def log(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        return " | ".join(lines[-LOG_LINES:])
+
+    def roots(self) -> tuple[int, ...]:
+        """Its processes, each with all that descend from it."""
+        return () if self._process is None else (self._process.pid,)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def run(self, command: list[str]) -> None:
+        """A command of the reload, which must succeed."""
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=RELOAD_WITHIN,
+            check=False,
+        )
+        if done.returncode:
+            raise RivalFailed(f"{Path(command[0]).name} failed: {done.stdout} {done.stderr}")
+
+    def settle(self) -> None:  # noqa: B027 - most have nothing to do
+        """After the clients of a reload have gone."""
+
+    def close(self) -> None:
+        if self._process is None:
+            return
+        left = _pidfds(self._process.pid)
+        try:
+            self._process.terminate()
+            try:
+                self._process.wait(END_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(END_WITHIN)
+            for fd in left:  # those that did not end with it
+                _kill(fd)
+        finally:
+            for fd in left:
+                os.close(fd)
+        self._process = None
+
+
+def venv_program(name: str) -> str:
+    return str(VENV / "bin" / name)
+
+
+def _pidfds(root: int) -> list[int]:
+    """Of all that descend from a process: none of them can be mistaken later."""
+    found = []
+    for pid in tree([root]) - {root}:
+        try:
+            found.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def _kill(fd: int) -> None:
+    try:
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except ProcessLookupError:
+        return

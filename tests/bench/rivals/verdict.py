@@ -1,0 +1,46 @@
+"""From what new connections met around one reload: what failed, was misrouted, and how long."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from examples.load.storm import Note
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadSeen:
+    """`begun_at`: when the command was given; all instants are monotonic."""
+
+    notes: Sequence[Note]
+    """Of the whole window after the command."""
+    release: int
+    begun_at: float
+    returned_at: float
+    promised_at: float | None
+
+    @property
+    def failed(self) -> int:
+        return sum(1 for note in self.notes if note.error)
+
+    def cutover_seconds(self) -> float | None:
+        """Until the begin of the first connection after which all reached the new code."""
+        reached = None
+        for note in sorted(self.notes, key=lambda note: note.start, reverse=True):
+            if note.error or note.generation != self.release:
+                break
+            reached = note.start
+        return None if reached is None else reached - self.begun_at
+
+    def misrouted(self) -> int:
+        """Old code reached by who began after a promised cutover.
+
+        Where none is promised: after the command had returned and others had reached new code.
+        """
+        since = self.promised_at
+        if since is None:
+            new = [note.end for note in self.notes if note.generation == self.release]
+            since = max(self.returned_at, min(new, default=float("inf")))
+        return sum(
+            1
+            for note in self.notes
+            if note.start > since and not note.error and note.generation < self.release
+        )

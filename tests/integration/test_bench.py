@@ -1,0 +1,65 @@
+"""`./dev bench` measures what it says: the smallest run, without the alternatives."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.harness.daemon import ROOT, environment
+
+BENCH_WITHIN = 90.0
+PARTS = ("overhead", "balance", "start")
+
+
+def bench(report: Path, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "--smallest", "--json", str(report), *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BENCH_WITHIN,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "| target" in done.stdout
+    found = json.loads(report.read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def numbers(value: Any, path: str = "") -> dict[str, float | None]:
+    """Every figure below a value, by where it stands; texts are left out."""
+    if isinstance(value, dict):
+        return {
+            name: figure
+            for key, inner in value.items()
+            for name, figure in numbers(inner, f"{path}.{key}").items()
+        }
+    return {} if isinstance(value, str | bool) else {path: value}
+
+
+def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
+    report = bench(tmp_path / "bench.json", "--only", *PARTS)
+
+    [size] = report["sizes"]
+    figures = {**numbers(size), **numbers(report["balance"]), **numbers(report["start"])}
+    counts = {".misrouted", ".bare.broken", ".supervised.broken"}
+    counts |= {f".{side}.connects.failed" for side in ("bare", "supervised")}
+    assert {name: figures[name] for name in counts} == dict.fromkeys(counts, 0)
+    for name, figure in figures.items():
+        assert isinstance(figure, int | float), name
+        # What is left when others' share is taken off may be nothing, or less, to a clock tick.
+        low = -50.0 if name.endswith("own_share_ms") else 0.0
+        assert low <= figure < 1e6, (name, figure)
+    assert size["held"] == 10
+    assert 1.0 <= report["balance"]["supervised"] <= report["balance"]["workers"]
+    assert 5 < size["idle"]["pss_mb"] < 200
+    assert size["own_share_ms"] < size["reload_ms"]
+    assert report["start"]["own_share_ms"] < report["start"]["start_ms"]
+    assert report["rivals"] == []
+    assert len(report["checks"]) == 10
+    assert all(check["met"] in {True, False} for check in report["checks"])
