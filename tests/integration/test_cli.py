@@ -35,7 +35,7 @@ def wssctl(*arguments: str, home: Path, **variables: str) -> tuple[int, str, str
     return run("wssupervisor.commands.cli", *arguments, home=home, **variables)
 
 
-VERBS = ["status", "reload", "rollback", "drain", "scale", "stop", "events", "check"]
+VERBS = ["status", "reload", "rollback", "drain", "scale", "stop", "events", "check", "init"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -146,10 +146,10 @@ def test_the_client_imports_the_standard_library_and_the_protocol(module: str) -
 
 @pytest.mark.parametrize("module", modules_below("wssupervisor.commands"))
 def test_commands_reach_a_daemon_through_the_client_only(module: str) -> None:
-    check = module == "wssupervisor.commands.check"
+    reads_files = module in {"wssupervisor.commands.check", "wssupervisor.commands.init"}
 
     assert foreign(module) <= sys.stdlib_module_names
-    assert own(module) <= (ALLOWED_TO_CHECK if check else ALLOWED_TO_COMMANDS)
+    assert own(module) <= (ALLOWED_TO_CHECK if reads_files else ALLOWED_TO_COMMANDS)
 
 
 def test_wssctl_loads_nothing_slow_before_it_knows_its_verb() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from wssupervisor import __version__
-from wssupervisor.commands import check, drain, events, reload, rollback, scale, status, stop
+from wssupervisor.commands import check, drain, events, init, reload, rollback, scale, status, stop
 from wssupervisor.control.client import Client, find_control
 from wssupervisor.control.paths import running
 from wssupervisor.errors import WssError
@@ -32,6 +32,7 @@ VERBS = {
     "stop": stop,
     "events": events,
     "check": check,
+    "init": init,
 }
 INTERRUPTED = 130
 
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.verb == "check":
             return check.run(given)
+        if given.verb == "init":
+            return init.run(given)
         client = _client(given)
         return status.list_all() if client is None else _run(given, client)
     except WssError as error:

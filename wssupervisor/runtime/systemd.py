@@ -9,6 +9,10 @@ STATUS_CHARS = 200
 """A STATUS= line longer than this is cut: `systemctl status` shows one line."""
 
 
+EXTEND_SECONDS = 15
+"""Much longer than between two of our words, and not too long where we hang."""
+
+
 @dataclass(frozen=True, slots=True)
 class Passed:
     """One descriptor of socket activation."""
@@ -41,6 +45,10 @@ class Herald:
 
     def stopping(self) -> None:
         daemon.notify("STOPPING=1")
+
+    def extend(self) -> None:
+        """A start or a stop goes on, as it may: do not end it yet."""
+        daemon.notify(f"EXTEND_TIMEOUT_USEC={EXTEND_SECONDS * 1_000_000}")
 
     def alive(self) -> None:
         daemon.notify("WATCHDOG=1")

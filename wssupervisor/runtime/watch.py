@@ -8,8 +8,10 @@ import structlog
 
 from wssupervisor.fleet.actions import NoteKind
 from wssupervisor.fleet.events import CensusTaken, ConnectionsEstimated, Observed, SlotLetGo
-from wssupervisor.fleet.model import WorkerState
+from wssupervisor.fleet.model import InstanceState, WorkerState
+from wssupervisor.fleet.state import Drain
 from wssupervisor.fleet.steering import unheld_slots
+from wssupervisor.fleet.view import instance_state
 from wssupervisor.fleet.worker import EMPTY_ROUNDS, FINISHING
 from wssupervisor.runtime import census
 from wssupervisor.runtime.supervisor import Supervisor
@@ -25,7 +27,7 @@ CHORE_SECONDS = 1.0
 """Between two rounds of what may wait: orphans, systemd's status line."""
 CENSUS_SECONDS = 0.5
 """Between two censuses while somebody drains."""
-IDLE_CENSUS_SECONDS = 10.0
+IDLE_CENSUS_SECONDS = 30.0
 """And while nobody does: a dump of the kernel's table costs a millisecond, however empty."""
 CENSUS_SHARE = 0.01
 """Of one core, at most, except for the second look at a drain that seems to have ended."""
@@ -34,6 +36,10 @@ FRESH_SECONDS = 1.0
 """A census no older than this is good enough for `status`."""
 DEAR_SECONDS = 0.01
 """A census that costs more is not taken only because somebody looks: an estimate will do."""
+
+
+UNTIMED = frozenset({InstanceState.STARTING, InstanceState.STOPPING})
+"""Limits of the configuration hold for these, not systemd's own."""
 
 
 class Watch:
@@ -82,8 +88,10 @@ class Watch:
                     self._supervisor.crew.reap_orphans()
                     self._look_at_listeners()
                     self._herald.status(summary(self._supervisor))
+                    if instance_state(self._supervisor.fleet.state) in UNTIMED:
+                        self._herald.extend()
                 self._say_alive()
-                if time.monotonic() >= self._census_at and (counting is None or counting.done()):
+                if self._census_is_due() and (counting is None or counting.done()):
                     counting = loop.create_task(self.count())
                 await asyncio.sleep(self._look_seconds())
         finally:
@@ -143,13 +151,30 @@ class Watch:
             self._look_for_deserters(found)
             self._census_at = time.monotonic() + self._pause(found)
 
-    def _pause(self, found: census.Count) -> float:
-        """Seconds until the next census: rare when dear, soon when it may be a drain's last."""
-        drains = [
+    def _census_is_due(self) -> bool:
+        """It is, unless nobody drains and it would be dearer by now than when it was set down."""
+        now = time.monotonic()
+        if now < self._census_at:
+            return False
+        last = self._last
+        if last is None or self._census_at == 0.0 or self._suspects or self._drains():
+            return True
+        processes = self._supervisor.crew.processes()
+        descriptors = sum(process.descriptor_count() for process in processes.values())
+        more = max(1.0, descriptors / max(1, sum(last.descriptors.values())))
+        self._census_at = last.began_at + more * last.cpu_seconds / IDLE_CENSUS_SHARE
+        return now >= self._census_at
+
+    def _drains(self) -> list[Drain]:
+        return [
             one.drain
             for one in self._supervisor.fleet.state.workers()
             if one.state in FINISHING and one.drain is not None
         ]
+
+    def _pause(self, found: census.Count) -> float:
+        """Seconds until the next census: rare when dear, soon when it may be a drain's last."""
+        drains = self._drains()
         if self._suspects or any(0 < drain.empty_rounds < EMPTY_ROUNDS for drain in drains):
             return CENSUS_SECONDS
         if drains:

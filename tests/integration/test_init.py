@@ -1,0 +1,129 @@
+"""wssctl init: what it writes for a new instance, and when it writes nothing."""
+
+import configparser
+import getpass
+from pathlib import Path
+
+import pytest
+
+from wssupervisor.commands.cli import main
+from wssupervisor.config import Overrides
+from wssupervisor.config_file import load_config
+
+USER = getpass.getuser()
+COMMAND = "/srv/chat/current/bin/python -m chat --say 'good day'"
+
+
+def init(root: Path, *arguments: str, name: str = "chat", listen: str = "0.0.0.0:8765") -> int:
+    own = ["--command", COMMAND, "--listen", listen, "--user", USER, "--root", str(root)]
+    return main(["init", name, *own, *arguments])
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def drop_in(root: Path, kind: str) -> str:
+    (found,) = (root / f"etc/systemd/system/wssupervisor@chat.{kind}.d").iterdir()
+    return found.read_text()
+
+
+def test_it_writes_a_configuration_that_the_daemon_takes(tmp_path: Path) -> None:
+    status = init(tmp_path, "--directory", "/srv/chat/current", "--workers", "3")
+    config = load_config(str(tmp_path / "etc/wssupervisor/chat.toml"), Overrides())
+
+    assert status == 0
+    assert config.name == "chat"
+    assert config.app.command[-1] == "good day"
+    assert (config.app.directory, config.app.workers) == ("/srv/chat/current", 3)
+    assert [(one.name, one.address) for one in config.listeners] == [("ws", None)]
+
+
+@pytest.mark.parametrize(("workers", "slots"), [("1", 16), ("2", 16), ("3", 24)])
+def test_the_socket_has_eight_slots_a_worker_and_at_least_sixteen(
+    tmp_path: Path, workers: str, slots: int
+) -> None:
+    init(tmp_path, "--workers", workers)
+
+    assert drop_in(tmp_path, "socket").count("ListenStream=0.0.0.0:8765\n") == slots
+
+
+def test_the_service_runs_as_the_user(tmp_path: Path) -> None:
+    init(tmp_path)
+    found = configparser.ConfigParser()
+    found.read_string(drop_in(tmp_path, "service"))
+
+    assert found["Service"]["User"] == USER
+
+
+def test_it_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init(tmp_path)
+
+    assert (
+        "systemctl enable --now wssupervisor@chat.socket wssupervisor@chat.service"
+        in capsys.readouterr().out
+    )
+
+
+def test_a_dry_run_shows_all_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = init(tmp_path, "--dry-run")
+    out = capsys.readouterr().out
+
+    assert status == 0
+    assert files(tmp_path) == []
+    assert "ListenStream=0.0.0.0:8765" in out
+    assert "would write" in out
+
+
+def test_what_is_there_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "etc/wssupervisor/chat.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+
+    assert init(tmp_path) == 1
+    assert "there already, and not overwritten" in capsys.readouterr().err
+    assert files(tmp_path) == ["etc/wssupervisor/chat.toml"]
+    assert path.read_text() == "mine"
+
+
+def test_an_af_unix_listener_is_one_line_and_wants_a_readiness(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init(tmp_path, listen="unix:/run/chat.sock") == 2
+    assert "--ready notify" in capsys.readouterr().err
+    assert init(tmp_path, "--ready", "notify", listen="unix:/run/chat.sock") == 0
+    assert "ListenStream=/run/chat.sock\n" in drop_in(tmp_path, "socket")
+    assert "ReusePort=no" in drop_in(tmp_path, "socket")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (("--workers", "many"), 78, '[app] workers: found "many"'),
+        (("--ready", "soon"), 78, '[ready] by: found "soon"'),
+        (("--user", "no-such-user-1"), 1, "useradd --system"),
+    ],
+)
+def test_a_mistake_is_told_and_nothing_is_written(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    status: int,
+    says: str,
+) -> None:
+    assert init(tmp_path, *arguments) == status
+    assert says in capsys.readouterr().err
+    assert files(tmp_path) == []
+
+
+def test_a_wrong_address_or_name_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init(tmp_path, listen="localhost:80") == 2
+    assert "host names are not resolved" in capsys.readouterr().err
+    assert init(tmp_path, name="a/b") == 78
+    assert files(tmp_path) == []

@@ -1,0 +1,187 @@
+"""init: write the configuration and the unit drop-ins of a new instance"""
+
+import argparse
+import json
+import os
+import pwd
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wssupervisor.errors import ConfigInvalid, OperationFailed, UsageError
+
+if TYPE_CHECKING:
+    from wssupervisor.config import Config
+
+EXAMPLES = """\
+Writes /etc/wssupervisor/NAME.toml and drop-ins for wssupervisor@NAME.socket (the address, once for
+each slot) and wssupervisor@NAME.service (the user), checks them, and prints what to do next. What
+is there already is not overwritten.
+
+examples:
+  wssctl init chat --listen 0.0.0.0:8765 --command '/srv/chat/current/bin/python -m chat' \\
+         --directory /srv/chat/current --user chat --workers 2
+  wssctl init chat --listen 0.0.0.0:8765 --command 'uvicorn chat:app --fd 3' --dry-run
+"""
+
+SLOTS_A_WORKER = 8
+SLOTS_MIN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    path: Path
+    text: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("name", help="of the instance: letters, digits, ., - and _")
+    add("--command", required=True, metavar="WORDS", help="the server, quoted as for a shell")
+    add("--listen", required=True, metavar="ADDRESS", help="such as 0.0.0.0:8765 or unix:/run/x")
+    add("--directory", help="where it runs; best a symlink to the current release")
+    add("--user", default="wssupervisor", help="who runs it (default: wssupervisor)")
+    add("--workers", default="1", metavar="N", help='worker processes, or "auto" (default 1)')
+    add("--ready", metavar="BY", help="connect (default), notify, or delay")
+    add("--dry-run", action="store_true", help="print the files, write nothing")
+    add("--root", default="/", metavar="DIR", help="below which /etc is (default /)")
+
+
+def run(given: argparse.Namespace) -> int:
+    config = _config_text(given)
+    checked = _checked(given.name, config)
+    files = [
+        Written(Path(given.root, "etc/wssupervisor", f"{given.name}.toml"), config),
+        Written(_drop_in(given, "socket", "address.conf"), _socket_text(given, checked)),
+        Written(_drop_in(given, "service", "user.conf"), f"[Service]\nUser={given.user}\n"),
+    ]
+    _check_user(given.user)
+    if given.dry_run:
+        for one in files:
+            print(f"# {one.path}\n{one.text}")
+    else:
+        _write(files)
+    print(_next_steps(given.name, files, dry=given.dry_run))
+    return 0
+
+
+def _config_text(given: argparse.Namespace) -> str:
+    """The address is in the socket unit alone, so that it is written once."""
+    words = shlex.split(given.command)
+    workers = given.workers if given.workers.isdecimal() else _quoted(given.workers)
+    lines = [
+        f"# Instance {given.name} of wssupervisor: wssupervisor.toml(5). After a change:",
+        f"# wssctl check this file, and systemctl reload wssupervisor@{given.name}",
+        "[app]",
+        f"command = [{', '.join(_quoted(word) for word in words)}]",
+        *([f"directory = {_quoted(given.directory)}"] if given.directory else []),
+        f"workers = {workers}",
+        "",
+        "[[listen]]",
+        "# FileDescriptorName= of the socket unit, which has the address.",
+        'name = "ws"',
+    ]
+    if given.ready:
+        lines += ["", "[ready]", f"by = {_quoted(given.ready)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """As a TOML string; JSON's are that, too."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _checked(name: str, text: str) -> "Config":
+    """What the daemon will make of it. Raises ConfigInvalid."""
+    from wssupervisor.config import Overrides  # noqa: PLC0415 - the other verbs start without
+    from wssupervisor.config_file import load_config  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "new.toml")
+        path.write_text(text, encoding="utf-8")
+        try:
+            return load_config(str(path), Overrides(name=name))
+        except ConfigInvalid as error:
+            problems = [one.replace(f"{path}: ", "") for one in error.problems]
+            raise ConfigInvalid(problems) from None
+
+
+def _socket_text(given: argparse.Namespace, config: "Config") -> str:
+    from wssupervisor.config import UnixAddress, parse_address  # noqa: PLC0415
+
+    try:
+        address = parse_address(given.listen)
+    except ValueError as error:
+        raise UsageError(f"--listen {given.listen!r}: {error}") from None
+    if isinstance(address, UnixAddress):
+        if given.ready in (None, "connect"):
+            raise UsageError(
+                "an AF_UNIX listener is shared by old and new workers, which a probe cannot tell"
+                " apart: give --ready notify (the server says READY=1) or --ready delay"
+            )
+        return f"[Socket]\nReusePort=no\nListenStream={address.path}\n"
+    slots = max(SLOTS_MIN, SLOTS_A_WORKER * config.app.workers)
+    lines = [
+        "[Socket]",
+        f"# One line for each slot: {slots}. To change them or the address:",
+        f"# systemctl stop wssupervisor@{given.name}.socket wssupervisor@{given.name}.service,",
+        "# edit, systemctl daemon-reload, start both.",
+        *[f"ListenStream={address}"] * slots,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _check_user(user: str) -> None:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        raise OperationFailed(
+            f"there is no user {user!r}; make one with: useradd --system --shell"
+            f" /usr/sbin/nologin {user}"
+        ) from None
+
+
+def _drop_in(given: argparse.Namespace, kind: str, name: str) -> Path:
+    unit = f"wssupervisor@{given.name}.{kind}.d"
+    return Path(given.root, "etc/systemd/system", unit, name)
+
+
+def _write(files: list[Written]) -> None:
+    """All of them or none. Raises OperationFailed."""
+    there = [str(one.path) for one in files if one.path.exists()]
+    if there:
+        raise OperationFailed(
+            f"{' and '.join(there)}: there already, and not overwritten; remove it, or take another"
+            " name"
+        )
+    done: list[Path] = []
+    try:
+        for one in files:
+            one.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(one.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            done.append(one.path)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(one.text)
+    except OSError as error:
+        for path in done:
+            path.unlink(missing_ok=True)
+        raise OperationFailed(
+            f"{error.filename or files[len(done)].path}: {error.strerror}; are you root?"
+        ) from error
+
+
+def _next_steps(name: str, files: list[Written], *, dry: bool) -> str:
+    unit = f"wssupervisor@{name}"
+    written = "would write" if dry else "wrote"
+    lines = [f"{written} {one.path}" for one in files]
+    return "\n".join(
+        [
+            *lines,
+            "next:",
+            f"  systemctl enable --now {unit}.socket {unit}.service",
+            f"  systemctl status {unit}.service",
+            f"  systemctl reload {unit}.service      after each deploy",
+        ]
+    )
