@@ -1,14 +1,18 @@
 """A worker that crashes or hangs is replaced, and only what it held itself is lost."""
 
 import signal
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from examples.load.storm import Note
 from examples.load.verdict import judge
+from examples.load.waiting import wait_until
 from tests.harness.census import send
 from tests.harness.daemon import Daemon
 from tests.harness.load import load
@@ -151,3 +155,30 @@ def test_a_crashing_release_backs_off_and_the_other_worker_serves(settings: Sett
         # What arrived at the dead worker's slot before it was noticed waits for a release that
         # starts; nobody can serve it until then.
         assert {note.pid for note in notes if note.start > noticed_at} == {survivor}
+
+
+@pytest.mark.parametrize("mode", ["steered", "shared"])
+def test_a_slot_that_a_worker_shut_down_serves_again_with_its_replacement(
+    settings: Settings, mode: str
+) -> None:
+    """The kernel puts another slot in its place; and a server that starts calls listen() itself."""
+    own = replace(settings.shared, mode=mode, workers=1)
+    own.releases.install("careless", "shuts_down")
+    with Daemon(own) as daemon:
+        daemon.start()
+        with socket.create_connection(own.target("raw"), timeout=REPLACED_WITHIN) as careless:
+            careless.recv(100)
+        wait_until(
+            lambda: "slot was shut down by a worker" in daemon.log(),
+            within=REPLACED_WITHIN,
+            what="word of it",
+        )
+        daemon.wait_for(
+            lambda status: status["state"] == "serving",
+            within=REPLACED_WITHIN,
+            what="a replacement",
+        )
+        with socket.create_connection(own.target("raw"), timeout=REPLACED_WITHIN) as second:
+            answered = second.recv(100)
+
+        assert b"generation 1" in answered

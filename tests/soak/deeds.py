@@ -92,8 +92,7 @@ class Mischief:
         before = self._draining()
         if not self._reload("--make-room"):
             raise Unexpected(f"a good reload failed: {self._daemon.status()['last_reload']}")
-        left = self._draining()
-        for number in before.keys() - left.keys():
+        for number in self._hurried() & before.keys():
             self.deeds.ended |= before[number]
 
     def _bad_reload(self) -> None:
@@ -176,6 +175,12 @@ class Mischief:
             for shown in self._daemon.status()["generations"]
             if shown["state"] == "draining"
         }
+
+    def _hurried(self) -> set[int]:
+        """Generations that were ended for want of room."""
+        answer = self._daemon.ctl("events", "--json")
+        notes = [json.loads(line) for line in answer.out.splitlines()]
+        return {note["generation"] for note in notes if note["kind"] == "drain-hurried"}
 
     def _cut_a_drain_short(self) -> None:
         found = self._draining()

@@ -18,6 +18,7 @@ DEEDS_A_ROUND = 15
 ANSWERS_BETWEEN = 60
 SETTLED_WITHIN = 60.0
 QUIET_WORKERS = 2
+LOG_LINES = 250
 MEMORY_GROWTH = 0.10
 """Of the size after the first rounds, which fill what is kept (history, last words) up."""
 WARM_ROUNDS = 2
@@ -61,11 +62,12 @@ class Soak:
                     account = self._round(daemon, mischief, until)
                     size = self._quiet(daemon)
                 except AssertionError as error:
-                    self._say("\n".join(daemon.log().splitlines()[-80:]))
+                    self._say("\n".join(daemon.log().splitlines()[-LOG_LINES:]))
                     return [*faults, f"{type(error).__name__}: {error}"]
                 accounts.append(account)
                 self._say(f"round {len(accounts)}: {account}; {size}")
                 if not account.clean:
+                    self._say("\n".join(daemon.log().splitlines()[-LOG_LINES:]))
                     faults.append(f"round {len(accounts)}: {account}")
                 if warm is None and len(accounts) >= WARM_ROUNDS:
                     warm = size

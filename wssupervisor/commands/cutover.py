@@ -55,9 +55,10 @@ def _after_interrupt(client: Client, reload: str | None) -> dict[str, Any]:
 def _sentence(verdict: dict[str, Any]) -> str:
     if verdict.get("accepted"):
         return f"reload {verdict['reload']} begun; `wssctl status` will show how it ended"
+    took = format_duration(verdict["seconds"]) if verdict["seconds"] else "under 1ms"
     return (
         f"generation {verdict['generation']} serves, in place of {verdict['replaced']}"
-        f" ({format_duration(verdict['seconds'])}); watch the drain with `wssctl status`"
+        f" ({took}); watch the drain with `wssctl status`"
     )
 
 

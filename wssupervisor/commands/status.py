@@ -60,6 +60,11 @@ def render(document: Document) -> Iterator[str]:
     yield _headline(document)
     if document.get("waits_for"):
         yield f"  waits for: {document['waits_for']}"
+    if document["workers_wanted"] != document["workers_configured"]:
+        yield (
+            f"  scaled to {_plural(document['workers_wanted'], 'worker')}; the configuration says"
+            f" {document['workers_configured']}"
+        )
     for one in document["listeners"]:
         yield _listener(one)
     yield from _workers(document)
@@ -161,11 +166,12 @@ def _last_reload(last: Document | None) -> Iterator[str]:
         yield "  no reload yet"
         return
     when = format_duration(_ago(last["started_at"]))
+    what = "roll back" if last["kind"] == "rollback" else "reload"
     if last["ok"]:
         took = format_duration(last["seconds"])
         yield (
-            f"  last reload {last['id']}, {when} ago: generation {last['generation']} serves"
+            f"  last {what} {last['id']}, {when} ago: generation {last['generation']} serves"
             f" (took {took})"
         )
     else:
-        yield f"  last reload {last['id']}, {when} ago, FAILED: {last['reason']}"
+        yield f"  last {what} {last['id']}, {when} ago, FAILED: {last['reason']}"

@@ -71,14 +71,16 @@ class Gate:
 
     def recover(self) -> list[Listener]:
         """Let slots listen again that a worker shut down; the listeners whose order changed."""
+        down: list[Listener] = []
         for name, pool in self.pools.items():
-            if name not in self.steerings and not pool.slots[0].listening():
-                pool.slots[0].socket.listen(self._backlogs[name])
-        return [
-            Listener(name, tuple(steering.order))
-            for name, steering in self.steerings.items()
-            if steering.recover(self._backlogs[name])
-        ]
+            steering, (first, *_) = self.steerings.get(name), pool.slots
+            if steering is not None:
+                if steering.recover(self._backlogs[name]):
+                    down.append(Listener(name, tuple(steering.order)))
+            elif not first.listening():
+                first.socket.listen(self._backlogs[name])
+                down.append(Listener(name, (first.inode,)))
+        return down
 
     @property
     def probes_left(self) -> bool:

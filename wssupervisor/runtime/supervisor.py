@@ -148,6 +148,7 @@ class Supervisor:
     def _handle(self, event: Event) -> None:
         if isinstance(event, WorkerExited):
             self._end_probe(event.worker)
+            self._mend_slots()
         actions = self.fleet.handle(event, self._now())
         if not isinstance(event, TimePassed) and actions:
             log.debug("event", what=repr(event))
@@ -237,6 +238,13 @@ class Supervisor:
         for listener in self.gate.recover():
             log.error("slot was shut down by a worker", listener=listener.name)
             self.post(SlotsReordered(listener.name, listener.slots))
+
+    def _mend_slots(self) -> None:
+        """Before a replacement starts and calls listen() itself, which would hide that it moved."""
+        try:
+            self.recover_slots()
+        except (WssError, OSError):
+            log.exception("slots could not be mended")
 
     def _end_probe(self, worker: WorkerId) -> None:
         """Nobody needs to know any more whether it accepts."""

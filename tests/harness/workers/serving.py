@@ -4,6 +4,7 @@ Its one argument says how it behaves:
     well              serves until it is told to end
     stubborn          ignores every signal but SIGKILL and never stops accepting
     ready_then_dead   serves, and dies a moment after its first connection
+    shuts_down        shuts its listeners down at the first connection, and ends
     orphans           leaves a process behind that ends a moment later
     gated             serves only from when the file $GATE exists: the test opens the gate
 
@@ -39,6 +40,17 @@ def die_soon() -> None:
         os._exit(4)
 
     asyncio.get_running_loop().call_later(MOMENT, die)
+
+
+def shut_down(slots: list[socket.socket]) -> Callable[[], None]:
+    """What must not be done to a socket that others share: nobody can connect any more."""
+
+    def do() -> None:
+        for sock in slots:
+            sock.shutdown(socket.SHUT_RDWR)
+        os._exit(5)
+
+    return do
 
 
 def wait_at_the_gate() -> None:
@@ -119,6 +131,8 @@ async def run(variant: str) -> None:
         listening = [sock for sockets in slots.values() for sock in sockets]
         loop.add_signal_handler(signal.SIGUSR1, let_go, loop, listening)
     on_connection = die_soon if variant == "ready_then_dead" else nothing
+    if variant == "shuts_down":
+        on_connection = shut_down(slots["raw"])
     polite: list[Server] = []
     for name, sockets in slots.items():
         for sock in sockets:
