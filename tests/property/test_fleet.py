@@ -684,7 +684,8 @@ class FleetMachine(RuleBasedStateMachine):
         for number, generation in list(self.fleet.state.generations.items()):
             if any(drain.paused_at is not None for drain in drains(generation)):
                 self.ask_for_pause(number, resume=True)
-            if any(drain.still_listens for drain in drains(generation)):
+            shared = "raw" in self.world.listeners and self.world.shared(SHARED)
+            if shared and any(drain.still_listens for drain in drains(generation)):
                 self.ask_for_drain(number, 0.0)
 
     def at_rest(self) -> bool:

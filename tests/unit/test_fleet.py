@@ -867,6 +867,37 @@ def test_who_shared_a_slot_with_one_scaled_away_is_replaced_elsewhere() -> None:
     ]
 
 
+def test_who_could_not_go_elsewhere_at_first_does_so_when_a_slot_is_free() -> None:
+    told = serving(slots=SLOTS[:5])
+    told.begin_reload(10)
+    told.make_ready(2, 11)
+    told.steer(told.tell(TimePassed(), 12), 12)
+    told.look(12)
+    told.spawn_all(told.tell(ScaleRequested(7, 3), 13), 13)
+    told.steer(told.tell(WorkerReady(worker(2, 2)), 13), 13)
+    told.tell(ScaleRequested(8, 1), 14)
+    told.tell(WorkerExited(worker(1, 0), Exit(status=0)), 20)
+    actions = told.look(20.2)
+
+    assert told.fleet.state.generations[2].seats[0].slots["ws"] == 10
+    assert Spawn(worker(2, 0, 2), B, {"ws": 10}) in actions
+
+
+def test_a_sweeper_gets_nothing_of_other_listeners() -> None:
+    """All ordinary slots are steered to: it is given the parking slot, where nothing comes."""
+    told = Told()
+    slots = {"ws": (10, 11, 12), "raw": (20, 21, 22)}
+    told.fleet = Fleet([Listener(name, own) for name, own in slots.items()])
+    told.queues = dict.fromkeys((*slots["ws"], *slots["raw"]), 0)
+    told.steer(told.look(0), 0)
+    told.look(0)
+    told.spawn_all(told.tell(StartRequested(A, POLICY), 1), 1)
+    told.make_ready(1, 1)
+    told.steer(told.tell(TimePassed(), 2), 2)
+
+    assert told.look(3, slot_22=1) == [Spawn(worker(1, FIRST_SWEEPER), A, {"raw": 22, "ws": 12})]
+
+
 def test_a_scale_survives_reloads_until_the_file_says_something_else() -> None:
     told = serving()
     told.tell(ScaleRequested(7, 3), 20)

@@ -43,7 +43,11 @@ def request(state: State, who: RequestId, timeout: float, now: float) -> Iterato
 
 def _wake(state: State, reload: Reload, target: Generation, now: float) -> Iterator[Action]:
     """Keep what still serves of the generation and spawn what is missing."""
-    missing = [seat for seat in target.seats if not steering.serves(target, seat)]
+    missing = [
+        seat
+        for seat in target.seats
+        if not (steering.serves(target, seat) and steering.alone_in(state, seat))
+    ]
     slots = {name: steering.free_slots(state, one) for name, one in state.listeners.items()}
     lacking = room.no_slot(state, slots) if missing else None
     if lacking is not None:

@@ -101,9 +101,10 @@ def _move(state: State, generation: Generation, seat: Seat) -> None:
 
 
 def _elsewhere(state: State, generation: Generation, seat: Seat, name: str) -> list[SlotId]:
-    """Other slots that the seat could have: free ones, or else those of other seats."""
+    """Other slots that the seat could have: free ones, or else those of other seats alone."""
     listener = state.listeners[name]
     others = {other.slots[name] for other in generation.seats if other is not seat}
+    others -= steering.outsiders(state)
     found = steering.free_slots(state, listener) or sorted(others)
     return [slot for slot in found if slot != seat.slots[name]]
 
@@ -148,7 +149,11 @@ def scale(state: State, now: float) -> Iterator[Action]:
         slots = {name: _another_slot(state, generation, name) for name in state.listeners}
         generation.seats.append(Seat(index, slots, incarnation, retry_at=now))
     while len(generation.seats) > wanted:
-        yield from _remove_last(state, generation, now)
+        removed = generation.seats.pop()
+        yield from _leave(generation, removed, now)
+        generation.incarnations[removed.index] = removed.incarnation
+    if state.reload is None:
+        yield from _part(state, generation, now)
 
 
 def _another_slot(state: State, generation: Generation, name: str) -> SlotId:
@@ -158,22 +163,20 @@ def _another_slot(state: State, generation: Generation, name: str) -> SlotId:
     return (free or sorted(taken, key=taken.count))[0]
 
 
-def _remove_last(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """Its worker drains. Who shared a slot with it is replaced elsewhere, and drains as well:
+def _part(state: State, generation: Generation, now: float) -> Iterator[Action]:
+    """Seats that share a slot with somebody who drains go elsewhere, as soon as they can.
 
-    the slot must not be steered to while somebody empties it who shall get nothing new.
+    It would go on taking what is steered to them, and never end. Their own workers drain, too.
     """
-    removed = generation.seats.pop()
-    yield from _leave(generation, removed, now)
-    generation.incarnations[removed.index] = removed.incarnation
-    for name, slot in removed.slots.items():
-        if state.shared(slot):
+    steered = [name for name, one in state.listeners.items() if one.shared is None]
+    for seat in generation.seats:
+        if steering.alone_in(state, seat):
             continue
-        for seat in generation.seats:
-            if seat.slots[name] == slot and _elsewhere(state, generation, seat, name):
-                yield from _leave(generation, seat, now)
-                _move(state, generation, seat)
+        if all(_elsewhere(state, generation, seat, name) for name in steered):
+            if seat.worker is not None:
                 seat.retry_at = now
+            yield from _leave(generation, seat, now)
+            _move(state, generation, seat)
 
 
 def _leave(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
@@ -195,9 +198,7 @@ def _sweep(
     for other in state.listeners.values():
         if other.name != name:
             queued = [found for where, found in steering.orphans(state) if where == other.name]
-            spare = steering.free_slots(state, other)
-            shared = [seat.slots[other.name] for seat in generation.seats]
-            slots[other.name] = (queued or spare or shared)[0]
+            slots[other.name] = (queued or steering.idle_slots(state, other))[0]
     worker_id = WorkerId(generation.number, FIRST_SWEEPER + generation.sweepers, 1)
     generation.sweepers += 1
     one = Worker(worker_id, slots, WorkerState.DRAINING, spawned_at=now, sweeper=True)

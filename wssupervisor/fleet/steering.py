@@ -55,6 +55,23 @@ def serves(generation: Generation, seat: Seat) -> bool:
     return one is not None and (one.state is WorkerState.READY or can_serve_again(one))
 
 
+def outsiders(state: State) -> set[SlotId]:
+    """Slots of those who drain without a seat and accept still; the shared ones left out."""
+    seated = {seat.worker for generation in state.generations.values() for seat in generation.seats}
+    return {
+        slot
+        for one in state.workers()
+        if one.id not in seated and one.state is WorkerState.DRAINING
+        for slot in one.slots.values()
+        if not state.shared(slot)
+    }
+
+
+def alone_in(state: State, seat: Seat) -> bool:
+    """Nobody who is not to serve there accepts from one of the seat's slots."""
+    return outsiders(state).isdisjoint(seat.slots.values())
+
+
 def _weights(listener: str, seats: Iterable[Seat]) -> dict[SlotId, int]:
     weights: dict[SlotId, int] = {}
     for seat in seats:
@@ -116,6 +133,21 @@ def free_slots(state: State, listener: Listener) -> list[SlotId]:
         for slot in listener.slots
         if slot in unheld and _seen_empty(state, slot) and settled(state, slot)
     ]
+
+
+def idle_slots(state: State, listener: Listener) -> list[SlotId]:
+    """Slots for a worker that shall get nothing from this listener: free ones, or else such that
+    nothing is steered to or will be, though somebody who drains may hold them, parking last.
+    """
+    kept = {
+        slot
+        for generation in state.generations.values()
+        if generation.state in (GenerationState.STARTING, GenerationState.ACTIVE)
+        for seat in generation.seats
+        for slot in seat.slots.values()
+    }
+    idle = [slot for slot in listener.slots if slot not in kept and not _named(state, slot)]
+    return free_slots(state, listener) + idle
 
 
 def starting_slots(state: State, listener: Listener) -> list[SlotId]:
