@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from wssupervisor.fleet import draining, steering
 from wssupervisor.fleet.actions import Action
-from wssupervisor.fleet.model import Policy, SlotId, WhenFull, WorkerState
+from wssupervisor.fleet.model import GenerationState, Policy, SlotId, WhenFull, WorkerState
 from wssupervisor.fleet.state import Generation, Reload, State
 
 
@@ -19,11 +19,14 @@ def hurries(reload: Reload, policy: Policy) -> bool:
 
 def no_slot(state: State, slots: dict[str, list[SlotId]]) -> str | None:
     """Why a generation cannot start: a listener none of whose slots is free."""
+    found = draining.oldest(state)
+    if state.active is not None and draining.drains(state.active):
+        found.append(state.active)  # workers that were scaled away hold slots, too
     for name, free in slots.items():
         if not free:
-            which, _ = _which(draining.oldest(state))
+            which, _ = _which(found)
             holders = f": held by {which}" if which else ""
-            return f"no slot of listener {name!r} is free{holders}; {_way_out(state)}"
+            return f"no slot of listener {name!r} is free{holders}; {_way_out(found)}"
     return None
 
 
@@ -44,7 +47,7 @@ def too_many(state: State, reload: Reload, policy: Policy) -> str | None:
     which, end = _which(found)
     return (
         f"no room for one more draining generation: {which} still drain{end} and [drain]"
-        f" max_draining is {policy.max_draining}; {_way_out(state)}"
+        f" max_draining is {policy.max_draining}; {_way_out(found)}"
     )
 
 
@@ -79,11 +82,13 @@ def _which(found: list[Generation]) -> tuple[str, str]:
     return (f"generation {numbers}", "s") if len(found) == 1 else (f"generations {numbers}", "")
 
 
-def _way_out(state: State) -> str:
-    found = draining.oldest(state)
+def _way_out(found: list[Generation]) -> str:
     if not found:
         return "give the socket unit more ListenStream= lines, or scale down"
+    first = found[0]
+    if first.state is GenerationState.ACTIVE:
+        return f"`wssctl drain {first.number} --within 0s` ends those of its workers that drain"
     return (
-        f"`wssctl drain {found[0].number} --within 0s` ends the oldest, with its connections, and"
+        f"`wssctl drain {first.number} --within 0s` ends the oldest, with its connections, and"
         " so does `wssctl reload --make-room`"
     )
