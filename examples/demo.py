@@ -99,7 +99,7 @@ class Show:
         if answer.status == 0:
             document = json.loads(answer.out)
             generation = int(document["generation"])
-            self.cutovers.append(Cutover(float(document["cutover_monotonic"]), generation))
+            self.cutovers.append(Cutover.from_verdict(document))
             text = f"generation {generation} gets all new connections, after {seconds:.1f} s"
             self.screen.event(text, RED if broken else GREEN)
         else:

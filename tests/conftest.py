@@ -1,6 +1,7 @@
 """Fixtures of all tests: releases in a directory of the test's own, and a name nobody else has."""
 
 import itertools
+import math
 import os
 from pathlib import Path
 
@@ -26,3 +27,21 @@ def settings(releases: Releases) -> Settings:
     """Of an instance whose current release, "one", behaves well."""
     releases.install("one")
     return Settings(unique_name(), releases)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side each process begins with its share of the storms, which are long.
+
+    pytest-xdist gives each process a run of neighbours, and lets who is done steal from the others.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if count == 1:
+        return
+    storms = [item for item in items if item.get_closest_marker("storm")]
+    others = [item for item in items if not item.get_closest_marker("storm")]
+    size = math.ceil(len(others) / count)
+    items[:] = [
+        item
+        for share in range(count)
+        for item in (*storms[share::count], *others[share * size : (share + 1) * size])
+    ]

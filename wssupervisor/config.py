@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wssupervisor.config_reader import COMMAND_LINE, shown
 from wssupervisor.errors import ConfigInvalid
-from wssupervisor.fleet.model import Policy, ReadyBy, WhenFull
+from wssupervisor.fleet.model import Check, Policy, ReadyBy, WhenFull
 
 INSTANCE_NAME = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9_.-]+")
 """Safe as a directory's name and in unit names."""
@@ -117,12 +117,14 @@ class Ready:
     by: ReadyBy = ReadyBy.CONNECT
     timeout: float = 30.0
     stable: float = 1.0
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
     keep: float = 30.0
     timeout: float = float("inf")
+    close_over: float = 30.0
     signal: str | None = None
     max_draining: int = 8
     when_full: WhenFull = WhenFull.REFUSE
@@ -131,6 +133,7 @@ class Drain:
 @dataclass(frozen=True, slots=True)
 class Stop:
     timeout: float = 30.0
+    close_over: float = 5.0
     signal: str = "SIGTERM"
     kill_after: float = 10.0
 
@@ -139,6 +142,14 @@ class Stop:
 class Restart:
     backoff: float = 0.5
     backoff_max: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watchdog:
+    """`interval` 0: workers need not give signs of life."""
+
+    interval: float = 0.0
+    replace_after: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +179,7 @@ class Config:
     drain: Drain = Drain()
     stop: Stop = Stop()
     restart: Restart = Restart()
+    watchdog: Watchdog = Watchdog()
     control: Control = Control()
 
     def policy(self) -> Policy:
@@ -176,18 +188,23 @@ class Config:
             workers=self.app.workers,
             ready_by=self.ready.by,
             ready_timeout=self.ready.timeout,
+            check=self.ready.check,
             stable=self.ready.stable,
             accept_stall=min(one.accept_stall for one in self.listeners),
             keep=self.drain.keep,
             drain_timeout=self.drain.timeout,
+            close_over=self.drain.close_over,
             drain_signal=self.drain.signal,
             max_draining=self.drain.max_draining,
             when_full=self.drain.when_full,
             stop_timeout=self.stop.timeout,
+            stop_close_over=self.stop.close_over,
             stop_signal=self.stop.signal,
             kill_after=self.stop.kill_after,
             backoff=self.restart.backoff,
             backoff_max=self.restart.backoff_max,
+            watchdog=self.watchdog.interval,
+            replace_after=self.watchdog.replace_after,
         )
 
     def slots_wanted(self) -> int:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from wssupervisor.config import (
     Restart,
     Stop,
     UnixAddress,
+    Watchdog,
     instance_name,
 )
 from wssupervisor.config_reader import COMMAND_LINE, Reader, Table
 from wssupervisor.errors import ConfigInvalid
-from wssupervisor.fleet.model import ReadyBy, WhenFull
+from wssupervisor.fleet.model import Check, ReadyBy, WhenFull
 
 TABLES = ("app", "listen", "ready", "drain", "stop", "restart", "watchdog", "control")
 RESERVED = ("limits", "http", "hooks")
@@ -45,13 +46,13 @@ def load_config(path: str | None, overrides: Overrides | None = None) -> Config:
         path=path,
         app=_app(reader, given, listeners),
         listeners=tuple(listeners.values()),
-        ready=_ready(reader.table("ready"), listeners.values()),
+        ready=_ready(reader.table("ready"), listeners),
         drain=_drain(reader.table("drain")),
         stop=_stop(reader.table("stop")),
         restart=_restart(reader.table("restart")),
+        watchdog=_watchdog(reader.table("watchdog")),
         control=_control(reader.table("control")),
     )
-    reader.table("watchdog").later("interval", values.finite, 0.0, written='"0s"')
     reader.refuse_unknown(TABLES, RESERVED)
     if reader.problems:
         raise ConfigInvalid(reader.problems)
@@ -218,47 +219,68 @@ def _check_placeholders(
                 table.wrong(key, found[0], f"a listener, closed with a brace: {each}")
 
 
-def _ready(table: Table, listeners: Iterable[Listen]) -> Ready:
+PROBED = frozenset({ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET})
+"""A probe cannot tell the generations apart that accept from one socket."""
+
+
+def _ready(table: Table, listeners: Mapping[str, Listen]) -> Ready:
     ways = {one.value: one for one in ReadyBy}
+    by = table.take("by", values.one_of(ways), ReadyBy.CONNECT)
     found = Ready(
-        by=table.take("by", values.one_of(ways, ("http", "websocket")), ReadyBy.CONNECT),
+        by=by,
         timeout=table.take("timeout", values.positive, 30.0),
         stable=table.take("stable", values.finite, 1.0),
+        check=_check(table, by, listeners),
     )
-    for key in ("path", "send", "expect"):
-        table.not_yet(key, values.text)
-    shared = next((one for one in listeners if one.why_shared is not None), None)
-    if shared is not None and found.by is ReadyBy.CONNECT and "by" not in table.failed:
-        # A probe cannot tell the generations apart that accept from one socket.
+    shared = next((one for one in listeners.values() if one.why_shared is not None), None)
+    if shared is not None and found.by in PROBED and "by" not in table.failed:
         allowed = f'"notify" or "delay": listener {shared.name!r} is shared ({shared.why_shared})'
         if "by" in table.data:
-            table.wrong("by", "connect", allowed)
+            table.wrong("by", found.by.value, allowed)
         else:
             table.missing("by", allowed)
     return found
 
 
+def _check(table: Table, by: ReadyBy, listeners: Mapping[str, Listen]) -> Check | None:
+    """What `http` and `websocket` ask; the keys of other ways are mistakes."""
+    names = {name: name for name in listeners if name != _UNREADABLE}
+    first = next(iter(names), "")
+    check = Check(
+        by=by,
+        listener=table.take("listener", values.one_of(names), first) if names else first,
+        path=table.take("path", values.http_path, "/"),
+        send=table.take("send", values.text, None),
+        expect=table.take("expect", values.text, None),
+    )
+    both = (ReadyBy.HTTP, ReadyBy.WEBSOCKET)
+    for key in ("listener", "path", "send", "expect"):
+        ways = both if key in ("listener", "path") else (ReadyBy.WEBSOCKET,)
+        if key in table.data and key not in table.failed and by not in ways:
+            needs = " or ".join(f'"{way.value}"' for way in ways)
+            table.wrong(key, table.data[key], f"it left out: it is for by = {needs}")
+    return check if by in both else None
+
+
 def _drain(table: Table) -> Drain:
     ways = {one.value: one for one in WhenFull}
-    found = Drain(
+    return Drain(
         keep=table.take("keep", values.finite, 30.0),
         timeout=table.take("timeout", values.duration, float("inf")),
+        close_over=table.take("close_over", values.finite, 30.0),
         signal=table.take("signal", values.drain_signal, None),
         max_draining=table.take("max_draining", values.whole(1, DRAINING_MAX), 8),
         when_full=table.take("when_full", values.one_of(ways), WhenFull.REFUSE),
     )
-    table.later("close_over", values.finite, 30.0, written='"30s"')
-    return found
 
 
 def _stop(table: Table) -> Stop:
-    found = Stop(
+    return Stop(
         timeout=table.take("timeout", values.finite, 30.0),
+        close_over=table.take("close_over", values.finite, 5.0),
         signal=table.take("signal", values.signal_name, "SIGTERM"),
         kill_after=table.take("kill_after", values.finite, 10.0),
     )
-    table.later("close_over", values.finite, 5.0, written='"5s"')
-    return found
 
 
 def _restart(table: Table) -> Restart:
@@ -270,6 +292,13 @@ def _restart(table: Table) -> Restart:
         written = table.data.get("backoff_max", "30s")
         table.wrong("backoff_max", written, f"at least backoff, {table.data.get('backoff')}")
     return found
+
+
+def _watchdog(table: Table) -> Watchdog:
+    return Watchdog(
+        interval=table.take("interval", values.finite, 0.0),
+        replace_after=table.take("replace_after", values.finite, 60.0),
+    )
 
 
 def _control(table: Table) -> Control:

@@ -16,6 +16,7 @@ T = TypeVar("T")
 WORKERS_MAX = 256
 SIGNALS = {one.name for one in signal.Signals} - {"SIGKILL", "SIGSTOP", "SIGCHLD"}
 
+_HTTP_PATH = re.compile(r"/[!-~]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -54,6 +55,14 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 def boolean(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")  # noqa: TRY004 - the reader collects ValueError
+    return value
+
+
+def http_path(value: object) -> str:
+    """As it stands in a request: no blanks, nothing that would begin another line."""
+    allowed = 'a path such as "/healthz"'
+    if not isinstance(value, str) or not _HTTP_PATH.fullmatch(value):
+        raise ValueError(allowed)
     return value
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,12 +22,15 @@ from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.processes import become_subreaper, keep_descriptors
 from wssupervisor.runtime.release import resolve
 from wssupervisor.runtime.requests import Requests
+from wssupervisor.runtime.slot_counts import SlotCounts
 from wssupervisor.runtime.supervisor import Ended, Supervisor
 from wssupervisor.runtime.systemd import Herald, passed_sockets
 from wssupervisor.runtime.watch import Watch
 
 log = structlog.get_logger()
 
+NOTIFY = ".notify"
+"""After the control socket's path: where workers find their NOTIFY_SOCKET, one each."""
 NOT_TOLD = (
     "in shared mode a worker stops accepting only when it is told, and [drain] signal is none"
 )
@@ -114,14 +118,26 @@ async def _run(config: Config, control: str, path: str | None, overrides: Overri
         become_subreaper()
         keep_descriptors()
         gate = acquire.gate(config, passed_sockets())
-        supervisor = Supervisor(config, lambda: load_config(path, overrides), gate, gate.open())
+        counts = _compare_slots(gate)
+        supervisor = Supervisor(
+            config,
+            lambda: load_config(path, overrides),
+            gate,
+            gate.open(),
+            notify_at=os.path.abspath(control) + NOTIFY,  # noqa: PTH100 - nothing is resolved
+        )
         watch = Watch(supervisor, herald)
         server.handler = Requests(supervisor, watch).handle
         server.start()
         _greet(config, gate, control)
         _obey_signals(supervisor)
         supervisor.history.follow(lambda note: _tell_systemd(herald, str(note["kind"])))
-        return await supervisor.run(release, watch.run)
+        if not gate.slots_before:
+            counts.remember()
+        ended = await supervisor.run(release, watch.run)
+        if ended.status == 0:
+            counts.remember()
+        return ended
     finally:
         await server.close()
         if gate is not None:
@@ -141,6 +157,21 @@ def _greet(config: Config, gate: Gate, control: str) -> None:
         )
         if pool.why_shared is not None and config.drain.signal is None:
             log.warning("old workers will go on accepting", listener=pool.name, why=NOT_TOLD)
+
+
+def _compare_slots(gate: Gate) -> SlotCounts:
+    """With those of the last run. A run that ended well with fewer sets the new measure."""
+    counts = SlotCounts(gate.pools.values())
+    gate.slots_before = counts.missing()
+    for name, before in gate.slots_before.items():
+        log.warning(
+            "fewer slots than before",
+            listener=name,
+            slots=len(gate.pools[name].slots),
+            before=before,
+            advice="if that is not meant, stop the service and the socket unit, and start both",
+        )
+    return counts
 
 
 def _obey_signals(supervisor: Supervisor) -> None:

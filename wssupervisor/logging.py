@@ -17,6 +17,7 @@ MESSAGE_IDS = {
     "cutover": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a304",
     "worker-exited": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a305",
     "worker-silent": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a306",
+    "worker-mute": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30c",
     "generation-retired": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a307",
     "drain-limit": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a308",
     "stopped": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30b",
@@ -30,6 +31,7 @@ JOURNAL_FIELDS = {
     "reload": "WSS_RELOAD",
 }
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+EVENT_COLUMNS = 20
 FORMATS = ("auto", "journal", "json", "console")
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -52,11 +54,8 @@ def configure(form: str, level: str, instance: str) -> None:
         case _:
             clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
             colors = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            common += [
-                _for_eyes,
-                clock,
-                structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20),
-            ]
+            # By position: the first parameter's name differs between structlog's versions.
+            common += [_for_eyes, clock, structlog.dev.ConsoleRenderer(EVENT_COLUMNS, colors)]
     structlog.configure(
         processors=common,
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -72,10 +71,15 @@ def _for_eyes(_logger: Any, _method: str, event: Event) -> Event:
     """On a terminal: no field that says the same on each line; a worker's own words stand out."""
     event.pop("instance", None)
     if event.pop("kind", None) == "output":
-        event["event"] = f"{event.pop('worker')} | {event['event']}"
+        event["event"] = _words_of_worker(event)
         event.pop("pid", None)
         event.pop("generation", None)
     return event
+
+
+def _words_of_worker(event: Event) -> str:
+    """Which worker of which generation, and what it wrote."""
+    return f"{event.pop('worker')} | {event['event']}"
 
 
 def _stderr_is_journal() -> bool:
@@ -90,28 +94,34 @@ def _stderr_is_journal() -> bool:
 def _to_journal(_logger: Any, method: str, event: Event) -> tuple[tuple[str], Mapping[str, str]]:
     """The message reads like the console's; what can be searched for is a field, too."""
     event.pop("level", None)
-    text = str(event.pop("event"))
-    kind = str(event.pop("kind", text))
+    kind = str(event.pop("kind", event["event"]))
     fields = {"PRIORITY": str(PRIORITIES.get(method, 6)), "SYSLOG_IDENTIFIER": "wssupervisor"}
     if kind in MESSAGE_IDS:
         fields["MESSAGE_ID"] = MESSAGE_IDS[kind]
     for name, field in JOURNAL_FIELDS.items():
         if event.get(name) is not None:
             fields[field] = str(event[name])
+    if kind == "output":
+        return (_words_of_worker(event),), fields
     event.pop("instance", None)
+    text = event.pop("event")
     details = " ".join(f"{name}={value}" for name, value in event.items() if value is not None)
     return (f"{text} {details}".strip(),), fields
 
 
 class _StdoutLogger:
-    """One line a call. Whoever read them may have gone: that must not end what serves."""
+    """One line a call. Whoever read them may have gone: that must not end what serves.
+
+    Not by print(): what it could not write, Python would try to write again at exit, and make that
+    the exit status.
+    """
 
     def __init__(self, *_: object) -> None:
         pass
 
     def msg(self, message: str) -> None:
         with contextlib.suppress(OSError):
-            print(message, flush=True)  # noqa: T201
+            os.write(sys.stdout.fileno(), f"{message}\n".encode(errors="backslashreplace"))
 
     debug = info = warning = error = critical = msg
 

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +31,14 @@ class ClientFailed(Exception):
 class ClientProcess:
     """One client process; leaving the `with` ends it, whatever state it is in."""
 
-    def __init__(self, module: str, directory: Path, make: Callable[[str, str], Any]) -> None:
+    def __init__(
+        self,
+        module: str,
+        directory: Path,
+        make: Callable[[str, str], Any],
+        within: Sequence[str] = (),
+    ) -> None:
+        """`within`: a command that runs its arguments elsewhere, as in another network."""
         place = Path(tempfile.mkdtemp(prefix=f"{module}-", dir=directory))
         self.report = place / "report.json"
         self.counters = place / "counters"
@@ -39,7 +46,7 @@ class ClientProcess:
         options = json.dumps(asdict(make(str(self.report), str(self.counters))))
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"examples.load.{module}", options],
+                [*within, sys.executable, "-m", f"examples.load.{module}", options],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=errors,
@@ -89,11 +96,13 @@ class ClientProcess:
 class StormClient(ClientProcess):
     """A stream of new connections."""
 
-    def __init__(self, directory: Path, host: str, port: int, **options: Any) -> None:
+    def __init__(
+        self, directory: Path, host: str, port: int, within: Sequence[str] = (), **options: Any
+    ) -> None:
         def make(report: str, counters: str) -> StormOptions:
             return StormOptions(host, port, report, counters, **options)
 
-        super().__init__("storm", directory, make)
+        super().__init__("storm", directory, make, within)
 
     @property
     def begun(self) -> int:
@@ -137,6 +146,7 @@ class HeldVerdict:
     slowest: float
     broken: tuple[Broken, ...]
     by_worker: dict[tuple[int, int], int]  # (generation, pid) -> clients
+    returned: dict[int, int]  # generation -> clients that came back to it
 
     def __str__(self) -> str:
         return (
@@ -148,11 +158,19 @@ class HeldVerdict:
 class HeldClient(ClientProcess):
     """Many WebSockets that stay open and talk."""
 
-    def __init__(self, directory: Path, host: str, port: int, count: int, **options: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        host: str,
+        port: int,
+        count: int,
+        within: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
         def make(report: str, counters: str) -> HeldOptions:
             return HeldOptions(host, port, report, counters, count, **options)
 
-        super().__init__("held", directory, make)
+        super().__init__("held", directory, make, within)
         self._count = count
 
     @property
@@ -166,6 +184,14 @@ class HeldClient(ClientProcess):
     @property
     def echoes(self) -> int:
         return read_counters(self.counters)[3]
+
+    def wait_broken(self, count: int, within: float) -> None:
+        """Until so many have ended that should not, or should."""
+        wait_until(
+            lambda: self.bad >= count or not self.alive(),
+            within=within,
+            what=f"{count} broken clients",
+        )
 
     def wait_open(self, within: float = 60.0) -> Self:
         wait_until(
@@ -190,6 +216,7 @@ class HeldClient(ClientProcess):
             report["slowest"],
             tuple(Broken(*one) for one in report["broken"]),
             workers,
+            {int(generation): count for generation, count in report["returned"].items()},
         )
 
 

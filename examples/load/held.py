@@ -9,6 +9,8 @@ import json
 import os
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +47,7 @@ class HeldOptions:
     interval: float = 2.0
     patience: float = 30.0
     source: str = "127.9.0.1"
+    returns: bool = False  # connect again when the server has closed the WebSocket
     until_gone: bool = False  # stay until the server closes; nobody reads stdin or the report
 
 
@@ -54,13 +57,23 @@ class Tally:
     wrong: int = 0
     slowest: float = 0.0
     opened: int = 0
+    returned: Counter[int] = field(default_factory=Counter)  # by generation
     broken: list[tuple[int, str, float]] = field(default_factory=list)  # (pid, why, when)
 
 
 class Client(asyncio.Protocol):
     """One held WebSocket: at most one message under way."""
 
-    def __init__(self, number: int, options: HeldOptions, tally: Tally) -> None:
+    def __init__(
+        self,
+        number: int,
+        options: HeldOptions,
+        tally: Tally,
+        on_close: Callable[[int], None],
+    ) -> None:
+        """`on_close` is called with its number when the server has closed the WebSocket."""
+        self._number = number
+        self._on_close = on_close
         self._options = options
         self._tally = tally
         self._tag = f"{options.name}-{number}".encode()
@@ -102,6 +115,7 @@ class Client(asyncio.Protocol):
                 self._transport.write(client_frame(Opcode.PONG, payload))
             case Opcode.CLOSE:
                 self.break_off(f"closed by the server: {payload[:2].hex()} {payload[2:]!r}")
+                self._on_close(self._number)
 
     def _on_text(self, payload: bytes) -> None:
         if payload == self._message() and self.waiting_since is not None:
@@ -159,6 +173,7 @@ class Held:
         self._clients: list[Client] = []
         self._counters = CountersWriter(options.counters)
         self._stop = asyncio.Event()
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def run(self) -> dict[str, object]:
         """Open all, talk until stdin ends (or all are gone), hear the last echoes, close."""
@@ -190,7 +205,7 @@ class Held:
 
     async def _open(self, number: int, at_once: asyncio.Semaphore) -> None:
         options = self._options
-        client = Client(number, options, self._tally)
+        client = Client(number, options, self._tally, self._come_back)
         self._clients.append(client)
         async with at_once:
             try:
@@ -200,6 +215,25 @@ class Held:
             except OSError as error:  # TimeoutError is one
                 client.break_off(f"never opened: {error!r}")
         self._publish()
+
+    def _come_back(self, number: int) -> None:
+        if self._options.returns and not self._stop.is_set():
+            task = asyncio.get_running_loop().create_task(self._return(number))
+            self._returning.add(task)
+            task.add_done_callback(self._returning.discard)
+
+    async def _return(self, number: int) -> None:
+        client = Client(number, self._options, self._tally, self._come_back)
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                await self._connect(client)
+                await client.opened
+        except OSError as error:
+            client.break_off(f"could not return: {error!r}")
+            return
+        self._clients.append(client)
+        if client.greeting is not None:
+            self._tally.returned[client.greeting.generation] += 1
 
     async def _connect(self, client: Client) -> None:
         options, loop = self._options, asyncio.get_running_loop()
@@ -258,6 +292,7 @@ class Held:
             "slowest": self._tally.slowest,
             "broken": self._tally.broken,
             "by_worker": by_worker,
+            "returned": self._tally.returned,
         }
 
 

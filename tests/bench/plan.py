@@ -45,8 +45,8 @@ FULL = Plan(
     balance_rounds=3,
     balance_count=1_000,
     starts=3,
-    rival_held=500,
-    rival_reloads=2,
+    rival_held=1_000,
+    rival_reloads=3,
     rival_echoes=5,
 )
 QUICK = Plan(

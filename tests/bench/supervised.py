@@ -88,7 +88,7 @@ class Supervised:
         begun_at = time.monotonic()
         client = Client(str(self._daemon.control))
         verdict = client.call("reload", {"timeout": RELOAD_WITHIN, "wait": True})
-        cutover = Cutover(float(verdict["cutover_monotonic"]), int(verdict["generation"]))
+        cutover = Cutover.from_verdict(verdict)
         start = self._slowest_start(self._started() - before)
         return Reloaded(begun_at, cutover, cutover.at - begun_at - STABLE_SECONDS - start)
 

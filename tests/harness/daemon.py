@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +74,7 @@ class Daemon:
         may_steer: bool = True,  # False: in a sandbox that forbids it
         contained: bool = False,  # as the first process of a pid namespace
         options: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
         log_to: int | None = None,
         errors_to: Path | None = None,
     ) -> None:
@@ -87,6 +88,7 @@ class Daemon:
         self._may_steer = may_steer
         self._contained = contained
         self._options = options
+        self._variables = dict(variables or {})
         self._log_to = log_to
         self._errors_to = errors_to
         self._log = self.private / "log"
@@ -136,7 +138,7 @@ class Daemon:
                 self._process = subprocess.Popen(
                     command,
                     cwd=self.private,
-                    env=environment(),
+                    env={**environment(), **self._variables},
                     stdin=subprocess.DEVNULL,
                     stdout=log if self._log_to is None else self._log_to,
                     stderr=stderr,
@@ -262,8 +264,7 @@ class Daemon:
     def _cut_over(self, *verb: str) -> Cutover:
         answer = self.ctl(*verb, "--json")
         assert answer.status == 0, answer
-        document = answer.document
-        return Cutover(float(document["cutover_monotonic"]), int(document["generation"]))
+        return Cutover.from_verdict(answer.document)
 
     def wait_for(
         self, condition: Callable[[dict[str, Any]], object], *, within: float, what: str

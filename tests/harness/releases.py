@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WORKERS = Path(__file__).parent / "workers"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,11 @@ class Releases:
         own = WORKERS / f"{variant}.py"
         shutil.copy(own if own.exists() else WORKERS / "serving.py", release / "app.py")
         run = release / "run"
-        run.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{release}/app.py" {variant}\n')
+        # Workers that use the library import the project itself.
+        run.write_text(
+            f'#!/bin/sh\nexec env PYTHONPATH="{ROOT}" "{sys.executable}" "{release}/app.py"'
+            f" {variant}\n"
+        )
         run.chmod(0o755)
         return release
 

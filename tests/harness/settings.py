@@ -1,6 +1,7 @@
 """A config file for tests, with the quick times that tests want."""
 
 import json
+import os
 import random
 import socket
 from collections.abc import Mapping
@@ -10,12 +11,16 @@ from pathlib import Path
 from tests.harness.releases import Releases
 
 PORTS = range(20_000, 32_000)  # below the ephemeral ports, which the storm uses up
+SHARES = 8
+"""Test processes side by side, at the most: each has its own part of the ports."""
 HOST = "127.0.0.1"
 
 
 def free_port() -> int:
     """A port on which nobody listens or is connected."""
-    for port in random.sample(PORTS, len(PORTS)):
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = PORTS[share % SHARES :: SHARES]
+    for port in random.sample(own, len(own)):
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
@@ -46,6 +51,13 @@ class Settings:
     """Listen on AF_UNIX sockets instead of TCP."""
     mode: str = "auto"
     ready_by: str = "connect"
+    ready: str = ""
+    """More lines of [ready]."""
+    more: str = ""
+    """More tables, or lines of the last one, [control]."""
+    drain: str = ""
+    """More lines of [drain]."""
+    stop: str = ""
     drain_signal: str = "none"
     environment: Mapping[str, str] = field(default_factory=dict)
     extra_app: str = ""
@@ -100,14 +112,18 @@ class Settings:
             f'by = "{self.ready_by}"',
             f'timeout = "{self.ready_timeout}"',
             f'stable = "{self.stable}"',
+            *([self.ready] if self.ready else []),
             "[drain]",
             f'keep = "{self.keep}"',
             f'signal = "{self.drain_signal}"',
             f"max_draining = {self.max_draining}",
+            *([self.drain] if self.drain else []),
             "[stop]",
             f'timeout = "{self.stop_timeout}"',
             f'kill_after = "{self.kill_after}"',
+            *([self.stop] if self.stop else []),
             "[control]",
             f"group_may_operate = {json.dumps(self.group_may_operate)}",
+            *([self.more] if self.more else []),
         ]
         return "\n".join(lines) + "\n"

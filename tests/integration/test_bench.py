@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.harness.daemon import ROOT, environment
 
 BENCH_WITHIN = 90.0
@@ -42,6 +44,7 @@ def numbers(value: Any, path: str = "") -> dict[str, float | None]:
     return {} if isinstance(value, str | bool) else {path: value}
 
 
+@pytest.mark.alone
 def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     report = bench(tmp_path / "bench.json", "--only", *PARTS)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from examples.load.waiting import wait_until
+from tests.harness.daemon import Daemon
+from tests.harness.settings import Settings
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.runtime import census
 from wssupervisor.runtime.output import Output
@@ -114,3 +116,16 @@ def test_handshakes_are_over_when_those_recorded_have_gone(pool: SlotPool) -> No
     handshakes.record(1)
 
     assert handshakes.over() == 1
+
+
+def test_a_drain_ends_soon_though_nobody_asks_for_the_status(settings: Settings) -> None:
+    with Daemon(settings) as daemon:
+        daemon.start()
+        daemon.reload()
+
+        wait_until(
+            lambda: "generation-retired" in daemon.ctl("events", "--json").out,
+            within=SOON,
+            what="the end of a drain without connections",
+            every=0.5,
+        )

@@ -35,7 +35,19 @@ def wssctl(*arguments: str, home: Path, **variables: str) -> tuple[int, str, str
     return run("wssupervisor.commands.cli", *arguments, home=home, **variables)
 
 
-VERBS = ["status", "reload", "rollback", "drain", "scale", "stop", "events", "check", "init"]
+VERBS = [
+    "status",
+    "reload",
+    "rollback",
+    "drain",
+    "scale",
+    "stop",
+    "why",
+    "events",
+    "check",
+    "init",
+    "completion",
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)

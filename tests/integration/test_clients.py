@@ -123,7 +123,7 @@ def test_the_storm_sees_an_older_generation(tmp_path: Path) -> None:
         StormClient(tmp_path, HOST, port, limit=50) as storm,
     ):
         wait_all(storm, 50)
-        verdict = judge(storm.finish(), [Cutover(0.0, 2)])
+        verdict = judge(storm.finish(), [Cutover(0.0, 2, 0.0)])
 
         assert (verdict.lost, verdict.misrouted) == (0, 50)
 

@@ -11,16 +11,19 @@ from systemd import daemon
 from wssupervisor.runtime.notify import MESSAGES_PER_LOOK, Malformed, Notification, NotifySocket
 
 
-@pytest.fixture
-def notify() -> Iterator[NotifySocket]:
-    found = NotifySocket()
+@pytest.fixture(params=["a file", "a path that is too long"])
+def notify(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NotifySocket]:
+    path = tmp_path / ("notify.1.0.1" if request.param == "a file" else "x" * 108)
+    path.with_name(path.name[:20]).touch()
+    found = NotifySocket(str(path))
     yield found
     found.close()
+    assert not path.exists()
 
 
 def send(notify: NotifySocket, data: bytes, *descriptors: int) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.connect("\0" + notify.address[1:])
+        sender.connect(notify.address.replace("@", "\0", 1))
         socket.send_fds(sender, [data], list(descriptors))
 
 

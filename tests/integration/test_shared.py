@@ -15,7 +15,7 @@ from tests.harness.settings import Settings
 from tests.harness.sockets import HeldSockets
 
 CUTOVERS = 20
-CONNECTIONS = 20_000
+CONNECTIONS = 10_000
 HELD = 500
 RATE = 800.0
 ANSWERS_AFTER = 200
@@ -178,10 +178,13 @@ def test_connections_over_af_unix_are_counted(unix: Settings) -> None:
     with Daemon(unix) as daemon, load(daemon.start(), held=HELD) as clients:
         daemon.reload()
         clients.more(ANSWERS_AFTER)
-        (draining,) = daemon.status()["generations"][1:]
+        # At one look it may be an estimate, which is a connection or two off; a census is not.
+        daemon.wait_for(
+            lambda status: [one["connections"] for one in status["generations"][1:]] == [HELD],
+            within=WITHIN,
+            what="a census of the drain",
+        )
         clients.assert_unnoticed()
-
-        assert draining["connections"] == HELD
 
 
 def test_an_af_unix_socket_is_made_anew_and_removed_at_the_end(unix: Settings) -> None:

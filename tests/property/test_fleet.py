@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 from wssupervisor.fleet import steering
 from wssupervisor.fleet.actions import (
     Action,
+    AskToClose,
     DrainChanged,
     Failed,
     Kill,
@@ -52,6 +53,10 @@ from wssupervisor.fleet.events import (
     SteerFailed,
     StopRequested,
     TimePassed,
+    WorkerAlive,
+    WorkerCounted,
+    WorkerJoined,
+    WorkerParted,
     WorkerReady,
 )
 from wssupervisor.fleet.model import (
@@ -91,6 +96,10 @@ policies = st.builds(
     backoff_max=st.just(4.0),
     drain_signal=st.sampled_from([None, None, "SIGUSR1"]),
     when_full=st.sampled_from(WhenFull),
+    close_over=st.sampled_from([0.0, 4.0]),
+    stop_close_over=st.sampled_from([0.0, 3.0]),
+    watchdog=st.sampled_from([0.0, 2.0]),
+    replace_after=st.just(6.0),
 )
 SHARED = 200
 """The one slot of the second listener, where that is in shared mode."""
@@ -142,7 +151,7 @@ class FleetMachine(RuleBasedStateMachine):
             named["raw"] = Listener("raw", (SHARED,), shared=SHARED)
             if listeners == 1:
                 del named["ws"]
-            if policy.ready_by is ReadyBy.CONNECT:
+            if policy.ready_by in (ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET):
                 policy = replace(policy, ready_by=ReadyBy.NOTIFY)
         elif listeners == 2:
             named["raw"] = Listener("raw", tuple(range(200, 200 + pool)))
@@ -242,7 +251,7 @@ class FleetMachine(RuleBasedStateMachine):
     def check_signals(self, actions: list[Action]) -> None:
         """No worker with live connections is signalled before a limit that the operator set."""
         for action in actions:
-            if not isinstance(action, Signal | Kill):
+            if not isinstance(action, Signal | Kill | AskToClose):
                 continue
             process = self.world.processes[action.worker]
             generation = self.fleet.state.generations.get(action.worker.generation)
@@ -256,10 +265,14 @@ class FleetMachine(RuleBasedStateMachine):
             assert generation.number not in self.paused
             if one.reason is not None and ("not ready" in one.reason or "accepted" in one.reason):
                 continue  # ready.timeout is such a limit
+            if one.reason is not None and "no sign of life" in one.reason:
+                continue  # watchdog.replace_after is one, too
             policy = self.fleet.state.policy
             limit = self.limits.get(generation.number, inf)
             if one.drain is not None:
                 limit = min(limit, one.drain.since + policy.drain_timeout)
+            if isinstance(action, AskToClose):
+                limit -= policy.close_over  # that they may take, and be over by the limit
             if self.world.now >= limit:
                 continue
             assert process.connections == 0
@@ -509,6 +522,40 @@ class FleetMachine(RuleBasedStateMachine):
         self.tell(WorkerReady(self.some_process(data).worker))
 
     @precondition(lambda self: self.world.processes)
+    @rule(data=st.data(), lets_go=st.booleans())
+    def worker_joins(self, data: st.DataObject, lets_go: bool) -> None:
+        process = self.some_process(data)
+        process.joined = True
+        self.tell(WorkerJoined(process.worker, closes=True, lets_go=lets_go))
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def worker_parts(self, data: st.DataObject) -> None:
+        process = self.some_process(data)
+        self.tell(WorkerParted(process.worker))
+        process.joined = False
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def worker_gives_a_sign_of_life(self, data: st.DataObject) -> None:
+        process = self.some_process(data)
+        process.signs = True
+        self.tell(WorkerAlive(process.worker))
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data(), lie=st.sampled_from([None, None, 0, 7]))
+    def worker_counts(self, data: st.DataObject, lie: int | None) -> None:
+        process = self.some_process(data)
+        count = process.connections if lie is None else lie
+        self.tell(WorkerCounted(process.worker, count))
+
+    @rule()
+    def asked_workers_close(self) -> None:
+        for process in self.world.processes.values():
+            if process.asked_to_close:
+                process.connections = 0
+
+    @precondition(lambda self: self.world.processes)
     @rule(data=st.data())
     def worker_lets_its_slot_go(self, data: st.DataObject) -> None:
         process = self.some_process(data)
@@ -591,6 +638,7 @@ class FleetMachine(RuleBasedStateMachine):
                     one is None
                     or steering.serves(generation, seat)
                     or one.state in (WorkerState.STARTING, WorkerState.STOPPING)
+                    or not any(steering.serves(generation, other) for other in generation.seats)
                 ):
                     good |= set(seat.slots.values())
         assert named_by(table) - {SHARED} <= good - {SHARED}
@@ -606,7 +654,7 @@ class FleetMachine(RuleBasedStateMachine):
         ready = {
             slot
             for one in active.workers.values()
-            if one.state is WorkerState.READY
+            if one.state is WorkerState.READY and one.mute_since is None
             for slot in one.slots.values()
         }
         assert not ready or named_by(own.current or steering.parked(state)) == ready
@@ -670,6 +718,8 @@ class FleetMachine(RuleBasedStateMachine):
                     pass
                 process.connections = 0
                 self.tell(WorkerReady(process.worker))
+                if process.signs:
+                    self.tell(WorkerAlive(process.worker))
             self.end_what_cannot_end_by_itself()
             self.look()
             self.tell(self.world.census())
@@ -695,6 +745,7 @@ class FleetMachine(RuleBasedStateMachine):
         active = state.active
         return (
             self.world.settled(self.fleet)
+            and state.stop is None
             and active is not None
             and len(state.generations) == 1
             and len(active.workers) == len(active.seats)

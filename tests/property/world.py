@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
+    AskToClose,
     Kill,
     Note,
     Probe,
@@ -13,6 +14,8 @@ from wssupervisor.fleet.actions import (
     Signal,
     Spawn,
     Steer,
+    TellDrain,
+    TellResume,
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
@@ -51,6 +54,11 @@ class Process:
     """It has its slot of a shared listener, and polls it."""
     accepting: bool = True
     connections: int = 0
+    joined: bool = False
+    """It uses the library."""
+    asked_to_close: bool = False
+    signs: bool = False
+    """It gives signs of life."""
     told_to_end: bool = False
     killed: bool = False
 
@@ -90,6 +98,17 @@ class World:
                     process.listening &= not (self.obedient and name == self.policy.drain_signal)
                 case Kill(worker=worker_id):
                     self.processes[worker_id].killed = True
+                case TellDrain(worker=worker_id, stop_accepting=stop):
+                    assert self.processes[worker_id].joined
+                    self.processes[worker_id].asked_to_close = False
+                    self.processes[worker_id].listening &= not stop
+                case TellResume(worker=worker_id):
+                    assert self.processes[worker_id].joined
+                    self.processes[worker_id].asked_to_close = False
+                case AskToClose(worker=worker_id, over=over, by=by):
+                    assert self.processes[worker_id].joined
+                    assert 0 <= over <= by
+                    self.processes[worker_id].asked_to_close = True
                 case Answer(request=request):
                     self.answers.setdefault(request, []).append(action)
                 case Note():

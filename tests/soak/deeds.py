@@ -38,7 +38,8 @@ class Mischief:
         """Pids that are stopped, and when they shall go on."""
 
     def begin_round(self) -> None:
-        self.deeds = Deeds([Cutover(time.monotonic(), self._daemon.active())])
+        now = time.monotonic()
+        self.deeds = Deeds([Cutover(now, self._daemon.active(), now)])
 
     def do_one(self) -> str:
         """One deed; its name."""
@@ -78,14 +79,10 @@ class Mischief:
     def _reload(self, *options: str) -> bool:
         answer = self._daemon.ctl("reload", "--json", *options, within=RELOAD_WITHIN)
         if answer.status == 0:
-            self._cut_over(answer.document)
+            self.deeds.cutovers.append(Cutover.from_verdict(answer.document))
         elif answer.status != FAILED:
             raise Unexpected(f"reload: {answer}")
         return answer.status == 0
-
-    def _cut_over(self, document: dict[str, object]) -> None:
-        at, generation = document["cutover_monotonic"], document["generation"]
-        self.deeds.cutovers.append(Cutover(float(str(at)), int(str(generation))))
 
     def _good_reload(self) -> None:
         self._install("well")
@@ -122,7 +119,7 @@ class Mischief:
 
     def _judge(self, status: int, out: str, err: str) -> None:
         if status == 0:
-            self._cut_over(json.loads(out))
+            self.deeds.cutovers.append(Cutover.from_verdict(json.loads(out)))
             return
         if status not in (FAILED, INTERRUPTED, -signal.SIGINT):
             raise Unexpected(f"reload ended with {status}: {err}")
@@ -133,7 +130,7 @@ class Mischief:
     def _roll_back(self) -> None:
         answer = self._daemon.ctl("rollback", "--json", within=RELOAD_WITHIN)
         if answer.status == 0:
-            self._cut_over(answer.document)
+            self.deeds.cutovers.append(Cutover.from_verdict(answer.document))
         elif answer.status != FAILED:
             raise Unexpected(f"rollback: {answer}")
 

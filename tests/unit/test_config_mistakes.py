@@ -36,7 +36,7 @@ x = 1
             '"0.0.0.0:8765"'
         ),
         '[app] command: found nothing, expected a list such as ["/srv/chat/current/bin/serve"]',
-        '[ready] by: found "luck", expected "connect", "notify" or "delay"',
+        '[ready] by: found "luck", expected "connect", "notify", "delay", "http" or "websocket"',
         (
             '[ready] timeout: found 30, expected a finite duration such as "500ms", "30s", "10min"'
             ' or "2h"'
@@ -111,7 +111,7 @@ x = 1
         (
             '[ready]\n"by\\u001b[2J" = 1',
             (
-                '[ready] "by\\u001b[2J": no such key (allowed: by, expect, path, send,'
+                '[ready] "by\\u001b[2J": no such key (allowed: by, expect, listener, path, send,'
                 " stable, timeout)"
             ),
         ),
@@ -195,28 +195,6 @@ def test_a_mistake_in_app_is_told_once(tmp_path: Path, lines: str, problem: str)
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (
-            '[ready]\nby = "websocket"',
-            (
-                '[ready] by: found "websocket", which comes in a later version; expected "connect",'
-                ' "notify" or "delay"'
-            ),
-        ),
-        (
-            '[ready]\npath = "/healthz"',
-            '[ready] path: found "/healthz", which comes in a later version; expected it left out',
-        ),
-        ("[ready]\nsend = 3", "[ready] send: found 3, expected a string that is not empty"),
-        (
-            '[drain]\nclose_over = "3s"',
-            (
-                '[drain] close_over: found "3s", which comes in a later version; expected "30s", or'
-                " the key left out"
-            ),
-        ),
-        ("[stop]\nclose_over = 5", f"[stop] close_over: found 5, expected {FINITE}"),
-        ('[stop]\nclose_over = "6s"', '[stop] close_over: found "6s", which comes in a later'),
-        ('[watchdog]\ninterval = "3s"', '[watchdog] interval: found "3s", which comes in a later'),
         ("[limits]\nx = 1", "[limits] comes in a later version; leave it out"),
         ("http = 1", "[http] comes in a later version; leave it out"),
         ("[hooks]", "[hooks] comes in a later version; leave it out"),
@@ -229,16 +207,23 @@ def test_what_comes_later_is_refused_and_says_so(tmp_path: Path, lines: str, tol
 
 
 @pytest.mark.parametrize(
-    "lines",
+    ("lines", "told"),
     [
-        '[drain]\nclose_over = "0.5min"\nwhen_full = "refuse"',
-        '[stop]\nclose_over = "5000ms"',
-        '[watchdog]\ninterval = "0ms"',
-        "[control]\ngroup_may_operate = false",
+        (
+            'path = "/healthz"',
+            'path: found "/healthz", expected it left out: it is for by = "http"',
+        ),
+        ('by = "http"\npath = "healthz"', 'path: found "healthz", expected a path such as'),
+        ('by = "http"\npath = "/a b"', 'path: found "/a b", expected a path such as "/healthz"'),
+        ('by = "http"\nsend = "x"', 'send: found "x", expected it left out: it is for by = "web'),
+        ('by = "websocket"\nsend = 3', "send: found 3, expected a string that is not empty"),
+        ('by = "websocket"\nlistener = "x"', 'listener: found "x", expected "ws"'),
     ],
 )
-def test_what_comes_later_may_be_written_with_its_default(tmp_path: Path, lines: str) -> None:
-    assert load(tmp_path, SMALL + lines) == load(tmp_path, SMALL)
+def test_a_probe_asks_only_what_can_be_answered(tmp_path: Path, lines: str, told: str) -> None:
+    (found,) = problems(tmp_path, f"{SMALL}[ready]\n{lines}\n")
+
+    assert found.startswith(f"[ready] {told}")
 
 
 @pytest.mark.parametrize(

@@ -731,6 +731,19 @@ def test_a_roll_back_that_fails_changes_nothing() -> None:
     assert told.census(32, {worker(1, 0): 0}) == [Signal(worker(1, 0), "SIGTERM")]
 
 
+def test_who_goes_silent_while_it_is_rolled_back_to_ends_when_it_is_empty() -> None:
+    told = draining()
+    steer = told.tell(RollBackRequested(7), 20)
+    told.tell(SlotLetGo(worker(1, 0)), 20)
+    told.spawn_all(told.steer(steer, 20), 20)
+    told.tell(WorkerReady(worker(1, 0, 2)), 21)
+    told.look(24)
+    idle = {worker(1, 0): 0, worker(1, 1): 0, worker(1, 0, 2): 0}
+    told.census(25, idle)
+
+    assert told.census(26, idle) == [Signal(worker(1, 0), "SIGTERM")]
+
+
 def test_a_generation_that_has_gone_is_started_again_under_a_new_number() -> None:
     told = draining()
     for index in (0, 1):

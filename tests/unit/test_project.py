@@ -32,6 +32,8 @@ IMPURE_NAMES = {"open", "input", "print", "exec", "eval", "__import__", "breakpo
 # Whoever imports runtime can touch the OS. Beside the daemon only `wssctl check`: it says whether
 # a release could run, which is looked up on disk exactly as a reload does it.
 USERS_OF_RUNTIME = {"wssupervisor.daemon", "wssupervisor.commands.check"}
+USERS_OF_WEBSOCKETS = {"wssupervisor.probe", "wssupervisor.worker.serving"}
+"""A process of its own, and what an application asks for by name."""
 USERS_OF_SYSTEMD = {"wssupervisor.runtime.systemd", "wssupervisor.logging"}
 
 
@@ -164,7 +166,28 @@ def test_wssctl_loads_nothing_slow_before_it_knows_its_verb() -> None:
 
 
 def test_nothing_that_the_daemon_loads_is_websockets() -> None:
-    assert [module for module in MODULES if "websockets" in foreign(module)] == []
+    users = {module for module in MODULES if "websockets" in foreign(module)}
+
+    assert users == USERS_OF_WEBSOCKETS
+    for module in MODULES:
+        if module != "wssupervisor.worker":
+            assert own(module) & users == set()
+    code = "import sys, wssupervisor.daemon; print(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not any(below(name, "websockets") for name in answer.stdout.split())
+
+
+WORKERS_PURE = {"wssupervisor.worker.protocol", "wssupervisor.worker.pacing"}
+
+
+@pytest.mark.parametrize("module", modules_below("wssupervisor.worker"))
+def test_the_workers_library_imports_nothing_of_the_daemon(module: str) -> None:
+    assert foreign(module) <= sys.stdlib_module_names | {"websockets"}
+    assert all(below(name, "wssupervisor.worker") or name == "wssupervisor" for name in own(module))
+    if module in WORKERS_PURE:
+        assert foreign(module) <= PURE
 
 
 def test_every_module_is_covered_by_these_rules() -> None:
@@ -179,6 +202,9 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"\n## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+VERBS = ("demo", "test", "soak", "bench", "deb", "e2e", "debian12", "trees", "lint", "help")
+
+
 def dev(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [ROOT / "dev", *arguments], capture_output=True, text=True, check=False, timeout=10
@@ -189,7 +215,7 @@ def test_dev_alone_says_what_it_can_do() -> None:
     answer = dev()
 
     assert answer.returncode == 0
-    for verb in ("demo", "test", "soak", "bench", "lint"):
+    for verb in VERBS[:-1]:
         assert f"./dev {verb}" in answer.stdout
 
 
@@ -197,4 +223,4 @@ def test_dev_answers_an_unknown_verb_with_those_there_are() -> None:
     answer = dev("bake")
 
     assert answer.returncode == 2
-    assert "There are: demo, test, soak, bench, lint, help" in answer.stderr
+    assert f"There are: {', '.join(VERBS)}" in answer.stderr

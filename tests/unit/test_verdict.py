@@ -3,7 +3,7 @@
 from examples.load.storm import Note
 from examples.load.verdict import Cutover, judge, misrouted
 
-CUTOVERS = [Cutover(10.0, 2), Cutover(20.0, 4)]
+CUTOVERS = [Cutover(10.0, 2, 9.99), Cutover(20.0, 4, 19.99)]
 
 
 def note(start: float, generation: int, error: str = "") -> Note:
@@ -18,6 +18,12 @@ def test_one_that_began_after_a_cutover_and_reached_an_older_generation_is_misro
     late = [note(10.1, 1), note(20.1, 2), note(20.1, 1)]
 
     assert misrouted([*late, note(10.1, 2), note(20.1, 4)], CUTOVERS) == late
+
+
+def test_one_may_reach_the_next_generation_from_when_its_cutover_began() -> None:
+    early, within = note(19.9, 4), note(19.995, 4)
+
+    assert misrouted([early, within], CUTOVERS) == [early]
 
 
 def test_a_lost_connection_is_lost_and_not_misrouted() -> None:

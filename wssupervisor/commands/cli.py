@@ -6,7 +6,19 @@ import sys
 from collections.abc import Sequence
 
 from wssupervisor import __version__
-from wssupervisor.commands import check, drain, events, init, reload, rollback, scale, status, stop
+from wssupervisor.commands import (
+    check,
+    completion,
+    drain,
+    events,
+    init,
+    reload,
+    rollback,
+    scale,
+    status,
+    stop,
+    why,
+)
 from wssupervisor.control.client import Client, find_control
 from wssupervisor.control.paths import running
 from wssupervisor.errors import WssError
@@ -30,9 +42,11 @@ VERBS = {
     "drain": drain,
     "scale": scale,
     "stop": stop,
+    "why": why,
     "events": events,
     "check": check,
     "init": init,
+    "completion": completion,
 }
 INTERRUPTED = 130
 
@@ -69,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return check.run(given)
         if given.verb == "init":
             return init.run(given)
+        if given.verb == "completion":
+            return completion.run(given, parser())
         client = _client(given)
         return status.list_all() if client is None else _run(given, client)
     except WssError as error:

@@ -12,7 +12,7 @@ examples:
   wssctl events --follow --json
 """
 
-UNSHOWN = frozenset({"at", "kind", "monotonic", "expected"})
+UNSHOWN = frozenset({"at", "kind", "monotonic_begun", "monotonic", "expected"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -84,6 +84,7 @@ def _listener(one: Document) -> str:
     return (
         f"  {one['name']}  {one['address']}  {mode}, {one['slots']} slots"
         f" ({one['free_slots']} free){queued}{fate}"
+        + (f"; it had {one['slots_before']} before" if one["slots_before"] else "")
     )
 
 
@@ -150,6 +151,12 @@ def _remarks(one: Document) -> Iterator[str]:
             yield (
                 f"    and it will not end by itself; `wssctl drain {number} --within 0s` ends it"
                 " with its connections"
+            )
+        if worker["mute_seconds"] is not None:
+            mute = format_duration(worker["mute_seconds"])
+            yield (
+                f"  worker {worker['index']} of generation {number} gives no sign of life for"
+                f" {mute}: new connections go to others"
             )
         if worker["state"] == "silent":
             yield f"  worker {worker['index']} of generation {number}: {worker['reason']}"

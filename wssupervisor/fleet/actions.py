@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from wssupervisor.fleet.model import Release, RequestId, SlotId, Table, WorkerId
+from wssupervisor.fleet.model import Check, Release, RequestId, SlotId, Table, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +21,21 @@ class Spawn:
     worker: WorkerId
     release: Release
     slots: Mapping[str, SlotId]
+    watchdog: float = 0.0
+    """Seconds within which it shall give a sign of life; 0: none is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """Connect to each of its slots until it has accepted: `ProbePassed`, or `ProbeFailed`.
 
-    Without a limit of its own: the fleet has one for the worker, and ends it at that.
+    With a `check` also until it has answered that on its listener; each try that was in vain is a
+    `ProbeTried`. Without a limit of its own: the fleet has one for the worker, and ends it at that.
     """
 
     worker: WorkerId
     slots: Mapping[str, SlotId]
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,31 @@ class Kill:
     """SIGKILL every process of the worker's tree."""
 
     worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class TellDrain:
+    """Tell a worker that uses the library that it gets nothing new; nothing comes back."""
+
+    worker: WorkerId
+    stop_accepting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TellResume:
+    """It gets new connections again; what it was told and asked for is void."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class AskToClose:
+    """Have it close all connections, spread over `over` seconds, the busy ones within `by`."""
+
+    worker: WorkerId
+    code: int
+    over: float
+    by: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +154,8 @@ class NoteKind(Enum):
     WORKER_READY = "worker-ready"
     WORKER_EXITED = "worker-exited"
     WORKER_SILENT = "worker-silent"
+    WORKER_MUTE = "worker-mute"
+    WORKER_RECOVERED = "worker-recovered"
     WORKER_RETRY = "worker-retry"
     WORKER_DRAINED = "worker-drained"
     WORKER_KILLED = "worker-killed"
@@ -163,4 +194,17 @@ class Quit:
     of: WorkerId | None = None
 
 
-Action = Resolve | Spawn | Probe | Steer | Signal | Kill | Answer | Note | Quit
+Action = (
+    Resolve
+    | Spawn
+    | Probe
+    | Steer
+    | Signal
+    | Kill
+    | TellDrain
+    | TellResume
+    | AskToClose
+    | Answer
+    | Note
+    | Quit
+)

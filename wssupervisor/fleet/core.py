@@ -39,6 +39,7 @@ from wssupervisor.fleet.events import (
     Observed,
     ProbeFailed,
     ProbePassed,
+    ProbeTried,
     ReleaseRefused,
     ReleaseResolved,
     ReloadRequested,
@@ -55,7 +56,11 @@ from wssupervisor.fleet.events import (
     SteerFailed,
     StopRequested,
     TimePassed,
+    WorkerAlive,
+    WorkerCounted,
     WorkerExited,
+    WorkerJoined,
+    WorkerParted,
     WorkerReady,
 )
 from wssupervisor.fleet.model import (
@@ -134,8 +139,14 @@ class Fleet:
             case WorkerReady(worker=worker_id) | ProbePassed(worker=worker_id):
                 if found := state.worker(worker_id):
                     return worker.ready(found, now)
+            case WorkerJoined() | WorkerParted() | WorkerAlive() | WorkerCounted():
+                if found := state.worker(event.worker):
+                    return self._said(found, event, now)
             case ProbeFailed(worker=worker_id, reason=reason):
                 return self._not_ready(state.worker(worker_id), reason, now)
+            case ProbeTried(worker=worker_id, reason=reason):
+                if found := state.worker(worker_id):
+                    found.tried = reason
             case SlotLetGo(worker=worker_id):
                 if found := state.worker(worker_id):
                     return self._silent(found, "it closed its listening socket", now)
@@ -180,14 +191,17 @@ class Fleet:
     def _pass_time(self, now: float) -> Iterator[Action]:
         for one in list(self.state.workers()):
             yield from worker.pass_time(one, self.state.policy, now)
+            given_up_at = worker.given_up_at(one, self.state.policy)
+            if given_up_at is not None and now >= given_up_at:
+                yield from self._replace_mute(one, now)
             if one.ready_by is not None and now >= one.ready_by:
                 policy = self.state.generations[one.id.generation].policy
-                yield from self._not_ready(one, worker.why_late(policy), now)
+                yield from self._not_ready(one, worker.why_late(one, policy), now)
 
     def _deadlines(self) -> Iterator[float]:
         state = self.state
         for one in state.workers():
-            yield from worker.deadlines(one)
+            yield from worker.deadlines(one, state.policy)
             if one.ready_by is not None:
                 yield one.ready_by
         if state.steering.retry_at is not None and state.steering.in_flight is None:
@@ -221,6 +235,27 @@ class Fleet:
             when = worker.when(one, now)
             yield from reloading.fail(self.state, f"{text} {when}", now, of=worker_id)
 
+    def _said(
+        self,
+        one: Worker,
+        event: WorkerJoined | WorkerParted | WorkerAlive | WorkerCounted,
+        now: float,
+    ) -> list[Action]:
+        """A worker has spoken for itself."""
+        match event:
+            case WorkerJoined(closes=closes, lets_go=lets_go):
+                shared = any(self.state.shared(slot) for slot in one.slots.values())
+                return worker.joined(one, closes=closes, lets_go=lets_go and shared)
+            case WorkerParted():
+                worker.parted(one)
+            case WorkerAlive():
+                return worker.alive(one, now)
+            case WorkerCounted(connections=connections):
+                one.reported = connections
+            case _:
+                assert_never(event)
+        return []
+
     def _not_ready(self, one: Worker | None, reason: str, now: float) -> Iterable[Action]:
         """A worker did not make it: a candidate's reload fails, another one's is replaced."""
         if one is None or one.state is not WorkerState.STARTING:
@@ -241,6 +276,13 @@ class Fleet:
             return
         yield from worker.fall_silent(one, self.state.policy, reason, now)
         yield from seating.vacate(self.state, one, now)
+
+    def _replace_mute(self, one: Worker, now: float) -> Iterator[Action]:
+        """It has been mute for too long: another one takes its seat, and it is ended by force."""
+        silent = round(now - (one.alive_at or now), 1)
+        reason = f"it has given no sign of life for {silent:g} s"
+        yield from self._silent(one, reason, now)
+        yield from worker.stop(one, self.state.policy, now)
 
     def _observed(self, event: Observed, now: float) -> Iterator[Action]:
         state = self.state
@@ -276,6 +318,10 @@ class Fleet:
                     still_listens=steering.still_listens(state, one, holds),
                     began_at=event.began_at,
                 )
+        for generation in state.in_state(GenerationState.DRAINING):
+            # It gets no new ones: what is found now was there at the start, and counted late.
+            found = sum(one.connections for one in generation.workers.values())
+            generation.connections_at_start = max(generation.connections_at_start, found)
 
     def _retire(self) -> Iterator[Action]:
         finished = (GenerationState.DRAINING, GenerationState.FAILED)
@@ -378,7 +424,7 @@ class Fleet:
         if state.steering.in_flight is not None and now < stop.deadline:
             return
         for one in list(state.workers()):
-            yield from worker.stop(one, state.policy, now)
+            yield from worker.leave(one, state.policy, stop.deadline, now)
             if now >= stop.deadline and one.kill_at is not None:
                 yield from worker.kill(one)
         if any(True for _ in state.workers()):

@@ -32,7 +32,8 @@ def limit(
     if generation is None:
         yield _not_draining(state, request, number)
         return
-    _set_limit(generation, within, now)
+    over = min(state.policy.close_over, within)
+    yield from _set_limit(generation, within, over, now)
     yield _changed(request, generation, now)
 
 
@@ -41,8 +42,8 @@ def pause(state: State, request: RequestId, number: int, now: float) -> Iterator
     if generation is None:
         yield _not_draining(state, request, number)
         return
-    for drain in drains(generation):
-        worker.pause(drain, now)
+    for one in generation.workers.values():
+        yield from worker.pause(one, now)
     yield Note(NoteKind.DRAIN_PAUSED, {"generation": number})
     yield _changed(request, generation, now)
 
@@ -64,7 +65,7 @@ def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
     yield Note(
         NoteKind.DRAIN_HURRIED, {"generation": generation.number, "connections": connections}
     )
-    _set_limit(generation, 0.0, now)
+    yield from _set_limit(generation, 0.0, state.policy.close_over, now)
     for one in generation.workers.values():
         yield from worker.pass_time(one, state.policy, now)
 
@@ -82,16 +83,22 @@ def go_on(state: State, generation: Generation, now: float) -> Iterator[Action]:
     for one in generation.workers.values():
         if one.drain is None:
             yield from worker.stop(one, state.policy, now)
-        else:
-            one.drain.kept = False
-            one.drain.empty_rounds = 0
+    _keep_no_longer(generation)
 
 
-def undo(generation: Generation) -> None:
+def undo(generation: Generation) -> Iterator[Action]:
     """It is active again: the workers in its seats serve as if they had never drained."""
     generation.drain_since = None
     for one in _could_serve_again(generation):
-        worker.end_drain(one)
+        yield from worker.end_drain(one)
+    _keep_no_longer(generation)
+
+
+def _keep_no_longer(generation: Generation) -> None:
+    """Who drains still may end when he is empty, which was not looked for meanwhile."""
+    for drain in drains(generation):
+        drain.kept = False
+        drain.empty_rounds = 0
 
 
 def _could_serve_again(generation: Generation) -> list[Worker]:
@@ -117,7 +124,11 @@ def deadline(generation: Generation) -> float | None:
     """The instant at which its last worker is told to end; None: when it is empty, or paused."""
     if paused(generation):
         return None
-    found = [drain.deadline for drain in drains(generation)]
+    found = [
+        worker.ends_at(one, generation.policy)
+        for one in generation.workers.values()
+        if one.drain is not None
+    ]
     return (
         max((one for one in found if one is not None), default=None) if None not in found else None
     )
@@ -134,14 +145,26 @@ def oldest(state: State) -> list[Generation]:
     )
 
 
-def _set_limit(generation: Generation, within: float, now: float) -> None:
-    for drain in drains(generation):
-        drain.deadline = None if isinf(within) else now + within
+def _set_limit(generation: Generation, within: float, over: float, now: float) -> Iterator[Action]:
+    """`over`: how much of that time the polite ones get to close their connections in."""
+    for one in generation.workers.values():
+        drain = one.drain
+        if drain is None or one.state is WorkerState.STOPPING:
+            continue
+        if one.closing_by is not None:
+            if one.closing_by <= now + within + generation.policy.kill_after:
+                continue  # it is over by then anyway: asked again and again, it would never end
+            one.closing_by = None
+            if one.polite:
+                yield worker.tell_drain(one)  # it closes no more, until it is asked again
+        drain.close_over = None if isinf(within) else over
+        begin = now + (max(0.0, within - over) if one.polite else within)
+        drain.deadline = None if isinf(within) else begin
         if drain.paused_at is not None and within < inf:
             worker.resume(drain, now)  # the new limit counts from now on, or from its resumption
-            drain.deadline = now + within
+            drain.deadline = begin
             if within:
-                worker.pause(drain, now)
+                drain.paused_at = now
 
 
 def _draining(state: State, number: int) -> Generation | None:

@@ -114,12 +114,51 @@ class WorkerReady:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerJoined:
+    """It uses the library. `closes`, `lets_go`: what it can be asked for."""
+
+    worker: WorkerId
+    closes: bool
+    lets_go: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParted:
+    """Its channel is closed: from now on it is a worker like those without the library."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAlive:
+    """A sign of life: its event loop runs."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCounted:
+    """How many connections it has by its own account."""
+
+    worker: WorkerId
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProbePassed:
     worker: WorkerId
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeFailed:
+    worker: WorkerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeTried:
+    """A try was in vain, and there will be another; `reason` completes: it ..."""
+
     worker: WorkerId
     reason: str
 
@@ -217,8 +256,13 @@ Event = (
     | Spawned
     | SpawnFailed
     | WorkerReady
+    | WorkerJoined
+    | WorkerParted
+    | WorkerAlive
+    | WorkerCounted
     | ProbePassed
     | ProbeFailed
+    | ProbeTried
     | SlotLetGo
     | WorkerExited
     | Steered

@@ -37,6 +37,22 @@ class ReadyBy(Enum):
     CONNECT = "connect"
     NOTIFY = "notify"
     DELAY = "delay"
+    HTTP = "http"
+    WEBSOCKET = "websocket"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a worker is asked before it counts as ready; `by` is HTTP or WEBSOCKET.
+
+    `send` and `expect`: a message, and one that must come back; None for neither.
+    """
+
+    by: ReadyBy
+    listener: str
+    path: str = "/"
+    send: str | None = None
+    expect: str | None = None
 
 
 class WhenFull(Enum):
@@ -48,23 +64,31 @@ class WhenFull(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The configured numbers that decisions need; all spans in seconds, `math.inf` for none."""
+    """The configured numbers that decisions need; all spans in seconds, `math.inf` for none.
+
+    `watchdog`: how long a worker that gives signs of life may give none; 0: as long as it likes.
+    """
 
     workers: int = 1
     ready_by: ReadyBy = ReadyBy.CONNECT
     ready_timeout: float = 30.0
+    check: Check | None = None
     stable: float = 1.0
     accept_stall: float = 2.0
     keep: float = 30.0
     drain_timeout: float = math.inf
+    close_over: float = 30.0
     drain_signal: str | None = None
     max_draining: int = 8
     when_full: WhenFull = WhenFull.REFUSE
     stop_timeout: float = 30.0
+    stop_close_over: float = 5.0
     stop_signal: str = "SIGTERM"
     kill_after: float = 10.0
     backoff: float = 0.5
     backoff_max: float = 30.0
+    watchdog: float = 0.0
+    replace_after: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,7 +275,7 @@ def cut_over(state: State, now: float) -> Iterator[Action]:
     candidate.state = GenerationState.ACTIVE
     if reload.kind is ReloadKind.ROLLBACK:
         state.lineage.pop()
-        draining.undo(candidate)
+        yield from draining.undo(candidate)
     elif replaced is not None:
         own = Pinned(replaced.number, replaced.release, replaced.policy)
         state.lineage = [*state.lineage, own][-LINEAGE_MAX:]

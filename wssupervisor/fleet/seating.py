@@ -36,9 +36,14 @@ def _spawn_into(generation: Generation, seat: Seat, now: float) -> Iterator[Acti
     seat.retry_at = None
     ready_by = now + generation.policy.ready_timeout
     generation.workers[worker_id] = Worker(
-        worker_id, dict(seat.slots), WorkerState.STARTING, spawned_at=now, ready_by=ready_by
+        worker_id,
+        dict(seat.slots),
+        WorkerState.STARTING,
+        spawned_at=now,
+        ready_by=ready_by,
+        watchdog=generation.policy.watchdog,
     )
-    yield Spawn(worker_id, generation.release, dict(seat.slots))
+    yield Spawn(worker_id, generation.release, dict(seat.slots), generation.policy.watchdog)
 
 
 def left(state: State, one: Worker, now: float) -> Iterator[Action]:

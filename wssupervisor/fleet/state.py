@@ -24,6 +24,8 @@ class Drain:
     since: float
     keep_until: float
     deadline: float | None
+    close_over: float | None = None
+    """How long its connections may take to be closed at the deadline; None: as configured."""
     empty_rounds: int = 0
     """Censuses in a row that found nothing left of the worker's work."""
     told: bool = False
@@ -51,6 +53,22 @@ class Worker:
     connections: int = 0
     drain: Drain | None = None
     kill_at: float | None = None
+    polite: bool = False
+    """It uses the library: it closes its connections when it is asked to, and can be talked to."""
+    lets_go: bool = False
+    """And lets the sockets go that it shares with others, when it is told to drain."""
+    reported: int | None = None
+    """Its connections by its own account: to be believed only to its own harm."""
+    closing_by: float | None = None
+    """It was asked to close all its connections, and is told to end then."""
+    watchdog: float = 0.0
+    """Within so many seconds it shall give a sign of life, if it ever does; 0: need not."""
+    alive_at: float | None = None
+    """Its last sign of life; None for one that has never given any."""
+    mute_since: float | None = None
+    """It is steered away from, as it has given no sign of life for too long."""
+    tried: str | None = None
+    """What was wrong the last time that it was probed, and it is not ready yet."""
     reason: str | None = None
     """Why we ended it, where that is not to be read off its exit status."""
 

@@ -50,9 +50,13 @@ def _named_seats(generation: Generation) -> list[Seat]:
 
 
 def serves(generation: Generation, seat: Seat) -> bool:
-    """Its worker is ready; or, of a generation to roll back to, was so and was told nothing."""
+    """Its worker is ready and not mute; or, where that drains, could serve again."""
     one = None if seat.worker is None else generation.workers[seat.worker]
-    return one is not None and (one.state is WorkerState.READY or can_serve_again(one))
+    return (
+        one is not None
+        and one.mute_since is None
+        and (one.state is WorkerState.READY or can_serve_again(one))
+    )
 
 
 def outsiders(state: State) -> set[SlotId]:

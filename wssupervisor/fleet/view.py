@@ -17,6 +17,9 @@ class WorkerView:
     state: WorkerState
     slots: dict[str, SlotId]
     connections: int
+    reported: int | None
+    library: bool
+    mute_since: float | None
     spawned_at: float | None
     restarts: int
     retry_at: float | None
@@ -99,9 +102,7 @@ def instance_state(state: State) -> InstanceState:
     if state.reload is not None:
         return InstanceState.RELOADING
     ready = [
-        seat
-        for seat in active.seats
-        if seat.worker is not None and active.workers[seat.worker].state is WorkerState.READY
+        seat for seat in active.seats if seat.worker is not None and steering.serves(active, seat)
     ]
     return InstanceState.SERVING if len(ready) == len(active.seats) else InstanceState.DEGRADED
 
@@ -141,6 +142,9 @@ def _worker(one: Worker) -> WorkerView:
         state=one.state,
         slots=dict(one.slots),
         connections=one.connections,
+        reported=one.reported,
+        library=one.polite,
+        mute_since=one.mute_since,
         spawned_at=one.spawned_at,
         restarts=one.id.incarnation - 1,
         retry_at=None,
@@ -158,6 +162,9 @@ def _waiting(seat: Seat) -> WorkerView:
         state=WorkerState.WAITING,
         slots=dict(seat.slots),
         connections=0,
+        reported=None,
+        library=False,
+        mute_since=None,
         spawned_at=None,
         restarts=seat.incarnation - 1,
         retry_at=seat.retry_at,

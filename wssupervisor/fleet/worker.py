@@ -4,12 +4,26 @@ Each function changes one worker and returns what is to be done about it; genera
 reloads are none of its business.
 """
 
-from wssupervisor.fleet.actions import Action, Kill, Note, NoteKind, Probe, Signal
+from wssupervisor.fleet.actions import (
+    Action,
+    AskToClose,
+    Kill,
+    Note,
+    NoteKind,
+    Probe,
+    Signal,
+    TellDrain,
+    TellResume,
+)
 from wssupervisor.fleet.model import Policy, ReadyBy, WorkerState
 from wssupervisor.fleet.state import Drain, Worker
 
 EMPTY_ROUNDS = 2
 """Censuses in a row that must find nothing: one alone can fall between accept and count."""
+
+GOING_AWAY = 1001
+SERVICE_RESTART = 1012
+"""WebSocket close codes: the service ends; it is restarted, come back at once (RFC 6455, IANA)."""
 
 LET_GO_SECONDS = 3.0
 """How long a worker in shared mode may take to let go of its listener before it is spoken of."""
@@ -36,8 +50,8 @@ def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action
     match policy.ready_by:
         case ReadyBy.DELAY:
             actions += ready(worker, now)
-        case ReadyBy.CONNECT:
-            actions.append(Probe(worker.id, dict(worker.slots)))
+        case ReadyBy.CONNECT | ReadyBy.HTTP | ReadyBy.WEBSOCKET:
+            actions.append(Probe(worker.id, dict(worker.slots), policy.check))
         case ReadyBy.NOTIFY:
             pass
     return actions
@@ -64,14 +78,100 @@ def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list
     tells = policy.drain_signal is not None and worker.pid is not None and not told
     limit = policy.drain_timeout
     deadline = None if limit == float("inf") else now + limit
+    first = worker.drain is None
     worker.drain = Drain(now, now + keep, deadline, told=told or tells)
-    return [Signal(worker.id, policy.drain_signal)] if tells and policy.drain_signal else []
+    actions: list[Action] = [tell_drain(worker)] if worker.polite and first else []
+    if tells and policy.drain_signal:
+        actions.append(Signal(worker.id, policy.drain_signal))
+    return actions
 
 
-def end_drain(worker: Worker) -> None:
+def tell_drain(worker: Worker) -> TellDrain:
+    """One that must let its socket go, as the next generation has it too, can't serve again."""
+    if worker.lets_go and worker.drain is not None:
+        worker.drain.told = True
+    return TellDrain(worker.id, worker.lets_go)
+
+
+def end_drain(worker: Worker) -> list[Action]:
     """It is steered to again, as if it had never drained."""
     worker.state = WorkerState.READY
     worker.drain = None
+    worker.closing_by = None
+    return [TellResume(worker.id)] if worker.polite else []
+
+
+def joined(worker: Worker, *, closes: bool, lets_go: bool) -> list[Action]:
+    """It uses the library, and is told what it has missed."""
+    worker.polite = closes
+    worker.lets_go = lets_go
+    if closes and worker.state is WorkerState.DRAINING and not worker.sweeper:
+        return [tell_drain(worker)]
+    return []
+
+
+def parted(worker: Worker) -> None:
+    """Nobody can ask it for anything any more."""
+    worker.polite = worker.lets_go = False
+    worker.reported = None
+
+
+def alive(worker: Worker, now: float) -> list[Action]:
+    """A sign of life; one that was mute is steered to again."""
+    worker.alive_at = now
+    since, worker.mute_since = worker.mute_since, None
+    if since is None or worker.state is not WorkerState.READY:
+        return []
+    return [note(NoteKind.WORKER_RECOVERED, worker, seconds=round(now - since, 3))]
+
+
+def watched(worker: Worker) -> bool:
+    """It has shown that it gives signs of life, and is one that should."""
+    return worker.watchdog > 0 and worker.alive_at is not None and worker.state is WorkerState.READY
+
+
+def given_up_at(worker: Worker, policy: Policy) -> float | None:
+    """When a mute worker is replaced: those who are connected would be lost, so it gets longer."""
+    if worker.mute_since is None or not watched(worker):
+        return None
+    patience = policy.replace_after if worker.connections else worker.watchdog
+    return worker.mute_since + patience
+
+
+def _notice_mute(worker: Worker, now: float) -> list[Action]:
+    if not watched(worker) or worker.mute_since is not None or worker.alive_at is None:
+        return []
+    if now < worker.alive_at + worker.watchdog:
+        return []
+    worker.mute_since = now
+    return [
+        note(
+            NoteKind.WORKER_MUTE,
+            worker,
+            seconds=round(now - worker.alive_at, 3),
+            connections=worker.connections,
+        )
+    ]
+
+
+def ask_to_close(worker: Worker, code: int, over: float, by: float, now: float) -> list[Action]:
+    """Have its connections closed over some seconds, and end it at the instant `by`."""
+    worker.closing_by = max(now, by)
+    return [AskToClose(worker.id, code, over, max(over, worker.closing_by - now))]
+
+
+def leave(worker: Worker, policy: Policy, deadline: float, now: float) -> list[Action]:
+    """The instance stops: end it, after its connections are closed where it can do that."""
+    if worker.state is WorkerState.STOPPING:
+        return []
+    if not worker.polite or worker.reported == 0:
+        return stop(worker, policy, now)
+    if worker.closing_by is None or worker.closing_by > deadline:
+        latest = deadline - policy.kill_after
+        over = max(0.0, min(policy.stop_close_over, latest - now))
+        by = min(now + over + policy.kill_after, latest)
+        return ask_to_close(worker, GOING_AWAY, over, by, now)
+    return stop(worker, policy, now) if now >= worker.closing_by else []
 
 
 def can_serve_again(worker: Worker) -> bool:
@@ -112,7 +212,8 @@ def kill(worker: Worker) -> list[Action]:
     if worker.pid is None:
         return []
     worker.kill_at = None
-    return [note(NoteKind.WORKER_KILLED, worker), Kill(worker.id)]
+    killed = note(NoteKind.WORKER_KILLED, worker, connections=worker.connections)
+    return [killed, Kill(worker.id)]
 
 
 def counted(
@@ -139,28 +240,51 @@ def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
     """What its own deadlines ask for now."""
     if worker.kill_at is not None and now >= worker.kill_at:
         return kill(worker)
+    if mute := _notice_mute(worker, now):
+        return mute
     drain = worker.drain
     if worker.state not in FINISHING or drain is None or stands_still(drain):
         return []
     if drain.empty_rounds >= EMPTY_ROUNDS and now >= drain.keep_until:
         drained = note(NoteKind.WORKER_DRAINED, worker, seconds=round(now - drain.since, 3))
         return [drained, *stop(worker, policy, now)]
+    if worker.closing_by is not None:
+        return stop(worker, policy, now) if now >= worker.closing_by or not worker.polite else []
     if drain.deadline is not None and now >= drain.deadline:
         limit = note(NoteKind.DRAIN_LIMIT, worker, connections=worker.connections)
-        return [limit, *stop(worker, policy, now)]
+        if not worker.polite:
+            return [limit, *stop(worker, policy, now)]
+        over = policy.close_over if drain.close_over is None else drain.close_over
+        by = now + over + policy.kill_after
+        return [limit, *ask_to_close(worker, SERVICE_RESTART, over, by, now)]
     return []
 
 
-def deadlines(worker: Worker) -> list[float]:
-    """Instants at which `pass_time` would do something."""
+def deadlines(worker: Worker, policy: Policy) -> list[float]:
+    """Instants at which `pass_time` or `leave` would do something."""
     found = [] if worker.kill_at is None or worker.pid is None else [worker.kill_at]
+    if worker.closing_by is not None and worker.state is not WorkerState.STOPPING:
+        found.append(worker.closing_by)
+    if watched(worker) and worker.alive_at is not None:
+        given_up = given_up_at(worker, policy)
+        found.append(worker.alive_at + worker.watchdog if given_up is None else given_up)
     drain = worker.drain
     if worker.state in FINISHING and drain is not None and not stands_still(drain):
-        if drain.deadline is not None:
+        if drain.deadline is not None and worker.closing_by is None:
             found.append(drain.deadline)
         if drain.empty_rounds >= EMPTY_ROUNDS:
             found.append(drain.keep_until)
     return found
+
+
+def ends_at(worker: Worker, policy: Policy) -> float | None:
+    """When a worker that drains is told to end, connections or not; None: never for that."""
+    drain = worker.drain
+    if worker.closing_by is not None or drain is None or drain.deadline is None:
+        return worker.closing_by
+    if not worker.polite:
+        return drain.deadline
+    return drain.deadline + (policy.close_over if drain.close_over is None else drain.close_over)
 
 
 def stands_still(drain: Drain) -> bool:
@@ -168,10 +292,15 @@ def stands_still(drain: Drain) -> bool:
     return drain.paused_at is not None or drain.kept
 
 
-def pause(drain: Drain, now: float) -> None:
+def pause(worker: Worker, now: float) -> list[Action]:
     """Let its limits stand still; a second time changes nothing."""
-    if drain.paused_at is None:
-        drain.paused_at = now
+    if worker.drain is None or worker.drain.paused_at is not None:
+        return []
+    worker.drain.paused_at = now
+    if worker.closing_by is None or worker.state is WorkerState.STOPPING:
+        return []
+    worker.closing_by = None
+    return [tell_drain(worker)]  # it drains on, and closes no more
 
 
 def resume(drain: Drain, now: float) -> None:
@@ -185,11 +314,13 @@ def resume(drain: Drain, now: float) -> None:
         drain.deadline += stood
 
 
-def why_late(policy: Policy) -> str:
+def why_late(worker: Worker, policy: Policy) -> str:
     """What a worker that was not ready in time has not done."""
     late = f"was not ready within {policy.ready_timeout:g}s"
+    if worker.tried is not None:
+        return f"{late}: it {worker.tried}"
     match policy.ready_by:
-        case ReadyBy.CONNECT:
+        case ReadyBy.CONNECT | ReadyBy.HTTP | ReadyBy.WEBSOCKET:
             return (
                 f"{late}: it accepted no connection; does it serve the descriptor it is given, or"
                 " a port of its own?"

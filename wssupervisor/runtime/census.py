@@ -21,6 +21,8 @@ class Count:
     unattributed: int
     descriptors: Mapping[WorkerId, int]
     """All that the worker's tree has open, of whatever kind."""
+    held: frozenset[int]
+    """Inodes of all connections of our workers."""
     began_at: float
     cpu_seconds: float
 
@@ -47,6 +49,7 @@ def take(pools: Sequence[Pool], processes: Mapping[WorkerId, Process]) -> Count:
         {worker: (before[worker] | after[worker]) & slots for worker in processes},
         len(stray & _still_there(pools)) if stray else 0,
         {worker: process.descriptor_count() for worker, process in processes.items()},
+        attributed,
         began_at,
         time.thread_time() - cpu,
     )

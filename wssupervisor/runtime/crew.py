@@ -5,17 +5,44 @@ import os
 import signal
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import assert_never
 
-from wssupervisor.fleet.events import Event, SlotLetGo, WorkerExited, WorkerReady
-from wssupervisor.fleet.model import Release, SlotId, WorkerId
+from wssupervisor.fleet.actions import Spawn
+from wssupervisor.fleet.events import (
+    Event,
+    SlotLetGo,
+    WorkerAlive,
+    WorkerCounted,
+    WorkerExited,
+    WorkerJoined,
+    WorkerParted,
+    WorkerReady,
+)
+from wssupervisor.fleet.model import SlotId, WorkerId
+from wssupervisor.runtime.channel import MESSAGES_PER_LOOK, Channel
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.holders import start_time
-from wssupervisor.runtime.notify import Malformed, NotifySocket
+from wssupervisor.runtime.notify import Malformed, NotifySocket, printable
 from wssupervisor.runtime.output import Output
-from wssupervisor.runtime.processes import Process, reap_orphans
+from wssupervisor.runtime.processes import FIRST_DESCRIPTOR, Process, reap_orphans
 from wssupervisor.runtime.release import with_descriptors
+from wssupervisor.worker.protocol import (
+    VERSION,
+    Alive,
+    Bad,
+    Capability,
+    Counts,
+    FromSupervisor,
+    FromWorker,
+    Hello,
+    Ready,
+    Welcome,
+)
 
+SIGNS_A_WATCHDOG = 3
+"""Signs of life that a worker is asked for in the time within which it must give one."""
 LAST_WORDS_KEPT = 32
 """Ended workers whose last lines are kept for whoever asks why."""
 
@@ -27,10 +54,17 @@ class Hand:
     process: Process
     output: Output
     notify: NotifySocket
+    channel: Channel
+    watchdog: float
     slots: Mapping[str, SlotId]
     status: str | None = None
+    library: str | None = None
+    """How it called itself when it joined; None for a worker without the library."""
+    flooding: bool = False
+    """It said so much that we hear the rest at our next look."""
 
     def close(self) -> None:
+        self.channel.close()
         self.process.close()
         self.output.close()
         self.notify.close()
@@ -42,12 +76,15 @@ class Crew:
     def __init__(
         self,
         instance: str,
+        notify_at: str | None,
         gate: Gate,
         post: Callable[[Event], None],
         tell: Callable[[WorkerId, int, list[str]], None],
         warn: Callable[[WorkerId, str], None],
     ) -> None:
+        """`notify_at`: how the paths of the workers' notify sockets begin; None: have none."""
         self._instance = instance
+        self._notify_at = notify_at
         self._gate = gate
         self._post = post
         self._tell = tell
@@ -58,34 +95,41 @@ class Crew:
 
     # -- what the fleet asks for --------------------------------------------------------------
 
-    def spawn(self, worker: WorkerId, release: Release, slots: Mapping[str, SlotId]) -> int:
+    def spawn(self, spawn: Spawn) -> int:
         """Start it and watch it; returns its pid. Raises OSError."""
-        output = Output(f"wssupervisor-{worker}")
-        notify = NotifySocket()
-        try:
+        worker, release = spawn.worker, spawn.release
+        with ExitStack() as stack:
+            output = Output(f"wssupervisor-{worker}")
+            stack.callback(output.close)
+            at = self._notify_at
+            notify = NotifySocket(None if at is None else f"{at}.{worker}")
+            stack.callback(notify.close)
+            channel = Channel()
+            stack.callback(channel.close)
             names = list(self._gate.pools)
             process = Process.spawn(
                 with_descriptors(release.command, names),
                 release.directory,
-                self._variables(worker, release, names, notify.address),
-                self._gate.descriptors(slots),
+                self._variables(spawn, names, notify.address),
+                [*self._gate.descriptors(spawn.slots), channel.theirs],
                 output.descriptor,
             )
-        except OSError:
-            output.close()
-            notify.close()
-            raise
-        self._hands[worker] = Hand(process, output, notify, dict(slots))
+            stack.pop_all()
+        channel.passed_on()
+        hand = Hand(process, output, notify, channel, spawn.watchdog, dict(spawn.slots))
+        self._hands[worker] = hand
         loop = asyncio.get_running_loop()
         loop.add_reader(process.pidfd, self._main_ended, worker)
         loop.add_reader(notify.fileno(), self._notified, worker)
+        loop.add_reader(channel.fileno(), self._heard, worker)
         return process.pid
 
-    def _variables(
-        self, worker: WorkerId, release: Release, names: list[str], notify: str
-    ) -> dict[str, str]:
+    def _variables(self, spawn: Spawn, names: list[str], notify: str) -> dict[str, str]:
+        worker, release = spawn.worker, spawn.release
+        watchdog = {"WATCHDOG_USEC": str(int(spawn.watchdog * 1e6))} if spawn.watchdog else {}
         return {
             **dict(release.environment),
+            **watchdog,
             "LISTEN_FDS": str(len(names)),
             "LISTEN_FDNAMES": ":".join(names),
             "NOTIFY_SOCKET": notify,
@@ -94,12 +138,22 @@ class Crew:
             "WSSUPERVISOR_WORKER": str(worker.index),
             "WSSUPERVISOR_INCARNATION": str(worker.incarnation),
             "WSSUPERVISOR_RELEASE": release.directory,
+            "WSSUPERVISOR_CHANNEL": str(FIRST_DESCRIPTOR + len(names)),
             "WSSUPERVISOR_SUPERVISOR": self._supervisor,
         }
 
     def signal(self, worker: WorkerId, name: str) -> None:
         if hand := self._hands.get(worker):
             hand.process.signal(signal.Signals[name])
+
+    def say(self, worker: WorkerId, message: FromSupervisor) -> None:
+        """To a worker that uses the library; one that cannot be told is treated as one without."""
+        hand = self._hands.get(worker)
+        if hand is not None and not hand.channel.closed and not hand.channel.send(message):
+            self._part(worker, hand, "it does not read what it is told")
+
+    def shared_listeners(self) -> tuple[str, ...]:
+        return tuple(name for name, pool in self._gate.pools.items() if pool.why_shared is not None)
 
     def kill(self, worker: WorkerId) -> None:
         if hand := self._hands.get(worker):
@@ -137,6 +191,9 @@ class Crew:
         """Pass their output on, and see who let its slot go or has gone with all its tree."""
         for worker, hand in list(self._hands.items()):
             self._pass_on(worker, hand)
+            if hand.flooding:
+                hand.flooding = False
+                asyncio.get_running_loop().add_reader(hand.channel.fileno(), self._heard, worker)
             if hand.process.exit is not None:
                 self._bury(worker, hand)
 
@@ -167,7 +224,9 @@ class Crew:
         self._last_words[worker] = hand.output.last_lines()
         while len(self._last_words) > LAST_WORDS_KEPT:
             self._last_words.popitem(last=False)
-        asyncio.get_running_loop().remove_reader(hand.notify.fileno())
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(hand.notify.fileno())
+        loop.remove_reader(hand.channel.fileno())
         del self._hands[worker]
         hand.close()
         ended = hand.process.exit
@@ -184,5 +243,53 @@ class Crew:
                 hand.status = message.status
             if message.ready:
                 self._post(WorkerReady(worker))
+            if message.watchdog:
+                self._post(WorkerAlive(worker))
             if message.stopping:
                 self._post(SlotLetGo(worker))
+
+    def _heard(self, worker: WorkerId) -> None:
+        """What a worker says that uses the library."""
+        hand = self._hands[worker]
+        messages = hand.channel.receive()
+        bad = None
+        for message in messages:
+            if isinstance(message, Bad):
+                bad = str(message)
+            else:
+                self._take_in(worker, hand, message)
+        if hand.channel.closed:
+            self._part(worker, hand, bad)
+        elif len(messages) >= MESSAGES_PER_LOOK:
+            hand.flooding = True
+            asyncio.get_running_loop().remove_reader(hand.channel.fileno())
+
+    def _take_in(self, worker: WorkerId, hand: Hand, message: FromWorker) -> None:
+        match message:
+            case Hello(capabilities=capabilities, library=library):
+                hand.library = printable(library)
+                hand.channel.send(Welcome(VERSION, hand.watchdog / SIGNS_A_WATCHDOG))
+                self._post(
+                    WorkerJoined(
+                        worker,
+                        closes=Capability.CLOSE.value in capabilities,
+                        lets_go=Capability.STOP_ACCEPTING.value in capabilities,
+                    )
+                )
+            case Ready():
+                self._post(WorkerReady(worker))
+            case Alive():
+                self._post(WorkerAlive(worker))
+            case Counts(open=count):
+                self._post(WorkerCounted(worker, count))
+            case _:
+                assert_never(message)
+
+    def _part(self, worker: WorkerId, hand: Hand, reason: str | None) -> None:
+        """It closed its end, or broke the protocol: nothing more is heard from it."""
+        asyncio.get_running_loop().remove_reader(hand.channel.fileno())
+        hand.channel.closed = True
+        hand.flooding = False
+        if reason is not None:
+            self._warn(worker, reason)
+        self._post(WorkerParted(worker))

@@ -3,12 +3,23 @@
 import contextlib
 import time
 from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
 
 from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.model import Listener, SlotId, Table
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.slots import SlotPool
 from wssupervisor.runtime.steering import Steering
+
+
+class Moment(NamedTuple):
+    """When a table took force (CLOCK_MONOTONIC): between these two, on one listener after another.
+
+    After `done` it is in force on all. We may be held up before we read that clock.
+    """
+
+    begun: float
+    done: float
 
 
 class Gate:
@@ -22,6 +33,8 @@ class Gate:
             for pool in pools
             if isinstance(pool, SlotPool) and len(pool.slots) > 1
         }
+        self.slots_before: Mapping[str, int] = {}
+        """Of each listener that had more slots when the instance ran before."""
         self._backlogs = backlogs
 
     def open(self) -> list[Listener]:
@@ -38,8 +51,8 @@ class Gate:
         inodes = [slot.inode for slot in pool.slots] if steering is None else steering.measure()
         return Listener(pool.name, tuple(inodes), inodes[0] if pool.why_shared else None)
 
-    def steer(self, table: Table) -> float:
-        """Put the table in force on all listeners, or on none; returns when (CLOCK_MONOTONIC).
+    def steer(self, table: Table) -> Moment:
+        """Put the table in force on all listeners, or on none; returns when.
 
         Raises SteeringRefused. Named slots get their backlog back first: servers call listen(100)
         on what they inherit.
@@ -47,6 +60,7 @@ class Gate:
         for name, slots in table.weights.items():
             for inode in slots:
                 self.pools[name].by_inode(inode).listen(self._backlogs[name])
+        begun = time.monotonic()
         done: list[tuple[Steering, Mapping[SlotId, int]]] = []
         try:
             for name, steering in self.steerings.items():
@@ -59,7 +73,7 @@ class Gate:
                 with contextlib.suppress(SteeringRefused):
                     steering.attach(before)
             raise
-        return time.monotonic()
+        return Moment(begun, time.monotonic())
 
     def look(self) -> dict[SlotId, int | None]:
         """The length of each slot's queue; None of one that was shut down."""

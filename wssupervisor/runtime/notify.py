@@ -5,6 +5,9 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
+from pathlib import Path
+
+from wssupervisor.config import UNIX_PATH_BYTES
 
 MESSAGE_BYTES = 4096
 STATUS_CHARS = 200
@@ -56,23 +59,42 @@ def parse(data: bytes) -> Notification | Malformed:
         ready=values.get("READY") == "1",
         stopping=values.get("STOPPING") == "1",
         watchdog=values.get("WATCHDOG") == "1",
-        status=None if status is None else _printable(status[:STATUS_CHARS]),
+        status=None if status is None else printable(status[:STATUS_CHARS]),
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Text of a worker that does nothing to a terminal."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 class NotifySocket:
-    """Abstract, so no file is left behind; the sender's uid is checked with each message."""
+    """A file, as systemd's own is: puma's sd_notify, for one, knows no abstract addresses.
 
-    def __init__(self) -> None:
+    Where there is no path, or it is too long, an abstract one all the same. The sender's uid is
+    checked with each message.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        """`path` is ours: what a dead supervisor left there is removed. Raises OSError."""
+        if path is not None and len(os.fsencode(path)) > UNIX_PATH_BYTES:
+            path = None
+        self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.bind("")
-        self.address = "@" + self._socket.getsockname()[1:].decode("ascii")
-        """For NOTIFY_SOCKET=."""
+        if path is None:
+            self._socket.bind("")
+            self.address = "@" + self._socket.getsockname()[1:].decode("ascii")
+            """For NOTIFY_SOCKET=."""
+            return
+        self.address = path
+        try:
+            Path(path).unlink(missing_ok=True)
+            self._socket.bind(path)
+            Path(path).chmod(0o600)
+        except OSError:
+            self._socket.close()
+            raise
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -95,6 +117,9 @@ class NotifySocket:
 
     def close(self) -> None:
         self._socket.close()
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                Path(self._path).unlink(missing_ok=True)
 
 
 def _take_control(control: list[tuple[int, int, bytes]]) -> int | None:

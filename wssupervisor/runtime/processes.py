@@ -23,6 +23,8 @@ PARKING_DESCRIPTOR = 200
 """Descriptors are first moved above this, so that none is overwritten before it is placed."""
 
 PR_SET_CHILD_SUBREAPER = 36
+KEPT_VARIABLES = frozenset({"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG", "HOME"})
+"""Of our environment, for helpers that run this package, too."""
 _IDENTITY = ("WSSUPERVISOR_GENERATION", "WSSUPERVISOR_WORKER", "WSSUPERVISOR_INCARNATION")
 
 
@@ -169,6 +171,39 @@ class Process:
 
     def close(self) -> None:
         os.close(self.pidfd)
+
+
+class Child:
+    """A short helper of ours, reaped with the orphans: it says all on its output."""
+
+    def __init__(self, pid: int) -> None:
+        self._pidfd = os.pidfd_open(pid)
+
+    @classmethod
+    def spawn(cls, command: list[str], output: int, descriptor: int) -> "Child":
+        """Start it with `descriptor` as its 3. Raises OSError."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        variables = {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}
+        try:
+            placed = [(null, 0), (output, 1), (null, 2), (descriptor, FIRST_DESCRIPTOR)]
+            pid = os.posix_spawn(
+                command[0],
+                command,
+                variables,
+                file_actions=_placing(placed),
+                setpgroup=0,
+                setsigmask=(),
+                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+            )
+        finally:
+            os.close(null)
+        return cls(pid)
+
+    def end(self) -> None:
+        """It has said what it had to say, or took too long."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.close(self._pidfd)
 
 
 def _placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -1,4 +1,4 @@
-"""`connect` readiness: a connection of ours was really accepted, by the candidate.
+"""Readiness by a probe: a connection of ours was really accepted, and answered, by the candidate.
 
 A TCP connect alone proves nothing: the kernel completes it into the queue of a socket that nobody
 reads. So the kernel is asked who holds the server's end of it.
@@ -6,42 +6,134 @@ reads. So the kernel is asked who holds the server's end of it.
 
 import asyncio
 import contextlib
+import json
+import os
 import socket
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from io import FileIO
 
-from wssupervisor.fleet.model import SlotId
+from wssupervisor.fleet.actions import Probe
+from wssupervisor.fleet.model import Check, SlotId
 from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.processes import Process
+from wssupervisor.runtime.processes import Child, Process
 from wssupervisor.runtime.sockdiag import Endpoint, server_side
 from wssupervisor.runtime.steering import CONNECT_SECONDS, Steering, probe_socket
 
 LOOK_SECONDS = 0.01
 SLOW_LOOK_SECONDS = 0.1
 SLOW_AFTER_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+"""For one answer; one that does not come is asked for again, until the worker's time is over."""
+ASK_AGAIN_SECONDS = 0.2
+CHILD_SECONDS = 5.0
+"""For the child that asks: to start, and to end."""
+SAID_BYTES = 1 << 16
 
 
-async def accepted(gate: Gate, process: Process, slots: Mapping[str, SlotId]) -> None:
-    """Return when the process has accepted on each of its slots; until then, or cancelled, wait.
+async def ready(gate: Gate, process: Process, probe: Probe, tried: Callable[[str], None]) -> None:
+    """Return when the process is ready, as the probe has it; until then, or cancelled, wait.
 
-    Raises SteeringRefused, ListenFailed, OSError.
+    `tried` is told what was wrong with each try of a check. Raises SteeringRefused, ListenFailed,
+    OSError.
     """
-    for name, slot in slots.items():
+    for name, slot in probe.slots.items():
+        steering = gate.steerings[name]
+        if probe.check is not None and probe.check.listener == name:
+            await _checked(steering, process, slot, probe.check, tried)
+            continue
         # The kernel has no event for an accept() elsewhere.
-        while not await _accepts(gate.steerings[name], process, slot):  # noqa: ASYNC110
+        while not await _accepts(steering, process, slot):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _accepts(steering: Steering, process: Process, slot: SlotId) -> bool:
     """One try: False where it cannot be reached, or somebody else who shares the slot took it."""
+    async with _connection(steering, process, slot) as client:
+        return client is not None
+
+
+@asynccontextmanager
+async def _connection(
+    steering: Steering, process: Process, slot: SlotId
+) -> AsyncIterator[socket.socket | None]:
+    """One that the process has accepted from its slot; None as `_accepts` says."""
     with probe_socket(steering.pool) as (client, source):
         client.setblocking(False)
         with steering.probing(source, slot):
-            if not await _connected(client, steering):
-                return False
-        mine = await _taken(client, steering, source, process)
-        steering.accepted(source, slot)
-        return mine
+            connected = await _connected(client, steering)
+        mine = connected and await _taken(client, steering, source, process)
+        if connected:
+            steering.accepted(source, slot)
+        yield client if mine else None
+
+
+async def _checked(
+    steering: Steering,
+    process: Process,
+    slot: SlotId,
+    check: Check,
+    tried: Callable[[str], None],
+) -> None:
+    """Ask again and again, each time over a connection of its own, until the answer is right."""
+    first = True
+    while True:
+        async with _connection(steering, process, slot) as client:
+            if client is None:
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            if first:
+                tried("has accepted a connection, and not answered yet")
+                first = False
+            wrong = await _asked(client, steering, check)
+        if wrong is None:
+            return
+        tried(wrong)
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+
+async def _asked(client: socket.socket, steering: Steering, check: Check) -> str | None:
+    """What a child process has to say of the worker's answer; None where it is right."""
+    question = {
+        "by": check.by.value,
+        "host": steering.pool.reachable_host,
+        "port": steering.pool.port,
+        "path": check.path,
+        "seconds": ANSWER_SECONDS,
+        "send": check.send,
+        "expect": check.expect,
+    }
+    client.setblocking(True)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with os.fdopen(reading, "rb", 0) as pipe:
+        try:
+            child = Child.spawn(
+                [sys.executable, "-m", "wssupervisor.probe", json.dumps(question)],
+                writing,
+                client.fileno(),
+            )
+        finally:
+            os.close(writing)
+        try:
+            said = await asyncio.wait_for(_read_all(pipe), ANSWER_SECONDS + CHILD_SECONDS)
+        except TimeoutError:
+            return "was asked by a probe that did not end"
+        finally:
+            child.end()
+    return said or None
+
+
+async def _read_all(pipe: FileIO) -> str:
+    """What is written to the pipe until its last writer has gone."""
+    reader = asyncio.StreamReader(limit=SAID_BYTES)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    try:
+        return (await reader.read()).decode("utf-8", "replace").strip()
+    finally:
+        transport.close()
 
 
 async def _connected(client: socket.socket, steering: Steering) -> bool:

@@ -42,6 +42,7 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.model import RequestId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
+from wssupervisor.runtime import why
 from wssupervisor.runtime.status import document
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.watch import Watch
@@ -68,6 +69,8 @@ class Requests:
                 await self._watch.fresh_count()
                 self._watch.glance()
                 return self._status()
+            case "why":
+                return await self._why(params)
             case "reload":
                 return await self._reload(peer, params, send_event)
             case "rollback":
@@ -153,13 +156,15 @@ class Requests:
 
     def _done(self, cutover: CutOver | Verdict) -> Object:
         name = reload_name(cutover.reload)
+        moment = self._supervisor.cut_over_at.get(name)
         return {
             "reload": name,
             "ok": True,
             "generation": cutover.generation,
             "replaced": cutover.replaced,
             "seconds": round(cutover.seconds, 3),
-            "cutover_monotonic": self._supervisor.cut_over_at.get(name),
+            "cutover_begun_monotonic": None if moment is None else moment.begun,
+            "cutover_monotonic": None if moment is None else moment.done,
         }
 
     def _failure(self, outcome: Outcome) -> WssError:
@@ -203,6 +208,16 @@ class Requests:
         if isinstance(outcome, Stopped):
             return {"stopped": True}
         raise self._failure(outcome)
+
+    async def _why(self, params: Object) -> Object:
+        number = _whole(params, "generation")
+        await self._watch.count()
+        connections = await self._watch.connections_of(number)
+        fleet = self._supervisor.fleet.state
+        if number not in fleet.generations:
+            there = ", ".join(map(str, sorted(fleet.generations, reverse=True)))
+            raise OperationFailed(f"there is no generation {number} (there are: {there})")
+        return why.document(fleet, number, connections)
 
     async def _drain(self, peer: Peer, params: Object) -> Object:
         generation = _whole(params, "generation")

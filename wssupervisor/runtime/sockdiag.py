@@ -22,6 +22,11 @@ NO_COOKIE = 0xFFFFFFFF
 _ATTRIBUTES_AT = 72
 _INODE = struct.Struct("=I")
 _INODE_AT = 68
+INFO = 2
+"""INET_DIAG_INFO: a struct tcp_info."""
+_IDLE = struct.Struct("=III")
+"""tcpi_last_data_sent, tcpi_last_ack_sent, tcpi_last_data_recv: milliseconds ago."""
+_IDLE_AT = 44
 SKV6ONLY = 11
 SOCKOPT = 22
 
@@ -75,10 +80,12 @@ def _packed(family: int, host: str) -> bytes:
     return socket.inet_pton(family, host).ljust(16, b"\0")
 
 
-def _request(family: int, states: int, local: Endpoint, remote: Endpoint) -> bytes:
+def _request(
+    family: int, states: int, local: Endpoint, remote: Endpoint, extensions: int = 0
+) -> bytes:
     any_host = "0.0.0.0" if family == socket.AF_INET else "::"  # noqa: S104 - "any", not a bind
     return (
-        _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, states)
+        _REQUEST.pack(family, socket.IPPROTO_TCP, extensions, 0, states)
         + _ID_PORTS.pack(local[1], remote[1])
         + _packed(family, local[0] or any_host)
         + _packed(family, remote[0] or any_host)
@@ -140,6 +147,38 @@ def held_inodes(family: int, port: int, host: str | None) -> Iterator[tuple[int,
             and (wanted_host is None or body[8 : 8 + size] == wanted_host)
         ):
             yield inode, body[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A connection that a process holds. `idle`: seconds since data last came or went."""
+
+    inode: int
+    peer: str
+    port: int
+    idle: float
+    unread: int
+    unsent: int
+
+
+def held(family: int, port: int, host: str | None) -> Iterator[Held]:
+    """All connections with this local port and address, with what TCP_INFO tells of them.
+
+    Dearer than `held_inodes`: for whoever asks. Raises OSError.
+    """
+    mask = sum(1 << state for state in HELD)
+    request = _request(family, mask, ("", port), ("", 0), extensions=1 << (INFO - 1))
+    for body in netlink.ask(request, dump=True):
+        one = _parse(body)
+        if not one.inode or one.local[1] != port or host not in (None, one.local[0]):
+            continue
+        info = netlink.attributes(body, _ATTRIBUTES_AT).get(INFO, b"")
+        idle = 0.0
+        if len(info) >= _IDLE_AT + _IDLE.size:
+            sent, _, received = _IDLE.unpack_from(info, _IDLE_AT)
+            idle = min(sent, received) / 1000
+        peer = one.remote[0].removeprefix("::ffff:")
+        yield Held(one.inode, peer, one.remote[1], idle, one.rqueue, one.wqueue)
 
 
 def server_side(family: int, local: Endpoint, remote: Endpoint) -> DiagSocket | None:

@@ -40,6 +40,7 @@ def document(name: str, view: FleetView, gate: Gate) -> Document:
                 "source": gate.pools[one.name].source,
                 "survives_supervisor": gate.pools[one.name].source == "systemd",
                 "slots": len(one.slots),
+                "slots_before": gate.slots_before.get(one.name),
                 "free_slots": one.free,
                 "queued": one.queued,
             }
@@ -48,6 +49,34 @@ def document(name: str, view: FleetView, gate: Gate) -> Document:
         "generations": [_generation(one, order, now) for one in view.generations],
         "last_reload": _verdict(view.verdict),
     }
+
+
+def headline(view: FleetView, gate: Gate) -> str:
+    """The instance in one line, for `systemctl status`: what serves, what drains, what is wrong."""
+    parts = [view.state.value]
+    for one in view.generations:
+        workers = _count(len(one.workers), "worker")
+        drain = one.drain
+        if drain is None:
+            what = f"{one.state.value}, {workers}, {_count(one.connections, 'connection')}"
+        else:
+            what = (
+                f"{one.state.value}, {workers}, {drain.connections_at_start} ->"
+                f" {_count(one.connections, 'connection')}"
+            )
+        parts.append(f"generation {one.number} {what}")
+    if view.verdict is not None and not view.verdict.ok:
+        parts.insert(1, f"last {_KINDS[view.verdict.kind.value]} FAILED: {view.verdict.reason}")
+    for name, before in gate.slots_before.items():
+        parts.insert(1, f"{name} has {len(gate.pools[name].slots)} slots, had {before}")
+    return "; ".join(parts)
+
+
+_KINDS = {"start": "start", "reload": "reload", "rollback": "roll back"}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _generation(one: GenerationView, order: dict[str, list[SlotId]], now: float) -> Document:
@@ -78,6 +107,9 @@ def _worker(one: WorkerView, order: dict[str, list[SlotId]], now: float) -> Docu
         "slots": {name: order[name].index(slot) for name, slot in one.slots.items()},
         "state": one.state.value,
         "connections": one.connections,
+        "reported": one.reported,
+        "library": one.library,
+        "mute_seconds": None if one.mute_since is None else round(now - one.mute_since, 1),
         "rss_bytes": _rss(one.pid),
         "uptime_seconds": None if one.spawned_at is None else round(now - one.spawned_at, 1),
         "restarts": one.restarts,

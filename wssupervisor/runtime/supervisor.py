@@ -14,6 +14,7 @@ from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, SteeringRefused, 
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
+    AskToClose,
     Kill,
     Note,
     NoteKind,
@@ -24,12 +25,15 @@ from wssupervisor.fleet.actions import (
     Signal,
     Spawn,
     Steer,
+    TellDrain,
+    TellResume,
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     Event,
     ProbeFailed,
     ProbePassed,
+    ProbeTried,
     ReleaseRefused,
     ReleaseResolved,
     RequesterLeft,
@@ -45,12 +49,14 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.model import Listener, Policy, Release, RequestId, WorkerId
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.fleet.view import FleetView, view
+from wssupervisor.fleet.worker import GOING_AWAY, SERVICE_RESTART
 from wssupervisor.runtime import readiness
 from wssupervisor.runtime.census import Handshakes
 from wssupervisor.runtime.crew import Crew
-from wssupervisor.runtime.gate import Gate
+from wssupervisor.runtime.gate import Gate, Moment
 from wssupervisor.runtime.history import History
 from wssupervisor.runtime.release import resolve
+from wssupervisor.worker import protocol
 
 log = structlog.get_logger()
 
@@ -59,12 +65,14 @@ STALL_SECONDS = 1.0
 CATCH_UP_SECONDS = 0.3
 """After a stall the fleet's clock stands still for so long: all is read before any is judged."""
 VERDICTS_KEPT = 16
+CLOSE_REASONS = {GOING_AWAY: "the service ends", SERVICE_RESTART: "a new version is running"}
 WARNINGS = frozenset(
     {
         NoteKind.RELOAD_FAILED,
         NoteKind.RELOAD_REFUSED,
         NoteKind.WORKER_SILENT,
         NoteKind.WORKER_KILLED,
+        NoteKind.WORKER_MUTE,
         NoteKind.DRAIN_LIMIT,
         NoteKind.DRAIN_HURRIED,
         NoteKind.STILL_LISTENS,
@@ -89,19 +97,25 @@ class Supervisor:
     """One instance. `post` is the only way in, `perform` the only way out."""
 
     def __init__(
-        self, config: Config, reread: Reread, gate: Gate, listeners: list[Listener]
+        self,
+        config: Config,
+        reread: Reread,
+        gate: Gate,
+        listeners: list[Listener],
+        notify_at: str | None = None,
     ) -> None:
+        """`notify_at`: how the paths of the workers' notify sockets begin."""
         self.config = config
         self.gate = gate
         self.fleet = Fleet(listeners, time.monotonic())
         self.history = History()
         self.handshakes = Handshakes([steering.pool for steering in gate.steerings.values()])
-        self.crew = Crew(config.name, gate, self.post, _tell_output, _warn_of_message)
-        self.cut_over_at: dict[str, float] = {}
-        """When the table of each of the last cutovers took force (CLOCK_MONOTONIC), by reload."""
+        self.crew = Crew(config.name, notify_at, gate, self.post, _tell_output, _warn_of_message)
+        self.cut_over_at: dict[str, Moment] = {}
+        """When the table of each of the last cutovers took force, by reload."""
         self.look: Callable[[], object] = lambda: None
         """Read the sockets now; set by the watch; raises nothing."""
-        self._steered_at = 0.0
+        self._steered_at = Moment(0.0, 0.0)
         self._reread = reread
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._events: deque[Event] = deque()
@@ -190,9 +204,9 @@ class Supervisor:
     def perform(self, action: Action) -> None:
         """Do it now, or start what will post its result; never waits."""
         match action:
-            case Spawn(worker=worker, release=release, slots=slots):
+            case Spawn(worker=worker):
                 try:
-                    self.post(Spawned(worker, self.crew.spawn(worker, release, slots)))
+                    self.post(Spawned(worker, self.crew.spawn(action)))
                 except OSError as error:
                     self.post(SpawnFailed(worker, error.strerror or str(error)))
             case Steer():
@@ -202,6 +216,13 @@ class Supervisor:
                 self.crew.signal(worker, name)
             case Kill(worker=worker):
                 self.crew.kill(worker)
+            case TellDrain(worker=worker, stop_accepting=stop):
+                let_go = self.crew.shared_listeners() if stop else ()
+                self.crew.say(worker, protocol.Drain(let_go))
+            case TellResume(worker=worker):
+                self.crew.say(worker, protocol.Resume())
+            case AskToClose(worker=worker, code=code, over=over, by=by):
+                self.crew.say(worker, protocol.Close(code, CLOSE_REASONS[code], over, by))
             case Probe():
                 self._begin(self._probe(action), action.worker)
             case Resolve(reload=reload):
@@ -266,7 +287,12 @@ class Supervisor:
         if process is None:
             return
         try:
-            await readiness.accepted(self.gate, process, action.slots)
+            await readiness.ready(
+                self.gate,
+                process,
+                action,
+                lambda reason: self.post(ProbeTried(action.worker, reason)),
+            )
         except Exception as error:  # at the loop's edge: one worker's probe must not end the rest
             if not isinstance(error, WssError | OSError):
                 log.exception("probe stumbled")
@@ -300,7 +326,7 @@ class Supervisor:
     def _note(self, note: Note) -> None:
         extra: dict[str, Any] = {}
         if note.kind is NoteKind.CUTOVER:
-            extra["monotonic"] = self._steered_at
+            extra["monotonic_begun"], extra["monotonic"] = self._steered_at
             self.cut_over_at[str(note.fields["reload"])] = self._steered_at
             while len(self.cut_over_at) > VERDICTS_KEPT:
                 del self.cut_over_at[next(iter(self.cut_over_at))]
@@ -360,4 +386,4 @@ def _tell_output(worker: WorkerId, pid: int, lines: list[str]) -> None:
 
 
 def _warn_of_message(worker: WorkerId, reason: str) -> None:
-    log.warning("bad notify message", worker=str(worker), reason=reason)
+    log.warning("bad message", worker=str(worker), reason=reason)

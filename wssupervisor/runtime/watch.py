@@ -13,7 +13,8 @@ from wssupervisor.fleet.state import Drain
 from wssupervisor.fleet.steering import unheld_slots
 from wssupervisor.fleet.view import instance_state
 from wssupervisor.fleet.worker import EMPTY_ROUNDS, FINISHING
-from wssupervisor.runtime import census
+from wssupervisor.runtime import census, why
+from wssupervisor.runtime.status import headline
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.systemd import Herald
 
@@ -38,6 +39,10 @@ DEAR_SECONDS = 0.01
 """A census that costs more is not taken only because somebody looks: an estimate will do."""
 
 
+COUNTED_FOR = frozenset(
+    one.value for one in (NoteKind.RELOAD_BEGUN, NoteKind.ROLLBACK_BEGUN, NoteKind.WORKER_MUTE)
+)
+"""What follows these tells how many connections it cost, or left to be drained."""
 UNTIMED = frozenset({InstanceState.STARTING, InstanceState.STOPPING})
 """Limits of the configuration hold for these, not systemd's own."""
 
@@ -48,8 +53,11 @@ class Watch:
         self._herald = herald
         self._counting = asyncio.Lock()
         self._last: census.Count | None = None
+        self.first_seen: dict[int, float] = {}
+        """When each connection that lives was first counted, by the inode of our end."""
         self._suspects: set[object] = set()
         self._census_at = 0.0
+        self._tried_at = 0.0
         self._alive_at = 0.0
         self._chore_at = 0.0
         self._blind: str | None = None
@@ -58,8 +66,9 @@ class Watch:
         supervisor.history.follow(self._note)
 
     def _note(self, note: Mapping[str, object]) -> None:
-        """What a generation has when it begins to drain shall be known by then."""
-        if note["kind"] in (NoteKind.RELOAD_BEGUN.value, NoteKind.ROLLBACK_BEGUN.value):
+        """Told at once; and what somebody has whom it may cost his connections is known in time."""
+        self._tell_status()
+        if note["kind"] in COUNTED_FOR:
             self._census_at = 0.0
 
     def look(self) -> None:
@@ -87,7 +96,7 @@ class Watch:
                     self._chore_at = time.monotonic() + CHORE_SECONDS
                     self._supervisor.crew.reap_orphans()
                     self._look_at_listeners()
-                    self._herald.status(summary(self._supervisor))
+                    self._tell_status()
                     if instance_state(self._supervisor.fleet.state) in UNTIMED:
                         self._herald.extend()
                 self._say_alive()
@@ -98,6 +107,9 @@ class Watch:
             if counting is not None:
                 counting.cancel()
                 await asyncio.gather(counting, return_exceptions=True)
+
+    def _tell_status(self) -> None:
+        self._herald.status(headline(self._supervisor.view(), self._supervisor.gate))
 
     def _look_seconds(self) -> float:
         low, high = LOOK_SECONDS
@@ -126,7 +138,8 @@ class Watch:
         """Take one census and tell the fleet."""
         async with self._counting:
             supervisor = self._supervisor
-            self._census_at = time.monotonic() + IDLE_CENSUS_SECONDS
+            self._tried_at = time.monotonic()
+            self._census_at = self._tried_at + IDLE_CENSUS_SECONDS
             if not self.glance():
                 return
             pools = list(supervisor.gate.pools.values())
@@ -137,6 +150,8 @@ class Watch:
                 log.exception("census failed")
                 return
             self._last = found
+            seen = self.first_seen
+            self.first_seen = {inode: seen.get(inode, found.began_at) for inode in found.held}
             log.debug(
                 "census",
                 unattributed=found.unattributed,
@@ -151,12 +166,27 @@ class Watch:
             self._look_for_deserters(found)
             self._census_at = time.monotonic() + self._pause(found)
 
+    async def connections_of(self, generation: int) -> list[why.Seen]:
+        """What the kernel tells of each of its connections. Raises OSError."""
+        async with self._counting:
+            supervisor = self._supervisor
+            own = {
+                worker: process
+                for worker, process in supervisor.crew.processes().items()
+                if worker.generation == generation
+            }
+            pools = list(supervisor.gate.pools.values())
+            return await asyncio.to_thread(why.look, pools, own, dict(self.first_seen))
+
     def _census_is_due(self) -> bool:
         """It is, unless nobody drains and it would be dearer by now than when it was set down."""
         now = time.monotonic()
+        last = self._last
+        if last is not None and self._drains():
+            # A drain that began since then does not wait for the next look of a quiet time.
+            self._census_at = min(self._census_at, self._tried_at + self._pause(last))
         if now < self._census_at:
             return False
-        last = self._last
         if last is None or self._census_at == 0.0 or self._suspects or self._drains():
             return True
         processes = self._supervisor.crew.processes()
@@ -213,16 +243,3 @@ class Watch:
                 if worker in self._suspects:
                     self._supervisor.post(SlotLetGo(worker))
         self._suspects = suspects
-
-
-def summary(supervisor: Supervisor) -> str:
-    """The instance in one line, for `systemctl status`."""
-    view = supervisor.view()
-    parts = [view.state.value]
-    for one in view.generations:
-        count = len(one.workers)
-        workers = f"{count} worker{'s' if count != 1 else ''}"
-        parts.append(f"generation {one.number} {one.state.value}: {workers}")
-    if view.verdict is not None and not view.verdict.ok:
-        parts.append(f"last reload failed: {view.verdict.reason}")
-    return "; ".join(parts)

@@ -6,10 +6,14 @@ Its one argument says how it behaves:
     ready_then_dead   serves, and dies a moment after its first connection
     shuts_down        shuts its listeners down at the first connection, and ends
     orphans           leaves a process behind that ends a moment later
+    greedy            serves, and takes all memory there is when it gets SIGUSR2
+    answers_500       accepts, and answers every request with 500
+    never_answers     accepts, and says nothing
+    nonsense          completes the handshake, and echoes something else
     gated             serves only from when the file $GATE exists: the test opens the gate
 
 On SIGUSR1 it lets its listeners go, without losing what it has accepted (not when stubborn). With
-$SAYS_READY it tells its NOTIFY_SOCKET when it serves.
+$SAYS_READY it tells its NOTIFY_SOCKET when it serves, and that it lives where that is asked for.
 """
 
 import asyncio
@@ -19,14 +23,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sized
 from pathlib import Path
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
 
 BACKLOG = 4096
 FIRST_DESCRIPTOR = 3
 MOMENT = 0.05
+HANDSHAKES_WITHIN = 0.5
 GREETING = f"generation {os.environ.get('WSSUPERVISOR_GENERATION', '0')} process {os.getpid()}"
 
 
@@ -53,6 +59,12 @@ def shut_down(slots: list[socket.socket]) -> Callable[[], None]:
     return do
 
 
+def eat() -> None:
+    taken = []
+    while True:
+        taken.append(bytearray(1 << 20))
+
+
 def wait_at_the_gate() -> None:
     print("waiting at the gate", flush=True)
     while not Path(os.environ["GATE"]).exists():
@@ -75,6 +87,26 @@ async def echo(connection: ServerConnection) -> None:
     await connection.send(GREETING)
     async for message in connection:
         await connection.send(message)
+
+
+async def talk_nonsense(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message[::-1])
+
+
+def answers(
+    variant: str,
+) -> Callable[[ServerConnection, Request], Awaitable[Response | None]]:
+    """How a request is answered before the handshake: None lets it go on."""
+
+    async def answer(connection: ServerConnection, request: Request) -> Response | None:
+        if variant == "never_answers":
+            await asyncio.sleep(3600)
+        if variant == "answers_500":
+            return connection.respond(500, "no database\n")
+        return connection.respond(200, "fine\n") if request.path == "/healthz" else None
+
+    return answer
 
 
 def inherited() -> dict[str, list[socket.socket]]:
@@ -109,12 +141,32 @@ def let_go(loop: asyncio.AbstractEventLoop, sockets: list[socket.socket]) -> Non
     os.close(null)
 
 
-def say_ready() -> None:
+def handshakes(server: Server) -> bool:
+    """Whether somebody is connected who has no WebSocket yet."""
+    # What runs for each that was accepted: its name until websockets 16, and from 17 on.
+    running: Sized = getattr(server, "handlers" if hasattr(server, "handlers") else "handler_tasks")
+    return len(running) > len(server.connections)
+
+
+async def finish_handshakes(servers: list[Server]) -> None:
+    """Who has been accepted gets an answer: `close` would refuse it."""
+    until = time.monotonic() + HANDSHAKES_WITHIN
+    await asyncio.sleep(MOMENT)  # asyncio has accepted some that it has not told us of yet
+    while time.monotonic() < until and any(map(handshakes, servers)):
+        await asyncio.sleep(MOMENT / 10)
+
+
+def say(what: bytes) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address and os.environ.get("SAYS_READY"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.connect(address.replace("@", "\0", 1))
-            notify.send(b"READY=1")
+            notify.send(what)
+
+
+def say_alive(loop: asyncio.AbstractEventLoop, every: float) -> None:
+    say(b"WATCHDOG=1")
+    loop.call_later(every, say_alive, loop, every)
 
 
 async def run(variant: str) -> None:
@@ -130,6 +182,8 @@ async def run(variant: str) -> None:
     if variant != "stubborn":
         listening = [sock for sockets in slots.values() for sock in sockets]
         loop.add_signal_handler(signal.SIGUSR1, let_go, loop, listening)
+    if variant == "greedy":
+        loop.add_signal_handler(signal.SIGUSR2, eat)
     on_connection = die_soon if variant == "ready_then_dead" else nothing
     if variant == "shuts_down":
         on_connection = shut_down(slots["raw"])
@@ -142,12 +196,21 @@ async def run(variant: str) -> None:
                 # Pings to thousands of held clients would drown what is measured.
                 polite.append(
                     await serve(
-                        echo, sock=sock, backlog=BACKLOG, compression=None, ping_interval=None
+                        talk_nonsense if variant == "nonsense" else echo,
+                        sock=sock,
+                        backlog=BACKLOG,
+                        compression=None,
+                        ping_interval=None,
+                        process_request=answers(variant),
                     )
                 )
     note_start()
-    say_ready()
+    say(b"READY=1")
+    if os.environ.get("WATCHDOG_PID") == str(os.getpid()):
+        say_alive(loop, int(os.environ["WATCHDOG_USEC"]) / 3e6)
     await ended.wait()
+    let_go(loop, [sock for server in polite for sock in server.sockets])
+    await finish_handshakes(polite)
     for server in polite:
         server.close()
         await server.wait_closed()

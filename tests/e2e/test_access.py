@@ -1,0 +1,116 @@
+"""Who may do what, and which files there are: as wssupervisor(8) and (5) document it."""
+
+import stat
+
+import pytest
+
+from tests.e2e.service import Service
+
+DENIED = 77
+
+
+def described(service: Service, path: str) -> tuple[str, str]:
+    """Owner and group, and mode."""
+    done = service.machine.run("stat", "--format=%U:%G %A", path)
+    owner, _, mode = done.stdout.strip().partition(" ")
+    return owner, mode
+
+
+def add_user(service: Service, name: str, *options: str) -> None:
+    service.machine.run("useradd", "--create-home", *options, name)
+
+
+def test_files_have_the_documented_owners_and_modes(chat: Service) -> None:
+    directory = "/run/wssupervisor/chat"
+    expected = {
+        "/etc/wssupervisor/chat.toml": ("root:root", "-rw-r--r--"),
+        directory: ("wssupervisor:wssupervisor", "drwxr-x---"),
+        f"{directory}/control.sock": ("wssupervisor:wssupervisor", "srw-rw----"),
+        "/run/wssupervisor": ("root:root", "drwxr-xr-x"),
+        "/var/lib/wssupervisor/chat": ("wssupervisor:wssupervisor", "drwxr-x---"),
+        "/var/lib/wssupervisor/chat/slots.json": ("wssupervisor:wssupervisor", "-rw-r-----"),
+    }
+
+    assert {path: described(chat, path) for path in expected} == expected
+
+
+def test_daemon_and_workers_run_as_the_user_without_any_privilege(chat: Service) -> None:
+    for pid in (chat.main_pid(), *chat.worker_pids()):
+        status = dict(
+            line.split(":\t", 1)
+            for line in chat.machine.read(f"/proc/{pid}/status").splitlines()
+            if ":\t" in line
+        )
+        uid = chat.machine.run("id", "--user", "wssupervisor").stdout.strip()
+        assert set(status["Uid"].split()) == {uid}
+        assert {status[key] for key in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+        assert status["NoNewPrivs"] == "1"
+
+
+def test_a_user_of_its_own_serves_below_port_1024(new: Service) -> None:
+    add_user(new, "gamer", "--system")
+    game = Service(new.machine, new.record, name="game", port=443, user="gamer")
+    game.release("one")
+    game.init()
+    game.start()
+    with game.load() as clients:
+        game.reload()
+        clients.more(50)
+        clients.assert_unnoticed(game.cutovers)
+
+    for pid in game.worker_pids():
+        owner = game.machine.run("stat", "--format=%U", f"/proc/{pid}").stdout.strip()
+        assert owner == "gamer"
+
+
+def test_a_member_of_the_group_may_look_and_no_more(chat: Service) -> None:
+    add_user(chat, "member", "--groups", "wssupervisor")
+    before = chat.main_pid(), chat.worker_pids()
+    looked = chat.ctl("status", user="member")
+    events = chat.ctl("events", user="member")
+
+    assert "1  active" in looked.stdout
+    assert "generation=1" in events.stdout
+    for words in (["stop"], ["reload"], ["rollback"], ["scale", "1"], ["drain", "1", "--pause"]):
+        refused = chat.ctl(*words, user="member", check=False)
+        assert refused.returncode == DENIED, refused
+        assert "member may look at this instance but not" in refused.stderr
+    assert (chat.main_pid(), chat.worker_pids()) == before
+
+
+def test_a_member_of_the_group_may_operate_where_the_configuration_says_so(
+    new: Service,
+) -> None:
+    add_user(new, "member", "--groups", "wssupervisor")
+    new.configure("[control]\ngroup_may_operate = true\n")
+    new.start()
+
+    new.ctl("reload", user="member")
+    assert new.active() == 2
+
+
+@pytest.mark.parametrize("words", [["status"], ["stop"], ["reload"], ["events"]])
+def test_others_may_do_nothing(chat: Service, words: list[str]) -> None:
+    add_user(chat, "stranger")
+    refused = chat.ctl(*words, user="stranger", check=False)
+
+    assert refused.returncode == DENIED, refused
+    assert "not allowed" in refused.stderr
+
+
+def test_stop_by_wssctl_names_the_systemctl_line_instead(chat: Service) -> None:
+    refused = chat.ctl("stop", check=False)
+
+    assert refused.returncode != 0
+    assert "systemctl stop wssupervisor@chat" in refused.stderr
+    assert chat.systemctl("is-active").stdout == "active\n"
+
+
+def test_the_control_socket_goes_with_the_service(chat: Service) -> None:
+    chat.machine.systemctl("stop", chat.socket, chat.service)
+    path = chat.machine.root / "run/wssupervisor/chat"
+
+    assert not path.exists()
+    assert stat.S_ISDIR((chat.machine.root / "run/wssupervisor").stat().st_mode)
+    gone = chat.ctl("status", check=False)
+    assert gone.returncode == 69

@@ -1,0 +1,73 @@
+"""What the journal has of an instance: fields to search by, and what workers wrote."""
+
+from examples.load.waiting import wait_until
+from tests.e2e.service import Service
+from wssupervisor.logging import MESSAGE_IDS
+
+SOON = 30.0
+TALKS = '#!/bin/sh\necho "cache is warm"\nexec python3 ./app.py well\n'
+
+
+def test_messages_carry_their_fields_and_fixed_ids(chat: Service) -> None:
+    chat.reload()
+    chat.release("bad", "fails_at_once")
+    chat.systemctl("reload", check=False)
+    chat.wait_alone()
+    chat.machine.systemctl("stop", chat.socket, chat.service)
+    by_id = {note.get("MESSAGE_ID"): note for note in chat.journal()}
+    cutover = by_id[MESSAGE_IDS["cutover"]]
+    failed = by_id[MESSAGE_IDS["reload-failed"]]
+
+    for kind in ("started", "reload-begun", "worker-exited", "generation-retired", "stopped"):
+        assert by_id[MESSAGE_IDS[kind]]["WSS_INSTANCE"] == "chat"
+    assert (cutover["WSS_GENERATION"], cutover["WSS_RELOAD"]) == ("2", "r1")
+    assert cutover["PRIORITY"] == "6"
+    assert (failed["WSS_RELOAD"], failed["PRIORITY"]) == ("r2", "4")
+    assert failed["_SYSTEMD_UNIT"] == chat.service
+    assert failed["SYSLOG_IDENTIFIER"] == "wssupervisor"
+
+
+def test_what_a_worker_writes_is_there_with_worker_and_generation(new: Service) -> None:
+    new.release("talks", script=TALKS)
+    new.start()
+    new.reload()
+    said = [note for note in new.journal("WSS_GENERATION=2") if "cache" in note["MESSAGE"]]
+    shown = new.machine.run("journalctl", f"--unit={new.service}", "--output=cat").stdout
+
+    assert {note["MESSAGE"] for note in said} == {"2.0.1 | cache is warm", "2.1.1 | cache is warm"}
+    assert {note["_SYSTEMD_UNIT"] for note in said} == {new.service}
+    assert {int(note["WSS_WORKER_PID"]) for note in said} == set(new.worker_pids())
+    assert "\n1.0.1 | cache is warm\n" in shown
+
+
+def test_the_catalogue_explains_a_failed_reload(chat: Service) -> None:
+    chat.release("bad", "fails_at_once")
+    chat.systemctl("reload", check=False)
+    text = chat.machine.run("journalctl", "--catalog", f"--unit={chat.service}").stdout
+
+    assert "Subject: A reload of instance chat failed" in text
+    assert "Reload r1 changed nothing" in text
+
+
+def test_the_status_line_tells_generations_and_drain(chat: Service) -> None:
+    def line() -> str:
+        return chat.machine.show(chat.service, "StatusText")
+
+    def wait_line(text: str) -> None:
+        """Whoever asks for the status has the connections counted."""
+        wait_until(
+            lambda: chat.status() and text in line(), within=SOON, what=f"{text!r}", every=0.1
+        )
+
+    wait_line("serving; generation 1 active, 2 workers, 0 connections")
+    with chat.hold(7) as held:
+        held.wait_open()
+        chat.reload()
+        wait_line("generation 1 draining, 2 workers, 7 -> 7 connections")
+        assert held.finish().broken == ()
+    chat.wait_alone()
+    wait_line("serving; generation 2 active, 2 workers, 0 connections")
+    assert "draining" not in line()
+    chat.release("bad", "fails_at_once")
+    chat.systemctl("reload", check=False)
+    assert line().startswith("serving; last reload FAILED: worker ")

@@ -1,0 +1,77 @@
+"""How little the service may do, and that everything works inside all the same."""
+
+import re
+
+from tests.e2e.service import Service
+
+EXPOSURE_MAX = 1.6
+
+NODE = """
+const {createServer} = require('node:http');
+const {WebSocketServer} = require('ws');
+const server = createServer();
+const sockets = new WebSocketServer({server});
+sockets.on('connection', (socket) => {
+    socket.send(`generation ${process.env.WSSUPERVISOR_GENERATION} process ${process.pid}`);
+    socket.on('message', (data, binary) => socket.send(data, {binary}));
+});
+process.on('SIGTERM', () => process.exit(0));
+server.listen({fd: 3});
+"""
+
+
+def test_the_service_exposes_little(chat: Service) -> None:
+    text = chat.machine.run("systemd-analyze", "security", "--no-pager", chat.service).stdout
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", text)
+
+    assert found is not None, text
+    print(f"exposure {found[1]}")
+    assert float(found[1]) <= EXPOSURE_MAX
+
+
+def test_steering_census_and_memory_work_inside(chat: Service) -> None:
+    with chat.hold(6) as held:
+        held.wait_open()
+        chat.reload()
+        chat.wait_connections(1, 6)
+        status = chat.status()
+        assert held.finish().broken == ()
+    [listener] = status["listeners"]
+    new = status["generations"][0]
+
+    assert (listener["mode"], listener["mode_reason"]) == ("steered", None)
+    assert all(worker["rss_bytes"] > 1 << 20 for worker in new["workers"])
+
+
+def test_a_node_worker_runs_inside(new: Service) -> None:
+    new.release("node", script="#!/bin/sh\nexec node server.js\n")
+    new.machine.write("/srv/chat/releases/node/server.js", NODE)
+    new.machine.systemctl("daemon-reload")
+    new.configure("[app.environment]\nNODE_PATH = '/usr/share/nodejs'\n")
+    new.start()
+    with new.load() as clients:
+        for _ in range(2):
+            new.reload()
+            clients.more(50)
+        clients.assert_unnoticed(new.cutovers)
+
+
+def test_what_a_worker_may_write(new: Service) -> None:
+    """wssupervisor(8), USERS AND RIGHTS."""
+    places = "/var/lib/wssupervisor/chat /tmp /etc /srv/chat /home /run /usr /root"
+    script = (
+        "#!/bin/sh\n"
+        f"for place in {places}; do\n"
+        '    if (: > "$place/probe") 2>/dev/null; then echo "may write $place"; fi\n'
+        "done\nexec python3 ./app.py well\n"
+    )
+    new.machine.run("chmod", "777", "/srv/chat", "/home", "/root")
+    new.release("nosy", script=script)
+    new.start()
+    said = {note["MESSAGE"].partition(" | ")[2] for note in new.journal("WSS_GENERATION=1")}
+
+    assert {line for line in said if line.startswith("may")} == {
+        "may write /var/lib/wssupervisor/chat",
+        "may write /tmp",
+    }
+    assert not (new.machine.root / "tmp/probe").exists()

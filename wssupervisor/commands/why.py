@@ -1,0 +1,105 @@
+"""why: what keeps a generation alive: connections, limits, and when it may be empty"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from wssupervisor.control.client import Client
+from wssupervisor.durations import format_duration
+
+EXAMPLES = """\
+Who is still connected to a draining generation: by peer address, with the age of the oldest
+connection (at least: as long as it has been counted) and how long each has been idle, from the
+kernel. The estimate is an exponential decay through the number of connections at the beginning of
+the drain and now; it is "unknown" until at least ten have left, in half a minute or more.
+
+examples:
+  wssctl why 6
+  wssctl -i chat why 6 --json | jq '.peers[0]'
+"""
+
+Document = dict[str, Any]
+PEERS_SHOWN = 15
+HEADINGS = ("PEER", "CONNECTIONS", "OLDEST", "IDLE FOR")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("generation", type=int, help="its number, as in wssctl status")
+    parser.add_argument("--json", action="store_true", help="the whole document, for scripts")
+
+
+def run(given: argparse.Namespace, client: Client) -> int:
+    document = client.call("why", {"generation": given.generation})
+    print(json.dumps(document, indent=1) if given.json else "\n".join(render(document)))
+    return 0
+
+
+def render(document: Document) -> Iterator[str]:
+    """The document as lines of text."""
+    number, drain = document["generation"], document["drain"]
+    what = f"generation {number} ({document['release']}) is {document['state']}"
+    if drain is not None:
+        since = format_duration(drain["seconds"])
+        what += f" for {since}: {drain['connections_at_start']} -> {document['connections']}"
+        what += " connections"
+    yield what
+    for reason in document["reasons"]:
+        yield f"  kept alive by: {reason}"
+    if drain is not None:
+        yield f"  limit: {_limit(drain)}"
+        yield f"  empty: {_estimate(document['estimate'])}"
+    yield ""
+    for one in document["workers"]:
+        queued = f", {one['queued']} waiting" if one["queued"] else ""
+        counts = "" if one["reported"] is None else f" ({one['reported']} by its own account)"
+        yield (
+            f"  worker {one['index']}, pid {one['pid'] or '-'}, {one['state']}:"
+            f" {one['connections']} connections{counts}{queued}"
+        )
+    if document["peers"]:
+        yield ""
+        yield from _peers(document)
+    if drain is not None and document["connections"]:
+        yield ""
+        yield f"  to end it sooner: wssctl drain {number} --within 10min"
+
+
+def _limit(drain: Document) -> str:
+    if drain["paused"]:
+        return "paused"
+    how = "its connections are closed politely" if drain["polite"] else "its workers get SIGTERM"
+    if drain["closing"]:
+        return f"reached: connections are being closed, until in {_span(drain['seconds_left'])}"
+    if drain["seconds_left"] is None:
+        return "none; it ends when its last connection has gone"
+    by = "over by then" if drain["polite"] else "then"
+    return f"in {_span(drain['seconds_left'])}: {how}, {by}"
+
+
+def _estimate(estimate: Document) -> str:
+    if estimate["unknown"] is not None:
+        return f"unknown ({estimate['unknown']})"
+    half = format_duration(estimate["half_life_seconds"])
+    about = format_duration(estimate["empty_in_seconds"])
+    return f"in about {about}, if half of those who are there go on leaving every {half}"
+
+
+def _peers(document: Document) -> Iterator[str]:
+    rows = [HEADINGS]
+    for one in document["peers"][:PEERS_SHOWN]:
+        low, high = _span(one["idle_seconds_min"]), _span(one["idle_seconds_max"])
+        oldest = "-" if one["oldest_seconds"] is None else f">{_span(one['oldest_seconds'])}"
+        idle = low if low == high else f"{low} - {high}"
+        rows.append((one["address"], str(one["connections"]), oldest, idle))
+    widths = [max(len(row[at]) for row in rows) for at in range(len(HEADINGS))]
+    for peer, count, oldest, idle in rows:
+        cells = (peer.ljust(widths[0]), count.rjust(widths[1]), oldest.rjust(widths[2]), idle)
+        yield "  " + "  ".join(cells)
+    more = len(document["peers"]) - PEERS_SHOWN + document["peers_left_out"]
+    if more > 0:
+        yield f"  and {more} more (--json has the first 50)"
+
+
+def _span(seconds: float) -> str:
+    return format_duration(max(0.0, seconds))

@@ -1,0 +1,74 @@
+"""Our end of a worker's channel: what it says, within bounds, and what we say to it."""
+
+import os
+import socket
+
+from wssupervisor.worker import protocol
+from wssupervisor.worker.protocol import Bad, FromSupervisor, FromWorker
+
+MESSAGES_PER_LOOK = 32
+"""Of one worker: one that floods us waits for our next look."""
+
+
+class Channel:
+    """Owns our socket, and until it is passed on the worker's."""
+
+    def __init__(self) -> None:
+        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        self._socket, self._theirs = socket.socketpair(socket.AF_UNIX, kind)
+        self.closed = False
+        """By the worker, or by us after it broke the protocol."""
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def theirs(self) -> int:
+        """The descriptor for the worker."""
+        return self._theirs.fileno()
+
+    def passed_on(self) -> None:
+        self._theirs.close()
+
+    def receive(self) -> list[FromWorker | Bad]:
+        """What has come since the last look, at most MESSAGES_PER_LOOK; never blocks.
+
+        Types that we do not know are left out. A bad message is the last that is heard.
+        """
+        found: list[FromWorker | Bad] = []
+        for _ in range(MESSAGES_PER_LOOK):
+            try:
+                data, descriptors, _, _ = socket.recv_fds(
+                    self._socket, protocol.MESSAGE_BYTES + 1, 1
+                )
+            except BlockingIOError:
+                return found
+            except OSError:
+                data, descriptors = b"", []
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if not data:
+                self.closed = True
+                return found
+            try:
+                message = protocol.from_worker(data)
+            except Bad as bad:
+                self.closed = True
+                return [*found, bad]
+            if message is not None:
+                found.append(message)
+        return found
+
+    def send(self, message: FromSupervisor) -> bool:
+        """False where it is not to be had: gone, or so far behind that its buffer is full."""
+        if self.closed:
+            return False
+        try:
+            self._socket.send(protocol.encode(message))
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._theirs.close()
+        self._socket.close()

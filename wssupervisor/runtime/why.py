@@ -1,0 +1,178 @@
+"""What keeps a generation alive, looked up when somebody asks: `wssctl why`."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wssupervisor.fleet import draining
+from wssupervisor.fleet.estimate import Unknown, emptying
+from wssupervisor.fleet.model import GenerationState, WorkerId
+from wssupervisor.fleet.state import Generation, State, Worker
+from wssupervisor.fleet.worker import ends_at
+from wssupervisor.runtime.history import wall
+from wssupervisor.runtime.pool import Pool
+from wssupervisor.runtime.processes import Process
+from wssupervisor.runtime.slots import SlotPool
+from wssupervisor.runtime.sockdiag import Held, held
+
+PEERS_MAX = 50
+CONNECTIONS_MAX = 50
+"""Lines of an answer, which has to fit into 64 KiB; the rest is counted."""
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A connection of a worker; `age` at least, in seconds, None where it was never counted."""
+
+    worker: WorkerId
+    socket: Held
+    age: float | None
+
+
+def look(
+    pools: Sequence[Pool], processes: Mapping[WorkerId, Process], first_seen: Mapping[int, float]
+) -> list[Seen]:
+    """The connections of these workers over TCP; of AF_UNIX ones the kernel tells no peer.
+
+    `first_seen`: when each was first counted, by inode. May run in a thread; raises OSError.
+    """
+    now = time.monotonic()
+    owners = {
+        inode: worker for worker, process in processes.items() for inode in process.socket_inodes()
+    }
+    found = []
+    for pool in pools:
+        if isinstance(pool, SlotPool):
+            for one in held(pool.family, pool.port, pool.local_host):
+                if one.inode in owners:
+                    seen = first_seen.get(one.inode)
+                    age = None if seen is None else round(now - seen, 1)
+                    found.append(Seen(owners[one.inode], one, age))
+    return found
+
+
+def document(fleet: State, number: int, connections: Sequence[Seen]) -> Document:
+    """All that can be said of a generation that is there, with the connections of its workers."""
+    generation = fleet.generations[number]
+    now = time.monotonic()
+    total = sum(one.connections for one in generation.workers.values())
+    idlest = sorted(connections, key=lambda one: -one.socket.idle)
+    return {
+        "generation": number,
+        "state": generation.state.value,
+        "release": generation.release.directory,
+        "connections": total,
+        "reasons": _reasons(generation, total, now),
+        "workers": [_worker(fleet, one) for one in generation.workers.values()],
+        "peers": _peers(connections),
+        "peers_left_out": max(0, len({one.socket.peer for one in connections}) - PEERS_MAX),
+        "longest_idle": [_connection(one) for one in idlest[:CONNECTIONS_MAX]],
+        "drain": _drain(generation, now),
+        "estimate": _estimate(generation, total, now),
+    }
+
+
+def _reasons(generation: Generation, connections: int, now: float) -> list[str]:
+    """In words, the weightiest first."""
+    found = []
+    match generation.state:
+        case GenerationState.ACTIVE:
+            found.append("it is the active one: new connections go to it")
+        case GenerationState.STARTING:
+            found.append("it is starting")
+        case GenerationState.FAILED:
+            found.append("its workers are ending")
+    if connections:
+        found.append(f"{connections} connection{'s' if connections != 1 else ''}")
+    drains = draining.drains(generation)
+    if draining.paused(generation):
+        found.append("its drain is paused, until: wssctl drain --resume")
+    keep = max((one.keep_until for one in drains), default=now)
+    if keep > now and generation.state is GenerationState.DRAINING:
+        found.append(f"[drain] keep: it can be rolled back to for {keep - now:.0f} s more")
+    if any(one.kept for one in drains):
+        found.append("a roll back to it is under way")
+    if any(one.still_listens for one in drains):
+        found.append("a worker still listens where new connections arrive")
+    if not found:
+        found.append("it is looked at once more before it ends")
+    return found
+
+
+def _worker(fleet: State, one: Worker) -> Document:
+    queues = [fleet.slots[slot].queued for slot in one.slots.values() if not fleet.shared(slot)]
+    return {
+        "index": one.id.index,
+        "pid": one.pid,
+        "state": one.state.value,
+        "connections": one.connections,
+        "reported": one.reported,
+        "queued": sum(queues),
+    }
+
+
+def _peers(connections: Sequence[Seen]) -> list[Document]:
+    by_peer: dict[str, list[Seen]] = {}
+    for one in connections:
+        by_peer.setdefault(one.socket.peer, []).append(one)
+    most = sorted(by_peer.items(), key=lambda item: -len(item[1]))[:PEERS_MAX]
+    return [
+        {
+            "address": peer,
+            "connections": len(found),
+            "oldest_seconds": max((one.age for one in found if one.age is not None), default=None),
+            "idle_seconds_min": min(one.socket.idle for one in found),
+            "idle_seconds_max": max(one.socket.idle for one in found),
+        }
+        for peer, found in most
+    ]
+
+
+def _connection(one: Seen) -> Document:
+    return {
+        "peer": one.socket.peer,
+        "port": one.socket.port,
+        "worker": one.worker.index,
+        "idle_seconds": one.socket.idle,
+        "age_at_least_seconds": one.age,
+        "unsent_bytes": one.socket.unsent,
+        "unread_bytes": one.socket.unread,
+    }
+
+
+def _drain(generation: Generation, now: float) -> Document | None:
+    if generation.drain_since is None:
+        return None
+    deadline = draining.deadline(generation)
+    return {
+        "since": wall(generation.drain_since),
+        "seconds": round(now - generation.drain_since, 1),
+        "connections_at_start": generation.connections_at_start,
+        "deadline": None if deadline is None else wall(deadline),
+        "seconds_left": None if deadline is None else round(deadline - now, 1),
+        "paused": draining.paused(generation),
+        "polite": all(one.polite for one in generation.workers.values()),
+        "closing": any(
+            one.closing_by is not None and ends_at(one, generation.policy) is not None
+            for one in generation.workers.values()
+        ),
+    }
+
+
+def _estimate(generation: Generation, connections: int, now: float) -> Document:
+    """`method` says how; where nothing can be said, `unknown` says why."""
+    method = "exponential decay through the counts at the drain's start and now"
+    if generation.drain_since is None:
+        return {"empty_in_seconds": None, "unknown": "it does not drain", "method": method}
+    found = emptying(generation.connections_at_start, connections, now - generation.drain_since)
+    if isinstance(found, Unknown):
+        return {"empty_in_seconds": None, "unknown": found.reason, "method": method}
+    return {
+        "empty_in_seconds": round(found.empty_in),
+        "half_life_seconds": round(found.half_life),
+        "unknown": None,
+        "method": method,
+    }

@@ -1,0 +1,29 @@
+"""For applications: what a worker can tell its supervisor, and be asked for.
+
+    from wssupervisor.worker import serve           the `websockets` library
+    from wssupervisor.worker import Worker          plain asyncio
+    from wssupervisor.worker import Supervised      around an ASGI application
+
+None of it is needed to be supervised. With it a worker says itself when it is ready and alive,
+tells its users when a new release has taken over, and closes its connections politely.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from wssupervisor.worker.asgi import Supervised
+from wssupervisor.worker.sockets import NotGiven, adopt, let_go
+from wssupervisor.worker.worker import Connection, Worker
+
+if TYPE_CHECKING:
+    from wssupervisor.worker.serving import serve
+
+__all__ = ["Connection", "NotGiven", "Supervised", "Worker", "adopt", "let_go", "serve"]
+
+
+def __getattr__(name: str) -> Any:
+    """`websockets` is loaded only where it is used."""
+    if name == "serve":
+        from wssupervisor.worker.serving import serve as found  # noqa: PLC0415
+
+        return found
+    raise AttributeError(name)

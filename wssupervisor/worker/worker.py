@@ -1,0 +1,260 @@
+"""A worker as its application sees it: sockets, who is connected, and what the supervisor wants."""
+
+import asyncio
+import contextlib
+import inspect
+import random
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from wssupervisor import __version__
+from wssupervisor.worker import pacing, protocol, sockets
+from wssupervisor.worker.link import Link
+from wssupervisor.worker.protocol import Capability, Close, Drain, FromSupervisor, Resume, Welcome
+
+COUNT_EVERY = 1.0
+"""Seconds between two reports of the number of connections, where it has changed."""
+ASK_BUSY_EVERY = 0.5
+GOING_AWAY = 1001
+SERVICE_RESTART = 1012
+
+ANSWERS_WITHIN = 5.0
+"""Seconds for the clients' answers to the last closes, before the process ends."""
+
+Callback = Callable[[], Awaitable[None] | None]
+
+
+class Connection:
+    """One client, as `Worker.track` knows it. `active_at`: when something was last said."""
+
+    def __init__(
+        self, close: Callable[[int, str], Awaitable[None]], busy: Callable[[], bool]
+    ) -> None:
+        self.close = close
+        self.busy = busy
+        self.active_at = time.monotonic()
+
+    def touch(self) -> None:
+        """Something was said: those who are idle are closed first."""
+        self.active_at = time.monotonic()
+
+
+def never() -> bool:
+    return False
+
+
+class Worker:
+    """Use as `async with Worker() as worker`, once in a process, on the event loop that serves.
+
+    `on_drain` is called when the worker gets no new connections any more (tell your users), and
+    `on_resume` when it does again after a roll back; either may be a coroutine function. Without a
+    supervisor everything works, and nobody calls.
+    """
+
+    def __init__(
+        self,
+        on_drain: Callback | None = None,
+        on_resume: Callback | None = None,
+        *,
+        owns_process: bool = True,
+    ) -> None:
+        """`owns_process`: take the signals and the sockets; not where a server does that."""
+        self.draining = False
+        self.ending = False
+        self._owns_process = owns_process
+        self._on_drain = on_drain
+        self._on_resume = on_resume
+        self._sockets: dict[str, list[socket.socket]] | None = None
+        self._connections: set[Connection] = set()
+        self._link: Link | None = None
+        self._told: protocol.Counts | None = None
+        self._alive_every = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        self._endings: set[asyncio.Task[Any]] = set()
+        self._end = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in self._signals():
+            loop.add_signal_handler(number, self._end.set)
+        self._link = Link.from_environment(self._hear)
+        if self._link is not None:
+            capabilities = [Capability.CLOSE.value]
+            if self._owns_process:
+                capabilities.append(Capability.STOP_ACCEPTING.value)
+            library = f"wssupervisor.worker {__version__}"
+            self._link.say(protocol.Hello(protocol.VERSION, tuple(capabilities), library))
+            self._start(self._report())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._link is not None:
+            self._link.close()
+        for number in self._signals():
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _signals(self) -> tuple[signal.Signals, ...]:
+        return (signal.SIGTERM, signal.SIGINT) if self._owns_process else ()
+
+    # -- for the application ------------------------------------------------------------------
+
+    @property
+    def sockets(self) -> dict[str, list[socket.socket]]:
+        """The inherited listening sockets by listener. Raises NotGiven."""
+        if self._sockets is None:
+            self._sockets = sockets.adopt()
+        return self._sockets
+
+    def ready(self) -> None:
+        """Say that it serves: with `[ready] by = "notify"` the supervisor waits for this."""
+        if self._link is not None:
+            self._link.say(protocol.Ready())
+
+    @contextlib.contextmanager
+    def track(
+        self,
+        close: Callable[[int, str], Awaitable[None]],
+        busy: Callable[[], bool] = never,
+    ) -> Iterator[Connection]:
+        """Around one client's connection. `close(code, reason)` ends it politely.
+
+        While `busy()` says so it is not closed at its turn, but asked again, until the time that
+        the supervisor allows is over.
+        """
+        connection = Connection(close, busy)
+        self._connections.add(connection)
+        if len(self._connections) == 1:
+            self._tell_counts()
+        try:
+            yield connection
+        finally:
+            self._connections.discard(connection)
+            if not self._connections:
+                self._tell_counts()
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def until_ending(self) -> None:
+        """Wait for SIGTERM: it comes when nobody is connected any more, or when all must end."""
+        await self._end.wait()
+
+    async def close_all(self) -> None:
+        """At the end, at once: as 1012 where a new version has taken over, else as 1001."""
+        self.ending = True
+        code = SERVICE_RESTART if self.draining else GOING_AWAY
+        self._stop_closing()
+        await self._close(Close(code, "", over=0.0, by=0.0))
+        if self._endings:
+            await asyncio.wait(self._endings, timeout=ANSWERS_WITHIN)
+
+    # -- the supervisor's wishes --------------------------------------------------------------
+
+    def _hear(self, message: FromSupervisor) -> None:
+        match message:
+            case Welcome(alive_every=seconds):
+                if seconds and not self._alive_every:
+                    self._alive_every = seconds
+                    self._start(self._live())
+            case Drain(let_go=names):
+                first, self.draining = not self.draining, True
+                self._stop_closing()
+                if first:
+                    held = self._sockets or {}
+                    sockets.let_go(sock for name in names for sock in held.get(name, ()))
+                    self._call(self._on_drain)
+            case Resume():
+                self.draining = False
+                self._stop_closing()
+                self._call(self._on_resume)
+            case Close():
+                self._stop_closing()
+                self._closing = self._start(self._close(message))
+
+    def _call(self, callback: Callback | None) -> None:
+        if callback is not None:
+            self._start(_called(callback))
+
+    def _start(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _stop_closing(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+
+    async def _close(self, wish: Close) -> None:
+        """Each at its turn; who is busy later, and who comes meanwhile at the end."""
+        began = time.monotonic()
+        found = list(self._connections)
+        order = pacing.idle_first([one.active_at for one in found])
+        turns = pacing.turns(len(found), wish.over, random.random)
+        for turn, at in zip(turns, order, strict=True):
+            await asyncio.sleep(max(0.0, began + turn - time.monotonic()))
+            if not found[at].busy():
+                self._end_one(found[at], wish)
+        while (left := wish.by - (time.monotonic() - began)) > 0 and self._connections:
+            for one in list(self._connections):
+                if not one.busy():
+                    self._end_one(one, wish)
+            await asyncio.sleep(min(ASK_BUSY_EVERY, left))
+        for one in list(self._connections):
+            self._end_one(one, wish)
+
+    def _end_one(self, one: Connection, wish: Close) -> None:
+        """Without waiting for the client's answer; once is enough."""
+        if one in self._connections:
+            self._connections.discard(one)
+            ending = self._start(_closed(one, wish))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+
+    # -- what the supervisor hears ------------------------------------------------------------
+
+    async def _report(self) -> None:
+        """Now and then; the first and the last connection at once."""
+        while True:
+            self._tell_counts()
+            await asyncio.sleep(COUNT_EVERY)
+
+    def _tell_counts(self) -> None:
+        """How many are connected, when that has changed."""
+        busy = sum(one.busy() for one in self._connections)
+        counts = protocol.Counts(len(self._connections), busy)
+        if counts != self._told and self._link is not None:
+            self._link.say(counts)
+            self._told = counts
+
+    async def _live(self) -> None:
+        """From the event loop itself: one that is stuck says nothing."""
+        while self._link is not None:
+            self._link.say(protocol.Alive())
+            await asyncio.sleep(self._alive_every)
+
+
+async def _called(callback: Callback) -> None:
+    result = callback()
+    if inspect.isawaitable(result):
+        await result
+
+
+async def _closed(one: Connection, wish: Close) -> None:
+    with contextlib.suppress(Exception):  # whatever it is, it has gone
+        await one.close(wish.code, wish.reason)
