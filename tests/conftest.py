@@ -5,12 +5,18 @@ import math
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.harness.releases import Releases
 from tests.harness.settings import Settings
 
 _numbers = itertools.count(1)
+
+# CI judges by the same examples each time; who works on it, and ./dev hunt, look elsewhere.
+hypothesis.settings.register_profile("judge", derandomize=True)
+if "CI" in os.environ:
+    hypothesis.settings.load_profile("judge")
 
 
 def unique_name() -> str:

@@ -5,6 +5,7 @@ them may be late, fail, lie about being ready, hang, come back or go away at any
 """
 
 import json
+import os
 from dataclasses import replace
 from math import inf
 
@@ -756,7 +757,7 @@ class FleetMachine(RuleBasedStateMachine):
 
 
 FleetMachine.TestCase.settings = settings(
-    max_examples=400,
+    max_examples=int(os.environ.get("WSSUPERVISOR_EXAMPLES", "400")),
     stateful_step_count=50,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),  # explaining takes minutes

@@ -50,6 +50,7 @@ from wssupervisor.fleet.events import (
     StopRequested,
     TimePassed,
     WorkerExited,
+    WorkerJoined,
     WorkerReady,
 )
 from wssupervisor.fleet.model import (
@@ -607,6 +608,21 @@ def test_a_stop_kills_at_the_earlier_of_its_limits() -> None:
 
     assert told.fleet.next_deadline() == 13
     assert told.tell(TimePassed(), 13) == [Kill(worker(1, 0)), Kill(worker(1, 1))]
+
+
+def test_a_stop_whose_steering_is_never_answered_ends_polite_workers_at_its_limit() -> None:
+    told = serving()
+    for index in (0, 1):
+        told.tell(WorkerJoined(worker(1, index), closes=True, lets_go=False), 9)
+    told.tell(StopRequested(None, within=3.0), 10)
+
+    assert told.fleet.next_deadline() == 13
+    ended = told.tell(TimePassed(), 13)
+    assert [one for one in ended if isinstance(one, Kill)] == [
+        Kill(worker(1, 0)),
+        Kill(worker(1, 1)),
+    ]
+    assert told.fleet.next_deadline() is None
 
 
 def test_a_second_stop_can_bring_its_limit_nearer_and_not_put_it_off() -> None:

@@ -202,7 +202,7 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"\n## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-VERBS = ("demo", "test", "soak", "bench", "deb", "e2e", "debian12", "trees", "lint", "help")
+VERBS = ("demo", "test", "soak", "hunt", "bench", "deb", "e2e", "debian12", "trees", "lint", "help")
 
 
 def dev(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -207,11 +207,21 @@ class Fleet:
         if state.steering.retry_at is not None and state.steering.in_flight is None:
             yield state.steering.retry_at
         if state.stop is not None:
-            if any(one.pid is not None and one.kill_at is not None for one in state.workers()):
-                yield state.stop.deadline
+            yield from self._stop_deadlines(state.stop)
             return
         yield from reloading.deadlines(state)
         yield from seating.deadlines(state)
+
+    def _stop_deadlines(self, stop: Stop) -> Iterator[float]:
+        steers = self.state.steering.in_flight is not None
+        for one in self.state.workers():
+            if one.state is not WorkerState.STOPPING:
+                if steers:
+                    yield stop.deadline
+                elif one.closing_by is not None:
+                    yield one.closing_by
+            elif one.pid is not None and one.kill_at is not None:
+                yield stop.deadline
 
     # -- workers ------------------------------------------------------------------------------
 

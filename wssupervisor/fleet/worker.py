@@ -166,6 +166,8 @@ def leave(worker: Worker, policy: Policy, deadline: float, now: float) -> list[A
         return []
     if not worker.polite or worker.reported == 0:
         return stop(worker, policy, now)
+    if now >= deadline:
+        return stop(worker, policy, now)
     if worker.closing_by is None or worker.closing_by > deadline:
         latest = deadline - policy.kill_after
         over = max(0.0, min(policy.stop_close_over, latest - now))
@@ -261,16 +263,16 @@ def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
 
 
 def deadlines(worker: Worker, policy: Policy) -> list[float]:
-    """Instants at which `pass_time` or `leave` would do something."""
+    """Instants at which `pass_time` or core's giving up would do something."""
     found = [] if worker.kill_at is None or worker.pid is None else [worker.kill_at]
-    if worker.closing_by is not None and worker.state is not WorkerState.STOPPING:
-        found.append(worker.closing_by)
     if watched(worker) and worker.alive_at is not None:
         given_up = given_up_at(worker, policy)
         found.append(worker.alive_at + worker.watchdog if given_up is None else given_up)
     drain = worker.drain
     if worker.state in FINISHING and drain is not None and not stands_still(drain):
-        if drain.deadline is not None and worker.closing_by is None:
+        if worker.closing_by is not None:
+            found.append(worker.closing_by)
+        elif drain.deadline is not None:
             found.append(drain.deadline)
         if drain.empty_rounds >= EMPTY_ROUNDS:
             found.append(drain.keep_until)
