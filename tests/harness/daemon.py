@@ -26,6 +26,8 @@ CTL_WITHIN = 60.0
 STOP_WITHIN = 20.0
 LOG_LINES = 60
 NO_STEERING = ROOT / "tests/harness/no_steering.py"
+# As a shell in the foreground starts it: a Ctrl-C reaches it, whoever started the tests.
+INTERRUPTIBLE = ("env", "--default-signal=INT")
 CONTAIN = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 ASK_EVERY = 0.1  # each look starts a wssctl, on cores that are also measured
 
@@ -216,7 +218,7 @@ class Daemon:
     def launch_ctl(self, *arguments: str) -> subprocess.Popen[str]:
         """A wssctl that goes on in the background; the caller waits for it."""
         return subprocess.Popen(
-            self.ctl_command(*arguments),
+            [*INTERRUPTIBLE, *self.ctl_command(*arguments)],
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
