@@ -35,10 +35,15 @@ DRAINING_MAX = 100
 _PLACEHOLDER = re.compile(r"\{fd(?:\}|:([^}]*)(\}?))")
 
 
-def load_config(path: str | None, overrides: Overrides | None = None) -> Config:
-    """Read the file (if there is one) and the options. Raises ConfigInvalid with every problem."""
+def load_config(
+    path: str | None, overrides: Overrides | None = None, text: str | None = None
+) -> Config:
+    """Read the file (if there is one) and the options. Raises ConfigInvalid with every problem.
+
+    `text`: what the file said when it was read before.
+    """
     given = overrides or Overrides()
-    reader = Reader(path or COMMAND_LINE, _parsed(path))
+    reader = Reader(path or COMMAND_LINE, _parsed(path, text))
     name = _name(reader, path, given)
     listeners = _listeners(reader, given.listen)
     config = Config(
@@ -59,17 +64,28 @@ def load_config(path: str | None, overrides: Overrides | None = None) -> Config:
     return config
 
 
-def _parsed(path: str | None) -> Mapping[str, object]:
+def read_config(path: str | None) -> str | None:
+    """What the file says; None where there is none. Raises ConfigInvalid."""
     if path is None:
-        return {}
+        return None
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         problem = "no such file; give --config FILE, or --listen ADDRESS -- COMMAND"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
         problem = f"not valid TOML: not UTF-8 at byte {error.start}"
+    raise ConfigInvalid([f"{path}: {problem}"])
+
+
+def _parsed(path: str | None, text: str | None) -> Mapping[str, object]:
+    if text is None:
+        text = read_config(path)
+    if text is None:
+        return {}
+    try:
+        return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError is one; so is a number of thousands of digits
         problem = f"not valid TOML: {error}"
     except RecursionError:

@@ -46,6 +46,14 @@ class LockFile:
             os.close(lock)
         raise OSError(errno.EAGAIN, "other daemons come and go there")
 
+    @classmethod
+    def held(cls, path: str, descriptor: int) -> Self:
+        """One that this process, or the program before it, has claimed."""
+        return cls(f"{path}.lock", descriptor)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
     def release(self) -> None:
         Path(self._path).unlink(missing_ok=True)
         os.close(self._descriptor)

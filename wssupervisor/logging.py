@@ -20,9 +20,10 @@ MESSAGE_IDS = {
     "worker-mute": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30c",
     "generation-retired": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a307",
     "drain-limit": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a308",
+    "re-executed": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a309",
     "stopped": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30b",
 }
-"""Fixed for good: `journalctl MESSAGE_ID=...`. 309 and 30a are kept for re-exec and adoption."""
+"""Fixed for good: `journalctl MESSAGE_ID=...`. 30a is kept for adoption."""
 
 JOURNAL_FIELDS = {
     "instance": "WSS_INSTANCE",

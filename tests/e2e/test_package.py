@@ -13,6 +13,7 @@ from tests.e2e.service import Clients, Counts, Service
 APT_WITHIN = 120.0
 SOON = 30.0
 OURS = ("-path", "*wssupervisor*", "-o", "-path", "*wssctl*")
+VERSIONED = "usr/lib/python3/dist-packages/wssupervisor/__init__.py"
 DAEMON = "usr/lib/python3/dist-packages/wssupervisor/daemon.py"
 
 
@@ -38,6 +39,8 @@ def variant(machine: Machine, version: str, *, broken: bool = False) -> str:
     machine.write(
         control, re.sub(r"(?m)^Version: .*$", f"Version: {version}", machine.read(control))
     )
+    code = f"{place}/{VERSIONED}"
+    machine.write(code, machine.read(code).replace('"0.1.0"', f'"{version}"'))
     for name in ("postinst", "prerm", "postrm"):
         machine.run("chmod", "755", f"{place}/DEBIAN/{name}")
     if broken:
@@ -150,8 +153,8 @@ def test_another_version_is_installed_under_load(
         said = apt(upgradable, "install", package)
         clients.more(50)
         assert version(upgradable) == other
-        assert "running instances were left alone" in said
-        assert f"systemctl restart {chat.service}" in said
+        assert f"wssupervisor {other} supervises, in place of 0.1.0" in said
+        assert chat.status()["version"] == other
         assert state(chat) == before
         chat.reload()
         clients.more(50)
@@ -165,12 +168,15 @@ def test_an_upgrade_to_a_version_whose_daemon_is_broken(
     package = variant(upgradable, "0.2.0", broken=True)
     before = state(chat)
     with chat.load() as clients:
-        apt(upgradable, "install", package)
+        said = apt(upgradable, "install", package)
         clients.more(50)
+        assert "cannot take over: RuntimeError: this version is broken" in said
+        assert f"systemctl restart {chat.service}" in said
         assert state(chat) == before
         chat.reload()
         clients.more(50)
-        apt(upgradable, "install", "/root/wssupervisor_0.1.0_all.deb")
+        said = apt(upgradable, "install", "/root/wssupervisor_0.1.0_all.deb")
+        assert "wssupervisor 0.1.0 supervises" in said
         chat.systemctl("reload")
         clients.more(50)
         clients.assert_unnoticed()

@@ -56,7 +56,7 @@ def test_the_workers_clients_are_counted_and_nothing_else(
     steering.attach({slot.inode: 1})
     (tmp_path / "server.py").write_text(SERVER)
     with ExitStack() as stack:
-        output = Output("census")
+        output = Output.create("census")
         stack.callback(output.close)
         database = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         process = Process.spawn(

@@ -96,15 +96,6 @@ def test_a_signal_is_passed_on_to_those_that_serve(settings: Settings) -> None:
         clients.assert_unnoticed()
 
 
-def test_sigusr2_ends_nothing(settings: Settings) -> None:
-    with Daemon(settings) as daemon:
-        daemon.start()
-        daemon.signal(signal.SIGUSR2)
-        wait_until(lambda: "SIGUSR2 does nothing yet" in daemon.log(), within=WITHIN, what="word")
-
-        assert daemon.state() == "serving"
-
-
 def test_logs_go_to_stdout_one_json_object_a_line(settings: Settings) -> None:
     with Daemon(settings, options=("--log-format", "json")) as daemon:
         daemon.start()

@@ -15,7 +15,7 @@ from wssupervisor.runtime.notify import MESSAGES_PER_LOOK, Malformed, Notificati
 def notify(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NotifySocket]:
     path = tmp_path / ("notify.1.0.1" if request.param == "a file" else "x" * 108)
     path.with_name(path.name[:20]).touch()
-    found = NotifySocket(str(path))
+    found = NotifySocket.create(str(path))
     yield found
     found.close()
     assert not path.exists()

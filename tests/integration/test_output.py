@@ -12,7 +12,7 @@ from wssupervisor.runtime.output import LAST_LINES, LINE_BYTES, Output
 
 @pytest.fixture
 def output() -> Iterator[Output]:
-    found = Output("test")
+    found = Output.create("test")
     yield found
     found.close()
 

@@ -22,7 +22,7 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def output() -> Iterator[Output]:
-    found = Output("test")
+    found = Output.create("test")
     yield found
     found.close()
 

@@ -1,12 +1,14 @@
 """The loop itself with real sockets and processes, where a daemon would be in the way."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from tests.harness.settings import free_port
 from wssupervisor.config import Config, Overrides
 from wssupervisor.config_file import load_config
 from wssupervisor.fleet.actions import Failed
+from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import ReloadRequested, StopRequested
 from wssupervisor.fleet.model import InstanceState
 from wssupervisor.runtime import acquire
@@ -37,9 +39,10 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
     async def live() -> tuple[object, InstanceState, int]:
         gate = acquire.gate(config, [])
         try:
-            supervisor = Supervisor(config, broken, gate, gate.open())
+            supervisor = Supervisor(config, broken, gate, Fleet(gate.open()))
             watch = Watch(supervisor, Herald())
-            running = asyncio.ensure_future(supervisor.run(resolve(config), watch.run))
+            begin = partial(supervisor.start, resolve(config))
+            running = asyncio.ensure_future(supervisor.run(begin, watch.run))
             await serving(supervisor)
             outcome = await supervisor.ask(1, ReloadRequested(1))
             state = supervisor.view().state

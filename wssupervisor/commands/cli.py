@@ -17,6 +17,7 @@ from wssupervisor.commands import (
     scale,
     status,
     stop,
+    upgrade,
     why,
 )
 from wssupervisor.control.client import Client, find_control
@@ -42,6 +43,7 @@ VERBS = {
     "drain": drain,
     "scale": scale,
     "stop": stop,
+    "upgrade": upgrade,
     "why": why,
     "events": events,
     "check": check,

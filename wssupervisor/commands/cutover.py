@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from wssupervisor.commands.events import describe
-from wssupervisor.control.client import Client, DaemonError, Silence
+from wssupervisor.control.client import Client, DaemonError, Gone, Silence
 from wssupervisor.durations import format_duration
 
 
@@ -17,7 +17,7 @@ def attempt(client: Client, method: str, params: dict[str, Any], *, json: bool) 
     try:
         verdict = client.call(method, params, progress.event)
         _take_no_interrupt()
-    except Silence:
+    except (Silence, Gone):
         if progress.reload is None:
             raise
         verdict = client.call("verdict", {"reload": progress.reload})

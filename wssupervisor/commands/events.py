@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from wssupervisor.control.client import Client
+from wssupervisor.control.client import Client, Gone
 
 EXAMPLES = """\
 examples:
@@ -12,6 +12,8 @@ examples:
   wssctl events --follow --json
 """
 
+OVERLAP = "1min"
+"""After an upgrade of the supervisor events are asked for again from so long ago on."""
 UNSHOWN = frozenset({"at", "kind", "monotonic_begun", "monotonic", "expected"})
 
 
@@ -22,14 +24,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
+    last = shown = ""
+
     def show(event: dict[str, Any]) -> None:
+        nonlocal last
         note = event["note"]
+        if note["at"] <= shown:
+            return
+        last = note["at"]
         clock = note["at"][11:19]
         print(json.dumps(note) if given.json else f"{clock}  {describe(note)}", flush=True)
 
     params = {"follow": given.follow, "since": given.since}
-    client.call("events", params, show)
-    return 0
+    while True:
+        try:
+            client.call("events", params, show)
+        except Gone:
+            if not given.follow:
+                raise
+            # Upgraded, or dead: then there is nobody to connect to.
+            shown, params = last, {"follow": True, "since": OVERLAP}
+        else:
+            return 0
 
 
 def describe(note: dict[str, Any]) -> str:

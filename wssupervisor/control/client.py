@@ -18,6 +18,8 @@ from wssupervisor.errors import (
 SILENCE_SECONDS = 10.0
 """The daemon says something every 2 s; after this much silence it hangs or is gone."""
 CONNECT_SECONDS = 5.0
+REPEATABLE = frozenset({"status", "why", "verdict", "scale", "drain"})
+"""Asked twice they do what they do once: after an upgrade in between they are asked again."""
 
 
 class DaemonError(OperationFailed):
@@ -63,6 +65,10 @@ def _named(name: str) -> str:
     )
 
 
+class Gone(OperationFailed):
+    """The daemon ended the connection without an answer: it was re-executed, or died."""
+
+
 class Client:
     """One request at a time, each on a connection of its own."""
 
@@ -77,11 +83,24 @@ class Client:
     ) -> protocol.Object:
         """Ask and wait; `on_event` gets what comes before the answer, keep-alives left out.
 
-        Raises NotRunning, NotAllowed, DaemonError, Silence, ProtocolError.
+        Raises NotRunning, NotAllowed, DaemonError, Silence, Gone, ProtocolError.
         """
+        try:
+            return self._ask(method, params or {}, on_event)
+        except Gone:
+            if method not in REPEATABLE:
+                raise
+        return self._ask(method, params or {}, on_event)  # of the program after an upgrade
+
+    def _ask(
+        self,
+        method: str,
+        params: protocol.Object,
+        on_event: Callable[[protocol.Object], None] | None,
+    ) -> protocol.Object:
         with self._connected() as connection:
             connection.settimeout(SILENCE_SECONDS)
-            request = {"id": 1, "method": method, "params": params or {}}
+            request = {"id": 1, "method": method, "params": params}
             try:
                 connection.sendall(protocol.encode(request))
                 for message in self._messages(connection):
@@ -97,7 +116,7 @@ class Client:
                 ) from None
             except ConnectionError:
                 pass
-        raise OperationFailed(f"the daemon at {self.path} went away without an answer")
+        raise Gone(f"the daemon at {self.path} went away without an answer")
 
     def _connected(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -89,6 +89,20 @@ class ControlServer:
                 " place with --control PATH"
             ) from error
 
+    def descriptors(self) -> tuple[int, int, bool]:
+        """For the program after us: the socket, the lock, and whether we made the directory."""
+        assert self._listening is not None
+        assert self._lock is not None
+        return self._listening.fileno(), self._lock.fileno(), self._made_directory
+
+    def take_over(self, listening: int, lock: int, *, made_directory: bool) -> None:
+        """Instead of `claim` and `start`: who has connected meanwhile is answered now."""
+        self._lock = LockFile.held(self.path, lock)
+        self._listening = socket.socket(fileno=listening)
+        self._listening.setblocking(False)
+        self._made_directory = made_directory
+        self._listen_on()
+
     def start(self) -> None:
         """Listen; what a dead daemon left at the path is replaced. Raises ListenFailed."""
         try:

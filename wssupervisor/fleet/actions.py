@@ -170,6 +170,7 @@ class NoteKind(Enum):
     GENERATION_RETIRED = "generation-retired"
     SWEEPER_STARTED = "sweeper-started"
     STEERING_FAILED = "steering-failed"
+    REEXECUTED = "re-executed"
     STOP_BEGUN = "stop-begun"
     STOPPED = "stopped"
 

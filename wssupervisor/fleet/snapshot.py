@@ -24,7 +24,7 @@ class SnapshotInvalid(ValueError):
 
 def dump(fleet: Fleet) -> dict[str, Any]:
     """Plain dicts, lists, strings, numbers, None; infinity as the string "inf"."""
-    return {"version": VERSION, "state": _plain(fleet.state)}
+    return {"version": VERSION, "state": plain(fleet.state)}
 
 
 def load(data: Mapping[str, Any]) -> Fleet:
@@ -34,13 +34,14 @@ def load(data: Mapping[str, Any]) -> Fleet:
         raise SnapshotInvalid(f"snapshot version {found!r} is not known, only {VERSION}")
     fleet = Fleet(())
     try:
-        fleet.state = _typed(State, data["state"])
+        fleet.state = typed(State, data["state"])
     except (KeyError, TypeError, ValueError) as error:
         raise SnapshotInvalid(f"snapshot cannot be read: {error!r}") from error
     return fleet
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Dataclasses, enums and worker ids as what JSON knows."""
     match value:
         case Enum():
             return value.value
@@ -49,11 +50,11 @@ def _plain(value: Any) -> Any:
         case float() if math.isinf(value):
             return "inf"
         case Mapping():
-            return {str(_plain(key)): _plain(item) for key, item in value.items()}
+            return {str(plain(key)): plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case _ if is_dataclass(value):
-            return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+            return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
         case _:
             return value
 
@@ -63,24 +64,27 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _typed(kind: Any, data: Any) -> Any:
+def typed(kind: Any, data: Any) -> Any:
+    """What was made plain, of this type again. Raises KeyError, TypeError, ValueError."""
+    if kind is Any:
+        return data
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         if data is None and NoneType in arguments:
             return None
         (inner,) = (one for one in arguments if one is not NoneType)
-        return _typed(inner, data)
+        return typed(inner, data)
     if origin is tuple:
         if arguments[-1] is Ellipsis:
-            return tuple(_typed(arguments[0], item) for item in data)
-        return tuple(_typed(one, item) for one, item in zip(arguments, data, strict=True))
+            return tuple(typed(arguments[0], item) for item in data)
+        return tuple(typed(one, item) for one, item in zip(arguments, data, strict=True))
     if origin is list:
-        return [_typed(arguments[0], item) for item in data]
+        return [typed(arguments[0], item) for item in data]
     if origin in (dict, Mapping):
         key, value = arguments
-        return {_typed(key, name): _typed(value, item) for name, item in data.items()}
+        return {typed(key, name): typed(value, item) for name, item in data.items()}
     if kind is WorkerId:
         return WorkerId(*(int(part) for part in data.split(".")))
     if isinstance(kind, type) and is_dataclass(kind):
-        return kind(**{name: _typed(hint, data[name]) for name, hint in _hints(kind).items()})
+        return kind(**{name: typed(hint, data[name]) for name, hint in _hints(kind).items()})
     return kind(data)

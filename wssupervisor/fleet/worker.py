@@ -47,14 +47,18 @@ def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action
         return [*actions, Signal(worker.id, policy.stop_signal)]
     if worker.state is not WorkerState.STARTING:
         return actions
-    match policy.ready_by:
-        case ReadyBy.DELAY:
-            actions += ready(worker, now)
-        case ReadyBy.CONNECT | ReadyBy.HTTP | ReadyBy.WEBSOCKET:
-            actions.append(Probe(worker.id, dict(worker.slots), policy.check))
-        case ReadyBy.NOTIFY:
-            pass
-    return actions
+    if policy.ready_by is ReadyBy.DELAY:
+        return [*actions, *ready(worker, now)]
+    return [*actions, *judge(worker, policy)]
+
+
+def judge(worker: Worker, policy: Policy) -> list[Action]:
+    """Have one that starts probed, where it is judged so."""
+    if worker.state is not WorkerState.STARTING or worker.pid is None:
+        return []
+    if policy.ready_by in (ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET):
+        return [Probe(worker.id, dict(worker.slots), policy.check)]
+    return []
 
 
 def ready(worker: Worker, now: float) -> list[Action]:

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -13,13 +13,14 @@ import structlog
 
 from wssupervisor.config import Config, Listen, Mode, UnixAddress
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
+from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.holders import abandoned, left_over, start_time
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
 from wssupervisor.runtime.steering import Steering
 from wssupervisor.runtime.systemd import Passed
-from wssupervisor.runtime.unix_listener import adopt_unix, bind_unix
+from wssupervisor.runtime.unix_listener import UnixPool, adopt_unix, bind_unix
 
 log = structlog.get_logger()
 
@@ -44,6 +45,20 @@ def gate(config: Config, passed: Sequence[Passed]) -> Gate:
             pool.close()
         raise
     return Gate(pools, {one.name: one.backlog for one in config.listeners})
+
+
+def taken_over(
+    config: Config, listeners: Sequence[CarriedListener], slots_before: Mapping[str, int]
+) -> Gate:
+    """The listeners of the program before us, with the steering in force."""
+    pools: list[Pool] = [
+        SlotPool.take_over(one) if one.path is None else UnixPool.take_over(one)
+        for one in listeners
+    ]
+    found = Gate(pools, {one.name: one.backlog for one in config.listeners})
+    found.slots_before = slots_before
+    found.take_over(listeners)
+    return found
 
 
 def _listener_name(config: Config, given: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wssupervisor.fleet.model import WorkerId
+from wssupervisor.runtime.carried import CarriedHandshakes
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.slots import SlotPool
@@ -90,6 +91,14 @@ class Handshakes:
         """Right after the steering of this epoch took force."""
         self._pending[epoch] = self._now()
         self._latest = epoch
+
+    def carry(self) -> CarriedHandshakes:
+        pending = {epoch: tuple(left) for epoch, left in self._pending.items()}
+        return CarriedHandshakes(pending, self._latest)
+
+    def take_over(self, carried: CarriedHandshakes) -> None:
+        self._pending = {epoch: set(left) for epoch, left in carried.pending.items()}
+        self._latest = carried.latest
 
     def over(self) -> int:
         """The last epoch up to which nothing that was recorded is still pending."""

@@ -3,6 +3,7 @@
 import os
 import socket
 
+from wssupervisor.runtime.carried import taken_over
 from wssupervisor.worker import protocol
 from wssupervisor.worker.protocol import Bad, FromSupervisor, FromWorker
 
@@ -13,11 +14,22 @@ MESSAGES_PER_LOOK = 32
 class Channel:
     """Owns our socket, and until it is passed on the worker's."""
 
-    def __init__(self) -> None:
-        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        self._socket, self._theirs = socket.socketpair(socket.AF_UNIX, kind)
-        self.closed = False
+    def __init__(self, own: socket.socket, theirs: socket.socket, *, closed: bool = False) -> None:
+        self._socket, self._theirs = own, theirs
+        self.closed = closed
         """By the worker, or by us after it broke the protocol."""
+
+    @classmethod
+    def create(cls) -> "Channel":
+        """Raises OSError."""
+        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        return cls(*socket.socketpair(socket.AF_UNIX, kind))
+
+    @classmethod
+    def take_over(cls, descriptor: int, *, closed: bool) -> "Channel":
+        """Its worker has had its end since its start."""
+        own = taken_over(descriptor)
+        return cls(own, own, closed=closed)
 
     def fileno(self) -> int:
         return self._socket.fileno()

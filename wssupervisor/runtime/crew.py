@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import assert_never
@@ -21,6 +21,7 @@ from wssupervisor.fleet.events import (
     WorkerReady,
 )
 from wssupervisor.fleet.model import SlotId, WorkerId
+from wssupervisor.runtime.carried import CarriedWorker
 from wssupervisor.runtime.channel import MESSAGES_PER_LOOK, Channel
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.holders import start_time
@@ -99,12 +100,12 @@ class Crew:
         """Start it and watch it; returns its pid. Raises OSError."""
         worker, release = spawn.worker, spawn.release
         with ExitStack() as stack:
-            output = Output(f"wssupervisor-{worker}")
+            output = Output.create(f"wssupervisor-{worker}")
             stack.callback(output.close)
             at = self._notify_at
-            notify = NotifySocket(None if at is None else f"{at}.{worker}")
+            notify = NotifySocket.create(None if at is None else f"{at}.{worker}")
             stack.callback(notify.close)
-            channel = Channel()
+            channel = Channel.create()
             stack.callback(channel.close)
             names = list(self._gate.pools)
             process = Process.spawn(
@@ -117,12 +118,59 @@ class Crew:
             stack.pop_all()
         channel.passed_on()
         hand = Hand(process, output, notify, channel, spawn.watchdog, dict(spawn.slots))
+        self._listen_to(worker, hand)
+        return process.pid
+
+    def _listen_to(self, worker: WorkerId, hand: Hand) -> None:
         self._hands[worker] = hand
         loop = asyncio.get_running_loop()
-        loop.add_reader(process.pidfd, self._main_ended, worker)
-        loop.add_reader(notify.fileno(), self._notified, worker)
-        loop.add_reader(channel.fileno(), self._heard, worker)
-        return process.pid
+        if hand.process.exit is None:
+            loop.add_reader(hand.process.pidfd, self._main_ended, worker)
+        loop.add_reader(hand.notify.fileno(), self._notified, worker)
+        if not hand.channel.closed:
+            loop.add_reader(hand.channel.fileno(), self._heard, worker)
+
+    # -- over an upgrade ----------------------------------------------------------------------
+
+    def carry(self) -> tuple[CarriedWorker, ...]:
+        return tuple(
+            CarriedWorker(
+                worker,
+                hand.process.carry(),
+                hand.output.carry(),
+                hand.notify.carry(),
+                hand.channel.fileno(),
+                hand.channel.closed,
+                hand.watchdog,
+                dict(hand.slots),
+                hand.status,
+                hand.library,
+            )
+            for worker, hand in self._hands.items()
+        )
+
+    def carry_last_words(self) -> dict[WorkerId, tuple[str, ...]]:
+        return dict(self._last_words)
+
+    def take_over(
+        self,
+        workers: Iterable[CarriedWorker],
+        last_words: Mapping[WorkerId, tuple[str, ...]],
+    ) -> None:
+        """Go on with those that the program before us had."""
+        self._last_words.update(last_words)
+        for one in workers:
+            hand = Hand(
+                Process.take_over(one.process),
+                Output.take_over(one.output),
+                NotifySocket.take_over(one.notify),
+                Channel.take_over(one.channel, closed=one.channel_closed),
+                one.watchdog,
+                one.slots,
+                one.status,
+                one.library,
+            )
+            self._listen_to(one.id, hand)
 
     def _variables(self, spawn: Spawn, names: list[str], notify: str) -> dict[str, str]:
         worker, release = spawn.worker, spawn.release

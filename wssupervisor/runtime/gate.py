@@ -2,11 +2,12 @@
 
 import contextlib
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.model import Listener, SlotId, Table
+from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.slots import SlotPool
 from wssupervisor.runtime.steering import Steering
@@ -36,6 +37,18 @@ class Gate:
         self.slots_before: Mapping[str, int] = {}
         """Of each listener that had more slots when the instance ran before."""
         self._backlogs = backlogs
+
+    def carry(self) -> tuple[CarriedListener, ...]:
+        return tuple(
+            self.steerings[name].carry(pool.carry()) if name in self.steerings else pool.carry()
+            for name, pool in self.pools.items()
+        )
+
+    def take_over(self, listeners: Iterable[CarriedListener]) -> None:
+        """Go on with the steering that was in force. Raises SteeringRefused."""
+        for one in listeners:
+            if one.name in self.steerings:
+                self.steerings[one.name].take_over(one)
 
     def open(self) -> list[Listener]:
         """Make sure that nobody else is there and find the slots' order.

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +33,13 @@ class History:
         self._entries.append((now, entry))
         for follower in list(self._followers):
             follower(entry)
+
+    def carry(self) -> list[tuple[float, Entry]]:
+        return list(self._entries)
+
+    def take_over(self, entries: Iterable[tuple[float, Entry]]) -> None:
+        """What the program before us kept."""
+        self._entries.extend(entries)
 
     def since(self, seconds: float | None) -> list[Entry]:
         """The notes of the last so many seconds; all that are kept for None."""

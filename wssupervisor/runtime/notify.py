@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wssupervisor.config import UNIX_PATH_BYTES
+from wssupervisor.runtime.carried import CarriedNotify, taken_over
 
 MESSAGE_BYTES = 4096
 STATUS_CHARS = 200
@@ -75,26 +76,37 @@ class NotifySocket:
     checked with each message.
     """
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, sock: socket.socket, address: str, path: str | None) -> None:
+        self._socket = sock
+        self._path = path
+        self.address = address
+        """For NOTIFY_SOCKET=."""
+
+    @classmethod
+    def create(cls, path: str | None) -> "NotifySocket":
         """`path` is ours: what a dead supervisor left there is removed. Raises OSError."""
         if path is not None and len(os.fsencode(path)) > UNIX_PATH_BYTES:
             path = None
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         if path is None:
-            self._socket.bind("")
-            self.address = "@" + self._socket.getsockname()[1:].decode("ascii")
-            """For NOTIFY_SOCKET=."""
-            return
-        self.address = path
+            sock.bind("")
+            return cls(sock, "@" + sock.getsockname()[1:].decode("ascii"), None)
         try:
             Path(path).unlink(missing_ok=True)
-            self._socket.bind(path)
+            sock.bind(path)
             Path(path).chmod(0o600)
         except OSError:
-            self._socket.close()
+            sock.close()
             raise
+        return cls(sock, path, path)
+
+    def carry(self) -> CarriedNotify:
+        return CarriedNotify(self.fileno(), self.address, self._path)
+
+    @classmethod
+    def take_over(cls, carried: CarriedNotify) -> "NotifySocket":
+        return cls(taken_over(carried.descriptor), carried.address, carried.path)
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -10,6 +10,8 @@ import ctypes
 import os
 from collections import deque
 
+from wssupervisor.runtime.carried import CarriedOutput
+
 LAST_LINES = 50
 LINE_BYTES = 8192
 """A longer line is cut into pieces of this size."""
@@ -27,18 +29,35 @@ _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int6
 class Output:
     """Owns the memfd; `descriptor` is what the worker gets."""
 
-    def __init__(self, name: str) -> None:
-        memfd = os.memfd_create(name, os.MFD_CLOEXEC)
-        try:
-            self.descriptor = os.open(
-                f"/proc/self/fd/{memfd}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-            )
-        finally:
-            os.close(memfd)
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
         self._read_to = 0
         self._freed_to = 0
         self._partial = b""
         self._last: deque[str] = deque(maxlen=LAST_LINES)
+
+    @classmethod
+    def create(cls, name: str) -> "Output":
+        """A new one. Raises OSError."""
+        memfd = os.memfd_create(name, os.MFD_CLOEXEC)
+        try:
+            appending = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+            return cls(os.open(f"/proc/self/fd/{memfd}", appending))
+        finally:
+            os.close(memfd)
+
+    def carry(self) -> CarriedOutput:
+        partial = self._partial.decode("latin-1")
+        last = tuple(self._last)
+        return CarriedOutput(self.descriptor, self._read_to, self._freed_to, partial, last)
+
+    @classmethod
+    def take_over(cls, carried: CarriedOutput) -> "Output":
+        found = cls(carried.descriptor)
+        found._read_to, found._freed_to = carried.read_to, carried.freed_to
+        found._partial = carried.partial.encode("latin-1")
+        found._last.extend(carried.last)
+        return found
 
     def poll(self, *, final: bool = False) -> list[str]:
         """Lines written since the last look; `final`: all that is left, ended or not."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.carried import CarriedListener
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ class Pool(Protocol):
 
     @property
     def slots(self) -> Sequence[ListeningSlot]: ...
+
+    def carry(self) -> CarriedListener:
+        """For the program after us; its kind's `take_over` makes a pool of it again."""
 
     def by_inode(self, inode: SlotId) -> ListeningSlot: ...
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wssupervisor.fleet.model import Exit
+from wssupervisor.runtime.carried import CarriedProcess
 from wssupervisor.runtime.holders import environment, socket_inodes, start_time
 
 SHELL = "/bin/sh"
@@ -56,9 +57,9 @@ def reap_orphans(own: frozenset[int]) -> None:
 class Process:
     """Owns the pidfd of the main process, which is readable from its end on."""
 
-    def __init__(self, pid: int, identity: tuple[str, ...]) -> None:
+    def __init__(self, pid: int, pidfd: int, identity: tuple[str, ...]) -> None:
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        self.pidfd = pidfd
         self.exit: Exit | None = None
         self._identity = identity
         self._seen: dict[int, int | None] = {pid: start_time(pid)}
@@ -92,7 +93,17 @@ class Process:
             )
         finally:
             os.close(null)
-        return cls(pid, tuple(variables.get(name, "") for name in _IDENTITY))
+        identity = tuple(variables.get(name, "") for name in _IDENTITY)
+        return cls(pid, os.pidfd_open(pid), identity)
+
+    def carry(self) -> CarriedProcess:
+        return CarriedProcess(self.pid, self.pidfd, self._identity, self.exit, dict(self._seen))
+
+    @classmethod
+    def take_over(cls, carried: CarriedProcess) -> "Process":
+        found = cls(carried.pid, carried.pidfd, carried.identity)
+        found.exit, found._seen = carried.exit, dict(carried.seen)
+        return found
 
     def reap(self) -> Exit | None:
         """How the main process ended; None while it lives."""
@@ -180,12 +191,25 @@ class Child:
         self._pidfd = os.pidfd_open(pid)
 
     @classmethod
-    def spawn(cls, command: list[str], output: int, descriptor: int) -> "Child":
-        """Start it with `descriptor` as its 3. Raises OSError."""
+    def spawn(
+        cls,
+        command: list[str],
+        output: int,
+        descriptor: int,
+        more: Mapping[str, str] | None = None,
+        *,
+        errors: bool = False,
+    ) -> "Child":
+        """Start it with `descriptor` as its 3, and `more` variables. Raises OSError.
+
+        `errors`: its standard error goes to `output`, too.
+        """
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         variables = {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}
+        variables |= more or {}
         try:
-            placed = [(null, 0), (output, 1), (null, 2), (descriptor, FIRST_DESCRIPTOR)]
+            placed = [(null, 0), (output, 1), (output if errors else null, 2)]
+            placed += [(descriptor, FIRST_DESCRIPTOR)]
             pid = os.posix_spawn(
                 command[0],
                 command,

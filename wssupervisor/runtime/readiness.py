@@ -7,18 +7,17 @@ reads. So the kernel is asked who holds the server's end of it.
 import asyncio
 import contextlib
 import json
-import os
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from io import FileIO
 
 from wssupervisor.fleet.actions import Probe
 from wssupervisor.fleet.model import Check, SlotId
 from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.processes import Child, Process
+from wssupervisor.runtime.helper import ask_child
+from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.sockdiag import Endpoint, server_side
 from wssupervisor.runtime.steering import CONNECT_SECONDS, Steering, probe_socket
 
@@ -30,7 +29,6 @@ ANSWER_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 0.2
 CHILD_SECONDS = 5.0
 """For the child that asks: to start, and to end."""
-SAID_BYTES = 1 << 16
 
 
 async def ready(gate: Gate, process: Process, probe: Probe, tried: Callable[[str], None]) -> None:
@@ -106,34 +104,14 @@ async def _asked(client: socket.socket, steering: Steering, check: Check) -> str
         "expect": check.expect,
     }
     client.setblocking(True)
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    with os.fdopen(reading, "rb", 0) as pipe:
-        try:
-            child = Child.spawn(
-                [sys.executable, "-m", "wssupervisor.probe", json.dumps(question)],
-                writing,
-                client.fileno(),
-            )
-        finally:
-            os.close(writing)
-        try:
-            said = await asyncio.wait_for(_read_all(pipe), ANSWER_SECONDS + CHILD_SECONDS)
-        except TimeoutError:
-            return "was asked by a probe that did not end"
-        finally:
-            child.end()
+    said = await ask_child(
+        [sys.executable, "-m", "wssupervisor.probe", json.dumps(question)],
+        client.fileno(),
+        within=ANSWER_SECONDS + CHILD_SECONDS,
+    )
+    if said is None:
+        return "was asked by a probe that did not end"
     return said or None
-
-
-async def _read_all(pipe: FileIO) -> str:
-    """What is written to the pipe until its last writer has gone."""
-    reader = asyncio.StreamReader(limit=SAID_BYTES)
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    try:
-        return (await reader.read()).decode("utf-8", "replace").strip()
-    finally:
-        transport.close()
 
 
 async def _connected(client: socket.socket, steering: Steering) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from wssupervisor import __version__
 from wssupervisor.config_values import WORKERS_MAX
 from wssupervisor.control.protocol import Object
 from wssupervisor.control.server import Peer, SendEvent
@@ -45,6 +46,7 @@ from wssupervisor.fleet.state import Verdict
 from wssupervisor.runtime import why
 from wssupervisor.runtime.status import document
 from wssupervisor.runtime.supervisor import Supervisor
+from wssupervisor.runtime.upgrade import Upgrade
 from wssupervisor.runtime.watch import Watch
 
 log = structlog.get_logger()
@@ -56,9 +58,10 @@ _RELOAD_ID = re.compile(r"r(\d{1,9})")
 
 
 class Requests:
-    def __init__(self, supervisor: Supervisor, watch: Watch) -> None:
+    def __init__(self, supervisor: Supervisor, watch: Watch, upgrade: Upgrade) -> None:
         self._supervisor = supervisor
         self._watch = watch
+        self._upgrade = upgrade
 
     async def handle(
         self, peer: Peer, method: str, params: Object, send_event: SendEvent
@@ -83,6 +86,8 @@ class Requests:
                 return await self._stop(peer, params)
             case "drain":
                 return await self._drain(peer, params)
+            case "upgrade":
+                return await self._re_execute(peer, send_event)
             case "events":
                 return await self._events(params, send_event)
         raise UnknownMethod(
@@ -91,7 +96,17 @@ class Requests:
 
     def _status(self) -> Object:
         own = self._supervisor
-        return document(own.config.name, own.view(), own.gate)
+        return document(own.config.name, own.view(), own.gate, own.executions)
+
+    async def _re_execute(self, peer: Peer, send_event: SendEvent) -> Object:
+        """Does not return: whoever asked sees the connection end, and asks the new program."""
+        log.info("upgrade requested", by=peer.name, by_pid=peer.pid)
+
+        async def about_to(version: str) -> None:
+            own = self._supervisor.executions
+            await send_event({"before": __version__, "version": version, "executions": own})
+
+        await self._upgrade.run(about_to)
 
     async def _reload(self, peer: Peer, params: Object, send_event: SendEvent) -> Object:
         timeout = _seconds(params, "timeout", RELOAD_SECONDS)

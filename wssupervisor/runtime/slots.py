@@ -12,6 +12,7 @@ from functools import cache
 from wssupervisor.config import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.carried import CarriedListener, taken_over
 from wssupervisor.runtime.holders import describe_holders, listening_inodes
 from wssupervisor.runtime.pool import Connections
 from wssupervisor.runtime.sockdiag import TcpState, held_inodes
@@ -110,6 +111,19 @@ class SlotPool:
             return False
         sock = self.slots[0].socket
         return bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+
+    def carry(self) -> CarriedListener:
+        descriptors = tuple(slot.socket.fileno() for slot in self.slots)
+        return CarriedListener(self.name, self.source, self.why_shared, descriptors)
+
+    @classmethod
+    def take_over(cls, carried: CarriedListener) -> "SlotPool":
+        slots = [Slot(taken_over(descriptor)) for descriptor in carried.descriptors]
+        first = slots[0].socket
+        host, port = first.getsockname()[:2]
+        return cls(
+            carried.name, first.family, host, port, carried.source, slots, carried.why_shared
+        )
 
     def by_inode(self, inode: SlotId) -> Slot:
         return next(slot for slot in self.slots if slot.inode == inode)

@@ -17,7 +17,7 @@ from wssupervisor.runtime.history import wall
 Document = dict[str, Any]
 
 
-def document(name: str, view: FleetView, gate: Gate) -> Document:
+def document(name: str, view: FleetView, gate: Gate, executions: int) -> Document:
     """One JSON object; its keys are stable."""
     now = time.monotonic()
     order = {one.name: list(one.slots) for one in view.listeners}
@@ -26,6 +26,7 @@ def document(name: str, view: FleetView, gate: Gate) -> Document:
         "name": name,
         "version": __version__,
         "pid": os.getpid(),
+        "executions": executions,
         "state": view.state.value,
         "uptime_seconds": round(now - view.started_at, 1),
         "workers_wanted": view.workers_wanted,

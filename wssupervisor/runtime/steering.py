@@ -11,9 +11,11 @@ import struct
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from wssupervisor.errors import ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.slots import Slot, SlotPool
 from wssupervisor.runtime.sockdiag import (
     DiagSocket,
@@ -59,6 +61,20 @@ class Steering:
         self._probes: dict[Endpoint, SlotId] = {}
         self._left: dict[SlotId, set[Endpoint]] = {}
         """Probes of ours that nobody has accepted yet: they lie in their slot's queue."""
+
+    def carry(self, listener: CarriedListener) -> CarriedListener:
+        probes = tuple((slot, end) for slot, ends in self._left.items() for end in ends)
+        return replace(listener, order=tuple(self.order), weights=dict(self.weights), probes=probes)
+
+    def take_over(self, carried: CarriedListener) -> None:
+        """Go on with what is in force, less the probes that were under way.
+
+        Raises SteeringRefused.
+        """
+        self.order = list(carried.order)
+        for slot, end in carried.probes:
+            self._left.setdefault(slot, set()).add(end)
+        self.attach(carried.weights or {})
 
     def attach(self, weights: Mapping[SlotId, int]) -> None:
         """New connections go to these slots from now on. Raises SteeringRefused."""

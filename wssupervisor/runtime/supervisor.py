@@ -9,6 +9,7 @@ from typing import Any, assert_never
 
 import structlog
 
+from wssupervisor import __version__
 from wssupervisor.config import Config, restart_needed
 from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, SteeringRefused, WssError
 from wssupervisor.fleet.actions import (
@@ -46,11 +47,14 @@ from wssupervisor.fleet.events import (
     TimePassed,
     WorkerExited,
 )
-from wssupervisor.fleet.model import Listener, Policy, Release, RequestId, WorkerId
+from wssupervisor.fleet.model import Policy, Release, RequestId, WorkerId
+from wssupervisor.fleet.resuming import resume
+from wssupervisor.fleet.snapshot import dump
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.fleet.view import FleetView, view
 from wssupervisor.fleet.worker import GOING_AWAY, SERVICE_RESTART
-from wssupervisor.runtime import readiness
+from wssupervisor.runtime import carried, readiness
+from wssupervisor.runtime.carried import Carried
 from wssupervisor.runtime.census import Handshakes
 from wssupervisor.runtime.crew import Crew
 from wssupervisor.runtime.gate import Gate, Moment
@@ -101,13 +105,15 @@ class Supervisor:
         config: Config,
         reread: Reread,
         gate: Gate,
-        listeners: list[Listener],
+        fleet: Fleet,
         notify_at: str | None = None,
     ) -> None:
         """`notify_at`: how the paths of the workers' notify sockets begin."""
         self.config = config
         self.gate = gate
-        self.fleet = Fleet(listeners, time.monotonic())
+        self.fleet = fleet
+        self.executions = 1
+        """Programs that this process has been, counting upgrades."""
         self.history = History()
         self.handshakes = Handshakes([steering.pool for steering in gate.steerings.values()])
         self.crew = Crew(config.name, notify_at, gate, self.post, _tell_output, _warn_of_message)
@@ -129,13 +135,15 @@ class Supervisor:
         self._last_request = 0
         self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
 
-    async def run(self, release: Release, watch: Callable[[], Coroutine[Any, Any, None]]) -> Ended:
+    async def run(
+        self, begin: Callable[[], None], watch: Callable[[], Coroutine[Any, Any, None]]
+    ) -> Ended:
         """Serve until told to stop, or until the start has failed."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             watching = tasks.create_task(watch())
             self.look()
-            self.post(StartRequested(release, self.config.policy()))
+            begin()
             ended = await self._ended
             watching.cancel()
             for probe in self._probes.values():
@@ -143,6 +151,50 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
         return ended
+
+    def start(self, release: Release) -> None:
+        """Begin with the first generation."""
+        self.post(StartRequested(release, self.config.policy()))
+
+    def resume(self, before: str) -> None:
+        """Go on with what was under way in the program before us, of that version."""
+        self._stands_until = time.monotonic() + CATCH_UP_SECONDS
+        for action in resume(self.fleet.state, before, __version__):
+            self.perform(action)
+        self.post(TimePassed())
+
+    def carry(self) -> Carried:
+        """What is here, for the program after us; the daemon adds the rest."""
+        verdicts = (one.result() for one in self._verdicts.values() if one.done())
+        return Carried(
+            version=carried.VERSION,
+            program=__version__,
+            executions=self.executions,
+            config_text=None,
+            fleet=dump(self.fleet),
+            listeners=self.gate.carry(),
+            slots_before=dict(self.gate.slots_before),
+            handshakes=self.handshakes.carry(),
+            workers=self.crew.carry(),
+            last_words=self.crew.carry_last_words(),
+            control=None,
+            last_request=self._last_request,
+            cut_over_at={reload: (at.begun, at.done) for reload, at in self.cut_over_at.items()},
+            verdicts=tuple(verdicts),
+            history=tuple(self.history.carry()),
+            first_seen={},
+        )
+
+    def take_over(self, found: Carried) -> None:
+        """Go on with what the program before us carried, but for the fleet and the gate."""
+        self.executions = found.executions + 1
+        self.handshakes.take_over(found.handshakes)
+        self.crew.take_over(found.workers, found.last_words)
+        self.history.take_over(found.history)
+        self._last_request = found.last_request
+        self.cut_over_at = {reload: Moment(*at) for reload, at in found.cut_over_at.items()}
+        for verdict in found.verdicts:
+            self.verdict_of(verdict.reload).set_result(verdict)
 
     # -- events -------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from wssupervisor.errors import AddressTaken, ListenFailed
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.lock_file import Held, LockFile
 from wssupervisor.runtime import unixdiag
+from wssupervisor.runtime.carried import CarriedListener, taken_over
 from wssupervisor.runtime.holders import describe_holders
 from wssupervisor.runtime.pool import Connections
 
@@ -54,6 +55,19 @@ class UnixPool:
     @property
     def address(self) -> str:
         return f"unix:{self._path}"
+
+    def carry(self) -> CarriedListener:
+        lock = None if self._lock is None else self._lock.fileno()
+        descriptors = (self.slots[0].socket.fileno(),)
+        return CarriedListener(
+            self.name, self.source, self.why_shared, descriptors, path=self._path, lock=lock
+        )
+
+    @classmethod
+    def take_over(cls, carried: CarriedListener) -> "UnixPool":
+        path = carried.path or ""
+        lock = None if carried.lock is None else LockFile.held(path, carried.lock)
+        return cls(carried.name, taken_over(carried.descriptors[0]), path, lock=lock)
 
     def by_inode(self, inode: SlotId) -> UnixSlot:
         return next(slot for slot in self.slots if slot.inode == inode)

@@ -1,0 +1,176 @@
+"""What a supervisor that re-executes itself hands to the program that comes after it.
+
+Plain data in a memfd, and descriptors that stay open under their numbers: `execv` keeps the
+process, its children and its open files, and nothing else.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from wssupervisor import __version__
+from wssupervisor.errors import OperationFailed
+from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.model import Exit, WorkerId
+from wssupervisor.fleet.snapshot import SnapshotInvalid, load, plain, typed
+from wssupervisor.fleet.state import Verdict
+from wssupervisor.runtime.sockdiag import Endpoint, Handshake
+
+VERSION = 1
+"""Of the document; one that it cannot read is refused by the program on trial."""
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedListener:
+    """`order`, `weights` and `probes` of a steered one; `path` and `lock` of an AF_UNIX one."""
+
+    name: str
+    source: str
+    why_shared: str | None
+    descriptors: tuple[int, ...]
+    order: tuple[int, ...] = ()
+    weights: dict[int, int] | None = None
+    probes: tuple[tuple[int, Endpoint], ...] = ()
+    path: str | None = None
+    lock: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOutput:
+    """`partial`: the begun line, latin-1."""
+
+    descriptor: int
+    read_to: int
+    freed_to: int
+    partial: str
+    last: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedProcess:
+    pid: int
+    pidfd: int
+    identity: tuple[str, ...]
+    exit: Exit | None
+    seen: dict[int, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedNotify:
+    descriptor: int
+    address: str
+    path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedWorker:
+    """`channel` is None where it was closed."""
+
+    id: WorkerId
+    process: CarriedProcess
+    output: CarriedOutput
+    notify: CarriedNotify
+    channel: int
+    channel_closed: bool
+    watchdog: float
+    slots: dict[str, int]
+    status: str | None
+    library: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedHandshakes:
+    pending: dict[int, tuple[Handshake, ...]]
+    latest: int
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedControl:
+    listening: int
+    lock: int
+    made_directory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """All of it. Instants are CLOCK_MONOTONIC, which goes on."""
+
+    version: int
+    program: str
+    executions: int
+    config_text: str | None
+    fleet: dict[str, Any]
+    listeners: tuple[CarriedListener, ...]
+    slots_before: dict[str, int]
+    handshakes: CarriedHandshakes
+    workers: tuple[CarriedWorker, ...]
+    last_words: dict[WorkerId, tuple[str, ...]]
+    control: CarriedControl | None
+    last_request: int
+    cut_over_at: dict[str, tuple[float, float]]
+    verdicts: tuple[Verdict, ...]
+    history: tuple[tuple[float, dict[str, Any]], ...]
+    first_seen: dict[int, float]
+
+    def load_fleet(self) -> Fleet:
+        """Raises OperationFailed."""
+        try:
+            return load(self.fleet)
+        except SnapshotInvalid as error:
+            raise OperationFailed(f"its state cannot be taken over: {error}") from error
+
+    def descriptors(self) -> Iterator[int]:
+        """All that must stay open."""
+        for listener in self.listeners:
+            yield from listener.descriptors
+            if listener.lock is not None:
+                yield listener.lock
+        for worker in self.workers:
+            yield worker.process.pidfd
+            yield worker.output.descriptor
+            yield worker.notify.descriptor
+            yield worker.channel
+        if self.control is not None:
+            yield self.control.listening
+            yield self.control.lock
+
+
+def taken_over(descriptor: int) -> socket.socket:
+    """A socket that came through `execv`."""
+    found = socket.socket(fileno=descriptor)
+    found.setblocking(False)
+    return found
+
+
+def write(carried: Carried) -> int:
+    """A memfd with the document; the caller owns it. Raises OSError."""
+    memfd = os.memfd_create("wssupervisor-state", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(memfd), "w", encoding="utf-8") as file:
+            json.dump(plain(carried), file)
+    except BaseException:
+        os.close(memfd)
+        raise
+    return memfd
+
+
+def read(memfd: int) -> Carried:
+    """What was written there. Raises OperationFailed with what is wrong."""
+    text = b""
+    while piece := os.pread(memfd, READ_BYTES, len(text)):
+        text += piece
+    try:
+        data = json.loads(text)
+        version = data["version"]
+        if version != VERSION:
+            raise OperationFailed(
+                f"its state has version {version!r}, wssupervisor {__version__} knows {VERSION}"
+            )
+        carried: Carried = typed(Carried, data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OperationFailed(f"its state cannot be read: {error!r}") from error
+    return carried

@@ -1,0 +1,146 @@
+"""Re-executing the supervisor from disk: same process, same children, same sockets, new program.
+
+The new program is tried first, in a process of its own, on the real state; what it cannot take over
+is not done. From the last look at the state to `execv` nothing else runs.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import structlog
+
+from wssupervisor import __version__
+from wssupervisor.errors import Busy, OperationFailed
+from wssupervisor.fleet.resuming import why_not
+from wssupervisor.fleet.state import State
+from wssupervisor.runtime import carried
+from wssupervisor.runtime.carried import Carried
+from wssupervisor.runtime.helper import ask_child
+from wssupervisor.runtime.processes import FIRST_DESCRIPTOR
+
+log = structlog.get_logger()
+
+TRIAL = "WSSUPERVISOR_TRIAL"
+RESUME = "WSSUPERVISOR_RESUME"
+"""Variables with the number of the descriptor that the state is in."""
+TRIAL_SECONDS = 30.0
+READY = "ready to take over: wssupervisor "
+LINES_SHOWN = 10
+HANDLED = frozenset(
+    {
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGHUP,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    }
+)
+"""Held back from `execv` until there are handlers again: by default they would end us."""
+
+
+class Upgrade:
+    def __init__(self, state: Callable[[], State], carry: Callable[[], Carried]) -> None:
+        self._state = state
+        self._carry = carry
+        self._under_way = False
+
+    async def run(self, about_to: Callable[[str], Awaitable[None]]) -> NoReturn:
+        """Become the program that is on disk, unless it cannot take over.
+
+        `about_to` is told its version right before. Raises Busy, OperationFailed.
+        """
+        if self._under_way:
+            raise Busy("an upgrade is under way; try again when it is done")
+        self._refuse_bad_moment()
+        self._under_way = True
+        try:
+            version = await self._try()
+            await about_to(version)
+            self._refuse_bad_moment()
+            log.info("re-executing", version=version, before=__version__)
+            self._replace()
+        finally:
+            self._under_way = False
+
+    def _refuse_bad_moment(self) -> None:
+        reason = why_not(self._state())
+        if reason is not None:
+            raise Busy(reason)
+
+    async def _try(self) -> str:
+        """The version of the program that is ready to take over."""
+        try:
+            memfd = carried.write(self._carry())
+            try:
+                said = await ask_child(
+                    _command(),
+                    memfd,
+                    within=TRIAL_SECONDS,
+                    more={**os.environ, TRIAL: str(FIRST_DESCRIPTOR)},
+                    errors=True,
+                )
+            finally:
+                os.close(memfd)
+        except OSError as error:
+            raise OperationFailed(f"the new program could not be tried: {error.strerror}") from None
+        lines = (said or "").splitlines()
+        last = lines[-1] if lines else ""
+        if last.startswith(READY):
+            return last.removeprefix(READY)
+        what = (
+            f"did not answer within {TRIAL_SECONDS:g}s"
+            if said is None
+            else f"cannot take over: {last or 'it said nothing'}"
+        )
+        raise OperationFailed(
+            f"the supervisor on disk {what}; wssupervisor {__version__} serves on, unchanged",
+            lines=lines[-LINES_SHOWN:],
+        )
+
+    def _replace(self) -> NoReturn:
+        found = self._carry()
+        memfd = carried.write(found)
+        kept = [memfd, *found.descriptors()]
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        try:
+            for descriptor in kept:
+                os.set_inheritable(descriptor, True)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            command = _command()
+            os.execve(command[0], command, {**os.environ, RESUME: str(memfd)})  # noqa: S606
+        except OSError as error:
+            raise OperationFailed(f"could not be re-executed: {error}") from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+            for descriptor in kept:
+                os.set_inheritable(descriptor, False)
+            os.close(memfd)
+
+
+def _command() -> list[str]:
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+def on_trial() -> Carried | None:
+    """What this process is asked to be able to take over, if it is such a trial.
+
+    Raises OperationFailed.
+    """
+    descriptor = os.environ.get(TRIAL)
+    return None if descriptor is None else carried.read(int(descriptor))
+
+
+def left_to_us() -> Carried | None:
+    """What the program before us left in this process. Raises OperationFailed."""
+    descriptor = os.environ.pop(RESUME, None)
+    if descriptor is None:
+        return None
+    try:
+        return carried.read(int(descriptor))
+    finally:
+        os.close(int(descriptor))
