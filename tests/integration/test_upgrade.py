@@ -120,6 +120,49 @@ def test_a_reload_goes_on_in_the_new_program_and_its_requester_is_answered(
         clients.assert_unnoticed()
 
 
+def test_a_requester_who_goes_away_after_an_upgrade_cancels_his_reload(
+    settings: Settings, tmp_path: Path
+) -> None:
+    gated = replace(settings, environment={"GATE": str(tmp_path / "gate")})
+    with Daemon(gated) as daemon, load(daemon.start()) as clients:
+        settings.releases.install("gated", "gated")
+        with daemon.launch_ctl("reload") as asking:
+            daemon.wait_for(
+                lambda status: len(status["generations"]) == 2, within=WITHIN, what="a candidate"
+            )
+            upgrade(daemon)
+            wait_until(
+                lambda: "verdict requested" in daemon.log(), within=WITHIN, what="another question"
+            )
+            asking.kill()
+        daemon.wait_for(
+            lambda status: len(status["generations"]) == 1, within=WITHIN, what="the cancellation"
+        )
+        (tmp_path / "gate").touch()
+        clients.more(ANSWERS_AFTER)
+
+        assert daemon.active() == 1
+        assert "whoever asked for it went away" in daemon.log()
+        clients.assert_unnoticed()
+
+
+def test_events_are_followed_through_an_upgrade(settings: Settings) -> None:
+    with Daemon(settings) as daemon:
+        daemon.start()
+        with daemon.launch_ctl("events", "--follow", "--json") as following:
+            assert following.stdout is not None
+            seen = [following.stdout.readline()]
+            upgrade(daemon)
+            settings.releases.install("two")
+            daemon.reload()
+            while '"cutover"' not in seen[-1]:
+                seen.append(following.stdout.readline())
+            following.kill()
+
+        assert len(seen) == len(set(seen))
+        assert sum('"re-executed"' in line for line in seen) == 1
+
+
 def test_a_drain_goes_on_with_its_deadline(settings: Settings) -> None:
     limited = replace(settings, drain='timeout = "60s"')
     with Daemon(limited) as daemon, load(daemon.start()) as clients:
@@ -223,6 +266,11 @@ def test_a_program_that_hangs_on_trial_does_not_hold_up_the_old_one(
             settings.releases.install("two")
             daemon.reload()
             asking.kill()
+        wait_until(
+            lambda: len(children_of(daemon.pid())) == settings.workers,
+            within=WITHIN,
+            what="the end of the trial, with its requester, and of the drain",
+        )
 
         assert again.status == 75
         assert "an upgrade is under way" in again.err

@@ -54,6 +54,8 @@ class Mischief:
             (3, self._stop_for_a_while),
             (1, self._cut_a_drain_short),
             (1, self._pause_and_resume),
+            (3, self._upgrade),
+            (3, self._upgrade_during_a_reload),
         ]
         weights = [weight for weight, _ in kinds]
         ((_, deed),) = self._random.choices(kinds, weights)
@@ -164,6 +166,19 @@ class Mischief:
             self._stopped[pid] = time.monotonic() + self._random.uniform(*STOPPED_SECONDS)
 
     # -- drains -------------------------------------------------------------------------------
+
+    def _upgrade(self) -> None:
+        answer = self._daemon.ctl("upgrade")
+        if answer.status != 0:
+            raise Unexpected(f"upgrade: {answer}")
+
+    def _upgrade_during_a_reload(self) -> None:
+        self._install("well")
+        with self._daemon.launch_ctl("reload", "--json") as ctl:
+            time.sleep(self._random.uniform(*CANCEL_AFTER))
+            self._upgrade()
+            out, err = ctl.communicate(timeout=RELOAD_WITHIN)
+        self._judge(ctl.returncode, out, err)
 
     def _draining(self) -> dict[int, set[int]]:
         """Pids by generation."""

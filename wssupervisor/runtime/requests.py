@@ -81,7 +81,7 @@ class Requests:
             case "scale":
                 return await self._scale(peer, params)
             case "verdict":
-                return await self._verdict(params)
+                return await self._verdict(peer, params)
             case "stop":
                 return await self._stop(peer, params)
             case "drain":
@@ -130,33 +130,28 @@ class Requests:
         notes: asyncio.Queue[Object] = asyncio.Queue()
         unfollow = self._supervisor.history.follow(lambda note: _offer(notes, note))
         try:
-            asking = asyncio.ensure_future(self._supervisor.ask(who, event))
-            try:
-                await self._tell_progress(who, asking, notes, send_event)
-                return self._reloaded(await asking)
-            finally:
-                asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
+            # Named before anything else runs: an upgrade can cut the requester off at any time.
+            asking = self._supervisor.request(who, event)
+            reload = self._supervisor.fleet.state.reload
+            if reload is not None and reload.request == who:
+                await send_event({"reload": reload_name(reload.id)})
+            await self._tell_progress(asking, notes, send_event)
+            return self._reloaded(await asking)
         finally:
+            self._supervisor.leave(who)
             unfollow()
 
     async def _tell_progress(
         self,
-        who: RequestId,
         asking: "asyncio.Future[Outcome]",
         notes: "asyncio.Queue[Object]",
         send_event: SendEvent,
     ) -> None:
-        """Pass notes on until there is an answer; the first event names the reload."""
-        named = False
+        """Pass notes on until there is an answer."""
         while not asking.done():
             getting = asyncio.ensure_future(notes.get())
             await asyncio.wait((asking, getting), return_when=asyncio.FIRST_COMPLETED)
             getting.cancel()
-            reload = self._supervisor.fleet.state.reload
-            if not named and reload is not None and reload.request == who:
-                named = True
-                await send_event({"reload": reload_name(reload.id)})
             if getting.done() and not getting.cancelled():
                 waits_for = self._supervisor.view().waits_for
                 await send_event({"note": getting.result(), "waits_for": waits_for})
@@ -192,7 +187,7 @@ class Requests:
             error.data["reload"] = reload_name(outcome.reload)
         return error
 
-    async def _verdict(self, params: Object) -> Object:
+    async def _verdict(self, peer: Peer, params: Object) -> Object:
         """How a reload ended, for a client that lost its connection while it waited."""
         found = _RELOAD_ID.fullmatch(str(params.get("reload")))
         if found is None:
@@ -202,7 +197,13 @@ class Requests:
         waiting = self._supervisor.verdict_of(number) if 0 < number <= last else None
         if waiting is None:
             raise BadRequest(f"there was no reload r{number}")
-        verdict: Verdict = await asyncio.shield(waiting)
+        log.info("verdict requested", by=peer.name, by_pid=peer.pid, reload=reload_name(number))
+        who = self._supervisor.wait_instead(number)
+        try:
+            verdict: Verdict = await asyncio.shield(waiting)
+        finally:
+            if who is not None:
+                self._supervisor.leave(who)
         if not verdict.ok:
             raise self._failure(
                 Failed("reload-failed", verdict.reason or "", verdict.reload, verdict.of)

@@ -395,17 +395,32 @@ class Supervisor:
         self._last_request += 1
         return self._last_request
 
-    async def ask(self, request: RequestId, event: Event) -> Outcome:
-        """Post a request and wait for its one answer. Cancelled: the requester has left."""
+    def request(self, request: RequestId, event: Event) -> asyncio.Future[Outcome]:
+        """Post a request; its one answer is the future's. Who stops waiting must `leave`."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._answers[request] = answer
+        self.post(event)
+        return answer
+
+    def leave(self, request: RequestId) -> None:
+        """Nobody waits for the answer any more; harmless once it has been given."""
+        if self._answers.pop(request, None) is not None:
+            self.post(RequesterLeft(request))
+
+    async def ask(self, request: RequestId, event: Event) -> Outcome:
+        """Post a request and wait for its one answer. Cancelled: the requester has left."""
         try:
-            self.post(event)
-            return await answer
-        except asyncio.CancelledError:
-            if self._answers.pop(request, None) is not None:
-                self.post(RequesterLeft(request))
-            raise
+            return await self.request(request, event)
+        finally:
+            self.leave(request)
+
+    def wait_instead(self, reload: int) -> RequestId | None:
+        """Stand in for the requester of a reload, whom an upgrade has cut off; then `leave`."""
+        own = self.fleet.state.reload
+        if own is None or own.id != reload or own.request is None or own.request in self._answers:
+            return None
+        self._answers[own.request] = asyncio.get_running_loop().create_future()
+        return own.request
 
     def _settle_verdict(self) -> None:
         verdict = self.fleet.state.verdict
