@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from wssupervisor.fleet import steering
+from wssupervisor.fleet import resuming, steering
 from wssupervisor.fleet.actions import (
     Action,
     AskToClose,
@@ -411,6 +411,19 @@ class FleetMachine(RuleBasedStateMachine):
         event = self.world.complete(action, works=works)
         if event is not None:
             self.tell(event)
+
+    @precondition(
+        lambda self: not any(isinstance(one, Spawn | Steer) for one in self.world.pending)
+    )
+    @rule()
+    def the_supervisor_is_re_executed(self) -> None:
+        """What it waits for is lost, but for spawns and steering, which are done at once."""
+        if self.world.quit is not None or resuming.why_not(self.fleet.state) is not None:
+            return
+        self.fleet = load(json.loads(json.dumps(dump(self.fleet))))
+        self.world.pending.clear()
+        self.world.take(list(resuming.resume(self.fleet.state, "0.1.0", "0.2.0")))
+        self.tell(TimePassed())
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 0.9, 3.0]))
     def time_passes(self, seconds: float) -> None:
