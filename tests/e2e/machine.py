@@ -207,6 +207,11 @@ class Machine:
         """One property of a unit."""
         return self.systemctl("show", "--value", f"--property={key}", unit).stdout.strip()
 
+    def journal(self, *options: str) -> str:
+        """What journalctl prints, with all that has been sent to the journal until now."""
+        self.run("journalctl", "--sync")
+        return self.run("journalctl", "--no-pager", *options).stdout
+
     def journal_end(self, lines: int = 60) -> str:
         return self.run("journalctl", "--no-pager", f"--lines={lines}", check=False).stdout
 

@@ -18,6 +18,7 @@ WORKER = Path(__file__).parents[1] / "harness/workers/serving.py"
 HOST = "127.0.0.1"
 SERVES_WITHIN = 30.0
 ANSWERS_WITHIN = 60.0
+SAID_WITHIN = 30.0
 FIRST_ANSWERS = 20
 
 QUICK = """
@@ -231,10 +232,22 @@ class Service:
 
     def journal(self, *options: str) -> list[dict[str, Any]]:
         """Entries of the unit, as journalctl's JSON."""
-        done = self.machine.run(
-            "journalctl", f"--unit={self.service}", "--output=json", "--all", *options
+        text = self.machine.journal(f"--unit={self.service}", "--output=json", "--all", *options)
+        return [json.loads(line) for line in text.splitlines()]
+
+    def wait_said(self, generation: int, *lines: str) -> list[dict[str, Any]]:
+        """Until workers of that generation have said all these lines; all that they said."""
+
+        def said() -> list[dict[str, Any]]:
+            return self.journal(f"WSS_GENERATION={generation}")
+
+        wait_until(
+            lambda: set(lines) <= {entry["MESSAGE"] for entry in said()},
+            within=SAID_WITHIN,
+            what=f"{lines} in the journal",
+            every=0.2,
         )
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return said()
 
     # -- clients
 

@@ -45,7 +45,7 @@ def test_an_instance_with_the_port_of_another_refuses(chat: Service) -> None:
     rival.init()
     with chat.load() as clients:
         done = rival.machine.systemctl("start", rival.socket, rival.service, check=False)
-        text = rival.machine.run("journalctl", "--output=cat", f"--unit={rival.service}").stdout
+        text = rival.machine.journal("--output=cat", f"--unit={rival.service}")
         clients.more(150)
         rival.machine.systemctl("stop", rival.socket, rival.service)
         clients.more(50)

@@ -63,12 +63,13 @@ def test_what_a_worker_may_write(new: Service) -> None:
         "#!/bin/sh\n"
         f"for place in {places}; do\n"
         '    if (: > "$place/probe") 2>/dev/null; then echo "may write $place"; fi\n'
-        "done\nexec python3 ./app.py well\n"
+        "done\necho that is all\nexec python3 ./app.py well\n"
     )
     new.machine.run("chmod", "777", "/srv/chat", "/home", "/root")
     new.release("nosy", script=script)
     new.start()
-    said = {note["MESSAGE"].partition(" | ")[2] for note in new.journal("WSS_GENERATION=1")}
+    notes = new.wait_said(1, "1.0.1 | that is all", "1.1.1 | that is all")
+    said = {note["MESSAGE"].partition(" | ")[2] for note in notes}
 
     assert {line for line in said if line.startswith("may")} == {
         "may write /var/lib/wssupervisor/chat",

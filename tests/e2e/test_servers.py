@@ -90,9 +90,8 @@ def test_a_server_that_uses_the_library_is_told(chat: Service) -> None:
     with chat.load(held=10, rate=50.0) as clients:
         chat.reload()
         clients.more(50)
-        said = {note["MESSAGE"] for note in chat.journal("WSS_GENERATION=1")}
+        chat.wait_said(1, "1.0.1 | a new version has taken over")
         workers = [one for shown in chat.status()["generations"] for one in shown["workers"]]
         clients.assert_unnoticed(chat.cutovers)
 
-    assert "1.0.1 | a new version has taken over" in said
     assert all(one["library"] for one in workers)

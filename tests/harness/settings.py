@@ -4,8 +4,10 @@ import json
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 
 from tests.harness.releases import Releases
@@ -16,11 +18,17 @@ SHARES = 8
 HOST = "127.0.0.1"
 
 
-def free_port() -> int:
-    """A port on which nobody listens or is connected."""
+@cache
+def _own_ports() -> Iterator[int]:
+    """Those of this test process, round and round: none comes again before all others did."""
     share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     own = PORTS[share % SHARES :: SHARES]
-    for port in random.sample(own, len(own)):
+    return cycle(random.sample(own, len(own)))
+
+
+def free_port() -> int:
+    """A port on which nobody listens or is connected, and that nobody was given lately."""
+    for port in islice(_own_ports(), len(PORTS) // SHARES):
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,17 @@ def full(settings: Settings) -> Iterator[tuple[Daemon, Load]]:
         load(daemon.start(), held=HELD) as own,
     ):
         daemon.reload()
+        # The storm's last ones of generation 1 may still be closing.
+        wait_connections(daemon, 1, HELD)
         yield daemon, own
+
+
+def wait_connections(daemon: Daemon, generation: int, count: int) -> None:
+    def counted(status: dict[str, Any]) -> bool:
+        found = {one["number"]: one["connections"] for one in status["generations"]}
+        return bool(found[generation] == count)
+
+    daemon.wait_for(counted, within=WITHIN, what=f"{count} connections")
 
 
 def numbers(daemon: Daemon) -> list[int]:

