@@ -277,12 +277,14 @@ def test_a_program_that_hangs_on_trial_does_not_hold_up_the_old_one(
 
 
 def test_an_instance_that_stops_is_not_upgraded(settings: Settings) -> None:
-    with Daemon(settings) as daemon, load(daemon.start()):
+    patient = replace(settings, kill_after="40s", stop_timeout="60s")
+    with Daemon(patient) as daemon, load(daemon.start()):
         daemon.settings.releases.install("stubborn", "stubborn")
         daemon.reload()
         daemon.signal(signal.SIGTERM)
         wait_until(lambda: daemon.state() == "stopping", within=WITHIN, what="stopping")
         answer = daemon.ctl("upgrade")
+        daemon.signal(signal.SIGTERM)  # enough now
 
         assert answer.status == 75
         assert "the instance is stopping" in answer.err
