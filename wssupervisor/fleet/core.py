@@ -16,6 +16,7 @@ from wssupervisor.fleet import (
     seating,
     stall,
     steering,
+    stopping,
     worker,
 )
 from wssupervisor.fleet.actions import (
@@ -24,10 +25,8 @@ from wssupervisor.fleet.actions import (
     Failed,
     Note,
     NoteKind,
-    Quit,
     Scaled,
     Steer,
-    Stopped,
 )
 from wssupervisor.fleet.events import (
     CensusTaken,
@@ -70,7 +69,7 @@ from wssupervisor.fleet.model import (
     WorkerId,
     WorkerState,
 )
-from wssupervisor.fleet.state import ReloadKind, ReloadPhase, Scale, SlotWatch, State, Stop, Worker
+from wssupervisor.fleet.state import ReloadKind, ReloadPhase, Scale, SlotWatch, State, Worker
 
 STEER_AGAIN = 1.0
 """Seconds until a table that could not be put in force is tried again."""
@@ -129,7 +128,7 @@ class Fleet:
             case DrainResumed(request=who, generation=number):
                 return draining.resume(state, who, number, now)
             case StopRequested(request=request, within=within):
-                return self._stop_requested(request, within, now)
+                return stopping.request(state, request, within, now)
             case Spawned(worker=worker_id, pid=pid):
                 if found := state.worker(worker_id):
                     policy = state.generations[worker_id.generation].policy
@@ -181,7 +180,7 @@ class Fleet:
         yield from seating.scale(state, now)
         yield from self._steer(now)
         if state.stop is not None:
-            yield from self._settle_stop(state.stop, now)
+            yield from stopping.settle(state, state.stop, now)
             return
         yield from seating.settle(state, now)
         yield from self._retire()
@@ -207,21 +206,10 @@ class Fleet:
         if state.steering.retry_at is not None and state.steering.in_flight is None:
             yield state.steering.retry_at
         if state.stop is not None:
-            yield from self._stop_deadlines(state.stop)
+            yield from stopping.deadlines(state, state.stop)
             return
         yield from reloading.deadlines(state)
         yield from seating.deadlines(state)
-
-    def _stop_deadlines(self, stop: Stop) -> Iterator[float]:
-        steers = self.state.steering.in_flight is not None
-        for one in self.state.workers():
-            if one.state is not WorkerState.STOPPING:
-                if steers:
-                    yield stop.deadline
-                elif one.closing_by is not None:
-                    yield one.closing_by
-            elif one.pid is not None and one.kill_at is not None:
-                yield stop.deadline
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -411,37 +399,3 @@ class Fleet:
         state.scaled = Scale(workers, instead_of=written) if workers != written else None
         yield Note(NoteKind.SCALED, {"workers": workers, "before": before, "written": written})
         yield Answer(request, Scaled(workers, before))
-
-    def _stop_requested(
-        self, request: RequestId | None, within: float | None, now: float
-    ) -> Iterator[Action]:
-        state = self.state
-        if state.stop is not None:
-            if within is not None:
-                state.stop.deadline = min(state.stop.deadline, now + within)
-            if request is not None:
-                yield Answer(request, Failed("busy", "the instance is already stopping"))
-            return
-        if state.reload is not None and state.reload.phase is not ReloadPhase.CUTTING:
-            yield from reloading.fail(state, "the instance was told to stop", now, quitting=True)
-        limit = state.policy.stop_timeout if within is None else within
-        state.stop = Stop(request, deadline=now + limit)
-        yield Note(NoteKind.STOP_BEGUN, {"within": limit})
-
-    def _settle_stop(self, stop: Stop, now: float) -> Iterator[Action]:
-        """Park new connections, end every worker, then quit. A steering that fails stops nobody."""
-        state = self.state
-        if state.steering.in_flight is not None and now < stop.deadline:
-            return
-        for one in list(state.workers()):
-            yield from worker.leave(one, state.policy, stop.deadline, now)
-            if now >= stop.deadline and one.kill_at is not None:
-                yield from worker.kill(one)
-        if any(True for _ in state.workers()):
-            return
-        state.generations.clear()
-        state.quit = True
-        if stop.request is not None:
-            yield Answer(stop.request, Stopped())
-        yield Note(NoteKind.STOPPED, {"status": stop.status})
-        yield Quit(stop.status, stop.reason, stop.of)

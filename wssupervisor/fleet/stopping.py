@@ -1,0 +1,56 @@
+"""Stopping: new connections are parked, each worker ends within the limit, then the fleet quits."""
+
+from collections.abc import Iterator
+
+from wssupervisor.fleet import reloading, worker
+from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind, Quit, Stopped
+from wssupervisor.fleet.model import RequestId, WorkerState
+from wssupervisor.fleet.state import ReloadPhase, State, Stop
+
+
+def request(
+    state: State, who: RequestId | None, within: float | None, now: float
+) -> Iterator[Action]:
+    """Begin to stop, or bring a stop's end forward; `within` in seconds, None: the policy's."""
+    if state.stop is not None:
+        if within is not None:
+            state.stop.deadline = min(state.stop.deadline, now + within)
+        if who is not None:
+            yield Answer(who, Failed("busy", "the instance is already stopping"))
+        return
+    if state.reload is not None and state.reload.phase is not ReloadPhase.CUTTING:
+        yield from reloading.fail(state, "the instance was told to stop", now, quitting=True)
+    limit = state.policy.stop_timeout if within is None else within
+    state.stop = Stop(who, deadline=now + limit)
+    yield Note(NoteKind.STOP_BEGUN, {"within": limit})
+
+
+def settle(state: State, stop: Stop, now: float) -> Iterator[Action]:
+    """End every worker, then quit. A steering that fails stops nobody."""
+    if state.steering.in_flight is not None and now < stop.deadline:
+        return
+    for one in list(state.workers()):
+        yield from worker.leave(one, state.policy, stop.deadline, now)
+        if now >= stop.deadline and one.kill_at is not None:
+            yield from worker.kill(one)
+    if any(True for _ in state.workers()):
+        return
+    state.generations.clear()
+    state.quit = True
+    if stop.request is not None:
+        yield Answer(stop.request, Stopped())
+    yield Note(NoteKind.STOPPED, {"status": stop.status})
+    yield Quit(stop.status, stop.reason, stop.of)
+
+
+def deadlines(state: State, stop: Stop) -> Iterator[float]:
+    """The instants at which a stop goes on by itself."""
+    steers = state.steering.in_flight is not None
+    for one in state.workers():
+        if one.state is not WorkerState.STOPPING:
+            if steers:
+                yield stop.deadline
+            elif one.closing_by is not None:
+                yield one.closing_by
+        elif one.pid is not None and one.kill_at is not None:
+            yield stop.deadline
