@@ -1,46 +1,18 @@
-"""The daemon's entry point: options, and the order in which everything is set up."""
+"""The daemon's entry point: options, and what its end is called."""
 
 import argparse
 import asyncio
-import os
-import signal
+import faulthandler
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
-
-import structlog
+from collections.abc import Sequence
 
 from wssupervisor import __version__, logging
-from wssupervisor.config import Config, Overrides
-from wssupervisor.config_file import load_config, read_config
+from wssupervisor.config import Overrides, instance_name
 from wssupervisor.control.paths import daemon_path
-from wssupervisor.control.server import ControlServer
 from wssupervisor.errors import WssError
-from wssupervisor.fleet.actions import NoteKind
-from wssupervisor.fleet.core import Fleet
-from wssupervisor.fleet.events import ReloadRequested, StopRequested
-from wssupervisor.fleet.model import Release
-from wssupervisor.runtime import acquire
-from wssupervisor.runtime.carried import Carried, CarriedControl
-from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.processes import become_subreaper, keep_descriptors
-from wssupervisor.runtime.release import resolve
-from wssupervisor.runtime.requests import Requests
-from wssupervisor.runtime.slot_counts import SlotCounts
-from wssupervisor.runtime.supervisor import Ended, Supervisor
-from wssupervisor.runtime.systemd import Herald, passed_sockets
-from wssupervisor.runtime.upgrade import HANDLED, READY, Upgrade, left_to_us, on_trial
-from wssupervisor.runtime.watch import Watch
-
-log = structlog.get_logger()
-
-NOTIFY = ".notify"
-"""After the control socket's path: where workers find their NOTIFY_SOCKET, one each."""
-NOT_TOLD = (
-    "in shared mode a worker stops accepting only when it is told, and [drain] signal is none"
-)
+from wssupervisor.runtime.carried import Carried
+from wssupervisor.runtime.instance import Instance, Source
+from wssupervisor.runtime.upgrade import READY, left_to_us, on_trial
 
 EXAMPLES = """\
 examples:
@@ -86,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run in the foreground until stopped; returns the exit status."""
+    faulthandler.enable()  # systemd's watchdog sends SIGABRT to one that hangs: say where it does
     given = parser().parse_args(arguments)
     overrides = Overrides(
         name=given.name,
@@ -95,27 +68,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if given.config is None and not given.command:
         parser().error("give --config FILE, or --listen ADDRESS -- COMMAND (see --help)")
+    source = Source(given.config, overrides)
     try:
         if found := on_trial():
-            return _judge(found, given.config, overrides)
+            return _judge(found, source)
         before = left_to_us()
-        text = read_config(given.config) if before is None else before.config_text
-        config = load_config(given.config, overrides, text)
-        logging.configure(given.log_format, given.log_level, config.name)
-        control = given.control or daemon_path(config.name)
-        own = _Instance(config, control, given.config, overrides, text)
+        name = instance_name(given.config, overrides)
+        logging.configure(given.log_format, given.log_level, name)
+        own = Instance(name, given.control or daemon_path(name), source)
         ended = asyncio.run(own.run(before))
     except WssError as error:
         return _complain(error.exit_status, str(error), error.lines)
     if ended.status:
-        reason = f"instance {config.name!r} did not start: {ended.reason}"
+        reason = f"instance {name!r} did not start: {ended.reason}"
         return _complain(ended.status, reason, ended.lines)
     return 0
 
 
-def _judge(found: Carried, path: str | None, overrides: Overrides) -> int:
+def _judge(found: Carried, source: Source) -> int:
     """Could this program take over? Raises WssError where it could not."""
-    load_config(path, overrides, found.config_text)
+    source.load(found.config_text)
     found.load_fleet()
     print(f"{READY}{__version__}")  # noqa: T201 - the answer
     return 0
@@ -126,172 +98,3 @@ def _complain(status: int, reason: str, lines: Sequence[str]) -> int:
     for line in lines:
         print(f"  | {line}", file=sys.stderr)  # noqa: T201
     return status
-
-
-class _Instance:
-    """Sets everything up, in order, anew or with what the program before us left."""
-
-    def __init__(
-        self, config: Config, control: str, path: str | None, overrides: Overrides, text: str | None
-    ) -> None:
-        """`text`: what the configuration file at `path` says."""
-        self._config = config
-        self._control = control
-        self._path = path
-        self._overrides = overrides
-        self._text = text
-        self._herald = Herald()
-        self._server = ControlServer(
-            control, _not_yet, group_may_operate=config.control.group_may_operate
-        )
-
-    async def run(self, before: Carried | None) -> Ended:
-        """Serve; `before`: what was left to us. Raises WssError."""
-        release = None
-        if before is None:
-            release = resolve(self._config)
-            self._server.claim()
-        gate: Gate | None = None
-        try:
-            become_subreaper()
-            keep_descriptors()
-            if before is None:
-                gate = acquire.gate(self._config, passed_sockets())
-                fleet = Fleet(gate.open(), time.monotonic())
-                counts = _compare_slots(gate)
-            else:
-                fleet = before.load_fleet()
-                gate = acquire.taken_over(self._config, before.listeners, before.slots_before)
-                counts = SlotCounts(gate.pools.values())
-            supervisor = Supervisor(
-                self._config,
-                lambda: load_config(self._path, self._overrides),
-                gate,
-                fleet,
-                notify_at=os.path.abspath(self._control) + NOTIFY,  # noqa: PTH100 - not resolved
-            )
-            watch = Watch(supervisor, self._herald)
-            upgrade = Upgrade(
-                lambda: supervisor.fleet.state, lambda: self._carry(supervisor, watch)
-            )
-            self._server.handler = Requests(supervisor, watch, upgrade).handle
-            if before is None:
-                self._server.start()
-                _greet(self._config, gate, self._control)
-            else:
-                supervisor.take_over(before)
-                watch.first_seen = dict(before.first_seen)
-                self._take_control(before)
-            _obey_signals(supervisor, upgrade)
-            supervisor.history.follow(lambda note: _tell_systemd(self._herald, str(note["kind"])))
-            if not gate.slots_before:
-                counts.remember()
-            ended = await supervisor.run(_beginning(supervisor, release, before), watch.run)
-            if ended.status == 0:
-                counts.remember()
-            return ended
-        finally:
-            await self._server.close()
-            if gate is not None:
-                gate.close()
-
-    def _carry(self, supervisor: Supervisor, watch: Watch) -> Carried:
-        listening, lock, made_directory = self._server.descriptors()
-        return replace(
-            supervisor.carry(),
-            config_text=self._text,
-            control=CarriedControl(listening, lock, made_directory),
-            first_seen=dict(watch.first_seen),
-        )
-
-    def _take_control(self, before: Carried) -> None:
-        control = before.control
-        assert control is not None
-        self._server.take_over(
-            control.listening, control.lock, made_directory=control.made_directory
-        )
-
-
-def _beginning(
-    supervisor: Supervisor, release: Release | None, before: Carried | None
-) -> Callable[[], None]:
-    if before is not None:
-        return partial(supervisor.resume, before.program)
-    assert release is not None
-    return partial(supervisor.start, release)
-
-
-def _greet(config: Config, gate: Gate, control: str) -> None:
-    log.info("starting", version=__version__, control=control, workers=config.app.workers)
-    for pool in gate.pools.values():
-        log.info(
-            "listening",
-            listener=pool.name,
-            address=pool.address,
-            slots=len(pool.slots),
-            source=pool.source,
-            **({} if pool.why_shared is None else {"shared": pool.why_shared}),
-        )
-        if pool.why_shared is not None and config.drain.signal is None:
-            log.warning("old workers will go on accepting", listener=pool.name, why=NOT_TOLD)
-
-
-def _compare_slots(gate: Gate) -> SlotCounts:
-    """With those of the last run. A run that ended well with fewer sets the new measure."""
-    counts = SlotCounts(gate.pools.values())
-    gate.slots_before = counts.missing()
-    for name, before in gate.slots_before.items():
-        log.warning(
-            "fewer slots than before",
-            listener=name,
-            slots=len(gate.pools[name].slots),
-            before=before,
-            advice="if that is not meant, stop the service and the socket unit, and start both",
-        )
-    return counts
-
-
-def _obey_signals(supervisor: Supervisor, upgrade: Upgrade) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        loop.add_signal_handler(number, _stop, supervisor)
-    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.post(ReloadRequested(None)))
-    loop.add_signal_handler(signal.SIGUSR1, supervisor.forward, signal.SIGUSR1.name)
-    upgrades: set[asyncio.Task[None]] = set()
-
-    def begin_upgrade() -> None:
-        task = loop.create_task(_upgrade(upgrade))
-        upgrades.add(task)  # the loop itself keeps no strong reference
-        task.add_done_callback(upgrades.discard)
-
-    loop.add_signal_handler(signal.SIGUSR2, begin_upgrade)
-    # Those that came while we were re-executed are handled now.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-
-
-async def _upgrade(upgrade: Upgrade) -> None:
-    async def about_to(_: str) -> None: ...
-
-    try:
-        await upgrade.run(about_to)
-    except WssError as error:
-        log.warning("upgrade failed", reason=str(error))
-        for line in error.lines:
-            log.warning(line)
-
-
-def _stop(supervisor: Supervisor) -> None:
-    """The first time politely; who cannot wait says so a second time."""
-    stopping = supervisor.fleet.state.stop is not None
-    supervisor.post(StopRequested(None, within=0.0 if stopping else None))
-
-
-def _tell_systemd(herald: Herald, kind: str) -> None:
-    if kind == NoteKind.STARTED.value:
-        herald.ready()
-    elif kind == NoteKind.STOP_BEGUN.value:
-        herald.stopping()
-
-
-async def _not_yet(*_: object) -> dict[str, object]:
-    raise WssError("the daemon is still starting")

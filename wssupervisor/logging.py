@@ -21,9 +21,10 @@ MESSAGE_IDS = {
     "generation-retired": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a307",
     "drain-limit": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a308",
     "re-executed": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a309",
+    "recovered": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30a",
     "stopped": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30b",
 }
-"""Fixed for good: `journalctl MESSAGE_ID=...`. 30a is kept for adoption."""
+"""Fixed for good: `journalctl MESSAGE_ID=...`."""
 
 JOURNAL_FIELDS = {
     "instance": "WSS_INSTANCE",

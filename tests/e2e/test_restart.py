@@ -1,6 +1,5 @@
 """`systemctl restart` and `stop`: the sockets stay for as long as their unit does."""
 
-import signal
 import time
 
 import pytest
@@ -111,30 +110,6 @@ def test_a_stop_longer_than_systemds_own_limit_is_not_cut_short(new: Service) ->
 
     assert took > 7
     assert new.machine.show(new.service, "Result") == "success"
-
-
-def test_after_a_crash_it_serves_again_and_nobody_who_came_meanwhile_is_lost(
-    chat: Service,
-) -> None:
-    before = inodes(chat)
-    with chat.load() as clients:
-        chat.machine.run("kill", f"-{signal.SIGKILL.value}", str(chat.main_pid()))
-        wait_until(
-            lambda: chat.machine.show(chat.service, "NRestarts") == "1",
-            within=STOP_SLACK,
-            what="the automatic restart",
-        )
-        chat.wait_serving()
-        clients.more(100)
-        clients.assert_only_held_are_gone()
-    assert inodes(chat) == before
-    assert len(chat.worker_pids()) == 2
-    wait_until(
-        lambda: len(processes(chat).split()) == 3,
-        within=STOP_SLACK,
-        what="the end of the worker that served who waited",
-        every=0.2,
-    )
 
 
 def test_fewer_slots_than_before_are_told_and_serve_everybody(chat: Service) -> None:

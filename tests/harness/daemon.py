@@ -17,6 +17,7 @@ from examples.load.clients import HeldClient, StormClient
 from examples.load.verdict import Cutover
 from examples.load.waiting import wait_until
 from tests.harness.census import alive, children_of, end_all, workers_of
+from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
 from tests.harness.sockets import HeldSockets
 
@@ -25,7 +26,8 @@ SERVING_WITHIN = 30.0
 CTL_WITHIN = 60.0
 STOP_WITHIN = 20.0
 LOG_LINES = 60
-NO_STEERING = ROOT / "tests/harness/no_steering.py"
+DIES_AT = ROOT / "tests/harness/dies_at.py"
+FORBIDDEN = ROOT / "tests/harness/forbidden.py"
 # As a shell in the foreground starts it: a Ctrl-C reaches it, whoever started the tests.
 INTERRUPTIBLE = ("env", "--default-signal=INT")
 CONTAIN = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -70,11 +72,12 @@ class Daemon:
         settings: Settings,
         *,
         control: Path | None = None,
-        sockets: HeldSockets | None = None,
+        sockets: HeldSockets | FdStore | None = None,
         borrows_name: bool = False,  # another one's: its processes are not ours to end
         keeps_workers: bool = False,  # they are another one's from some moment on
-        may_steer: bool = True,  # False: in a sandbox that forbids it
+        forbidden: str | None = None,  # in a sandbox that forbids that: see forbidden.py
         contained: bool = False,  # as the first process of a pid namespace
+        dies_at: Path | None = None,  # see dies_at.py
         options: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
         log_to: int | None = None,
@@ -87,10 +90,13 @@ class Daemon:
         self.control = control or self.private / "control.sock"
         self._sockets = sockets
         self._borrows_name = borrows_name or keeps_workers
-        self._may_steer = may_steer
+        self._forbidden = forbidden
         self._contained = contained
+        self._dies_at = dies_at
         self._options = options
         self._variables = dict(variables or {})
+        if isinstance(sockets, FdStore):
+            self._variables |= sockets.variables
         self._log_to = log_to
         self._errors_to = errors_to
         self._log = self.private / "log"
@@ -125,13 +131,15 @@ class Daemon:
 
     def launch(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "wssupervisor"]
+        if self._dies_at is not None:
+            command = [sys.executable, str(DIES_AT), str(self._dies_at)]
         command += ["--config", str(self.config), "--control", str(self.control)]
         command += ["--name", self.settings.name, *self._options]
         if self._contained:
             command = [*CONTAIN, *command]
         passed: list[int] = []
-        if not self._may_steer:
-            command = [sys.executable, "-S", str(NO_STEERING), *command]
+        if self._forbidden is not None:
+            command = [sys.executable, "-S", str(FORBIDDEN), self._forbidden, *command]
         if self._sockets is not None:
             command, passed = self._sockets.wrap(command)
         try:
@@ -160,6 +168,11 @@ class Daemon:
 
         wait_until(serving, within=SERVING_WITHIN, what="state serving", every=ASK_EVERY)
         return self
+
+    def die(self) -> None:
+        """By SIGKILL, as at any moment."""
+        self.process.kill()
+        self.process.wait(STOP_WITHIN)
 
     def run_to_its_end(self, within: float) -> int:
         """For a start that is expected to fail: the exit status."""

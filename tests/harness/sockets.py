@@ -43,6 +43,12 @@ class HeldSockets:
         for sock in self._sockets:
             sock.close()
 
+    def named(self) -> list[tuple[str, int]]:
+        """Name and descriptor of each."""
+        return [
+            (name, sock.fileno()) for name, sock in zip(self._names, self._sockets, strict=True)
+        ]
+
     def inodes(self) -> set[int]:
         return {os.fstat(sock.fileno()).st_ino for sock in self._sockets}
 

@@ -288,7 +288,7 @@ def test_a_pool_that_shall_be_shared_is_steered_to_one_slot(settings: Settings) 
 
 
 def test_where_the_kernel_refuses_the_program_shared_mode_is_used(settings: Settings) -> None:
-    with Daemon(settings.shared, may_steer=False) as daemon, load(daemon.start()) as clients:
+    with Daemon(settings.shared, forbidden="steering") as daemon, load(daemon.start()) as clients:
         daemon.reload()
         clients.more(ANSWERS_AFTER)
         clients.assert_unnoticed()
@@ -299,7 +299,7 @@ def test_where_the_kernel_refuses_the_program_shared_mode_is_used(settings: Sett
 
 
 def test_where_steering_is_asked_for_and_refused_nothing_starts(settings: Settings) -> None:
-    with Daemon(replace(settings, mode="steered"), may_steer=False) as daemon:
+    with Daemon(replace(settings, mode="steered"), forbidden="steering") as daemon:
         assert daemon.run_to_its_end(WITHIN) == 1
         assert "could not be attached" in daemon.log()
 
@@ -307,6 +307,6 @@ def test_where_steering_is_asked_for_and_refused_nothing_starts(settings: Settin
 def test_connect_readiness_is_refused_where_sharing_is_found_out_at_start(
     settings: Settings,
 ) -> None:
-    with Daemon(settings, may_steer=False) as daemon:
+    with Daemon(settings, forbidden="steering") as daemon:
         assert daemon.run_to_its_end(WITHIN) == 1
         assert 'set [ready] by to "notify" or "delay"' in daemon.log()

@@ -14,7 +14,7 @@ from wssupervisor.fleet.model import InstanceState
 from wssupervisor.runtime import acquire
 from wssupervisor.runtime.release import resolve
 from wssupervisor.runtime.supervisor import Supervisor
-from wssupervisor.runtime.systemd import Herald
+from wssupervisor.runtime.systemd import Herald, Store
 from wssupervisor.runtime.watch import Watch
 
 SOON = 10.0
@@ -39,7 +39,9 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
     async def live() -> tuple[object, InstanceState, int]:
         gate = acquire.gate(config, [])
         try:
-            supervisor = Supervisor(config, broken, gate, Fleet(gate.open()))
+            supervisor = Supervisor(
+                config, broken, gate, Fleet(gate.open()), str(tmp_path / "notify"), Store()
+            )
             watch = Watch(supervisor, Herald())
             begin = partial(supervisor.start, resolve(config))
             running = asyncio.ensure_future(supervisor.run(begin, watch.run))

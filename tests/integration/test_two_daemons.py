@@ -107,7 +107,7 @@ def test_a_stale_control_socket_is_not_in_the_way(
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["bound by itself", "held by systemd"])
-def test_a_daemon_starts_over_one_that_was_killed(
+def test_a_daemon_starts_over_one_that_was_killed_and_whose_state_is_lost(
     settings: Settings, short_directory: Path, held: bool
 ) -> None:
     control = short_directory / "control.sock"
@@ -118,6 +118,8 @@ def test_a_daemon_starts_over_one_that_was_killed(
         old = set(killed.start().active_pids())
         send(killed.process.pid, signal.SIGKILL)
         killed.wait_end()
+        for file in short_directory.glob("*.state.*"):
+            file.unlink()
         with Daemon(settings, control=control, sockets=sockets) as daemon:
             new = set(daemon.start().active_pids())
 

@@ -6,7 +6,8 @@ them may be late, fail, lie about being ready, hang, come back or go away at any
 
 import json
 import os
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import inf
 
 from hypothesis import HealthCheck, Phase, settings
@@ -33,6 +34,7 @@ from wssupervisor.fleet.actions import (
     Signal,
     Spawn,
     Steer,
+    ToWorker,
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.draining import drains
@@ -42,6 +44,8 @@ from wssupervisor.fleet.events import (
     DrainResumed,
     Event,
     ProbeFailed,
+    Recovered,
+    Reexecuted,
     ReleaseRefused,
     ReleaseResolved,
     ReloadRequested,
@@ -61,6 +65,7 @@ from wssupervisor.fleet.events import (
     WorkerReady,
 )
 from wssupervisor.fleet.model import (
+    Exit,
     GenerationState,
     InstanceState,
     Listener,
@@ -102,6 +107,26 @@ policies = st.builds(
     watchdog=st.sampled_from([0.0, 2.0]),
     replace_after=st.just(6.0),
 )
+
+
+@dataclass(frozen=True)
+class Death:
+    """`done`: how many of the step's actions are performed before; `happened`: which of those whose
+    results are still to come; `loses`: which of the workers die with it."""
+
+    done: int
+    happened: list[bool]
+    loses: list[bool]
+    channels: bool
+
+
+deaths = st.builds(
+    Death,
+    done=st.integers(0, 6),
+    happened=st.lists(st.booleans(), max_size=6),
+    loses=st.lists(st.sampled_from([False, False, True]), max_size=6),
+    channels=st.booleans(),
+)
 SHARED = 200
 """The one slot of the second listener, where that is in shared mode."""
 
@@ -124,6 +149,8 @@ class FleetMachine(RuleBasedStateMachine):
         self.paused: set[int] = set()
         self.stop_asked = False
         self.cutting: tuple[int, Table | None] | None = None
+        self.dies: Death | None = None
+        """How the supervisor dies in the next step that has actions."""
 
     @initialize(
         policy=policies,
@@ -181,20 +208,51 @@ class FleetMachine(RuleBasedStateMachine):
                     number = int(str(action.fields["generation"]))
                     assert number not in self.paused
                     self.limits[number] = self.world.now
+            death = self.dies
+            if actions and death is not None and resuming.can_recover(self.fleet.state):
+                self.dies = None
+                self.die(death, actions)
+                return
             self.world.take(actions)
             self.check_signals(actions)
-            self.check_spawns(actions)
-            self.check_cutover(actions)
+            if not isinstance(one, Recovered):
+                self.check_spawns(actions)
+            self.check_cutover(one, actions)
             if isinstance(one, TimePassed):
                 self.check_deadline()
             elif any(
                 note.kind is NoteKind.RELOAD_FAILED for note in self.world.notes[known_failed:]
             ):
-                self.check_failed_reload(actions)
-                assert before == self.fleet.state.steering.current
+                if isinstance(one, Recovered):  # it repeats what was under way, too
+                    verdict = self.fleet.state.verdict
+                    assert verdict is not None
+                    self.failed_generations.add(verdict.generation or 0)
+                else:
+                    self.check_failed_reload(actions)
+                    assert before == self.fleet.state.steering.current
             if isinstance(one, SteerFailed):
                 assert not any(isinstance(action, Steer) for action in actions), "again at once"
             self.last = actions
+
+    def die(self, death: Death, actions: list[Action]) -> None:
+        """The supervisor dies in the middle of these actions, and another one goes on."""
+        self.world.take(actions[: death.done])
+        self.world.lose_supervisor(iter([*death.happened, *[False] * 100]).__next__)
+        for worker, lost in zip(list(self.world.processes), death.loses, strict=False):
+            if lost:
+                del self.world.processes[worker]
+        self.left.update(self.waiting())
+        self.fleet = load(json.loads(json.dumps(dump(self.fleet))))
+        known = {one.id: one.pid for one in self.fleet.state.workers()}
+        assert self.world.processes.keys() <= known.keys()
+        running = {one: known[one] or 5000 + at for at, one in enumerate(self.world.processes)}
+        gone = {one: Exit() for one in known if one not in running}
+        undone = tuple(one for one in actions if isinstance(one, ToWorker))
+        self.tell(Recovered("0.2.0", "0.1.0", running, gone, undone))
+        if death.channels:
+            for process in list(self.world.processes.values()):
+                process.joined = False
+                self.tell(WorkerParted(process.worker))
 
     def check_deadline(self) -> None:
         deadline = self.fleet.next_deadline()
@@ -226,14 +284,17 @@ class FleetMachine(RuleBasedStateMachine):
             # One that had no candidate yet may fail by what else becomes of the active generation.
             assert verdict.generation is None or not isinstance(action, Steer)
 
-    def check_cutover(self, actions: list[Action]) -> None:
+    def check_cutover(self, event: Event, actions: list[Action]) -> None:
         """A generation takes over ready and stable, and says so when steering is in force."""
         state = self.fleet.state
         candidate = state.candidate
         if candidate is not None and any(isinstance(one, Steer) for one in actions):
             own = {slot for seat in candidate.seats for slot in seat.slots.values()} - {SHARED}
             named = named_by(state.steering.in_flight) - {SHARED}
-            if state.reload is not None and state.reload.phase is ReloadPhase.CUTTING:
+            again = self.cutting == (candidate.number, state.steering.in_flight)
+            if again and isinstance(event, Recovered):
+                pass  # as it was asked for; what has happened since then comes after it
+            elif state.reload is not None and state.reload.phase is ReloadPhase.CUTTING:
                 assert named <= own
                 self.cutting = (candidate.number, state.steering.in_flight)
                 for seat in candidate.seats:
@@ -422,8 +483,36 @@ class FleetMachine(RuleBasedStateMachine):
             return
         self.fleet = load(json.loads(json.dumps(dump(self.fleet))))
         self.world.pending.clear()
-        self.world.take(list(resuming.resume(self.fleet.state, "0.1.0", "0.2.0")))
-        self.tell(TimePassed())
+        self.tell(Reexecuted("0.2.0", "0.1.0"))
+
+    @rule(data=st.data(), death=deaths)
+    def the_supervisor_dies(self, data: st.DataObject, death: Death) -> None:
+        """In the next step, whatever that is, or between two."""
+        if self.world.quit is not None or not resuming.can_recover(self.fleet.state):
+            return
+        steps: dict[str, Callable[[], object]] = {
+            "none": lambda: self.die(death, []),
+            "time": self.time_passes_to_the_next_deadline,
+            "reload": lambda: self.tell(ReloadRequested(self.new_request("reload"))),
+            "roll back": lambda: self.tell(RollBackRequested(self.new_request("rollback"))),
+            "scale": lambda: self.tell(ScaleRequested(self.new_request("scale"), death.done or 1)),
+            "drain": lambda: self.tell_drain(data.draw(st.integers(1, 6)), 0.0),
+            "census": lambda: self.census_is_taken(2),
+        }
+        if self.world.pending:
+            late = data.draw(st.sampled_from(self.world.pending))
+            steps["late"] = lambda: self.complete(late, works=data.draw(st.booleans()))
+        if self.world.processes:
+            steps["exit"] = lambda: self.worker_dies(data)
+        step = data.draw(st.sampled_from(sorted(steps)))
+        self.dies = None if step == "none" else death
+        steps[step]()
+        self.dies = None
+
+    def tell_drain(self, number: int, within: float) -> None:
+        self.limits[number] = min(self.limits.get(number, inf), self.world.now + within)
+        self.paused.discard(number)
+        self.tell(DrainLimited(self.new_request("drain"), number, within))
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 0.9, 3.0]))
     def time_passes(self, seconds: float) -> None:
@@ -607,7 +696,8 @@ class FleetMachine(RuleBasedStateMachine):
     @invariant()
     def steering_is_what_the_fleet_takes_it_for(self) -> None:
         own = self.fleet.state.steering
-        assert own.in_flight is not None or own.current == self.world.table
+        unknown = own.current is None and own.retry_at is not None
+        assert own.in_flight is not None or unknown or own.current == self.world.table
 
     @invariant()
     def who_was_told_to_end_is_not_thought_better_of(self) -> None:

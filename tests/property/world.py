@@ -1,5 +1,6 @@
 """A kernel, a clock and workers for the fleet to live in: plain data, truthful, and mean."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wssupervisor.fleet.actions import (
@@ -75,6 +76,8 @@ class World:
     """(slot, steering epoch in force when it began)."""
     processes: dict[WorkerId, Process] = field(default_factory=dict)
     table: Table | None = None
+    believed: Table | None = None
+    """What the supervisor takes for the table in force: after its death another one may be."""
     epoch: int = 0
     pending: list[Action] = field(default_factory=list)
     answers: dict[int, list[Answer]] = field(default_factory=dict)
@@ -128,8 +131,10 @@ class World:
                 return Spawned(worker_id, self.next_pid)
             case Steer(epoch=epoch, table=table):
                 if not works:
+                    self.table = self.believed  # that is attached again
                     return SteerFailed(epoch, "refused")
                 self.table, self.epoch = table, epoch
+                self.believed = table
                 return Steered(epoch)
             case Probe(worker=worker_id):
                 if works and worker_id in self.processes:
@@ -141,6 +146,15 @@ class World:
                     return ReleaseResolved(reload, release, self.policy)
                 return ReleaseRefused(reload, "command not found")
         raise AssertionError(action)
+
+    def lose_supervisor(self, happened: Callable[[], bool]) -> None:
+        """Nobody hears the results of what is under way; a spawn or steering may have happened."""
+        believed = self.believed
+        for action in list(self.pending):
+            if isinstance(action, Spawn | Steer) and happened():
+                self.complete(action, works=True)
+        self.believed = believed
+        self.pending.clear()
 
     # -- what clients and workers do --------------------------------------------------------
 

@@ -56,6 +56,8 @@ class Mischief:
             (1, self._pause_and_resume),
             (3, self._upgrade),
             (3, self._upgrade_during_a_reload),
+            (2, self._death),
+            (2, self._death_during_a_reload),
         ]
         weights = [weight for weight, _ in kinds]
         ((_, deed),) = self._random.choices(kinds, weights)
@@ -177,6 +179,18 @@ class Mischief:
         with self._daemon.launch_ctl("reload", "--json") as ctl:
             time.sleep(self._random.uniform(*CANCEL_AFTER))
             self._upgrade()
+            out, err = ctl.communicate(timeout=RELOAD_WITHIN)
+        self._judge(ctl.returncode, out, err)
+
+    def _death(self) -> None:
+        self._daemon.die()
+        self._daemon.start()
+
+    def _death_during_a_reload(self) -> None:
+        self._install("well")
+        with self._daemon.launch_ctl("reload", "--json") as ctl:
+            time.sleep(self._random.uniform(*CANCEL_AFTER))
+            self._death()
             out, err = ctl.communicate(timeout=RELOAD_WITHIN)
         self._judge(ctl.returncode, out, err)
 

@@ -1,6 +1,7 @@
 """Rounds of deeds under load, each with its account; and the daemon's own size before and after."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import psutil
 
 from tests.harness.census import workers_of
 from tests.harness.daemon import Daemon
+from tests.harness.fd_store import FdStore
 from tests.harness.load import load
 from tests.harness.settings import Settings
 from tests.soak.account import Account, settle
@@ -53,10 +55,11 @@ class Soak:
         """Go on until then (CLOCK_MONOTONIC); what was wrong."""
         faults: list[str] = []
         accounts: list[Account] = []
-        with Daemon(self._settings) as daemon:
+        with FdStore() as store, Daemon(self._settings, sockets=store) as daemon:
             daemon.start()
             mischief = Mischief(daemon, self._seed)
             warm: Size | None = None
+            rounds: Counter[int] = Counter()
             while time.monotonic() < until or not accounts:
                 try:
                     account = self._round(daemon, mischief, until)
@@ -69,9 +72,11 @@ class Soak:
                 if not account.clean:
                     self._say("\n".join(daemon.log().splitlines()[-LOG_LINES:]))
                     faults.append(f"round {len(accounts)}: {account}")
-                if warm is None and len(accounts) >= WARM_ROUNDS:
-                    warm = size
-            faults += _grown(warm or size, size)
+                pid = daemon.process.pid  # another one after each death
+                rounds[pid] += 1
+                if rounds[pid] == WARM_ROUNDS:
+                    warm = size if warm is None or size.memory > warm.memory else warm
+            faults += _grown(size if warm is None else warm, size)
             counts = sorted(mischief.counts.items())
             self._say("deeds: " + ", ".join(f"{count} x {name}" for name, count in counts))
             self._say(
@@ -81,8 +86,8 @@ class Soak:
                 f" misrouted {sum(one.misrouted for one in accounts)};"
                 f" {sum(one.owned for one in accounts)} went with processes that were killed"
             )
-            if daemon.stop() != 0 or daemon.leftovers():
-                faults.append(f"left after the stop: {daemon.leftovers()}")
+            if daemon.stop() != 0 or daemon.leftovers() or store.names():
+                faults.append(f"left after the stop: {daemon.leftovers()} {store.names()}")
         return faults
 
     def _round(self, daemon: Daemon, mischief: Mischief, until: float) -> Account:

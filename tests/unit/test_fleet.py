@@ -690,10 +690,12 @@ def test_a_torn_snapshot_is_refused() -> None:
 
 def test_a_warm_generation_is_rolled_back_to_at_once() -> None:
     told = draining()
-    steer = told.tell(RollBackRequested(7), 20)
 
+    assert told.tell(RollBackRequested(7), 20) == [], "before whoever asked knows its id"
+    assert told.fleet.next_deadline() == 20.001
+    steer = told.tell(TimePassed(), 20.5)
     assert steer == [Steer(4, steered(10, 11))]
-    assert told.steer(steer, 20) == [Answer(7, CutOver(2, 1, 2, 0))]
+    assert told.steer(steer, 20.5) == [Answer(7, CutOver(2, 1, 2, 0.5))]
     assert [one.number for one in told.fleet.state.in_state(GenerationState.DRAINING)] == [2]
     assert [one.state for one in told.fleet.state.generations[1].workers.values()] == [
         WorkerState.READY,
@@ -749,7 +751,8 @@ def test_a_roll_back_that_fails_changes_nothing() -> None:
 
 def test_who_goes_silent_while_it_is_rolled_back_to_ends_when_it_is_empty() -> None:
     told = draining()
-    steer = told.tell(RollBackRequested(7), 20)
+    told.tell(RollBackRequested(7), 19)
+    steer = told.tell(TimePassed(), 20)
     told.tell(SlotLetGo(worker(1, 0)), 20)
     told.spawn_all(told.steer(steer, 20), 20)
     told.tell(WorkerReady(worker(1, 0, 2)), 21)
@@ -774,7 +777,8 @@ def test_a_generation_that_has_gone_is_started_again_under_a_new_number() -> Non
 
 def test_a_generation_that_was_rolled_back_from_is_never_a_target() -> None:
     told = draining()
-    told.steer(told.tell(RollBackRequested(7), 20), 20)
+    told.tell(RollBackRequested(7), 19)
+    told.steer(told.tell(TimePassed(), 20), 20)
     (answer,) = told.tell(RollBackRequested(8), 21)
 
     assert isinstance(answer, Answer)

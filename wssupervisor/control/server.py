@@ -63,20 +63,21 @@ class _ClientGone(Exception):
 class ControlServer:
     """Owns the socket file and a lock beside it, which is how two daemons are told apart."""
 
-    def __init__(self, path: str, handler: Handler, *, group_may_operate: bool = False) -> None:
+    def __init__(self, path: str, handler: Handler) -> None:
         self.path = path
         self.handler = handler
-        self._group_may_operate = group_may_operate
+        self.group_may_operate = False
+        self.made_directory = False
+        """The socket's directory was not there before: it goes with us."""
         self._lock: LockFile | None = None
         self._listening: socket.socket | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        self._made_directory = False
 
     def claim(self) -> None:
         """Be the one daemon of this path. Raises InstanceRunning, ListenFailed."""
         try:
             _refuse_other_files(self.path)
-            self._made_directory = make_directory(Path(self.path).parent)
+            self.made_directory = make_directory(Path(self.path).parent)
             self._lock = LockFile.claim(self.path)
         except Held as held:
             raise InstanceRunning(
@@ -93,14 +94,26 @@ class ControlServer:
         """For the program after us: the socket, the lock, and whether we made the directory."""
         assert self._listening is not None
         assert self._lock is not None
-        return self._listening.fileno(), self._lock.fileno(), self._made_directory
+        return self._listening.fileno(), self._lock.fileno(), self.made_directory
+
+    @property
+    def listening(self) -> int:
+        """The socket's descriptor."""
+        assert self._listening is not None
+        return self._listening.fileno()
+
+    def adopt(self, listening: int) -> None:
+        """Instead of `start`, after `claim`: a socket that outlived the daemon that made it."""
+        self._listening = socket.socket(fileno=listening)
+        self._listening.setblocking(False)
+        self._listen_on()
 
     def take_over(self, listening: int, lock: int, *, made_directory: bool) -> None:
         """Instead of `claim` and `start`: who has connected meanwhile is answered now."""
         self._lock = LockFile.held(self.path, lock)
         self._listening = socket.socket(fileno=listening)
         self._listening.setblocking(False)
-        self._made_directory = made_directory
+        self.made_directory = made_directory
         self._listen_on()
 
     def start(self) -> None:
@@ -135,7 +148,7 @@ class ControlServer:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-        if self._made_directory:
+        if self.made_directory:
             with contextlib.suppress(OSError):
                 Path(self.path).parent.rmdir()
 
@@ -207,7 +220,7 @@ class ControlServer:
             await _send(writer, protocol.event(request.id, value))
 
         async def handle() -> protocol.Object:
-            _authorize(peer, request.method, group_may_operate=self._group_may_operate)
+            _authorize(peer, request.method, group_may_operate=self.group_may_operate)
             return await self.handler(peer, request.method, request.params, send_event)
 
         work: asyncio.Future[protocol.Object] = asyncio.ensure_future(handle())

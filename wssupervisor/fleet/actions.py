@@ -86,6 +86,10 @@ class AskToClose:
     by: float
 
 
+ToWorker = Signal | Kill | TellDrain | TellResume | AskToClose
+"""What a worker is told: nothing comes back that would show whether it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """A reload that nobody waits for has begun."""
@@ -171,6 +175,7 @@ class NoteKind(Enum):
     SWEEPER_STARTED = "sweeper-started"
     STEERING_FAILED = "steering-failed"
     REEXECUTED = "re-executed"
+    RECOVERED = "recovered"
     STOP_BEGUN = "stop-begun"
     STOPPED = "stopped"
 
@@ -195,17 +200,4 @@ class Quit:
     of: WorkerId | None = None
 
 
-Action = (
-    Resolve
-    | Spawn
-    | Probe
-    | Steer
-    | Signal
-    | Kill
-    | TellDrain
-    | TellResume
-    | AskToClose
-    | Answer
-    | Note
-    | Quit
-)
+Action = Resolve | Spawn | Probe | Steer | ToWorker | Answer | Note | Quit

@@ -12,6 +12,7 @@ from typing import assert_never
 from wssupervisor.fleet import (
     draining,
     reloading,
+    resuming,
     rollback,
     seating,
     stall,
@@ -39,6 +40,8 @@ from wssupervisor.fleet.events import (
     ProbeFailed,
     ProbePassed,
     ProbeTried,
+    Recovered,
+    Reexecuted,
     ReleaseRefused,
     ReleaseResolved,
     ReloadRequested,
@@ -166,6 +169,10 @@ class Fleet:
                 for worker_id, connections in counts.items():
                     if found := state.worker(worker_id):
                         found.connections = connections
+            case Reexecuted():
+                return resuming.resume(state, event)
+            case Recovered():
+                return self._recovered(event, now)
             case TimePassed():
                 pass
             case _:
@@ -232,6 +239,15 @@ class Fleet:
             text = f"worker {worker_id.index} of generation {worker_id.generation} {how}"
             when = worker.when(one, now)
             yield from reloading.fail(self.state, f"{text} {when}", now, of=worker_id)
+
+    def _recovered(self, event: Recovered, now: float) -> Iterator[Action]:
+        lost = resuming.lose(self.state, event)
+        yield from resuming.recover(self.state, event, lost, now)
+        for worker_id, how in event.gone.items():
+            one = self.state.worker(worker_id)
+            if one is not None and (worker_id in lost or one.state is WorkerState.STOPPING):
+                one.pid = lost.get(worker_id)
+                yield from self._exited(worker_id, str(how), now)
 
     def _said(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from wssupervisor.fleet.actions import ToWorker
 from wssupervisor.fleet.model import Exit, Policy, Release, RequestId, SlotId, WorkerId
 
 
@@ -232,6 +233,31 @@ class ConnectionsEstimated:
 
 
 @dataclass(frozen=True, slots=True)
+class Reexecuted:
+    """The supervisor has become another program, in the same process; both by version."""
+
+    version: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A new supervisor goes on with what one that died had decided, and left behind.
+
+    `running`: the pid of each worker of which a process lives. `gone`: how the others ended.
+    `undone`: what the last step wanted of workers, all, some or none of which was done.
+    `exchanged`: slots that were lost with the supervisor, each with the one in its place.
+    """
+
+    version: str
+    before: str
+    running: Mapping[WorkerId, int]
+    gone: Mapping[WorkerId, Exit]
+    undone: tuple[ToWorker, ...] = ()
+    exchanged: Mapping[SlotId, SlotId] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Nothing happened but time."""
 
@@ -271,5 +297,7 @@ Event = (
     | Observed
     | CensusTaken
     | ConnectionsEstimated
+    | Reexecuted
+    | Recovered
     | TimePassed
 )

@@ -34,6 +34,9 @@ from wssupervisor.fleet.state import (
     Verdict,
 )
 
+TOLD_SECONDS = 0.001
+"""From a request to its cutover at the least: by then whoever asked knows its id, by which he can
+ask for the verdict should the supervisor die."""
 LINEAGE_MAX = 10
 """Generations that can be rolled back to, one after the other."""
 
@@ -219,8 +222,8 @@ def settle(state: State, now: float) -> Iterator[Action]:
     if reload.waiting is not None:
         yield from _start_in_room(state, reload, reload.waiting, now)
         return
-    candidate, stable_at = state.candidate, _stable_at(state.candidate)
-    if candidate is None or stable_at is None or now < stable_at:
+    candidate, cutover_at = state.candidate, _cutover_at(reload, state.candidate)
+    if candidate is None or cutover_at is None or now < cutover_at:
         return
     if steering.may_steer(state, now):
         yield from room.make_room_to_drain(state, candidate.policy, now)
@@ -238,6 +241,12 @@ def _stable_at(candidate: Generation | None) -> float | None:
             return None
         latest = max(latest, one.ready_at + candidate.policy.stable)
     return latest
+
+
+def _cutover_at(reload: Reload, candidate: Generation | None) -> float | None:
+    """The earliest instant of its cutover; None while somebody is not ready."""
+    stable_at = _stable_at(candidate)
+    return None if stable_at is None else max(stable_at, reload.began_at + TOLD_SECONDS)
 
 
 def _late(candidate: Generation) -> list[Seat]:
@@ -307,9 +316,9 @@ def deadlines(state: State) -> Iterable[float]:
     if reload is None or reload.phase is ReloadPhase.CUTTING:
         return
     yield reload.deadline
-    stable_at = _stable_at(state.candidate)
-    if stable_at is not None and state.steering.in_flight is None:
-        yield max(stable_at, state.steering.retry_at or stable_at)
+    cutover_at = _cutover_at(reload, state.candidate)
+    if cutover_at is not None and state.steering.in_flight is None:
+        yield max(cutover_at, state.steering.retry_at or cutover_at)
 
 
 def name(reload: int) -> str:

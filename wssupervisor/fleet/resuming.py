@@ -1,20 +1,16 @@
-"""What was under way when the supervisor re-executed itself, and is to be begun again."""
+"""Another program goes on: after the supervisor re-executed itself, or in place of one that died.
 
-from collections.abc import Iterator
+What was decided stands in the state. What was under way is begun again, as nobody will tell how it
+ended: a spawn, a steering, a probe, the reading of a release.
+"""
 
-from wssupervisor.fleet import worker
-from wssupervisor.fleet.actions import Action, Note, NoteKind, Resolve
-from wssupervisor.fleet.state import ReloadPhase, State
+from collections.abc import Container, Iterator, Mapping
 
-
-def resume(state: State, before: str, version: str) -> Iterator[Action]:
-    """The first actions of the new program; `before` and `version` are the programs' versions."""
-    yield Note(NoteKind.REEXECUTED, {"version": version, "before": before})
-    if state.reload is not None and state.reload.phase is ReloadPhase.RESOLVING:
-        yield Resolve(state.reload.id)
-    for generation in state.generations.values():
-        for one in generation.workers.values():
-            yield from worker.judge(one, generation.policy)
+from wssupervisor.fleet import reloading, worker
+from wssupervisor.fleet.actions import Action, Note, NoteKind, Resolve, Spawn, Steer
+from wssupervisor.fleet.events import Recovered, Reexecuted
+from wssupervisor.fleet.model import Listener, SlotId, Table, WorkerId, WorkerState
+from wssupervisor.fleet.state import ReloadPhase, Seat, SlotWatch, State, Worker
 
 
 def why_not(state: State) -> str | None:
@@ -24,3 +20,128 @@ def why_not(state: State) -> str | None:
     if state.active is None:
         return "the instance has not started yet"
     return None
+
+
+def resume(state: State, event: Reexecuted) -> Iterator[Action]:
+    """Go on in the new program: only what waits for an answer is asked for again."""
+    yield Note(NoteKind.REEXECUTED, {"version": event.version, "before": event.before})
+    if state.reload is not None and state.reload.phase is ReloadPhase.RESOLVING:
+        yield Resolve(state.reload.id)
+    for generation in state.generations.values():
+        for one in generation.workers.values():
+            yield from worker.judge(one, generation.policy)
+
+
+def can_recover(state: State) -> bool:
+    """Somebody may be connected whom a fresh start would lose."""
+    return state.active is not None and state.stop is None and not state.quit
+
+
+def lose(state: State, event: Recovered) -> dict[WorkerId, int]:
+    """Those that are gone, with the pids they had: nobody has them whom a signal would reach."""
+    lost = {}
+    for one in state.workers():
+        if one.id in event.gone and one.pid is not None:
+            lost[one.id], one.pid = one.pid, None
+    return lost
+
+
+def recover(
+    state: State, event: Recovered, lost: Container[WorkerId], now: float
+) -> Iterator[Action]:
+    """Go on in place of a supervisor that died; that some are `lost` is core's affair.
+
+    A reload that had not come to its cutover has failed: whoever asked for it was told so, if only
+    by systemd. One whose table may be in force already is completed.
+    """
+    yield _note(state, event)
+    _exchange(state, event.exchanged)
+    reload = state.reload
+    if reload is not None:
+        reload.request = None
+        if reload.phase is not ReloadPhase.CUTTING:
+            text = "the supervisor died while it was under way"
+            yield from reloading.fail(state, text, now)
+    for one in list(state.workers()):
+        if one.id not in lost:
+            yield from _find(state, one, event, now)
+    for action in event.undone:
+        if action.worker in event.running and state.worker(action.worker) is not None:
+            yield action
+    yield from _steer_again(state)
+
+
+def _exchange(state: State, slots: Mapping[SlotId, SlotId]) -> None:
+    """Another socket in the place of each that is lost; nobody holds one of those."""
+    if not slots:
+        return
+    for name, one in state.listeners.items():
+        own = tuple(slots.get(slot, slot) for slot in one.slots)
+        shared = None if one.shared is None else slots.get(one.shared, one.shared)
+        state.listeners[name] = Listener(name, own, shared)
+    for lost, new in slots.items():
+        del state.slots[lost]
+        state.slots[new] = SlotWatch()
+    for generation in state.generations.values():
+        holders: list[Seat | Worker] = [*generation.seats, *generation.workers.values()]
+        for holder in holders:
+            holder.slots = {name: slots.get(slot, slot) for name, slot in holder.slots.items()}
+    own_tables = state.steering
+    own_tables.current = _exchanged(own_tables.current, slots)
+    own_tables.in_flight = _exchanged(own_tables.in_flight, slots)
+
+
+def _exchanged(table: Table | None, slots: Mapping[SlotId, SlotId]) -> Table | None:
+    if table is None:
+        return None
+    return Table(
+        {
+            name: {slots.get(slot, slot): weight for slot, weight in weights.items()}
+            for name, weights in table.weights.items()
+        }
+    )
+
+
+def _note(state: State, event: Recovered) -> Note:
+    found = sum(1 for one in state.workers() if one.id in event.running)
+    return Note(
+        NoteKind.RECOVERED,
+        {
+            "version": event.version,
+            "before": event.before,
+            "workers": found,
+            "gone": sum(1 for _ in state.workers()) - found,
+        },
+    )
+
+
+def _find(state: State, one: Worker, event: Recovered, now: float) -> Iterator[Action]:
+    """What is true of the worker now; a spawn that nobody knows of is told, or repeated."""
+    generation = state.generations[one.id.generation]
+    pid = event.running.get(one.id)
+    if pid is None and one.pid is None and one.state is not WorkerState.STOPPING:
+        yield Spawn(one.id, generation.release, dict(one.slots), one.watchdog)
+    elif pid is not None and one.pid is None:
+        yield from worker.spawned(one, pid, generation.policy, now)
+    elif pid is not None:
+        yield from worker.judge(one, generation.policy)
+    # Its time goes on from here: it may have been ready, or alive, while nobody listened.
+    if one.ready_by is not None:
+        one.ready_by = now + generation.policy.ready_timeout
+    if one.alive_at is not None:
+        one.alive_at = now
+    if one.drain is not None:
+        one.drain.empty_rounds = 0
+
+
+def _steer_again(state: State) -> Iterator[Action]:
+    """The kernel does not tell which table is in force: the last that was asked for shall be."""
+    own = state.steering
+    own.in_flight, own.current = own.in_flight or own.current, None
+    if own.in_flight is None:
+        return
+    own.retry_at = None
+    own.epoch += 1
+    for watch in state.slots.values():  # each may have been steered to a moment ago
+        watch.left_epoch = own.epoch
+    yield Steer(own.epoch, own.in_flight)

@@ -164,7 +164,9 @@ class Verdict:
 
 @dataclass(slots=True)
 class Steering:
-    """`current` is in force; `in_flight` was asked for and not answered yet; one at a time."""
+    """`current` is in force, None: nobody knows what is; `in_flight` was asked for and not answered
+    yet; one at a time.
+    """
 
     epoch: int = 0
     current: Table | None = None

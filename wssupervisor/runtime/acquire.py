@@ -15,7 +15,7 @@ from wssupervisor.config import Config, Listen, Mode, UnixAddress
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.holders import abandoned, left_over, start_time
+from wssupervisor.runtime.holders import abandoned, left_in_cgroup, left_over, start_time
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
 from wssupervisor.runtime.steering import Steering
@@ -48,16 +48,20 @@ def gate(config: Config, passed: Sequence[Passed]) -> Gate:
 
 
 def taken_over(
-    config: Config, listeners: Sequence[CarriedListener], slots_before: Mapping[str, int]
+    config: Config,
+    listeners: Sequence[CarriedListener],
+    slots_before: Mapping[str, int],
+    *,
+    attach: bool,
 ) -> Gate:
-    """The listeners of the program before us, with the steering in force."""
+    """The listeners of the program before us, with the steering in force, attached again or not."""
     pools: list[Pool] = [
         SlotPool.take_over(one) if one.path is None else UnixPool.take_over(one)
         for one in listeners
     ]
     found = Gate(pools, {one.name: one.backlog for one in config.listeners})
     found.slots_before = slots_before
-    found.take_over(listeners)
+    found.take_over(listeners, attach=attach)
     return found
 
 
@@ -188,6 +192,11 @@ def _after_left_overs(config: Config, take: Callable[[], P]) -> P:
             raise
     _end(pids, config.stop.kill_after)
     return take()
+
+
+def end_left_overs(config: Config) -> None:
+    """As a service: end what a dead supervisor's workers left in our control group."""
+    _end(left_in_cgroup(config.name), config.stop.kill_after)
 
 
 def _end(pids: Sequence[int], kill_after: float) -> None:

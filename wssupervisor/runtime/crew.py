@@ -1,7 +1,6 @@
 """The living workers: their processes, what they write and what they say."""
 
 import asyncio
-import os
 import signal
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -24,11 +23,11 @@ from wssupervisor.fleet.model import SlotId, WorkerId
 from wssupervisor.runtime.carried import CarriedWorker
 from wssupervisor.runtime.channel import MESSAGES_PER_LOOK, Channel
 from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.holders import start_time
 from wssupervisor.runtime.notify import Malformed, NotifySocket, printable
 from wssupervisor.runtime.output import Output
-from wssupervisor.runtime.processes import FIRST_DESCRIPTOR, Process, reap_orphans
+from wssupervisor.runtime.processes import FIRST_DESCRIPTOR, Process, reap_orphans, supervisor_id
 from wssupervisor.runtime.release import with_descriptors
+from wssupervisor.runtime.systemd import Store, worker_name
 from wssupervisor.worker.protocol import (
     VERSION,
     Alive,
@@ -44,6 +43,8 @@ from wssupervisor.worker.protocol import (
 
 SIGNS_A_WATCHDOG = 3
 """Signs of life that a worker is asked for in the time within which it must give one."""
+STATUS_AGAIN = 0.02
+"""Seconds between two questions how a process ended that is no child of ours."""
 LAST_WORDS_KEPT = 32
 """Ended workers whose last lines are kept for whoever asks why."""
 
@@ -82,8 +83,10 @@ class Crew:
         post: Callable[[Event], None],
         tell: Callable[[WorkerId, int, list[str]], None],
         warn: Callable[[WorkerId, str], None],
+        store: Store,
     ) -> None:
         """`notify_at`: how the paths of the workers' notify sockets begin; None: have none."""
+        self._store = store
         self._instance = instance
         self._notify_at = notify_at
         self._gate = gate
@@ -92,7 +95,7 @@ class Crew:
         self._warn = warn
         self._hands: dict[WorkerId, Hand] = {}
         self._last_words: OrderedDict[WorkerId, tuple[str, ...]] = OrderedDict()
-        self._supervisor = f"{os.getpid()}:{start_time(os.getpid())}"
+        self._supervisor = supervisor_id()
 
     # -- what the fleet asks for --------------------------------------------------------------
 
@@ -108,6 +111,10 @@ class Crew:
             channel = Channel.create()
             stack.callback(channel.close)
             names = list(self._gate.pools)
+            # Before it lives: we may die in the next moment.
+            stored = worker_name(worker)
+            self._store.put(stored, [output.descriptor, notify.fileno(), channel.fileno()])
+            stack.callback(self._store.drop, [stored])
             process = Process.spawn(
                 with_descriptors(release.command, names),
                 release.directory,
@@ -116,6 +123,7 @@ class Crew:
                 output.descriptor,
             )
             stack.pop_all()
+        self._store.put(stored, [process.pidfd])
         channel.passed_on()
         hand = Hand(process, output, notify, channel, spawn.watchdog, dict(spawn.slots))
         self._listen_to(worker, hand)
@@ -170,7 +178,15 @@ class Crew:
                 one.status,
                 one.library,
             )
+            own = [hand.output.descriptor, hand.notify.fileno(), hand.process.pidfd]
+            if not hand.channel.closed:
+                own.append(hand.channel.fileno())
+            self._store.put(worker_name(one.id), own)
             self._listen_to(one.id, hand)
+
+    def parted(self) -> list[WorkerId]:
+        """Workers with which nobody can talk."""
+        return [worker for worker, hand in self._hands.items() if hand.channel.closed]
 
     def _variables(self, spawn: Spawn, names: list[str], notify: str) -> dict[str, str]:
         worker, release = spawn.worker, spawn.release
@@ -254,10 +270,14 @@ class Crew:
             self._tell(worker, hand.process.pid, lines)
 
     def _main_ended(self, worker: WorkerId) -> None:
-        hand = self._hands[worker]
-        if hand.process.reap() is None:
+        hand = self._hands.get(worker)
+        if hand is None or hand.process.exit is not None:
             return
-        asyncio.get_running_loop().remove_reader(hand.process.pidfd)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(hand.process.pidfd)
+        if hand.process.reap() is None:  # one that is not our child: how it ended is told later
+            loop.call_later(STATUS_AGAIN, self._main_ended, worker)
+            return
         self._bury(worker, hand)
 
     def _bury(self, worker: WorkerId, hand: Hand) -> None:
@@ -276,6 +296,7 @@ class Crew:
         loop.remove_reader(hand.notify.fileno())
         loop.remove_reader(hand.channel.fileno())
         del self._hands[worker]
+        self._store.drop([worker_name(worker)])
         hand.close()
         ended = hand.process.exit
         assert ended is not None

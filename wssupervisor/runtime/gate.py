@@ -36,6 +36,8 @@ class Gate:
         }
         self.slots_before: Mapping[str, int] = {}
         """Of each listener that had more slots when the instance ran before."""
+        self.stored = False
+        """systemd holds the slots that we bound, too: all survive us."""
         self._backlogs = backlogs
 
     def carry(self) -> tuple[CarriedListener, ...]:
@@ -44,11 +46,18 @@ class Gate:
             for name, pool in self.pools.items()
         )
 
-    def take_over(self, listeners: Iterable[CarriedListener]) -> None:
-        """Go on with the steering that was in force. Raises SteeringRefused."""
+    def take_over(self, listeners: Iterable[CarriedListener], *, attach: bool) -> None:
+        """Go on with the steering that was in force, attached again or not.
+
+        Raises SteeringRefused.
+        """
         for one in listeners:
             if one.name in self.steerings:
-                self.steerings[one.name].take_over(one)
+                self.steerings[one.name].take_over(one, attach=attach)
+
+    def measure(self) -> list[Listener]:
+        """Find the slots' order. Raises ListenFailed, SteeringRefused."""
+        return [self._listener(pool) for pool in self.pools.values()]
 
     def open(self) -> list[Listener]:
         """Make sure that nobody else is there and find the slots' order.
@@ -57,7 +66,7 @@ class Gate:
         """
         for pool in self.pools.values():
             pool.check_alone()
-        return [self._listener(pool) for pool in self.pools.values()]
+        return self.measure()
 
     def _listener(self, pool: Pool) -> Listener:
         steering = self.steerings.get(pool.name)
@@ -74,17 +83,15 @@ class Gate:
             for inode in slots:
                 self.pools[name].by_inode(inode).listen(self._backlogs[name])
         begun = time.monotonic()
-        done: list[tuple[Steering, Mapping[SlotId, int]]] = []
+        before = {name: steering.weights for name, steering in self.steerings.items()}
         try:
             for name, steering in self.steerings.items():
-                weights = table.weights[name]
-                before = steering.weights
-                steering.attach(weights)
-                done.append((steering, before))
+                steering.attach(table.weights[name])
         except SteeringRefused:
-            for steering, before in reversed(done):
+            # On all of them: after a supervisor's death nobody knows what is in force.
+            for name, steering in self.steerings.items():
                 with contextlib.suppress(SteeringRefused):
-                    steering.attach(before)
+                    steering.attach(before[name])
             raise
         return Moment(begun, time.monotonic())
 

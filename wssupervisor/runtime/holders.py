@@ -47,7 +47,7 @@ def _of_other_family(family: int, host: str, port: int, *, v6only: bool) -> list
 def holders(inodes: Iterable[int]) -> list[Holder]:
     """Every process with one of these sockets, as far as this user may look."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
-    found = (pid for pid in _pids() if not wanted.isdisjoint(_links(pid)))
+    found = (pid for pid in pids() if any(link in wanted for _, link in _links(pid)))
     return [_holder(pid) for pid in found]
 
 
@@ -75,37 +75,80 @@ def abandoned(inodes: Iterable[int], instance: str) -> list[int]:
     return [one.pid for one in holders(inodes) if _abandoned(one, instance)]
 
 
+def left_in_cgroup(instance: str) -> list[int]:
+    """Processes in our control group that a dead supervisor of this instance has started."""
+    own = _cgroup("self")
+    return [
+        pid for pid in pids() if _abandoned(_holder(pid), instance) and _cgroup(str(pid)) == own
+    ]
+
+
+def _cgroup(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
 def _abandoned(holder: Holder, instance: str) -> bool:
     supervisor = holder.supervisor
-    return holder.instance == instance and supervisor is not None and not _lives(supervisor)
+    return (
+        holder.instance == instance and supervisor is not None and not supervisor_lives(supervisor)
+    )
 
 
-def _lives(supervisor: str) -> bool:
+def supervisor_lives(supervisor: str) -> bool:
+    """Whether the supervisor that a worker carries in its environment is still there."""
     pid, _, started = supervisor.partition(":")
-    if not pid.isdecimal() or str(start_time(int(pid))) != started:
-        return False
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in DEAD
+    return pid.isdecimal() and started.isdecimal() and is_alive(int(pid), int(started))
 
 
 def start_time(pid: int) -> int | None:
     """When the process started, in clock ticks since boot: with the pid its identity."""
+    found = _stat(pid)
+    return None if found is None else int(found[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether the process that started then is there and no zombie."""
+    found = _stat(pid)
+    return found is not None and int(found[19]) == started and found[0] not in DEAD
+
+
+def parent_of(pid: int) -> int | None:
+    found = _stat(pid)
+    return None if found is None else int(found[1])
+
+
+def status_of_zombie(pid: int) -> int | None:
+    """The wait status of an ended process that nobody has waited for yet (proc_pid_stat(5)).
+
+    None for others, and where we may not look: the kernel would say 0.
+    """
+    try:
+        ours = os.geteuid() in (0, Path(f"/proc/{pid}").stat().st_uid)
+    except OSError:
+        return None
+    found = _stat(pid)
+    return int(found[49]) if ours and found is not None and found[0] in DEAD else None
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/PID/stat from the state on; None when there is no such process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    return int(text.rpartition(")")[2].split()[19])
+    return text.rpartition(")")[2].split()
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
+    """Of all processes that can be seen."""
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
 
 
-def _links(pid: int) -> Iterator[str]:
-    """What the process's descriptors point to; nothing of one that is gone or not ours to see."""
+def _links(pid: int) -> Iterator[tuple[str, str]]:
+    """The process's descriptors, and what they point to; nothing where we may not look."""
     directory = f"/proc/{pid}/fd"
     try:
         names = os.listdir(directory)  # noqa: PTH208 - a third of pathlib's cost
@@ -113,14 +156,20 @@ def _links(pid: int) -> Iterator[str]:
         return
     for name in names:
         try:
-            yield os.readlink(f"{directory}/{name}")  # noqa: PTH115
+            yield name, os.readlink(f"{directory}/{name}")  # noqa: PTH115
         except OSError:
             continue
 
 
 def socket_inodes(pid: int) -> set[int]:
     """Inodes of all sockets that one process holds."""
-    return {int(link[8:-1]) for link in _links(pid) if link.startswith("socket:[")}
+    return {int(link[8:-1]) for _, link in _links(pid) if link.startswith("socket:[")}
+
+
+def socket_descriptor(pid: int, inode: int) -> int | None:
+    """Under which number one process holds a socket."""
+    link = f"socket:[{inode}]"
+    return next((int(name) for name, found in _links(pid) if found == link), None)
 
 
 def environment(pid: int) -> dict[str, str]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,18 +88,9 @@ class NotifySocket:
         """`path` is ours: what a dead supervisor left there is removed. Raises OSError."""
         if path is not None and len(os.fsencode(path)) > UNIX_PATH_BYTES:
             path = None
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        sock = _bound("" if path is None else path)
         if path is None:
-            sock.bind("")
             return cls(sock, "@" + sock.getsockname()[1:].decode("ascii"), None)
-        try:
-            Path(path).unlink(missing_ok=True)
-            sock.bind(path)
-            Path(path).chmod(0o600)
-        except OSError:
-            sock.close()
-            raise
         return cls(sock, path, path)
 
     def carry(self) -> CarriedNotify:
@@ -132,6 +124,40 @@ class NotifySocket:
         if self._path is not None:
             with contextlib.suppress(OSError):
                 Path(self._path).unlink(missing_ok=True)
+
+
+def bound_again(address: str) -> int:
+    """The descriptor of one that a dead supervisor had, and its worker still sends to.
+
+    Raises OSError.
+    """
+    return _bound(address.replace("@", "\0", 1) if address.startswith("@") else address).detach()
+
+
+def remove_others(begin: str, used: Container[str]) -> None:
+    """Remove what dead supervisors left of sockets whose paths begin so, but for those in use."""
+    directory, name = os.path.split(begin)
+    with contextlib.suppress(OSError):
+        for path in Path(directory).iterdir():
+            if path.name.startswith(f"{name}.") and str(path) not in used:
+                path.unlink()
+
+
+def _bound(name: str) -> socket.socket:
+    """At a path, an abstract name that begins with NUL, or one that the kernel chooses for ""."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        is_file = name != "" and not name.startswith("\0")
+        if is_file:
+            Path(name).unlink(missing_ok=True)
+        sock.bind(name)
+        if is_file:
+            Path(name).chmod(0o600)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _take_control(control: list[tuple[int, int, bytes]]) -> int | None:

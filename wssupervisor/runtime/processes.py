@@ -2,14 +2,24 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
+import select
 import signal
+import struct
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from wssupervisor.fleet.model import Exit
 from wssupervisor.runtime.carried import CarriedProcess
-from wssupervisor.runtime.holders import environment, socket_inodes, start_time
+from wssupervisor.runtime.holders import (
+    environment,
+    is_alive,
+    pids,
+    socket_inodes,
+    start_time,
+    status_of_zombie,
+)
 
 SHELL = "/bin/sh"
 SHIM = (
@@ -26,7 +36,22 @@ PARKING_DESCRIPTOR = 200
 PR_SET_CHILD_SUBREAPER = 36
 KEPT_VARIABLES = frozenset({"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG", "HOME"})
 """Of our environment, for helpers that run this package, too."""
-_IDENTITY = ("WSSUPERVISOR_GENERATION", "WSSUPERVISOR_WORKER", "WSSUPERVISOR_INCARNATION")
+IDENTITY = (
+    "WSSUPERVISOR_GENERATION",
+    "WSSUPERVISOR_WORKER",
+    "WSSUPERVISOR_INCARNATION",
+    "WSSUPERVISOR_INSTANCE",
+    "WSSUPERVISOR_SUPERVISOR",
+)
+"""Variables that a worker's processes carry, with values that no other worker's have."""
+
+PIDFD_GET_INFO = 0xC040FF0B
+PIDFD_INFO_EXIT = 1 << 3
+_PIDFD_INFO = struct.Struct("=QQ11Ii")
+"""struct pidfd_info as of Linux 6.13; the exit status is told from 6.15 on (linux/pidfd.h)."""
+STATUS_WITHIN = 0.5
+"""Seconds after its end in which the kernel may come to know how a process that is no child of ours
+ended: it does when its parent has waited for it."""
 
 
 def become_subreaper() -> None:
@@ -62,6 +87,7 @@ class Process:
         self.pidfd = pidfd
         self.exit: Exit | None = None
         self._identity = identity
+        self._ended_at: float | None = None
         self._seen: dict[int, int | None] = {pid: start_time(pid)}
         """Members ever seen, with their start time: a daemon that left the tree stays ours."""
 
@@ -74,9 +100,11 @@ class Process:
         descriptors: Sequence[int],
         output: int,
     ) -> "Process":
-        """Start the command with these descriptors as 3, 4, ..., in its own process group.
+        """Start the command with these descriptors as 3, 4, ..., in a session of its own.
 
-        `output` becomes its standard output and error. Raises OSError.
+        In ours, its process group would be orphaned by our death: the kernel then sends SIGHUP to
+        one with a stopped member (setpgid(2)). `output` becomes its standard output and error.
+        Raises OSError.
         """
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -87,31 +115,31 @@ class Process:
                 ["sh", "-c", SHIM, "sh", directory, *command],
                 dict(variables),
                 file_actions=_placing(placed),
-                setpgroup=0,
+                setsid=True,  # see above
                 setsigmask=(),
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
             )
         finally:
             os.close(null)
-        identity = tuple(variables.get(name, "") for name in _IDENTITY)
-        return cls(pid, os.pidfd_open(pid), identity)
+        return cls(pid, os.pidfd_open(pid), identity_in(variables))
 
     def carry(self) -> CarriedProcess:
         return CarriedProcess(self.pid, self.pidfd, self._identity, self.exit, dict(self._seen))
 
     @classmethod
     def take_over(cls, carried: CarriedProcess) -> "Process":
+        """Also of a supervisor that died: then it is no child of ours."""
         found = cls(carried.pid, carried.pidfd, carried.identity)
         found.exit, found._seen = carried.exit, dict(carried.seen)
         return found
 
     def reap(self) -> Exit | None:
-        """How the main process ended; None while it lives."""
+        """How the main process ended; None while it lives, or while that is not known yet."""
         if self.exit is None:
             try:
                 found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
             except ChildProcessError:
-                self.exit = Exit()
+                self.exit = self._told()
                 return self.exit
             if found is None:
                 return None
@@ -120,6 +148,19 @@ class Process:
             else:
                 self.exit = Exit(signal=signal.Signals(found.si_status).name)
         return self.exit
+
+    def _told(self) -> Exit | None:
+        """The same of one that is a dead supervisor's child, not ours."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        if not poll.poll(0):
+            return None
+        told = exit_of(self.pidfd, self.pid)
+        if told is not None:
+            return told
+        now = time.monotonic()
+        self._ended_at = now if self._ended_at is None else self._ended_at
+        return Exit() if now - self._ended_at >= STATUS_WITHIN else None
 
     def members(self) -> frozenset[int]:
         """Living pids of the tree: descendants, and whoever was one once."""
@@ -131,14 +172,27 @@ class Process:
             found |= new
             todo += new
         if self.exit is not None:
-            found |= {pid for pid in _children(os.getpid()) - found if self._carries_us(pid)}
-        found = {pid for pid in found if not _is_zombie(pid)}
-        self._seen = {pid: self._seen.get(pid) or start_time(pid) for pid in found | {self.pid}}
-        return frozenset(found)
+            found |= {pid for pid in self._left_behind() - found if self._carries_us(pid)}
+        living: dict[int, int] = {}
+        for pid in found:
+            started = self._seen.get(pid) or start_time(pid)
+            if started is not None and is_alive(pid, started):
+                living[pid] = started
+        self._seen = {self.pid: self._seen.get(self.pid), **living}
+        return frozenset(living)
+
+    def _left_behind(self) -> set[int]:
+        """Where those of the tree can be whose parent has gone: ours now, if we started them."""
+        starter = self._identity[len(IDENTITY) - 1 :]
+        return (
+            set(pids())
+            if any(starter) and starter != (supervisor_id(),)
+            else _children(os.getpid())
+        )
 
     def _carries_us(self, pid: int) -> bool:
-        own = environment(pid)
-        return tuple(own.get(name, "") for name in _IDENTITY) == self._identity
+        # The format allows for fewer variables.
+        return identity_in(environment(pid))[: len(self._identity)] == self._identity
 
     def socket_inodes(self) -> set[int]:
         """Inodes of the sockets that any process of the tree holds."""
@@ -182,6 +236,42 @@ class Process:
 
     def close(self) -> None:
         os.close(self.pidfd)
+
+
+def supervisor_id() -> str:
+    """Ours, as workers carry it; no other supervisor has had it, or ever will until a reboot."""
+    return f"{os.getpid()}:{start_time(os.getpid())}"
+
+
+def identity_in(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Whose process has this environment."""
+    return tuple(variables.get(name, "") for name in IDENTITY)
+
+
+def exit_of(pidfd: int, pid: int) -> Exit | None:
+    """How a process ended that is no child of ours; None where the kernel does not tell (yet).
+
+    From Linux 6.15 on its pidfd knows, once its parent has waited for it; until then /proc does.
+    """
+    status = _status_of(pidfd)
+    if status is None:
+        status = status_of_zombie(pid)
+    if status is None:
+        return None
+    if os.WIFSIGNALED(status):
+        return Exit(signal=signal.Signals(os.WTERMSIG(status)).name)
+    return Exit(status=os.WEXITSTATUS(status))
+
+
+def _status_of(pidfd: int) -> int | None:
+    info = bytearray(_PIDFD_INFO.size)
+    struct.pack_into("=Q", info, 0, PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    mask, *_, status = _PIDFD_INFO.unpack(info)
+    return int(status) if mask & PIDFD_INFO_EXIT else None
 
 
 class Child:
@@ -251,14 +341,6 @@ def _signal(pid: int, started: int | None, number: int) -> None:
 
 def _is(pid: int, started: int | None) -> bool:
     return started is not None and start_time(pid) == started
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return True
-    return text.rpartition(")")[2].split()[0] in "ZX"
 
 
 def _children(pid: int) -> set[int]:

@@ -201,6 +201,13 @@ def bind_pool(
     return SlotPool(name, family, host, port, "self", [Slot(sock) for sock in made], why_shared)
 
 
+def bind_one_more(family: int, host: str, port: int, backlog: int) -> socket.socket:
+    """A slot in place of one that is lost, in the group that is there. Raises OSError."""
+    sock = _bound(family, host, port, reuse_port=True)
+    sock.listen(backlog)
+    return sock
+
+
 def _bound(family: int, host: str, port: int, *, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:

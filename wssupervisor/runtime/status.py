@@ -39,7 +39,7 @@ def document(name: str, view: FleetView, gate: Gate, executions: int) -> Documen
                 "mode": "shared" if one.shared else "steered",
                 "mode_reason": gate.pools[one.name].why_shared,
                 "source": gate.pools[one.name].source,
-                "survives_supervisor": gate.pools[one.name].source == "systemd",
+                "survives_supervisor": gate.stored or gate.pools[one.name].source == "systemd",
                 "slots": len(one.slots),
                 "slots_before": gate.slots_before.get(one.name),
                 "free_slots": one.free,

@@ -66,15 +66,18 @@ class Steering:
         probes = tuple((slot, end) for slot, ends in self._left.items() for end in ends)
         return replace(listener, order=tuple(self.order), weights=dict(self.weights), probes=probes)
 
-    def take_over(self, carried: CarriedListener) -> None:
+    def take_over(self, carried: CarriedListener, *, attach: bool) -> None:
         """Go on with what is in force, less the probes that were under way.
 
-        Raises SteeringRefused.
+        Not to `attach` leaves them in force, and what a dead supervisor may have attached after it
+        wrote that down. Raises SteeringRefused.
         """
         self.order = list(carried.order)
         for slot, end in carried.probes:
             self._left.setdefault(slot, set()).add(end)
-        self.attach(carried.weights or {})
+        self.weights = carried.weights or {}
+        if attach:
+            self.attach(self.weights)
 
     def attach(self, weights: Mapping[SlotId, int]) -> None:
         """New connections go to these slots from now on. Raises SteeringRefused."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -31,10 +31,15 @@ from wssupervisor.fleet.actions import (
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
+    CensusTaken,
+    ConnectionsEstimated,
     Event,
+    Observed,
     ProbeFailed,
     ProbePassed,
     ProbeTried,
+    Recovered,
+    Reexecuted,
     ReleaseRefused,
     ReleaseResolved,
     RequesterLeft,
@@ -45,12 +50,15 @@ from wssupervisor.fleet.events import (
     Steered,
     SteerFailed,
     TimePassed,
+    WorkerAlive,
+    WorkerCounted,
     WorkerExited,
+    WorkerParted,
 )
 from wssupervisor.fleet.model import Policy, Release, RequestId, WorkerId
-from wssupervisor.fleet.resuming import resume
+from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.snapshot import dump
-from wssupervisor.fleet.state import Verdict
+from wssupervisor.fleet.state import ReloadPhase, Verdict
 from wssupervisor.fleet.view import FleetView, view
 from wssupervisor.fleet.worker import GOING_AWAY, SERVICE_RESTART
 from wssupervisor.runtime import carried, readiness
@@ -59,7 +67,9 @@ from wssupervisor.runtime.census import Handshakes
 from wssupervisor.runtime.crew import Crew
 from wssupervisor.runtime.gate import Gate, Moment
 from wssupervisor.runtime.history import History
+from wssupervisor.runtime.recovery import Found
 from wssupervisor.runtime.release import resolve
+from wssupervisor.runtime.systemd import Store
 from wssupervisor.worker import protocol
 
 log = structlog.get_logger()
@@ -69,11 +79,14 @@ STALL_SECONDS = 1.0
 CATCH_UP_SECONDS = 0.3
 """After a stall the fleet's clock stands still for so long: all is read before any is judged."""
 VERDICTS_KEPT = 16
+PASSING = (Observed, CensusTaken, ConnectionsEstimated, TimePassed, WorkerAlive, WorkerCounted)
+"""Events that will come again: without consequences they are not worth to be written down."""
 CLOSE_REASONS = {GOING_AWAY: "the service ends", SERVICE_RESTART: "a new version is running"}
 WARNINGS = frozenset(
     {
         NoteKind.RELOAD_FAILED,
         NoteKind.RELOAD_REFUSED,
+        NoteKind.RECOVERED,
         NoteKind.WORKER_SILENT,
         NoteKind.WORKER_KILLED,
         NoteKind.WORKER_MUTE,
@@ -106,7 +119,8 @@ class Supervisor:
         reread: Reread,
         gate: Gate,
         fleet: Fleet,
-        notify_at: str | None = None,
+        notify_at: str,
+        store: Store,
     ) -> None:
         """`notify_at`: how the paths of the workers' notify sockets begin."""
         self.config = config
@@ -116,12 +130,18 @@ class Supervisor:
         """Programs that this process has been, counting upgrades."""
         self.history = History()
         self.handshakes = Handshakes([steering.pool for steering in gate.steerings.values()])
-        self.crew = Crew(config.name, notify_at, gate, self.post, _tell_output, _warn_of_message)
+        self.crew = Crew(
+            config.name, notify_at, gate, self.post, _tell_output, _warn_of_message, store
+        )
         self.cut_over_at: dict[str, Moment] = {}
         """When the table of each of the last cutovers took force, by reload."""
         self.look: Callable[[], object] = lambda: None
         """Read the sockets now; set by the watch; raises nothing."""
+        self.keep: Callable[[Sequence[Action]], object] = lambda _: None
+        """Write down what is decided, and what is about to be done; set by the instance."""
         self._steered_at = Moment(0.0, 0.0)
+        self._unsure_since: float | None = None
+        """After a death: since when a table may have been in force that we are about to attach."""
         self._reread = reread
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._events: deque[Event] = deque()
@@ -142,7 +162,6 @@ class Supervisor:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             watching = tasks.create_task(watch())
-            self.look()
             begin()
             ended = await self._ended
             watching.cancel()
@@ -154,17 +173,41 @@ class Supervisor:
 
     def start(self, release: Release) -> None:
         """Begin with the first generation."""
+        self.look()
         self.post(StartRequested(release, self.config.policy()))
 
     def resume(self, before: str) -> None:
         """Go on with what was under way in the program before us, of that version."""
         self._stands_until = time.monotonic() + CATCH_UP_SECONDS
-        for action in resume(self.fleet.state, before, __version__):
-            self.perform(action)
-        self.post(TimePassed())
+        self.look()
+        self.post(Reexecuted(__version__, before))
 
-    def carry(self) -> Carried:
-        """What is here, for the program after us; the daemon adds the rest."""
+    def recover(self, found: Found) -> None:
+        """Go on in place of a supervisor that died."""
+        moved = [] if found.steered else self.gate.measure()
+        self._unsure_since = found.at
+        self._stands_until = time.monotonic() + CATCH_UP_SECONDS
+        self.post(
+            Recovered(
+                __version__,
+                found.carried.program,
+                found.running,
+                found.gone,
+                found.undone,
+                found.exchanged,
+            )
+        )
+        for worker in self.crew.parted():
+            self.post(WorkerParted(worker))
+        for listener in moved:
+            self.post(SlotsReordered(listener.name, listener.slots))
+        self.look()
+
+    def carry(self, *, lean: bool = False) -> Carried:
+        """What is here, for the program after us; the instance adds the rest.
+
+        `lean`: only what decisions hang on, as it is written down at each step.
+        """
         verdicts = (one.result() for one in self._verdicts.values() if one.done())
         return Carried(
             version=carried.VERSION,
@@ -176,12 +219,12 @@ class Supervisor:
             slots_before=dict(self.gate.slots_before),
             handshakes=self.handshakes.carry(),
             workers=self.crew.carry(),
-            last_words=self.crew.carry_last_words(),
+            last_words={} if lean else self.crew.carry_last_words(),
             control=None,
             last_request=self._last_request,
             cut_over_at={reload: (at.begun, at.done) for reload, at in self.cut_over_at.items()},
             verdicts=tuple(verdicts),
-            history=tuple(self.history.carry()),
+            history=() if lean else tuple(self.history.carry()),
             first_seen={},
         )
 
@@ -219,6 +262,8 @@ class Supervisor:
         if not isinstance(event, TimePassed) and actions:
             log.debug("event", what=repr(event))
         self._settle_verdict()
+        if actions or not isinstance(event, PASSING):
+            self.keep(actions)
         for action in actions:
             log.debug("action", what=repr(action))
             self.perform(action)
@@ -327,10 +372,18 @@ class Supervisor:
     def _steer(self, action: Steer) -> None:
         self.recover_slots()
         try:
-            self._steered_at = self.gate.steer(action.table)
+            moment = self.gate.steer(action.table)
         except (SteeringRefused, OSError) as error:
             self.post(SteerFailed(action.epoch, str(error)))
             return
+        since, self._unsure_since = self._unsure_since, None
+        self._steered_at = moment if since is None else Moment(since, moment.done)
+        reload = self.fleet.state.reload
+        if reload is not None and reload.phase is ReloadPhase.CUTTING:
+            # Known before the verdict is: with it the state is written down.
+            self.cut_over_at[reload_name(reload.id)] = self._steered_at
+            while len(self.cut_over_at) > VERDICTS_KEPT:
+                del self.cut_over_at[next(iter(self.cut_over_at))]
         self.handshakes.record(action.epoch)
         self.post(Steered(action.epoch))
 
@@ -379,9 +432,6 @@ class Supervisor:
         extra: dict[str, Any] = {}
         if note.kind is NoteKind.CUTOVER:
             extra["monotonic_begun"], extra["monotonic"] = self._steered_at
-            self.cut_over_at[str(note.fields["reload"])] = self._steered_at
-            while len(self.cut_over_at) > VERDICTS_KEPT:
-                del self.cut_over_at[next(iter(self.cut_over_at))]
         warn = note.kind in WARNINGS or note.fields.get("expected") is False
         fields = {name: value for name, value in note.fields.items() if value is not None}
         say = log.warning if warn else log.info

@@ -1,9 +1,13 @@
 """What systemd hands us and wants to hear: the only user of python-systemd besides logging."""
 
 import os
+import select
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from systemd import daemon
+
+from wssupervisor.fleet.model import WorkerId
 
 STATUS_CHARS = 200
 """A STATUS= line longer than this is cut: `systemctl status` shows one line."""
@@ -11,6 +15,27 @@ STATUS_CHARS = 200
 
 EXTEND_SECONDS = 15
 """Much longer than between two of our words, and not too long where we hang."""
+
+
+STORED = "wss-"
+"""How the names of what we put into systemd's file descriptor store begin."""
+STORED_AT_ONCE = 200
+"""One message carries 253 descriptors at the most (SCM_MAX_FD)."""
+BARRIER_SECONDS = 5.0
+
+
+CONTROL = "control"
+"""Name of the control socket in the store."""
+
+
+def worker_name(worker: WorkerId) -> str:
+    """Name of a worker's descriptors in the store."""
+    return f"worker-{worker}"
+
+
+def slots_name(listener: str) -> str:
+    """Name of the slots, in the store, of a listener that we bound."""
+    return f"slots-{listener}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +55,56 @@ def passed_sockets() -> list[Passed]:
     return [Passed(name, descriptor) for descriptor, name in sorted(found.items())]
 
 
+class Store:
+    """systemd's file descriptor store: what lies there under a name comes back after our death.
+
+    Every call is harmless where there is none; `available` says whether there is.
+    """
+
+    def __init__(self) -> None:
+        # systemd tells since version 254; before that all that runs as a service may try.
+        limit = os.environ.get("FDSTORE", "1" if "INVOCATION_ID" in os.environ else "0")
+        self.available = "NOTIFY_SOCKET" in os.environ and limit not in ("", "0")
+
+    def put(self, name: str, descriptors: Sequence[int]) -> None:
+        """Under one name as many as one likes; what is there already is not stored twice."""
+        if not self.available:
+            return
+        for at in range(0, len(descriptors), STORED_AT_ONCE):
+            # Without FDPOLL=0 systemd would drop the pidfd of a process as soon as it has ended.
+            some = list(descriptors[at : at + STORED_AT_ONCE])
+            daemon.notify(f"FDSTORE=1\nFDPOLL=0\nFDNAME={STORED}{name}", fds=some)
+
+    def drop(self, names: Iterable[str]) -> None:
+        if self.available:
+            for name in names:
+                daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={STORED}{name}")
+
+    def settle(self) -> bool:
+        """Wait until systemd has taken in all that it was told; False where it does not say so."""
+        if not self.available:
+            return False
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            daemon.notify("BARRIER=1", fds=[theirs])
+            os.close(theirs)
+            theirs = -1
+            poll = select.poll()
+            poll.register(ours, 0)
+            return bool(poll.poll(BARRIER_SECONDS * 1000))
+        finally:
+            os.close(ours)
+            if theirs >= 0:
+                os.close(theirs)
+
+
 class Herald:
     """Tells systemd how it goes; every call is harmless where there is no systemd."""
 
     def __init__(self) -> None:
         self._said: str | None = None
+        self.is_service = "NOTIFY_SOCKET" in os.environ and "INVOCATION_ID" in os.environ
+        """What is in our control group is ours."""
         interval = os.environ.get("WATCHDOG_USEC", "")
         own = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self.watchdog = int(interval) / 2e6 if own and interval.isdecimal() else None

@@ -1,8 +1,9 @@
-"""Start a program that the kernel refuses to steer: setsockopt(SO_ATTACH_REUSEPORT_CBPF) is EPERM.
+"""Start a program that the kernel refuses something: one system call is EPERM.
 
-    python no_steering.py PROGRAM ARGUMENT...
+    python forbidden.py steering|pidfd_getfd PROGRAM ARGUMENT...
 
-By a seccomp filter, as a sandbox would do it; nothing else is different.
+By a seccomp filter, as a sandbox would do it; nothing else is different. Steering is
+setsockopt(SO_ATTACH_REUSEPORT_CBPF).
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import struct
 import sys
 
 SETSOCKOPT = {"x86_64": 54, "aarch64": 208}[platform.machine()]
+PIDFD_GETFD = 438
 SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF = 1, 51
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 ALLOW, EPERM = 0x7FFF0000, 0x00050001
@@ -19,13 +21,19 @@ NUMBER_AT, ARGUMENTS_AT = 0, 16
 LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
 
 
-def filter_program() -> bytes:
-    """struct sock_filter: load a word of seccomp_data, compare it, allow or refuse."""
-    wanted = (
+FORBIDDEN = {
+    "steering": (
         (NUMBER_AT, SETSOCKOPT),
         (ARGUMENTS_AT + 8, SOL_SOCKET),
         (ARGUMENTS_AT + 16, SO_ATTACH_REUSEPORT_CBPF),
-    )
+    ),
+    "pidfd_getfd": ((NUMBER_AT, PIDFD_GETFD),),
+}
+
+
+def filter_program(what: str) -> bytes:
+    """struct sock_filter: load a word of seccomp_data, compare it, allow or refuse."""
+    wanted = FORBIDDEN[what]
     code = []
     for at, (offset, value) in enumerate(wanted):
         to_allow = 2 * (len(wanted) - at - 1) + 1
@@ -36,7 +44,7 @@ def filter_program() -> bytes:
 
 def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    code = filter_program()
+    code = filter_program(sys.argv[1])
     buffer = ctypes.create_string_buffer(code, len(code))
     program = ctypes.create_string_buffer(
         struct.pack("HP", len(code) // 8, ctypes.addressof(buffer))
@@ -47,7 +55,7 @@ def main() -> None:
     ):
         if libc.prctl(*arguments):
             raise OSError(ctypes.get_errno(), "prctl")
-    os.execv(sys.argv[1], sys.argv[1:])
+    os.execv(sys.argv[2], sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+"""The supervisor is killed before each action of what it does, one after the other, under load.
+
+Whoever goes on must come to rest where the dead one would have, or where it began; and who asked
+must be told the truth about it.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from examples.load.verdict import Cutover
+from examples.load.waiting import wait_until
+from tests.harness.daemon import ASK_EVERY, Ctl, Daemon
+from tests.harness.fd_store import FdStore
+from tests.harness.load import load
+from tests.harness.settings import Settings
+
+WITHIN = 20.0
+ANSWERS = 30
+HELD = 30
+RATE = 200.0
+CUTS_MAX = 120
+"""Much more than any of the actions below has; reaching it is a failure."""
+
+
+@dataclass
+class Instance:
+    """An instance that dies and is started again, and what it has done meanwhile."""
+
+    daemon: Daemon
+    file: Path
+    cutovers: list[Cutover] = field(default_factory=list)
+    released: Iterator[int] = field(default_factory=itertools.count)
+
+    def dead(self) -> bool:
+        return self.daemon.process.poll() is not None
+
+    def ask(self, *words: str) -> Ctl:
+        """A wssctl that is under way while the daemon dies, and is started again."""
+        with self.daemon.launch_ctl(*words) as asking:
+            wait_until(
+                lambda: self.dead() or asking.poll() is not None, within=WITHIN, what="an answer"
+            )
+            if self.dead():
+                self.daemon.start()
+            out, err = asking.communicate(timeout=WITHIN)
+        return Ctl(asking.returncode, out, err)
+
+    def cut_over(self, *words: str) -> None:
+        """A reload or roll back, whose answer must be the truth."""
+        before = self.daemon.active()
+        answer = self.ask(*words, "--json")
+        if answer.status == 0:
+            self.cutovers.append(Cutover.from_verdict(answer.document))
+        assert (answer.status == 0) == (self.daemon.active() != before), answer
+
+    def rest(self, generations: int = 2) -> None:
+        """Alive again, and as it should be: the generation of the held clients may drain on."""
+
+        def rests() -> bool:
+            status = self.ask("status", "--json").document
+            shown = status["generations"]
+            workers = [one for one in shown[0]["workers"] if not one["sweeper"]]
+            return (
+                status["state"] == "serving"
+                and len(shown) <= generations
+                and len(shown[0]["workers"]) == len(workers) == status["workers_wanted"]
+                and {one["state"] for one in workers} == {"ready"}
+            )
+
+        wait_until(rests, within=WITHIN, what="rest", every=ASK_EVERY)
+
+
+@contextmanager
+def instance(settings: Settings, tmp_path: Path) -> Iterator[Instance]:
+    file = tmp_path / "die"
+    with FdStore() as store, Daemon(settings, sockets=store, dies_at=file) as daemon:
+        daemon.start()
+        found = Instance(daemon, file)
+        yield found
+        file.unlink(missing_ok=True)
+        assert daemon.stop() == 0
+        assert daemon.leftovers() == []
+        assert store.names() == []
+
+
+def reload(own: Instance) -> None:
+    own.daemon.settings.releases.install(f"good-{next(own.released)}")
+    own.cut_over("reload")
+
+
+def bad_reload(own: Instance) -> None:
+    own.daemon.settings.releases.install(f"bad-{next(own.released)}", "half_second")
+    own.cut_over("reload")
+
+
+def roll_back(own: Instance) -> None:
+    """Of a reload that is not interrupted."""
+    left = own.file.read_text()
+    own.file.unlink()
+    reload(own)
+    own.file.write_text(left)
+    own.cut_over("rollback")
+
+
+def scale(own: Instance) -> None:
+    """There and back."""
+    wanted = own.daemon.status()["workers_wanted"]
+    own.ask("scale", str(3 if wanted == 2 else 2))
+
+
+def every_cut(own: Instance, deed: Callable[[Instance], None]) -> int:
+    """How many there were: the deed with its aftermath, killed before its 1st, 2nd, ... action."""
+    for cut in range(CUTS_MAX):
+        own.file.write_text(str(cut))
+        deed(own)
+        own.rest()
+        if own.file.exists():  # it was not killed, so it has no more actions
+            own.file.unlink()
+            return cut
+    raise AssertionError(f"more than {CUTS_MAX} actions")
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("deed", [reload, bad_reload, roll_back, scale])
+def test_a_death_before_any_action_under_load(
+    settings: Settings, tmp_path: Path, deed: Callable[[Instance], None]
+) -> None:
+    with instance(settings, tmp_path) as own:
+        with load(own.daemon, held=HELD, rate=RATE) as clients:
+            cuts = every_cut(own, deed)
+            clients.more(ANSWERS)
+            clients.assert_unnoticed(own.cutovers)
+        print(f"{deed.__name__}: killed at {cuts} points, recovered at all")
+
+        assert cuts > 0
+
+
+def drain_to_its_limit(own: Instance) -> None:
+    """A generation with connections is ended, which costs them."""
+    left = own.file.read_text()
+    own.file.unlink()
+    with own.daemon.held(own.daemon.settings.releases.root, 5) as held:
+        held.wait_open()
+        reload(own)
+        own.file.write_text(left)
+        own.ask("drain", str(own.daemon.active() - 1), "--within", "0s")
+        held.wait_broken(5, WITHIN)
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("deed", [drain_to_its_limit])
+def test_a_death_before_any_action(
+    settings: Settings, tmp_path: Path, deed: Callable[[Instance], None]
+) -> None:
+    with instance(settings, tmp_path) as own:
+        cuts = every_cut(own, deed)
+        print(f"{deed.__name__}: killed at {cuts} points, recovered at all")
+
+        assert cuts > 0

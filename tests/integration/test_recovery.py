@@ -1,0 +1,329 @@
+"""A supervisor that dies, and the one that goes on in its place: nobody notices."""
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.load.waiting import wait_until
+from tests.harness.census import alive, send, workers_of
+from tests.harness.daemon import Daemon, unchanged
+from tests.harness.fd_store import FdStore
+from tests.harness.load import load
+from tests.harness.settings import HOST, Settings
+from tests.harness.sockets import HeldSockets
+from wssupervisor.fleet.snapshot import plain
+from wssupervisor.fleet.state import FIRST_SWEEPER
+from wssupervisor.runtime import kept
+
+WITHIN = 15.0
+ANSWERS = 200
+SLOTS = 12
+RESTART = "closed by the server: 03f4"
+HOLDS = ["unit", "store", "nobody"]
+"""Who holds the sockets when the supervisor is dead: a socket unit, the store, or workers alone."""
+
+
+@contextmanager
+def daemon_held_by(settings: Settings, who: str) -> Iterator[Daemon]:
+    """It is stopped at the end, and leaves nothing anywhere."""
+    addresses = {"ws": (HOST, settings.ws_port), "raw": (HOST, settings.raw_port)}
+    with ExitStack() as stack:
+        store = None
+        if who == "unit":
+            settings = replace(settings, with_addresses=False)
+            sockets = stack.enter_context(HeldSockets(addresses, slots=SLOTS))
+            store = stack.enter_context(FdStore(sockets))
+        elif who == "store":
+            store = stack.enter_context(FdStore())
+        with Daemon(settings, sockets=store) as daemon:
+            yield daemon
+            if daemon.process.poll() is None:
+                assert daemon.stop() == 0
+                assert daemon.leftovers() == []
+                assert store is None or store.names() == []
+
+
+@pytest.mark.parametrize("who", HOLDS)
+def test_nobody_notices_that_it_died(settings: Settings, who: str) -> None:
+    with daemon_held_by(settings, who) as daemon, load(daemon.start()) as clients:
+        pids = daemon.active_pids()
+        daemon.die()
+        clients.more(ANSWERS if who != "nobody" else 0)
+        daemon.start()
+        clients.more(ANSWERS)
+        now = [one.pid for one in daemon.workers() if one.index < FIRST_SWEEPER]
+        assert unchanged(pids, now)
+        settings.releases.install("two")
+        cutover = daemon.reload()
+        clients.more(ANSWERS)
+        clients.assert_unnoticed([cutover])
+        daemon.wait_for(
+            lambda status: len(status["generations"]) == 1, within=WITHIN, what="end of the drain"
+        )
+
+
+@pytest.mark.parametrize("who", ["store", "nobody"])
+@pytest.mark.parametrize("unix", [True, False], ids=["unix", "tcp"])
+def test_shared_listeners_outlive_it(settings: Settings, who: str, unix: bool) -> None:
+    shared = replace(settings.shared, unix=unix, mode="auto" if unix else "shared")
+    with daemon_held_by(shared, who) as daemon, load(daemon.start()) as clients:
+        pids = daemon.active_pids()
+        daemon.die()
+        clients.more(ANSWERS)
+        daemon.start()
+        assert unchanged(pids, daemon.active_pids())
+        settings.releases.install("two")
+        daemon.reload()
+        clients.more(ANSWERS)
+        clients.assert_unnoticed()
+
+
+def test_where_workers_cannot_share_their_sockets_it_says_how_to_end_them(
+    settings: Settings,
+) -> None:
+    with (
+        Daemon(settings) as dead,
+        load(dead.start()) as clients,
+        Daemon(settings, control=dead.control, forbidden="pidfd_getfd", borrows_name=True) as next_,
+    ):
+        pids = dead.active_pids()
+        dead.die()
+        status = next_.run_to_its_end(WITHIN)
+
+        assert status == 1
+        assert f"still serve (pids {pids[0]} {pids[1]})" in next_.log()
+        assert f"kill {pids[0]} {pids[1]}" in next_.log()
+        assert "Operation not permitted" in next_.log()
+        assert set(workers_of(settings.name)) == set(pids)
+        assert clients.finish()[1].broken == ()
+
+
+def test_a_stopped_worker_is_not_ended_by_its_supervisors_death(settings: Settings) -> None:
+    """The kernel hangs up on a process group that is orphaned while a member is stopped."""
+    with daemon_held_by(settings, "store") as daemon:
+        stopped, _ = daemon.start().active_pids()
+        send(stopped, signal.SIGSTOP)
+        daemon.die()
+        daemon.start()
+        send(stopped, signal.SIGCONT)
+
+        assert stopped in workers_of(settings.name)
+        assert "worker exited" not in daemon.log()
+
+
+def test_what_a_worker_said_and_wrote_meanwhile_is_heard(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """It becomes ready, which is told once, while nobody supervises."""
+    gate = tmp_path / "gate"
+    gate.touch()
+    gated = replace(settings, ready_by="notify", environment={"GATE": str(gate), "SAYS_READY": "1"})
+    settings.releases.install("gated", "gated")
+    with daemon_held_by(gated, "store") as daemon:
+        first, _ = daemon.start().active_pids()
+        gate.unlink()
+        send(first, signal.SIGKILL)
+        wait_until(
+            lambda: daemon.log().count("waiting at the gate") == 3, within=WITHIN, what="a respawn"
+        )
+        (starting,) = [one.pid for one in daemon.workers() if one.state == "starting"]
+        daemon.die()
+        gate.touch()
+        assert alive(starting)
+        daemon.start()
+        daemon.wait_ready(2, within=WITHIN)
+
+        assert starting in daemon.active_pids()
+        assert daemon.log().count("worker spawned") == 3
+
+
+def test_the_channel_to_a_worker_with_the_library_comes_back(settings: Settings) -> None:
+    settings.releases.install("polite", "polite")
+    polite = replace(
+        settings, listeners=("ws",), ready_by="notify", drain='timeout = "0s"\nclose_over = "0s"'
+    )
+    with (
+        daemon_held_by(polite, "store") as daemon,
+        daemon.start().held(settings.releases.root, 20) as held,
+    ):
+        held.wait_open()
+        daemon.die()
+        daemon.start()
+        assert [one["library"] for one in daemon.status()["generations"][0]["workers"]] == [
+            True
+        ] * 2
+        daemon.reload()
+        held.wait_broken(20, WITHIN)
+        verdict = held.finish()
+
+        assert {one.reason[: len(RESTART)] for one in verdict.broken} == {RESTART}
+
+
+def test_the_end_of_a_worker_that_is_not_its_child_is_told_with_its_status(
+    settings: Settings,
+) -> None:
+    with daemon_held_by(settings, "store") as daemon:
+        first, _ = daemon.start().active_pids()
+        daemon.die()
+        daemon.start()
+        daemon.end_worker(first)
+        daemon.wait_ready(2, within=WITHIN)
+
+        assert "was killed by SIGKILL" in daemon.log()
+
+
+def test_a_worker_that_died_with_it_is_replaced_from_the_pinned_release(
+    settings: Settings,
+) -> None:
+    with daemon_held_by(settings, "store") as daemon:
+        first, second = daemon.start().active_pids()
+        settings.releases.install("bad", "fails_at_once")
+        settings.path.write_text("nonsense")
+        daemon.die()
+        send(first, signal.SIGKILL)
+        daemon.start()
+        daemon.wait_ready(2, within=WITHIN)
+
+        assert second in daemon.active_pids()
+        assert "a reload would fail: bad configuration" in daemon.log()
+
+
+def test_who_asks_while_nobody_supervises_is_answered_by_the_next(settings: Settings) -> None:
+    with daemon_held_by(settings, "store") as daemon:
+        daemon.start()
+        daemon.die()
+        with daemon.launch_ctl("reload", "--json") as asking:
+            daemon.start()
+            out, err = asking.communicate(timeout=WITHIN)
+
+        assert (asking.returncode, err) == (0, "")
+        assert '"generation": 2' in out
+
+
+def test_who_asks_where_nobody_held_the_control_socket_is_told_so(settings: Settings) -> None:
+    with daemon_held_by(settings, "nobody") as daemon:
+        daemon.start()
+        daemon.die()
+        answer = daemon.ctl("reload")
+
+        assert answer.status == 69
+        assert "left over from one that died" in answer.err
+
+
+def test_a_reload_under_way_has_failed_and_does_not_take_effect_later(
+    settings: Settings, tmp_path: Path
+) -> None:
+    gated = replace(settings, environment={"GATE": str(tmp_path / "gate")})
+    with daemon_held_by(gated, "store") as daemon, load(daemon.start()) as clients:
+        settings.releases.install("gated", "gated")
+        with daemon.launch_ctl("reload") as asking:
+            daemon.wait_for(
+                lambda status: len(status["generations"]) == 2, within=WITHIN, what="a candidate"
+            )
+            daemon.die()
+            daemon.start()
+            (tmp_path / "gate").touch()
+            out, err = asking.communicate(timeout=WITHIN)
+        daemon.wait_for(
+            lambda status: len(status["generations"]) == 1, within=WITHIN, what="its end"
+        )
+        clients.more(ANSWERS)
+        clients.assert_unnoticed()
+
+        assert (asking.returncode, out) == (1, "")
+        assert "the supervisor died while it was under way" in err
+        assert daemon.active() == 1
+
+
+def rewritten(daemon: Daemon, change: Callable[[dict[str, Any]], None]) -> None:
+    """The state of a dead daemon as if it had been another one's."""
+    path = f"{daemon.control}{kept.SUFFIX}"
+    file = kept.StateFile(path)
+    found = file.read(daemon.settings.name)
+    assert found is not None
+    data = plain(found)
+    change(data)
+    file.write_document(data)
+    file.close()
+
+
+CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "of another boot": ("it is of another boot", {"boot": "5e7-0"}),
+    "of a newer version": ("does not know its format", {"version": 2}),
+    "of another instance": ("it is of instance 'other'", {"name": "other"}),
+    "no state at all": ("it cannot be read", {"carried": {"version": 1, "program": "9"}}),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_state_that_is_not_to_be_trusted_is_set_aside(settings: Settings, what: str) -> None:
+    reason, change = CHANGES[what]
+    with daemon_held_by(settings, "store") as daemon:
+        old = daemon.start().active_pids()
+        daemon.die()
+        rewritten(daemon, lambda data: data.update(change))
+        daemon.start()
+
+        assert reason in daemon.log()
+        assert set(workers_of(settings.name)) == set(daemon.active_pids())
+        assert not set(old) & set(daemon.active_pids())
+
+
+def test_a_pid_that_is_another_process_by_now_is_left_alone(settings: Settings) -> None:
+    with (
+        daemon_held_by(settings, "store") as daemon,
+        subprocess.Popen(["sleep", "60"]) as innocent,
+    ):
+        first, second = daemon.start().active_pids()
+        daemon.die()
+        send(first, signal.SIGKILL)
+
+        def reuse(data: dict[str, Any]) -> None:
+            (own,) = [one for one in data["carried"]["workers"] if one["process"]["pid"] == first]
+            process = own["process"]
+            process["seen"] = {str(innocent.pid): process["seen"][str(first)]}
+            process["pid"] = innocent.pid
+            workers = data["carried"]["fleet"]["state"]["generations"]["1"]["workers"]
+            workers[own["id"]]["pid"] = innocent.pid
+
+        rewritten(daemon, reuse)
+        daemon.start()
+        daemon.wait_ready(2, within=WITHIN)
+        now = daemon.active_pids()
+        assert daemon.stop() == 0
+
+        assert second in now
+        assert innocent.pid not in now
+        assert innocent.poll() is None
+        innocent.kill()
+
+
+def test_state_that_cannot_be_written_is_said_and_stops_nobody(settings: Settings) -> None:
+    with Daemon(settings) as daemon:
+        Path(f"{daemon.control}{kept.SUFFIX}.0").mkdir()
+        daemon.start()
+        daemon.reload()
+
+        assert daemon.log().count("state cannot be written down") == 1
+        assert daemon.stop() == 0
+        Path(f"{daemon.control}{kept.SUFFIX}.0").rmdir()
+
+
+def test_a_recovered_instance_is_not_taken_for_a_dead_one(settings: Settings) -> None:
+    """Its workers carry the name of a supervisor that died."""
+    with (
+        daemon_held_by(settings, "nobody") as daemon,
+        Daemon(settings, borrows_name=True) as second,
+    ):
+        daemon.start()
+        daemon.die()
+        pids = daemon.start().active_pids()
+
+        assert second.run_to_its_end(WITHIN) == 1
+        assert unchanged(pids, daemon.active_pids())

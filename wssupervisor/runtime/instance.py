@@ -1,0 +1,349 @@
+"""One instance from its start to its end: the order in which everything is set up.
+
+It begins in one of three ways: anew; as another program in the same process, after an upgrade; or
+in place of a supervisor that died, whose workers serve on.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import structlog
+
+from wssupervisor import __version__
+from wssupervisor.config import Config, Overrides
+from wssupervisor.config_file import load_config, read_config
+from wssupervisor.control.server import ControlServer
+from wssupervisor.errors import ConfigInvalid, WssError
+from wssupervisor.fleet.actions import Action, NoteKind
+from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.events import ReloadRequested, StopRequested
+from wssupervisor.runtime import acquire, kept, recovery
+from wssupervisor.runtime.carried import Carried, CarriedControl
+from wssupervisor.runtime.gate import Gate
+from wssupervisor.runtime.kept import Kept, StateFile, Undone
+from wssupervisor.runtime.notify import remove_others
+from wssupervisor.runtime.processes import become_subreaper, keep_descriptors
+from wssupervisor.runtime.recovery import Found
+from wssupervisor.runtime.release import resolve
+from wssupervisor.runtime.requests import Requests
+from wssupervisor.runtime.slot_counts import SlotCounts
+from wssupervisor.runtime.supervisor import Ended, Supervisor
+from wssupervisor.runtime.systemd import (
+    CONTROL,
+    Herald,
+    Passed,
+    Store,
+    passed_sockets,
+    slots_name,
+)
+from wssupervisor.runtime.upgrade import HANDLED, Upgrade
+from wssupervisor.runtime.watch import Watch
+
+log = structlog.get_logger()
+
+NOTIFY = ".notify"
+"""After the control socket's path: where workers find their NOTIFY_SOCKET, one each."""
+NOT_TOLD = (
+    "in shared mode a worker stops accepting only when it is told, and [drain] signal is none"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the configuration comes from."""
+
+    path: str | None
+    overrides: Overrides
+
+    def load(self, text: str | None) -> Config:
+        """From what the file said. Raises ConfigInvalid."""
+        return load_config(self.path, self.overrides, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """`text`: what the configuration file said; `carried`: what was taken over, if anything."""
+
+    config: Config
+    text: str | None
+    gate: Gate
+    fleet: Fleet
+    begin: Callable[[Supervisor], None]
+    carried: Carried | None = None
+    control: int | None = None
+    """The control socket, where it was held while nobody supervised."""
+
+
+class Instance:
+    """Owns the control socket, the state file, and what lies in systemd's store."""
+
+    def __init__(self, name: str, control: str, source: Source) -> None:
+        self._name = name
+        self._control = os.path.abspath(control)  # noqa: PTH100 - not resolved
+        self._source = source
+        self._herald = Herald()
+        self._store = Store()
+        self._file = StateFile(self._control + kept.SUFFIX)
+        self._file_fails = False
+        self._server = ControlServer(control, _not_yet)
+
+    async def run(self, before: Carried | None) -> Ended:
+        """Serve until stopped; `before`: what the program before us left. Raises WssError."""
+        gate: Gate | None = None
+        try:
+            beginning = self._begin(before)
+            gate = beginning.gate
+            supervisor, watch, counts = self._set_up(beginning, before)
+        except BaseException:
+            await self._server.close()
+            if gate is not None:
+                gate.close()
+            raise
+        # A supervisor that fails from here on leaves its workers, and all that the next one needs.
+        ended = await supervisor.run(partial(beginning.begin, supervisor), watch.run)
+        if ended.status == 0:
+            counts.remember()
+        await self._server.close()
+        gate.close()
+        self._file.remove()
+        self._store.drop([CONTROL, *(slots_name(name) for name in gate.pools)])
+        return ended
+
+    # -- how it begins ------------------------------------------------------------------------
+
+    def _begin(self, before: Carried | None) -> Beginning:
+        if before is not None:
+            become_subreaper()
+            keep_descriptors()
+            return self._resumed(before)
+        problem: ConfigInvalid | None = None
+        try:
+            config = self._source.load(text := read_config(self._source.path))
+        except ConfigInvalid as error:
+            if not self._file.exists():
+                raise
+            problem = error
+        self._server.claim()
+        become_subreaper()
+        keep_descriptors()
+        passed, stored = recovery.split(passed_sockets())
+        found = recovery.find(
+            self._file, self._name, passed, stored, self._control + NOTIFY, self._source.load
+        )
+        stored.close()
+        if found is not None:
+            if problem is not None:
+                log.warning("a reload would fail: bad configuration", problems=str(problem))
+            self._forget(stored.names, found)
+            return self._recovered(found)
+        self._forget(stored.names, None)
+        self._file.remove()
+        if problem is not None:
+            raise problem
+        return self._anew(config, text, passed)
+
+    def _anew(self, config: Config, text: str | None, passed: Sequence[Passed]) -> Beginning:
+        release = resolve(config)
+        if self._herald.is_service:
+            acquire.end_left_overs(config)
+        gate = acquire.gate(config, passed)
+        fleet = Fleet(gate.open(), time.monotonic())
+        return Beginning(config, text, gate, fleet, lambda supervisor: supervisor.start(release))
+
+    def _resumed(self, before: Carried) -> Beginning:
+        config = self._source.load(before.config_text)
+        return Beginning(
+            config,
+            before.config_text,
+            acquire.taken_over(config, before.listeners, before.slots_before, attach=True),
+            before.load_fleet(),
+            lambda supervisor: supervisor.resume(before.program),
+            before,
+        )
+
+    def _recovered(self, found: Found) -> Beginning:
+        carried = found.carried
+        return Beginning(
+            found.config,
+            carried.config_text,
+            acquire.taken_over(found.config, carried.listeners, carried.slots_before, attach=False),
+            carried.load_fleet(),
+            lambda supervisor: supervisor.recover(found),
+            carried,
+            found.control,
+        )
+
+    def _forget(self, names: frozenset[str], found: Found | None) -> None:
+        """Give back what nobody will need again, or it piles up."""
+        needed = set() if found is None else recovery.names_needed(found)
+        self._store.drop(names - needed)
+        workers = () if found is None else found.carried.workers
+        remove_others(self._control + NOTIFY, {one.notify.address for one in workers})
+
+    # -- setting up ---------------------------------------------------------------------------
+
+    def _set_up(
+        self, beginning: Beginning, before: Carried | None
+    ) -> tuple[Supervisor, Watch, SlotCounts]:
+        config, gate, carried = beginning.config, beginning.gate, beginning.carried
+        counts = SlotCounts(gate.pools.values())
+        if carried is None:
+            gate.slots_before = _missing_slots(counts, gate)
+        supervisor = Supervisor(
+            config,
+            lambda: self._source.load(read_config(self._source.path)),
+            gate,
+            beginning.fleet,
+            self._control + NOTIFY,
+            self._store,
+        )
+        watch = Watch(supervisor, self._herald)
+        upgrade = Upgrade(
+            lambda: supervisor.fleet.state,
+            lambda: self._carry(supervisor, watch, beginning.text),
+        )
+        self._server.group_may_operate = config.control.group_may_operate
+        self._server.handler = Requests(supervisor, watch, upgrade).handle
+        self._listen_for_clients(beginning, before)
+        gate.stored = self._store_sockets(gate)
+        if carried is None:
+            _greet(config, gate, self._control)
+        else:
+            supervisor.take_over(carried)
+            watch.first_seen = dict(carried.first_seen)
+        supervisor.keep = partial(self._keep, supervisor, beginning.text)
+        _obey_signals(supervisor, upgrade)
+        supervisor.history.follow(lambda note: _tell_systemd(self._herald, str(note["kind"])))
+        if not gate.slots_before:
+            counts.remember()
+        return supervisor, watch, counts
+
+    def _listen_for_clients(self, beginning: Beginning, before: Carried | None) -> None:
+        if before is not None and before.control is not None:
+            own = before.control
+            self._server.take_over(own.listening, own.lock, made_directory=own.made_directory)
+        elif beginning.control is not None:
+            self._server.adopt(beginning.control)
+        else:
+            self._server.start()
+        carried = beginning.carried
+        if carried is not None and carried.control is not None:
+            self._server.made_directory = carried.control.made_directory
+
+    def _store_sockets(self, gate: Gate) -> bool:
+        """Let systemd hold what would be lost with us, before a worker relies on it."""
+        self._store.put(CONTROL, [self._server.listening])
+        for name, pool in gate.pools.items():
+            if pool.source == "self":
+                self._store.put(slots_name(name), [slot.socket.fileno() for slot in pool.slots])
+        return self._store.settle()
+
+    def _carry(self, supervisor: Supervisor, watch: Watch, text: str | None) -> Carried:
+        return replace(
+            supervisor.carry(),
+            config_text=text,
+            control=CarriedControl(*self._server.descriptors()),
+            first_seen=dict(watch.first_seen),
+        )
+
+    def _keep(self, supervisor: Supervisor, text: str | None, actions: Sequence[Action]) -> None:
+        carried = replace(
+            supervisor.carry(lean=True),
+            config_text=text,
+            control=CarriedControl(*self._server.descriptors()),
+        )
+        undone = Undone.of(actions)
+        now = time.monotonic()
+        try:
+            self._file.write(Kept(kept.VERSION, self._name, kept.boot_id(), now, undone, carried))
+        except OSError as error:
+            if not self._file_fails:
+                log.error(  # noqa: TRY400 - what to do about it is not in the traceback
+                    "state cannot be written down: should the supervisor die now, its workers"
+                    " would be ended by the next one",
+                    why=str(error),
+                    path=self._control + kept.SUFFIX,
+                )
+            self._file_fails = True
+        else:
+            self._file_fails = False
+
+
+def _greet(config: Config, gate: Gate, control: str) -> None:
+    log.info("starting", version=__version__, control=control, workers=config.app.workers)
+    for pool in gate.pools.values():
+        log.info(
+            "listening",
+            listener=pool.name,
+            address=pool.address,
+            slots=len(pool.slots),
+            source=pool.source,
+            **({} if pool.why_shared is None else {"shared": pool.why_shared}),
+        )
+        if pool.why_shared is not None and config.drain.signal is None:
+            log.warning("old workers will go on accepting", listener=pool.name, why=NOT_TOLD)
+
+
+def _missing_slots(counts: SlotCounts, gate: Gate) -> dict[str, int]:
+    """How many there were in the last run. One that ended well with fewer sets the new measure."""
+    missing = counts.missing()
+    for name, before in missing.items():
+        log.warning(
+            "fewer slots than before",
+            listener=name,
+            slots=len(gate.pools[name].slots),
+            before=before,
+            advice="if that is not meant, stop the service and the socket unit, and start both",
+        )
+    return missing
+
+
+def _obey_signals(supervisor: Supervisor, upgrade: Upgrade) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, _stop, supervisor)
+    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.post(ReloadRequested(None)))
+    loop.add_signal_handler(signal.SIGUSR1, supervisor.forward, signal.SIGUSR1.name)
+    upgrades: set[asyncio.Task[None]] = set()
+
+    def begin_upgrade() -> None:
+        task = loop.create_task(_upgrade(upgrade))
+        upgrades.add(task)  # the loop itself keeps no strong reference
+        task.add_done_callback(upgrades.discard)
+
+    loop.add_signal_handler(signal.SIGUSR2, begin_upgrade)
+    # Those that came while we were re-executed are handled now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
+async def _upgrade(upgrade: Upgrade) -> None:
+    async def about_to(_: str) -> None: ...
+
+    try:
+        await upgrade.run(about_to)
+    except WssError as error:
+        log.warning("upgrade failed", reason=str(error))
+        for line in error.lines:
+            log.warning(line)
+
+
+def _stop(supervisor: Supervisor) -> None:
+    """The first time politely; who cannot wait says so a second time."""
+    stopping = supervisor.fleet.state.stop is not None
+    supervisor.post(StopRequested(None, within=0.0 if stopping else None))
+
+
+def _tell_systemd(herald: Herald, kind: str) -> None:
+    if kind in (NoteKind.STARTED.value, NoteKind.RECOVERED.value):
+        herald.ready()
+    elif kind == NoteKind.STOP_BEGUN.value:
+        herald.stopping()
+
+
+async def _not_yet(*_: object) -> dict[str, object]:
+    raise WssError("the daemon is still starting")

@@ -1,0 +1,181 @@
+"""What a supervisor writes down at each step, for one that comes after its death.
+
+Two files, written by turns: a death in the middle of one leaves the other, which is then the state
+before the step, none of whose actions was begun. They lie beside the control socket (under systemd
+on a tmpfs), hold what is in the environment of the workers, and go with a supervisor that ends.
+"""
+
+import contextlib
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wssupervisor import __version__
+from wssupervisor.fleet.actions import (
+    Action,
+    AskToClose,
+    Kill,
+    Signal,
+    TellDrain,
+    TellResume,
+    ToWorker,
+)
+from wssupervisor.fleet.snapshot import plain, typed
+from wssupervisor.runtime import carried
+from wssupervisor.runtime.carried import Carried
+
+VERSION = 1
+"""Of the document; state of another version is set aside."""
+SUFFIX = ".state"
+"""After the control socket's path; then .0 and .1."""
+_HEADER = re.compile(rb"wssupervisor-state ([0-9]{20}) ([0-9]{10}) ([0-9]{10})\n")
+HEADER_BYTES = 62
+
+
+class Unusable(Exception):
+    """There is state, but it must not be trusted; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What a step wanted of workers; see `Recovered`."""
+
+    signals: tuple[Signal, ...] = ()
+    kills: tuple[Kill, ...] = ()
+    drains: tuple[TellDrain, ...] = ()
+    resumes: tuple[TellResume, ...] = ()
+    closes: tuple[AskToClose, ...] = ()
+
+    @classmethod
+    def of(cls, actions: Iterable[Action]) -> "Undone":
+        some = list(actions)
+        return cls(
+            tuple(one for one in some if isinstance(one, Signal)),
+            tuple(one for one in some if isinstance(one, Kill)),
+            tuple(one for one in some if isinstance(one, TellDrain)),
+            tuple(one for one in some if isinstance(one, TellResume)),
+            tuple(one for one in some if isinstance(one, AskToClose)),
+        )
+
+    def all(self) -> tuple[ToWorker, ...]:
+        return (*self.signals, *self.kills, *self.drains, *self.resumes, *self.closes)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """`at`: when it was written, CLOCK_MONOTONIC of the boot `boot`.
+
+    The descriptors in `carried` are numbers in a process that is gone.
+    """
+
+    version: int
+    name: str
+    boot: str
+    at: float
+    undone: Undone
+    carried: Carried
+
+
+class StateFile:
+    """Owns both files and their descriptors."""
+
+    def __init__(self, path: str) -> None:
+        self._paths = [f"{path}.0", f"{path}.1"]
+        self._files: list[int] = []
+        self._sequence = 0
+
+    def exists(self) -> bool:
+        return any(Path(path).exists() for path in self._paths)
+
+    def write(self, kept: Kept) -> None:
+        """Raises OSError: then neither file says anything any more."""
+        self.write_document(plain(kept))
+
+    def write_document(self, document: Mapping[str, Any]) -> None:
+        """The same for what is plain already."""
+        try:
+            if not self._files:
+                self._open()
+            self._sequence += 1
+            body = json.dumps(document).encode()
+            head = (
+                f"wssupervisor-state {self._sequence:020} {len(body):010} {zlib.crc32(body):010}\n"
+            )
+            parts = [memoryview(head.encode() + body)]
+            file, at = self._files[self._sequence % 2], 0
+            while parts[0]:
+                written = os.pwrite(file, parts[0], at)
+                parts[0], at = parts[0][written:], at + written
+        except OSError:
+            self.remove()  # what stands there is not true any more
+            raise
+
+    def _open(self) -> None:
+        """What another program wrote there is older than what we write."""
+        self._sequence = max((sequence for sequence, _ in _contents(self._paths)), default=0)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        for path in self._paths:
+            self._files.append(os.open(path, flags, 0o600))
+
+    def read(self, name: str) -> Kept | None:
+        """The last that was written whole; None where there is nothing. Raises Unusable."""
+        found = _contents(self._paths)
+        if not found:
+            if self.exists():
+                raise Unusable("it is torn")
+            return None
+        _, text = max(found)
+        try:
+            data = json.loads(text)
+            version, program = data["version"], data["carried"]["program"]
+            own = (VERSION, carried.VERSION)
+            if (version, data["carried"]["version"]) != own:
+                raise Unusable(
+                    f"wssupervisor {program} wrote it, and {__version__} does not know its format"
+                )
+            kept: Kept = typed(Kept, data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Unusable(f"it cannot be read: {error!r}") from error
+        if kept.boot != boot_id():
+            raise Unusable("it is of another boot of this machine")
+        if kept.name != name:
+            raise Unusable(f"it is of instance {kept.name!r}")
+        return kept
+
+    def close(self) -> None:
+        while self._files:
+            os.close(self._files.pop())
+
+    def remove(self) -> None:
+        """Nothing is left that anybody could go on with."""
+        self.close()
+        for path in self._paths:
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+
+
+def _contents(paths: Iterable[str]) -> list[tuple[int, bytes]]:
+    """Sequence number and text of each file that is whole."""
+    found = []
+    for path in paths:
+        try:
+            data = Path(path).read_bytes()
+        except OSError:
+            continue
+        head = _HEADER.match(data)
+        if head is None:
+            continue
+        sequence, length, checksum = (int(part) for part in head.groups())
+        body = data[head.end() : head.end() + length]
+        if len(body) == length and zlib.crc32(body) == checksum:
+            found.append((sequence, body))
+    return found
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,0 +1,438 @@
+"""Finding what a supervisor that died left behind, so that this one can go on in its place.
+
+From three sources: what it wrote down (`kept`), what systemd held for it (sockets, and per worker a
+pidfd, its output, its notify socket, its channel), and /proc. Where nothing was held, living
+workers are asked for their sockets (`pidfd_getfd`). The result has the shape of what a supervisor
+that re-executes itself hands on, and is taken over in the same way.
+"""
+
+import ctypes
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from wssupervisor.config import Address, Config
+from wssupervisor.errors import ConfigInvalid, ListenFailed, OperationFailed
+from wssupervisor.fleet.actions import ToWorker
+from wssupervisor.fleet.model import Exit, SlotId, WorkerId
+from wssupervisor.fleet.resuming import can_recover
+from wssupervisor.fleet.state import State, Worker
+from wssupervisor.lock_file import Held, LockFile
+from wssupervisor.runtime.carried import (
+    Carried,
+    CarriedListener,
+    CarriedNotify,
+    CarriedOutput,
+    CarriedProcess,
+    CarriedWorker,
+)
+from wssupervisor.runtime.holders import (
+    environment,
+    is_alive,
+    parent_of,
+    pids,
+    socket_descriptor,
+    start_time,
+    supervisor_lives,
+)
+from wssupervisor.runtime.kept import Kept, StateFile, Unusable
+from wssupervisor.runtime.notify import bound_again
+from wssupervisor.runtime.output import Output
+from wssupervisor.runtime.processes import (
+    IDENTITY,
+    exit_of,
+    identity_in,
+)
+from wssupervisor.runtime.slots import bind_one_more
+from wssupervisor.runtime.systemd import CONTROL, STORED, Passed, slots_name, worker_name
+
+log = structlog.get_logger()
+
+SYS_PIDFD_GETFD = 438
+"""The same on every architecture (Linux 5.6)."""
+
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+
+
+Load = Callable[[str | None], Config]
+"""The configuration, from what its file said; raises ConfigInvalid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`exchanged`: slots that nobody held any more, and those that were bound in their place.
+
+    `steered`: the steering was in force all the time; otherwise indexes have moved.
+    """
+
+    config: Config
+    carried: Carried
+    at: float
+    running: Mapping[WorkerId, int]
+    gone: Mapping[WorkerId, Exit]
+    undone: tuple[ToWorker, ...]
+    control: int | None
+    steered: bool = True
+    exchanged: Mapping[SlotId, SlotId] = field(default_factory=dict)
+
+
+def names_needed(found: Found) -> set[str]:
+    """What must stay in systemd's store."""
+    return {
+        CONTROL,
+        *(slots_name(one.name) for one in found.carried.listeners),
+        *(worker_name(worker) for worker in found.running),
+    }
+
+
+class Stored:
+    """What came back from systemd's store, by name; owns what nobody has taken."""
+
+    def __init__(self, passed: Iterable[Passed]) -> None:
+        self._by_name: dict[str, list[int]] = {}
+        for one in passed:
+            self._by_name.setdefault(one.name.removeprefix(STORED), []).append(one.descriptor)
+        self.names = frozenset(self._by_name)
+
+    def take(self, name: str, kind: str) -> int | None:
+        """The first descriptor of that name whose link in /proc contains `kind`."""
+        for descriptor in self._by_name.get(name, []):
+            if kind in _kind(descriptor):
+                self._by_name[name].remove(descriptor)
+                return descriptor
+        return None
+
+    def take_all(self, name: str) -> list[int]:
+        return self._by_name.pop(name, [])
+
+    def close(self) -> None:
+        for descriptors in self._by_name.values():
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._by_name.clear()
+
+
+def _kind(descriptor: int) -> str:
+    """What it is, in a word that `Stored.take` can be asked for."""
+    link = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+    if not link.startswith("socket:"):
+        return link
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        return sock.type.name
+
+
+def split(passed: Sequence[Passed]) -> tuple[list[Passed], Stored]:
+    """Sockets of units, and what we had stored ourselves."""
+    own = [one for one in passed if one.name.startswith(STORED)]
+    return [one for one in passed if not one.name.startswith(STORED)], Stored(own)
+
+
+def find(
+    file: StateFile,
+    name: str,
+    passed: Sequence[Passed],
+    stored: Stored,
+    notify_at: str,
+    load: Load,
+) -> Found | None:
+    """What the last supervisor of this instance left, if it died and somebody may be connected.
+
+    None: nothing, or nothing to be trusted, which is then said. Raises ListenFailed where living
+    workers cannot be taken over.
+    """
+    try:
+        kept = file.read(name)
+        if kept is None:
+            return None
+        state = kept.carried.load_fleet().state
+        if not can_recover(state):
+            log.info("the last supervisor died before it served, or in its stop: starting anew")
+            return None
+        config = load(kept.carried.config_text)
+        return _Search(kept, state, config, notify_at).run(passed, stored)
+    except _NothingLeft:
+        log.info("the last supervisor died, and nothing of it is left: starting anew")
+        return None
+    except (Unusable, OperationFailed, ConfigInvalid) as error:
+        log.warning("state of the last supervisor is set aside", why=str(error))
+        return None
+
+
+class _NothingLeft(Exception):
+    """No socket was held, and no worker lives."""
+
+
+class _Search:
+    def __init__(self, kept: Kept, state: State, config: Config, notify_at: str) -> None:
+        self._kept = kept
+        self._state = state
+        self._config = config
+        self._notify_at = notify_at
+        self._known = {one.id: one for one in kept.carried.workers}
+        self._carriers = _carriers(config.name)
+        self._running: dict[WorkerId, int] = {}
+        self._gone: dict[WorkerId, Exit] = {}
+        self._members_of: dict[WorkerId, dict[int, int]] = {}
+        self._borrowed = False
+        self._exchanged: dict[SlotId, SlotId] = {}
+
+    def run(self, passed: Sequence[Passed], stored: Stored) -> Found | None:
+        workers = []
+        for one in self._state.workers():
+            found = self._worker(one, stored)
+            if found is not None:
+                workers.append(found)
+        try:
+            sockets = self._sockets(passed, stored)
+            listeners = [self._listener(one, sockets) for one in self._kept.carried.listeners]
+        except BaseException:
+            for worker in workers:
+                _close(worker)
+            raise
+        carried = replace(
+            self._kept.carried, listeners=tuple(listeners), workers=tuple(workers), control=None
+        )
+        control = stored.take(CONTROL, "SOCK_STREAM")
+        undone = self._kept.undone.all()
+        return Found(
+            self._config,
+            carried,
+            self._kept.at,
+            self._running,
+            self._gone,
+            undone,
+            control,
+            steered=not self._borrowed,
+            exchanged=self._exchanged,
+        )
+
+    # -- workers ------------------------------------------------------------------------------
+
+    def _worker(self, one: Worker, stored: Stored) -> CarriedWorker | None:
+        name, known = worker_name(one.id), self._known.get(one.id)
+        pidfd = stored.take(name, "pidfd")
+        seen = self._members(one.id)
+        main = one.pid or (known and known.process.pid) or _root(seen)
+        if not seen or not main:
+            self._gone[one.id] = _how(pidfd, main, known)
+            if pidfd is not None:
+                os.close(pidfd)
+            return None
+        self._running[one.id] = main
+        self._members_of[one.id] = seen
+        process = CarriedProcess(
+            main,
+            os.pidfd_open(main if main in seen else min(seen)) if pidfd is None else pidfd,
+            identity_in(environment(min(seen))) if known is None else known.process.identity,
+            None if main in seen else _how(pidfd, main, known),
+            dict(seen),
+        )
+        channel = stored.take(name, "SOCK_SEQPACKET")
+        return CarriedWorker(
+            one.id,
+            process,
+            _output(stored.take(name, "memfd"), main, one.id, known),
+            self._notify(stored.take(name, "SOCK_DGRAM"), one.id, min(seen)),
+            _closed_socket() if channel is None else channel,
+            channel is None or (known is not None and known.channel_closed),
+            one.watchdog,
+            dict(one.slots),
+            None if known is None else known.status,
+            None if known is None else known.library,
+        )
+
+    def _members(self, worker: WorkerId) -> dict[int, int]:
+        """Living processes of its tree, with their start times."""
+        key = (str(worker.generation), str(worker.index), str(worker.incarnation))
+        found = dict(self._carriers.get(key, {}))
+        known = self._known.get(worker)
+        if known is not None:
+            found |= {
+                pid: started
+                for pid, started in known.process.seen.items()
+                if started is not None and is_alive(pid, started)
+            }
+        return found
+
+    def _notify(self, descriptor: int | None, worker: WorkerId, pid: int) -> CarriedNotify:
+        known = self._known.get(worker)
+        address = environment(pid).get("NOTIFY_SOCKET", f"{self._notify_at}.{worker}")
+        if known is not None:
+            address = known.notify.address
+        path = None if address.startswith("@") else address
+        if descriptor is None:
+            descriptor = bound_again(address)
+        return CarriedNotify(descriptor, address, path)
+
+    # -- listeners ----------------------------------------------------------------------------
+
+    def _sockets(self, passed: Sequence[Passed], stored: Stored) -> dict[SlotId, int]:
+        """Descriptors of listening sockets by inode. Raises Unusable."""
+        descriptors = [one.descriptor for one in passed]
+        for one in self._kept.carried.listeners:
+            descriptors += stored.take_all(slots_name(one.name))
+        found = {os.fstat(descriptor).st_ino: descriptor for descriptor in descriptors}
+        foreign = found.keys() - self._state.slots.keys()
+        if foreign:
+            for descriptor in found.values():
+                if descriptor not in {one.descriptor for one in passed}:
+                    os.close(descriptor)
+            raise Unusable("the socket unit has other sockets than before")
+        return found
+
+    def _listener(self, one: CarriedListener, sockets: dict[SlotId, int]) -> CarriedListener:
+        wanted = self._state.listeners[one.name].slots
+        missing = [slot for slot in wanted if slot not in sockets]
+        if missing:
+            self._borrow(one, missing, sockets)
+        now = [self._exchanged.get(slot, slot) for slot in wanted]
+        lock = None
+        if one.lock is not None:
+            try:
+                lock = LockFile.claim(one.path or "").fileno()
+            except (Held, OSError) as error:
+                raise Unusable(f"{one.path} is locked: {error}") from error
+        return replace(
+            one,
+            descriptors=tuple(sockets[slot] for slot in now),
+            order=tuple(self._exchanged.get(slot, slot) for slot in one.order),
+            weights={self._exchanged.get(slot, slot): n for slot, n in (one.weights or {}).items()},
+            probes=(),
+            lock=lock,
+        )
+
+    def _borrow(
+        self, one: CarriedListener, missing: Sequence[SlotId], sockets: dict[SlotId, int]
+    ) -> None:
+        """Have living workers share the slots that nobody held for us, and bind what is lost.
+
+        Raises Unusable, _NothingLeft, ListenFailed.
+        """
+        if not self._running:
+            raise _NothingLeft
+        if one.source != "self":
+            raise Unusable(f"systemd did not pass {len(missing)} sockets of listener {one.name!r}")
+        self._borrowed = True
+        for worker in self._state.workers():
+            for slot in set(worker.slots.values()) & set(missing) - sockets.keys():
+                for pid in self._members_of.get(worker.id, {}):
+                    number = socket_descriptor(pid, slot)
+                    if number is not None:
+                        sockets[slot] = self._share(pid, number)
+                        break
+        lost = [slot for slot in missing if slot not in sockets]
+        like = next((sockets[slot] for slot in missing if slot in sockets), None)
+        for slot in lost:
+            made = self._bind(one, like)
+            inode = os.fstat(made).st_ino
+            sockets[inode] = made
+            self._exchanged[slot] = inode
+
+    def _share(self, pid: int, number: int) -> int:
+        """A worker's descriptor as one of ours. Raises ListenFailed."""
+        pidfd = os.pidfd_open(pid)
+        try:
+            found = int(_syscall(SYS_PIDFD_GETFD, pidfd, number, 0))
+            if found < 0:
+                raise self._cannot_adopt(os.strerror(ctypes.get_errno()))
+        finally:
+            os.close(pidfd)
+        return found
+
+    def _cannot_adopt(self, why: str) -> ListenFailed:
+        living = sorted(pid for members in self._members_of.values() for pid in members)
+        shown = " ".join(map(str, living))
+        return ListenFailed(
+            f"workers of a supervisor that died still serve (pids {shown}), and their sockets"
+            f" cannot be taken over: {why}. End them, with their connections: kill {shown}"
+        )
+
+    def _bind(self, one: CarriedListener, like: int | None) -> int:
+        """Raises ListenFailed."""
+        listen = next(listen for listen in self._config.listeners if listen.name == one.name)
+        address = listen.address
+        if like is not None:
+            with socket.socket(fileno=os.dup(like)) as sock:
+                family, (host, port) = sock.family, sock.getsockname()[:2]
+        elif isinstance(address, Address):
+            family, host, port = address.family, address.host, address.port
+        else:
+            raise Unusable(f"the socket of listener {one.name!r} is gone")
+        try:
+            return bind_one_more(family, host, port, listen.backlog).detach()
+        except OSError as error:
+            raise Unusable(f"listener {one.name!r} cannot be bound: {error}") from error
+
+
+def _how(pidfd: int | None, pid: int | None, known: CarriedWorker | None) -> Exit:
+    """How the main process ended, as far as anybody knows."""
+    told = None if pidfd is None or pid is None else exit_of(pidfd, pid)
+    if told is None and known is not None:
+        told = known.process.exit
+    return told or Exit()
+
+
+def _carriers(instance: str) -> dict[tuple[str, ...], dict[int, int]]:
+    """Living processes of workers of a dead supervisor of this instance, by worker."""
+    found: dict[tuple[str, ...], dict[int, int]] = {}
+    for pid in pids():
+        own = environment(pid)
+        identity = dict(zip(IDENTITY, identity_in(own), strict=True))
+        if identity["WSSUPERVISOR_INSTANCE"] != instance:
+            continue
+        if supervisor_lives(identity["WSSUPERVISOR_SUPERVISOR"]):
+            continue
+        started = start_time(pid)
+        if started is not None and is_alive(pid, started):
+            found.setdefault(identity_in(own)[:3], {})[pid] = started
+    return found
+
+
+def _root(members: Mapping[int, int]) -> int | None:
+    """The process of a tree that the others descend from."""
+    return min((pid for pid in members if parent_of(pid) not in members), default=None)
+
+
+def _closed_socket() -> int:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.close()
+    return ours.detach()
+
+
+def _output(
+    descriptor: int | None, pid: int, worker: WorkerId, known: CarriedWorker | None
+) -> CarriedOutput:
+    """From where it was read to; what was given back since then is not there any more."""
+    name = f"wssupervisor-{worker}"
+    if descriptor is None:
+        with suppress(OSError):
+            path = f"/proc/{pid}/fd/1"
+            if os.readlink(path).startswith(f"/memfd:{name}"):  # noqa: PTH115
+                descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    if descriptor is None:
+        made = Output.create(name)
+        return made.carry()
+    read_to = 0 if known is None else known.output.read_to
+    partial = "" if known is None else known.output.partial
+    try:
+        at = os.lseek(descriptor, read_to, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        at = os.fstat(descriptor).st_size
+    return CarriedOutput(descriptor, at, at, partial if at == read_to else "", ())
+
+
+def _close(worker: CarriedWorker) -> None:
+    for descriptor in (
+        worker.process.pidfd,
+        worker.output.descriptor,
+        worker.notify.descriptor,
+        worker.channel,
+    ):
+        os.close(descriptor)
