@@ -68,20 +68,6 @@ def test_the_watchdog_is_answered_through_reloads(new: Service) -> None:
     assert (new.main_pid(), new.machine.show(new.service, "NRestarts")) == (before, "0")
 
 
-def test_a_supervisor_that_hangs_is_replaced_and_who_comes_meanwhile_is_served(
-    new: Service,
-) -> None:
-    new.drop_in(new.service, "watchdog", "[Service]\nWatchdogSec=2\n")
-    new.start()
-    before = new.main_pid()
-    with new.load() as clients:
-        new.machine.run("kill", "-STOP", str(before))
-        wait_until(lambda: new.main_pid() not in {0, before}, within=SOON, what="a new supervisor")
-        new.wait_serving()
-        clients.more(100)
-        clients.assert_only_held_are_gone()
-
-
 def test_a_worker_that_the_kernel_kills_for_memory_does_not_stop_the_unit(new: Service) -> None:
     new.release("hungry", "greedy")
     new.start()
