@@ -163,7 +163,7 @@ class Daemon:
         process = self.launch()
 
         def serving() -> bool:
-            assert process.poll() is None, f"the daemon ended:\n{self.log()}"
+            assert process.poll() is None, f"ended with {process.returncode}:\n{self.log()}"
             return self.state() == "serving"
 
         wait_until(serving, within=SERVING_WITHIN, what="state serving", every=ASK_EVERY)

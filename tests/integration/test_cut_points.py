@@ -5,8 +5,9 @@ must be told the truth about it.
 """
 
 import itertools
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from examples.load.verdict import Cutover
 from examples.load.waiting import wait_until
+from tests.harness.census import send, workers_of
 from tests.harness.daemon import ASK_EVERY, Ctl, Daemon
 from tests.harness.fd_store import FdStore
 from tests.harness.load import load
@@ -141,6 +143,14 @@ def test_a_death_before_any_action_under_load(
         assert cuts > 0
 
 
+def respawn(own: Instance) -> None:
+    """A worker is killed."""
+    pid = own.daemon.active_pids()[0]
+    with suppress(ProcessLookupError):
+        send(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in workers_of(own.daemon.settings.name), within=WITHIN, what="end")
+
+
 def drain_to_its_limit(own: Instance) -> None:
     """A generation with connections is ended, which costs them."""
     left = own.file.read_text()
@@ -155,7 +165,7 @@ def drain_to_its_limit(own: Instance) -> None:
 
 @pytest.mark.storm
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("deed", [drain_to_its_limit])
+@pytest.mark.parametrize("deed", [respawn, drain_to_its_limit])
 def test_a_death_before_any_action(
     settings: Settings, tmp_path: Path, deed: Callable[[Instance], None]
 ) -> None:
@@ -164,3 +174,29 @@ def test_a_death_before_any_action(
         print(f"{deed.__name__}: killed at {cuts} points, recovered at all")
 
         assert cuts > 0
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(600)
+def test_a_death_before_any_action_of_a_stop(settings: Settings, tmp_path: Path) -> None:
+    """The next start ends what is left of it, and serves anew."""
+    file = tmp_path / "die"
+    with FdStore() as store, Daemon(settings, sockets=store, dies_at=file) as daemon:
+        for cut in range(CUTS_MAX):
+            daemon.start()
+            old = set(daemon.active_pids())
+            file.write_text(str(cut))
+            daemon.signal(signal.SIGTERM)
+            if daemon.wait_end() == 0:
+                break
+            daemon.start()
+
+            assert set(workers_of(settings.name)) == set(daemon.active_pids())
+            assert not old & set(daemon.active_pids())
+            assert daemon.stop() == 0
+        file.unlink()
+        print(f"stop: killed at {cut} points, served anew after all")
+
+        assert cut > 0
+        assert daemon.leftovers() == []
+        assert store.names() == []

@@ -142,6 +142,7 @@ class Instance:
             self._forget(stored.names, found)
             return self._recovered(found)
         self._forget(stored.names, None)
+        self._store.settle()  # what systemd holds of our sockets keeps their addresses taken
         self._file.remove()
         if problem is not None:
             raise problem
