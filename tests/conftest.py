@@ -3,6 +3,9 @@
 import itertools
 import math
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -33,6 +36,14 @@ def settings(releases: Releases) -> Settings:
     """Of an instance whose current release, "one", behaves well."""
     releases.install("one")
     return Settings(unique_name(), releases)
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """For a control socket: pytest's own directories may be too long for one."""
+    path = Path(tempfile.mkdtemp(prefix="wss-"))
+    yield path
+    shutil.rmtree(path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

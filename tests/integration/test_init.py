@@ -9,6 +9,7 @@ import pytest
 from wssupervisor.commands.cli import main
 from wssupervisor.config import Overrides
 from wssupervisor.config_file import load_config
+from wssupervisor.control import paths
 
 USER = getpass.getuser()
 COMMAND = "/srv/chat/current/bin/python -m chat --say 'good day'"
@@ -56,7 +57,10 @@ def test_the_service_runs_as_the_user(tmp_path: Path) -> None:
     assert found["Service"]["User"] == USER
 
 
-def test_it_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_what_to_do_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "SYSTEMD", tmp_path)  # there is one
     init(tmp_path)
 
     assert (

@@ -1,10 +1,7 @@
 """Two daemons, and what one leaves behind when it ends: nothing, and nobody is reset."""
 
-import shutil
 import signal
 import socket
-import tempfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -34,14 +31,6 @@ def other(tmp_path: Path, settings: Settings) -> Settings:
     releases = Releases(root)
     releases.install("one")
     return replace(settings, name=unique_name(), releases=releases)
-
-
-@pytest.fixture
-def short_directory() -> Iterator[Path]:
-    """For a control socket: pytest's own directories may be too long for one."""
-    path = Path(tempfile.mkdtemp(prefix="wss-"))
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.mark.parametrize("same_name", [False, True], ids=["other-name", "same-name"])

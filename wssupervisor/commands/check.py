@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from json import dumps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wssupervisor.errors import ConfigInvalid, ReleaseInvalid
@@ -36,6 +37,12 @@ def check(path: str, *, json: bool) -> int:
     from wssupervisor.config_file import load_config  # noqa: PLC0415
     from wssupervisor.runtime.release import resolve, with_descriptors  # noqa: PLC0415
 
+    if not Path(path).exists():
+        problem = (
+            f"{path}: no such file; `wssctl init NAME --listen ADDRESS --command WORDS` writes"
+            " one, wssupervisor.toml(5) says what may be in it"
+        )
+        return _invalid([problem], json=json)
     try:
         config = load_config(path)
         release = resolve(config)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wssupervisor.control.paths import systemd_runs
 from wssupervisor.errors import ConfigInvalid, OperationFailed, UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(given: argparse.Namespace) -> int:
             print(f"# {one.path}\n{one.text}")
     else:
         _write(files)
-    print(_next_steps(given.name, files, dry=given.dry_run))
+    print(_next_steps(given, files))
     return 0
 
 
@@ -172,16 +173,20 @@ def _write(files: list[Written]) -> None:
         ) from error
 
 
-def _next_steps(name: str, files: list[Written], *, dry: bool) -> str:
-    unit = f"wssupervisor@{name}"
-    written = "would write" if dry else "wrote"
+def _next_steps(given: argparse.Namespace, files: list[Written]) -> str:
+    written = "would write" if given.dry_run else "wrote"
     lines = [f"{written} {one.path}" for one in files]
-    return "\n".join(
-        [
-            *lines,
-            "next:",
+    if systemd_runs():
+        unit = f"wssupervisor@{given.name}"
+        steps = [
             f"  systemctl enable --now {unit}.socket {unit}.service",
             f"  systemctl status {unit}.service",
             f"  systemctl reload {unit}.service      after each deploy",
         ]
-    )
+    else:
+        steps = [
+            "  systemd does not run here, and the address is in its socket unit: give it, too",
+            f"  wssupervisor --config {files[0].path} --listen {given.listen}",
+            f"  wssctl -i {given.name} reload      after each deploy",
+        ]
+    return "\n".join([*lines, "next:", *steps])

@@ -1,11 +1,12 @@
 """wssctl's end of the control socket. Only the standard library: it must start fast."""
 
+import grp
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wssupervisor.control import protocol
-from wssupervisor.control.paths import instances, running
+from wssupervisor.control.paths import instances, running, systemd_runs
 from wssupervisor.errors import (
     EXIT_STATUS_BY_CODE,
     NotAllowed,
@@ -44,10 +45,7 @@ def find_control(name: str | None, control: str | None, environment: str | None)
         return _named(name)
     found = running()
     if not found:
-        raise NotRunning(
-            "no instance is running; start one with `systemctl start wssupervisor@NAME` or"
-            " `wssupervisor --listen 127.0.0.1:8765 -- COMMAND`"
-        )
+        raise NotRunning(f"no instance is running; start one with {_how_to_start(None)}")
     if len(found) > 1:
         raise UsageError(f"several instances run: {', '.join(found)}; say which with -i NAME")
     return next(iter(found.values()))
@@ -58,11 +56,48 @@ def _named(name: str) -> str:
     same = [one for one in instances() if one.name == name]
     if same:
         return min(same, key=lambda one: one.reach).path
-    others = f" (running: {', '.join(found)})" if (found := running()) else ""
     raise NotRunning(
-        f"no instance {name!r} is running{others}; start it with `systemctl start"
-        f" wssupervisor@{name}` or `wssupervisor --name {name} --listen 127.0.0.1:8765 -- COMMAND`"
+        f"no instance {name!r} is running{_others(name)}; start it with {_how_to_start(name)}"
     )
+
+
+def _others(name: str) -> str:
+    """Those that do run, the one first that may be meant."""
+    found = list(running())
+    if not found:
+        return ""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for who mistyped
+
+    meant = get_close_matches(name, found, 1)
+    asked = f", did you mean -i {meant[0]}?" if meant else ""
+    return f"{asked} (running: {', '.join(found)})"
+
+
+def _how_to_start(name: str | None) -> str:
+    own = f" --name {name}" if name else ""
+    by_hand = f"`wssupervisor{own} --listen 127.0.0.1:8765 -- COMMAND`"
+    unit = f"`systemctl start wssupervisor@{name or 'NAME'}`"
+    return f"{unit} or {by_hand}" if systemd_runs() else by_hand
+
+
+def _who_may(path: str) -> str:
+    """Who may open a control socket, as far as this user can see."""
+    for there in (Path(path), *Path(path).parents):
+        try:
+            group = there.stat().st_gid
+        except OSError:
+            continue
+        try:
+            name = grp.getgrgid(group).gr_name
+        except KeyError:
+            name = str(group)
+        if not group:
+            break
+        return (
+            f"root, the daemon's user and members of group {name!r} may; to become one:"
+            f" `sudo usermod -aG {name} $USER`, then log in again"
+        )
+    return "root and the daemon's user may: try sudo"
 
 
 class Gone(OperationFailed):
@@ -125,10 +160,7 @@ class Client:
             connection.connect(self.path)
         except PermissionError:
             connection.close()
-            raise NotAllowed(
-                f"not allowed to open {self.path}: be root, the daemon's user, or in the group"
-                " of that socket"
-            ) from None
+            raise NotAllowed(f"not allowed to open {self.path}: {_who_may(self.path)}") from None
         except (FileNotFoundError, ConnectionRefusedError):
             connection.close()
             text = f"no daemon answers at {self.path}"

@@ -12,6 +12,8 @@ from wssupervisor.errors import ListenFailed
 
 SOCKET = "control.sock"
 SYSTEM = Path("/run/wssupervisor")
+SYSTEMD = Path("/run/systemd/system")
+"""There where systemd is the init, as sd_booted(3) has it."""
 
 
 class Reach(IntEnum):
@@ -32,6 +34,10 @@ class Found:
 def _private() -> Path:
     """This user's directory below the temporary one, where there is no runtime directory."""
     return Path(tempfile.gettempdir(), f"wssupervisor-{os.geteuid()}")
+
+
+def systemd_runs() -> bool:
+    return SYSTEMD.is_dir()
 
 
 def roots() -> list[Path]:

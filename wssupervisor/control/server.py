@@ -81,8 +81,8 @@ class ControlServer:
             self._lock = LockFile.claim(self.path)
         except Held as held:
             raise InstanceRunning(
-                f"a daemon (pid {held.owner}) runs at {self.path} already;"
-                " `wssctl status` shows it; give this one another --name"
+                f"a daemon (pid {held.owner}) runs at {self.path} already; put a new release live"
+                " with `wssctl reload`, end it with `wssctl stop`, or give this one another --name"
             ) from None
         except OSError as error:
             raise ListenFailed(
@@ -337,5 +337,6 @@ def _authorize(peer: Peer, method: str, *, group_may_operate: bool = False) -> N
         return
     owner = Peer(os.getpid(), os.geteuid(), os.getegid()).name
     raise NotAllowed(
-        f"user {peer.name} may look at this instance but not {method} it; do it as root or {owner}"
+        f"user {peer.name} may look at this instance but not {method} it; do it as root or {owner},"
+        " or let the group of the control socket with [control] group_may_operate = true"
     )

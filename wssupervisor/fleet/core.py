@@ -152,8 +152,8 @@ class Fleet:
             case SlotLetGo(worker=worker_id):
                 if found := state.worker(worker_id):
                     return self._silent(found, "it closed its listening socket", now)
-            case WorkerExited(worker=worker_id, exit=how):
-                return self._exited(worker_id, str(how), now)
+            case WorkerExited(worker=worker_id, exit=how, advice=advice):
+                return self._exited(worker_id, str(how), now, advice)
             case Steered(epoch=epoch):
                 return self._steered(epoch, now)
             case SteerFailed(epoch=epoch, reason=reason):
@@ -220,7 +220,9 @@ class Fleet:
 
     # -- workers ------------------------------------------------------------------------------
 
-    def _exited(self, worker_id: WorkerId, how: str, now: float) -> Iterator[Action]:
+    def _exited(
+        self, worker_id: WorkerId, how: str, now: float, advice: str | None = None
+    ) -> Iterator[Action]:
         one = self.state.worker(worker_id)
         if one is None:
             return
@@ -237,8 +239,9 @@ class Fleet:
         yield from seating.left(self.state, one, now)
         if judged:
             text = f"worker {worker_id.index} of generation {worker_id.generation} {how}"
-            when = worker.when(one, now)
-            yield from reloading.fail(self.state, f"{text} {when}", now, of=worker_id)
+            text = f"{text} {worker.when(one, now)}"
+            reason = text if advice is None else f"{text}: {advice}"
+            yield from reloading.fail(self.state, reason, now, of=worker_id)
 
     def _recovered(self, event: Recovered, now: float) -> Iterator[Action]:
         lost = resuming.lose(self.state, event)

@@ -173,10 +173,14 @@ class SlotLetGo:
 
 @dataclass(frozen=True, slots=True)
 class WorkerExited:
-    """No process of the worker's tree is left that holds its slots or connections."""
+    """No process of the worker's tree is left that holds its slots or connections.
+
+    `advice`: what to do about it, where its last words tell.
+    """
 
     worker: WorkerId
     exit: Exit
+    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

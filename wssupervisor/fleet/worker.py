@@ -328,11 +328,14 @@ def why_late(worker: Worker, policy: Policy) -> str:
     match policy.ready_by:
         case ReadyBy.CONNECT | ReadyBy.HTTP | ReadyBy.WEBSOCKET:
             return (
-                f"{late}: it accepted no connection; does it serve the descriptor it is given, or"
-                " a port of its own?"
+                f"{late}: it accepted no connection. It must serve the socket that it is given as"
+                " descriptor 3 ({fd} in [app] command); if it needs longer, raise [ready] timeout"
             )
         case ReadyBy.NOTIFY:
-            return f"{late}: it did not say READY=1 on its NOTIFY_SOCKET"
+            return (
+                f"{late}: it did not say READY=1 on its NOTIFY_SOCKET; if it cannot, set [ready]"
+                ' by = "connect", or "delay" in shared mode'
+            )
         case ReadyBy.DELAY:
             return late
 

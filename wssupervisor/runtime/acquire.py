@@ -151,7 +151,8 @@ def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> Pool:
         got = ", ".join(sorted({repr(one.name) for one in passed})) or "nothing"
         raise ListenFailed(
             f"listener {listen.name!r} has no address and systemd passed {got} for it; set"
-            " [[listen]] address, or FileDescriptorName= in the socket unit"
+            f" [[listen]] address (or --listen {listen.name}=ADDRESS), or FileDescriptorName= in"
+            " the socket unit"
         )
     if isinstance(address, UnixAddress):
         return _after_left_overs(config, lambda: bind_unix(listen))

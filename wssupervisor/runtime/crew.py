@@ -27,6 +27,7 @@ from wssupervisor.runtime.notify import Malformed, NotifySocket, printable
 from wssupervisor.runtime.output import Output
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR, Process, reap_orphans, supervisor_id
 from wssupervisor.runtime.release import with_descriptors
+from wssupervisor.runtime.self_bound import taken_by_us
 from wssupervisor.runtime.systemd import Store, worker_name
 from wssupervisor.worker.protocol import (
     VERSION,
@@ -300,7 +301,9 @@ class Crew:
         hand.close()
         ended = hand.process.exit
         assert ended is not None
-        self._post(WorkerExited(worker, ended))
+        addresses = [pool.address for pool in self._gate.pools.values()]
+        advice = taken_by_us(self._last_words[worker], addresses)
+        self._post(WorkerExited(worker, ended, advice))
 
     def _notified(self, worker: WorkerId) -> None:
         hand = self._hands[worker]

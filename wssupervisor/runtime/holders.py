@@ -51,6 +51,17 @@ def holders(inodes: Iterable[int]) -> list[Holder]:
     return [_holder(pid) for pid in found]
 
 
+def ending(inodes: Iterable[int]) -> str:
+    """How to end whoever it is, as the beginning of a sentence."""
+    instance = next((one.instance for one in holders(inodes) if one.instance is not None), None)
+    if instance is None:
+        return "Stop it"
+    return (
+        f"Put a new release live there with `wssctl -i {instance} reload`, end it with"
+        f" `wssctl -i {instance} stop`"
+    )
+
+
 def describe_holders(inodes: Iterable[int]) -> str:
     """Them in words, a supervisor's instance first; empty when none can be seen."""
     found = holders(inodes)

@@ -18,12 +18,15 @@ from wssupervisor.fleet.model import Check, SlotId
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.helper import ask_child
 from wssupervisor.runtime.processes import Process
+from wssupervisor.runtime.self_bound import another_address, same_address
 from wssupervisor.runtime.sockdiag import Endpoint, server_side
 from wssupervisor.runtime.steering import CONNECT_SECONDS, Steering, probe_socket
 
 LOOK_SECONDS = 0.01
 SLOW_LOOK_SECONDS = 0.1
 SLOW_AFTER_SECONDS = 2.0
+SUSPECT_SECONDS = 1.0
+"""After so long, and again and again, a look where else it may listen."""
 ANSWER_SECONDS = 5.0
 """For one answer; one that does not come is asked for again, until the worker's time is over."""
 ASK_AGAIN_SECONDS = 0.2
@@ -31,38 +34,51 @@ CHILD_SECONDS = 5.0
 """For the child that asks: to start, and to end."""
 
 
+class NeverReady(Exception):
+    """It will not be ready, however long it is given; completes: it ..."""
+
+
 async def ready(gate: Gate, process: Process, probe: Probe, tried: Callable[[str], None]) -> None:
     """Return when the process is ready, as the probe has it; until then, or cancelled, wait.
 
-    `tried` is told what was wrong with each try of a check. Raises SteeringRefused, ListenFailed,
-    OSError.
+    `tried` is told what was wrong with each try of a check, and where else the process listens.
+    Raises NeverReady, SteeringRefused, ListenFailed, OSError.
     """
+
+    def suspect() -> None:
+        if wrong := same_address(gate, process, probe.slots.values()):
+            raise NeverReady(wrong)
+        if elsewhere := another_address(gate, process):
+            tried(elsewhere)
+
     for name, slot in probe.slots.items():
         steering = gate.steerings[name]
         if probe.check is not None and probe.check.listener == name:
-            await _checked(steering, process, slot, probe.check, tried)
+            await _checked(steering, process, slot, probe.check, tried, suspect)
             continue
         # The kernel has no event for an accept() elsewhere.
-        while not await _accepts(steering, process, slot):  # noqa: ASYNC110
+        while not await _accepts(steering, process, slot, suspect):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _accepts(steering: Steering, process: Process, slot: SlotId) -> bool:
+async def _accepts(
+    steering: Steering, process: Process, slot: SlotId, suspect: Callable[[], None]
+) -> bool:
     """One try: False where it cannot be reached, or somebody else who shares the slot took it."""
-    async with _connection(steering, process, slot) as client:
+    async with _connection(steering, process, slot, suspect) as client:
         return client is not None
 
 
 @asynccontextmanager
 async def _connection(
-    steering: Steering, process: Process, slot: SlotId
+    steering: Steering, process: Process, slot: SlotId, suspect: Callable[[], None]
 ) -> AsyncIterator[socket.socket | None]:
     """One that the process has accepted from its slot; None as `_accepts` says."""
     with probe_socket(steering.pool) as (client, source):
         client.setblocking(False)
         with steering.probing(source, slot):
             connected = await _connected(client, steering)
-        mine = connected and await _taken(client, steering, source, process)
+        mine = connected and await _taken(client, steering, source, process, suspect)
         if connected:
             steering.accepted(source, slot)
         yield client if mine else None
@@ -74,11 +90,12 @@ async def _checked(
     slot: SlotId,
     check: Check,
     tried: Callable[[str], None],
+    suspect: Callable[[], None],
 ) -> None:
     """Ask again and again, each time over a connection of its own, until the answer is right."""
     first = True
     while True:
-        async with _connection(steering, process, slot) as client:
+        async with _connection(steering, process, slot, suspect) as client:
             if client is None:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
@@ -125,13 +142,18 @@ async def _connected(client: socket.socket, steering: Steering) -> bool:
 
 
 async def _taken(
-    client: socket.socket, steering: Steering, source: Endpoint, process: Process
+    client: socket.socket,
+    steering: Steering,
+    source: Endpoint,
+    process: Process,
+    suspect: Callable[[], None],
 ) -> bool:
     """Once somebody holds the other end: is it this process?
 
-    A candidate that has closed it again has accepted it too.
+    A candidate that has closed it again has accepted it too. One that lets us wait is looked at.
     """
     began = time.monotonic()
+    suspect_at = began + SUSPECT_SECONDS
     local = (steering.pool.reachable_host, steering.pool.port)
     while True:
         found = server_side(steering.pool.family, local, source)
@@ -139,6 +161,9 @@ async def _taken(
             return True
         if found.inode:
             return found.inode in process.socket_inodes()
+        if time.monotonic() >= suspect_at:
+            suspect()
+            suspect_at += SUSPECT_SECONDS
         slow = time.monotonic() - began > SLOW_AFTER_SECONDS
         await asyncio.sleep(SLOW_LOOK_SECONDS if slow else LOOK_SECONDS)
 

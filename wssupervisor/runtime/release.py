@@ -1,5 +1,6 @@
 """A release: what is run, resolved at one moment and pinned, so that a respawn runs the same."""
 
+import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -108,6 +109,11 @@ def _found_in_path(name: str, directory: str, path: str) -> str:
         plain = plain or candidate
     if plain is not None:
         raise ReleaseInvalid(_not_executable(plain))
+    if " " in name:
+        raise ReleaseInvalid(
+            f"[app] command: no program is called {name!r}; give the program and each of its"
+            f" arguments as words of their own: {', '.join(map(json.dumps, name.split()))}"
+        )
     raise ReleaseInvalid(
         f"[app] command: {name} was not found in PATH ({path}); write it with its full path"
     )

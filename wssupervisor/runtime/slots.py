@@ -13,7 +13,7 @@ from wssupervisor.config import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.carried import CarriedListener, taken_over
-from wssupervisor.runtime.holders import describe_holders, listening_inodes
+from wssupervisor.runtime.holders import describe_holders, ending, listening_inodes
 from wssupervisor.runtime.pool import Connections
 from wssupervisor.runtime.sockdiag import TcpState, held_inodes
 
@@ -162,7 +162,7 @@ def _loopback6() -> str:
 def taken(name: str, address: str, inodes: set[int]) -> AddressTaken:
     """The error that says who listens on an address that we wanted."""
     who = describe_holders(inodes) or "a process that this user may not look into"
-    text = f"somebody else listens on {address}: {who}. Stop it"
+    text = f"somebody else listens on {address}: {who}. {ending(inodes)}"
     if not inodes:  # an outgoing connection may have been given the port, or it was just freed
         text = f"{address} is in use, though nobody listens there. Try again"
     error = AddressTaken(f"listener {name!r}: {text}, or give this instance another address")

@@ -115,7 +115,7 @@ def _parse_with_mark(body: bytes) -> DiagSocket:
 
 
 def sockets(family: int, port: int, states: frozenset[TcpState]) -> list[DiagSocket]:
-    """All sockets of one family with this local port in one of the states.
+    """All sockets of one family with this local port (0: any) in one of the states.
 
     The family is the listener's: IPv4 clients of a dual-stack listener are AF_INET6 sockets.
     Raises OSError.
@@ -125,7 +125,7 @@ def sockets(family: int, port: int, states: frozenset[TcpState]) -> list[DiagSoc
     return [
         found
         for found in map(_parse, netlink.ask(request, dump=True))
-        if found.local[1] == port and found.state in states
+        if port in (0, found.local[1]) and found.state in states
     ]
 
 

@@ -69,6 +69,7 @@ from wssupervisor.runtime.gate import Gate, Moment
 from wssupervisor.runtime.history import History
 from wssupervisor.runtime.recovery import Found
 from wssupervisor.runtime.release import resolve
+from wssupervisor.runtime.self_bound import same_address
 from wssupervisor.runtime.systemd import Store
 from wssupervisor.worker import protocol
 
@@ -372,6 +373,7 @@ class Supervisor:
     def _steer(self, action: Steer) -> None:
         self.recover_slots()
         try:
+            self._check_candidate()
             moment = self.gate.steer(action.table)
         except (SteeringRefused, OSError) as error:
             self.post(SteerFailed(action.epoch, str(error)))
@@ -387,6 +389,17 @@ class Supervisor:
         self.handshakes.record(action.epoch)
         self.post(Steered(action.epoch))
 
+    def _check_candidate(self) -> None:
+        """One that says it is ready may have bound the address itself. Raises SteeringRefused."""
+        reload, candidate = self.fleet.state.reload, self.fleet.state.candidate
+        if reload is None or candidate is None or reload.phase is not ReloadPhase.CUTTING:
+            return
+        for worker, one in candidate.workers.items():
+            process = self.crew.process(worker)
+            wrong = process and same_address(self.gate, process, one.slots.values())
+            if wrong:
+                raise SteeringRefused(f"worker {worker.index} {wrong}")
+
     async def _probe(self, action: Probe) -> None:
         process = self.crew.process(action.worker)
         if process is None:
@@ -398,6 +411,8 @@ class Supervisor:
                 action,
                 lambda reason: self.post(ProbeTried(action.worker, reason)),
             )
+        except readiness.NeverReady as error:
+            self.post(ProbeFailed(action.worker, str(error)))
         except Exception as error:  # at the loop's edge: one worker's probe must not end the rest
             if not isinstance(error, WssError | OSError):
                 log.exception("probe stumbled")

@@ -15,7 +15,7 @@ from wssupervisor.fleet.model import SlotId
 from wssupervisor.lock_file import Held, LockFile
 from wssupervisor.runtime import unixdiag
 from wssupervisor.runtime.carried import CarriedListener, taken_over
-from wssupervisor.runtime.holders import describe_holders
+from wssupervisor.runtime.holders import describe_holders, ending
 from wssupervisor.runtime.pool import Connections
 
 WHY_SHARED = "AF_UNIX sockets cannot be steered"
@@ -151,8 +151,8 @@ def _taken(path: str, name: str) -> AddressTaken:
     inodes = {one.inode for one in unixdiag.listening(path)}
     who = describe_holders(inodes) or "a process that this user may not look into"
     error = AddressTaken(
-        f"listener {name!r}: somebody else listens on unix:{path}: {who}. Stop it, or give this"
-        " instance another address"
+        f"listener {name!r}: somebody else listens on unix:{path}: {who}. {ending(inodes)}, or"
+        " give this instance another address"
     )
     error.inodes = frozenset(inodes)
     return error
