@@ -10,7 +10,7 @@ ADDRESSES = ["0.0.0.0:8765", "[::]:9000"]
 @pytest.mark.parametrize(
     "line",
     [
-        "[Errno 98] error while attempting to bind on address ('0.0.0.0', 8765): address already in use",
+        "[Errno 98] error while attempting to bind on address ('0.0.0.0', 8765): already in use",
         "Error: listen EADDRINUSE: address already in use 0.0.0.0:8765",
         "[ERROR] Connection in use: ('0.0.0.0', 8765): OSError: [Errno 98] Address already in use",
         "bind: Address already in use - bind(2) for 0.0.0.0 port 8765 (Errno::EADDRINUSE)",
