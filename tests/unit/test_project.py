@@ -224,3 +224,12 @@ def test_dev_answers_an_unknown_verb_with_those_there_are() -> None:
 
     assert answer.returncode == 2
     assert f"There are: {', '.join(VERBS)}" in answer.stderr
+
+
+def test_the_comparison_has_the_figures_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text().splitlines()
+    compared = (ROOT / "docs/compared.md").read_text().splitlines()
+    measured = [line for line in compared if line.count("|") == 8]
+
+    assert len(measured) > 8
+    assert [line for line in measured if line not in readme] == []

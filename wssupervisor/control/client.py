@@ -116,7 +116,7 @@ class Client:
         params: protocol.Object | None = None,
         on_event: Callable[[protocol.Object], None] | None = None,
     ) -> protocol.Object:
-        """Ask and wait; `on_event` gets what comes before the answer, keep-alives left out.
+        """Ask and wait; `on_event` gets what comes before the answer, but for signs of life.
 
         Raises NotRunning, NotAllowed, DaemonError, Silence, Gone, ProtocolError.
         """

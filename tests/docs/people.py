@@ -1,0 +1,39 @@
+"""People for documents to show: they connect, a reload comes, and some of them leave.
+
+python -m tests.docs.people COUNT LEAVE
+"""
+
+import asyncio
+import random
+import sys
+
+from websockets.asyncio.client import ClientConnection, connect
+
+ADDRESS = "ws://127.0.0.1:8765/room-"
+FROM = ("127.7.0.1", 0)
+LEAVE_SECONDS = 10.0
+SAYS_EVERY = 2.0
+
+
+async def talk(connection: ClientConnection) -> None:
+    """To himself: everybody has a room of his own."""
+    while True:
+        await asyncio.sleep(random.uniform(0.1, SAYS_EVERY))
+        await connection.send("is anybody there?")
+        await connection.recv()
+
+
+async def main(count: int, leave: int) -> None:
+    people = [await connect(f"{ADDRESS}{one}", local_addr=FROM) for one in range(count)]
+    reload = await asyncio.create_subprocess_exec("wssctl", "reload")
+    await reload.wait()
+    async with asyncio.TaskGroup() as tasks:
+        for one in people[leave:]:
+            tasks.create_task(talk(one))
+        for one in people[:leave]:
+            await one.close()
+            await asyncio.sleep(LEAVE_SECONDS / leave)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
