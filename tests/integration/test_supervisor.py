@@ -12,6 +12,7 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import ReloadRequested, StopRequested
 from wssupervisor.fleet.model import InstanceState
 from wssupervisor.runtime import acquire
+from wssupervisor.runtime.history import History
 from wssupervisor.runtime.release import resolve
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.systemd import Herald, Store
@@ -40,7 +41,13 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
         gate = acquire.gate(config, [])
         try:
             supervisor = Supervisor(
-                config, broken, gate, Fleet(gate.open()), str(tmp_path / "notify"), Store()
+                config,
+                broken,
+                gate,
+                Fleet(gate.open()),
+                str(tmp_path / "notify"),
+                Store(),
+                History(),
             )
             watch = Watch(supervisor, Herald())
             begin = partial(supervisor.start, resolve(config))

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from wssupervisor.control.client import Client, Gone
@@ -32,8 +33,8 @@ def run(given: argparse.Namespace, client: Client) -> int:
         if note["at"] <= shown:
             return
         last = note["at"]
-        clock = note["at"][11:19]
-        print(json.dumps(note) if given.json else f"{clock}  {describe(note)}", flush=True)
+        text = json.dumps(note) if given.json else f"{clock(note['at'])}  {describe(note)}"
+        print(text, flush=True)
 
     params = {"follow": given.follow, "since": given.since}
     while True:
@@ -46,6 +47,12 @@ def run(given: argparse.Namespace, client: Client) -> int:
             shown, params = last, {"follow": True, "since": OVERLAP}
         else:
             return 0
+
+
+def clock(at: str) -> str:
+    """The time of day, UTC; before it the date, where that is another day's."""
+    day, time = at[:10], at[11:19]
+    return time if day == datetime.now(UTC).date().isoformat() else f"{day} {time}"
 
 
 def describe(note: dict[str, Any]) -> str:

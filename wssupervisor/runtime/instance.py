@@ -25,6 +25,7 @@ from wssupervisor.fleet.events import ReloadRequested, StopRequested
 from wssupervisor.runtime import acquire, kept, recovery
 from wssupervisor.runtime.carried import Carried, CarriedControl
 from wssupervisor.runtime.gate import Gate
+from wssupervisor.runtime.history import History
 from wssupervisor.runtime.kept import Kept, StateFile, Undone
 from wssupervisor.runtime.notify import remove_others
 from wssupervisor.runtime.processes import become_subreaper, keep_descriptors
@@ -90,6 +91,7 @@ class Instance:
         self._store = Store()
         self._file = StateFile(self._control + kept.SUFFIX)
         self._file_fails = False
+        self._history = History()
         self._server = ControlServer(control, _not_yet)
 
     async def run(self, before: Carried | None) -> Ended:
@@ -100,6 +102,7 @@ class Instance:
             gate = beginning.gate
             supervisor, watch, counts = self._set_up(beginning, before)
         except BaseException:
+            self._history.close()
             await self._server.close()
             if gate is not None:
                 gate.close()
@@ -108,9 +111,10 @@ class Instance:
         ended = await supervisor.run(partial(beginning.begin, supervisor), watch.run)
         if ended.status == 0:
             counts.remember()
+        self._history.end()
+        self._file.remove()
         await self._server.close()
         gate.close()
-        self._file.remove()
         self._store.drop([CONTROL, *(slots_name(name) for name in gate.pools)])
         return ended
 
@@ -195,6 +199,7 @@ class Instance:
         counts = SlotCounts(gate.pools.values())
         if carried is None:
             gate.slots_before = _missing_slots(counts, gate)
+        self._history.keep_in(self._control)
         supervisor = Supervisor(
             config,
             lambda: self._source.load(read_config(self._source.path)),
@@ -202,6 +207,7 @@ class Instance:
             beginning.fleet,
             self._control + NOTIFY,
             self._store,
+            self._history,
         )
         watch = Watch(supervisor, self._herald)
         upgrade = Upgrade(

@@ -122,6 +122,7 @@ class Supervisor:
         fleet: Fleet,
         notify_at: str,
         store: Store,
+        history: History,
     ) -> None:
         """`notify_at`: how the paths of the workers' notify sockets begin."""
         self.config = config
@@ -129,7 +130,7 @@ class Supervisor:
         self.fleet = fleet
         self.executions = 1
         """Programs that this process has been, counting upgrades."""
-        self.history = History()
+        self.history = history
         self.handshakes = Handshakes([steering.pool for steering in gate.steerings.values()])
         self.crew = Crew(
             config.name, notify_at, gate, self.post, _tell_output, _warn_of_message, store

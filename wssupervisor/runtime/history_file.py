@@ -1,0 +1,114 @@
+"""What happened, as JSON lines on disk: it outlives the supervisor, and a reboot where it can.
+
+Each entry is one write to a file opened with O_APPEND, so that a death leaves at most one torn
+line, the last; whoever reads skips it. When the file has reached its size it becomes the older one,
+in place of the one before it: at most two are there.
+"""
+
+import contextlib
+import json
+import os
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+MODE = 0o640
+OLDER = ".1"
+"""After the path: the file before this one."""
+
+
+class HistoryFile:
+    """Owns its descriptor. What cannot be written is a warning, never an end."""
+
+    def __init__(self, path: str, size: int) -> None:
+        """`size`: bytes, after which it becomes the older one."""
+        self._path = path
+        self._limit = size
+        self._file: int | None = None
+        self._size = 0
+        self._torn = False
+        """The last line there has no end: what comes next begins one of its own."""
+        self.works = True
+        """Whether the last entry was written."""
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Write it down; where that fails this is said once, until it works again."""
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        try:
+            self._append(line)
+        except OSError as error:
+            self.close()
+            if self.works:
+                log.warning(
+                    "history cannot be written down: a restart will forget what happens now",
+                    path=self._path,
+                    why=error.strerror or str(error),
+                )
+            self.works = False
+        else:
+            self.works = True
+
+    def _append(self, line: bytes) -> None:
+        if self._file is None:
+            self._open()
+        if self._size and self._size + len(line) > self._limit:
+            self._rotate()
+        assert self._file is not None
+        text = b"\n" + line if self._torn else line
+        self._torn = True
+        written = os.write(self._file, text)
+        self._size += written
+        if written != len(text):
+            raise OSError("only part of a line could be written")
+        self._torn = False
+
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(self._path, flags, MODE)
+        self._size = os.fstat(self._file).st_size
+        self._torn = self._size > 0 and os.pread(self._file, 1, self._size - 1) != b"\n"
+
+    def _rotate(self) -> None:
+        self.close()
+        Path(self._path).replace(self._path + OLDER)
+        self._open()
+
+    def read(self, most: int) -> list[dict[str, Any]]:
+        """The last entries, the oldest first; what is no entry is passed over."""
+        found: deque[dict[str, Any]] = deque(maxlen=most)
+        for path in (self._path + OLDER, self._path):
+            try:
+                lines = Path(path).read_bytes().splitlines()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                log.warning("history cannot be read", path=path, why=error.strerror or str(error))
+                continue
+            found.extend(entry for line in lines if (entry := _entry(line)) is not None)
+        return list(found)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def remove(self) -> None:
+        """Nothing is left of it."""
+        self.close()
+        for path in (self._path, self._path + OLDER):
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    known = isinstance(found, dict) and all(isinstance(found.get(k), str) for k in ("at", "kind"))
+    return found if known else None
