@@ -1,5 +1,6 @@
 """`systemctl reload`: a verdict that can be trusted, in each way that a reload can go."""
 
+import json
 import re
 import signal
 from dataclasses import dataclass
@@ -196,6 +197,21 @@ def test_a_reload_of_a_service_that_drains_returns_before_the_drain_has_ended(
         assert "generation 2 active, 2 workers" in chat.systemctl("status").stdout
         assert held.finish().broken == ()
     chat.wait_alone()
+
+
+def test_history_tells_who_asked_and_survives_a_restart(chat: Service) -> None:
+    chat.reload()
+    chat.wait_alone()
+    chat.ctl("reload")
+    chat.wait_alone()
+    chat.systemctl("restart")
+    found = [json.loads(line) for line in chat.ctl("history", "--json").stdout.splitlines()]
+    assert [(one["id"], one["via"], one["ok"]) for one in found] == [
+        ("r1", "systemd", True),
+        ("r2", "wssctl", True),
+    ]
+    assert found[1]["by"] == "root"
+    assert [one["drain"]["state"] for one in found] == ["over", "over"]
 
 
 def test_hup_is_a_reload_too(chat: Service) -> None:

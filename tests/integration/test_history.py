@@ -1,17 +1,26 @@
 """What happened is known after a death, a restart, an upgrade, and when the disk says no."""
 
 import json
+import os
+import pwd
+import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.daemon import Daemon
+from tests.harness.daemon import Daemon, environment
+from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
 from wssupervisor.runtime.history_file import OLDER, HistoryFile
 
 WITHIN = 15.0
+KEYS = [
+    "at", "id", "kind", "via", "by", "by_pid", "release", "ok", "reason", "generation", "replaced",
+    "seconds", "drain",
+]  # fmt: skip
 
 
 def events(daemon: Daemon, *options: str) -> list[dict[str, Any]]:
@@ -83,7 +92,7 @@ def test_where_nothing_can_be_written_it_serves_warns_once_and_carries_its_memor
 
         assert (found.count("started"), found.count("re-executed")) == (1, 1)
         warning = "history cannot be written down"
-        assert daemon.log().count(warning) == 2, "once for each program"
+        assert daemon.log().count(warning) == 4, "once for each program and file"
         (tmp_path / "missing").mkdir()
         settings.releases.install("two")
         daemon.reload()
@@ -107,6 +116,93 @@ def test_since_goes_by_the_wall_clock_and_instants_of_another_boot_are_dropped(
         assert recent == kinds(everything[1:])
         assert "started" in recent
         assert daemon.ctl("events").out.startswith("2020-01-02 03:04:05  cutover")
+
+
+def history(daemon: Daemon, *options: str) -> list[dict[str, Any]]:
+    answer = daemon.ctl("history", "--json", *options)
+    assert answer.status == 0, answer
+    return [json.loads(line) for line in answer.out.splitlines()]
+
+
+def drain_over(daemon: Daemon) -> None:
+    daemon.wait_for(
+        lambda status: len(status["generations"]) == 1, within=WITHIN, what="the drain's end"
+    )
+
+
+def test_history_tells_of_each_reload_who_asked_its_verdict_and_the_drain_also_after_a_death(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with Daemon(settings) as daemon:
+        assert daemon.start().ctl("history").out == "no reload yet\n"
+        with daemon.held(tmp_path, 7) as held:
+            held.wait_open()
+            two = settings.releases.install("two")
+            with daemon.launch_ctl("reload") as asking:
+                asking.wait(WITHIN)
+            daemon.wait_for(
+                lambda status: status["generations"][1]["connections"] == 7,
+                within=WITHIN,
+                what="a count",
+            )
+            assert daemon.ctl("drain", "1", "--within", "0s").status == 0
+            drain_over(daemon)
+        three = settings.releases.install("three", "fails_at_once")
+        assert daemon.ctl("reload").status == 1
+        assert daemon.ctl("rollback").status == 0
+        daemon.die()
+        daemon.start()
+        first, second, third = history(daemon)
+        shown = daemon.ctl("history").out
+
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        assert list(first) == list(third) == KEYS
+        assert (first["id"], first["kind"], first["ok"]) == ("r1", "reload", True)
+        assert (first["via"], first["by"], first["by_pid"]) == ("wssctl", user, asking.pid)
+        assert (first["generation"], first["replaced"]) == (2, 1)
+        assert (first["release"], first["reason"]) == (str(two), None)
+        assert 0 < first["seconds"] < WITHIN
+        drain = first["drain"]
+        assert 0 < drain.pop("seconds") < WITHIN
+        assert drain == {
+            "state": "over", "connections": 7, "drained": 0, "forced": 7, "lost": 0
+        }  # fmt: skip
+        assert (second["id"], second["ok"], second["release"]) == ("r2", False, str(three))
+        assert "exited with status" in second["reason"]
+        assert second["drain"] is None
+        assert (third["kind"], third["ok"], third["replaced"]) == ("rollback", True, 2)
+        assert f"r1 reload by {user} (pid {asking.pid}): generation 2 serves" in shown
+        assert "generation 1 drained 7 connections in " in shown
+        assert ": 7 forced, 0 lost" in shown
+        assert "FAILED after" in shown
+
+
+def test_history_tells_a_signal_from_a_client_and_connections_that_a_crash_cost(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with Daemon(replace(settings, workers=1)) as daemon:
+        daemon.start()
+        with daemon.held(tmp_path, 4) as held:
+            held.wait_open()
+            settings.releases.install("two")
+            daemon.signal(signal.SIGHUP)
+            daemon.wait_for(
+                lambda status: (
+                    [one["connections"] for one in status["generations"]] == [0, 4]
+                    and status["generations"][1]["state"] == "draining"
+                ),
+                within=WITHIN,
+                what="a drain of four",
+            )
+            (found,) = history(daemon)
+            assert found["drain"]["state"] == "draining"
+            os.kill(daemon.workers(1)[0].pid, signal.SIGKILL)
+            drain_over(daemon)
+        (found,) = history(daemon)
+
+        assert (found["via"], found["by"], found["by_pid"]) == ("SIGHUP", None, None)
+        assert (found["drain"]["lost"], found["drain"]["forced"]) == (4, 0)
+        assert "r1 reload by SIGHUP: generation 2 serves" in daemon.ctl("history").out
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
@@ -134,6 +230,24 @@ def test_two_files_of_bounded_size_keep_the_last_entries(tmp_path: Path) -> None
     assert all(one.stat().st_size <= 1_000 for one in tmp_path.iterdir())
     file.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_history_tells_systemds_own_client_from_others(settings: Settings) -> None:
+    """Systemd starts it beside us, in our control group: as this test starts both."""
+    with FdStore() as store:
+        variables = {"INVOCATION_ID": "of the service"}
+        with Daemon(settings, sockets=store, variables=variables) as daemon:
+            daemon.start()
+            for shell in ((), ("sh", "-c", '"$@"; exit "$?"', "-")):
+                settings.releases.install(f"release-{len(shell)}")
+                command = [*shell, *daemon.ctl_command("reload")]
+                subprocess.run(command, env=environment(), check=True, timeout=WITHIN)
+            first, second = history(daemon)
+
+            assert (first["via"], second["via"]) == ("systemd", "wssctl")
+            user = pwd.getpwuid(os.geteuid()).pw_name
+            assert f"r1 reload by systemd, as {user} (pid " in daemon.ctl("history").out
+            assert daemon.stop() == 0
 
 
 def test_a_failed_start_leaves_no_file_behind(settings: Settings) -> None:

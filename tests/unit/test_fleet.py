@@ -582,7 +582,56 @@ def test_the_last_worker_of_an_old_generation_retires_it() -> None:
     told.tell(WorkerExited(worker(1, 1), Exit(status=0)), 15)
 
     assert list(told.fleet.state.generations) == [2]
-    assert told.notes[-1] == Note(NoteKind.GENERATION_RETIRED, {"generation": 1})
+    assert told.notes[-1] == Note(
+        NoteKind.GENERATION_RETIRED,
+        {"generation": 1, "seconds": 3.0, "connections": 0, "forced": 0, "lost": 0},
+    )
+
+
+def retired(told: Told, now: float) -> dict[str, object]:
+    """What is said of generation 1 when both its workers have gone."""
+    for index in (0, 1):
+        told.tell(WorkerExited(worker(1, index), Exit(status=0)), now)
+    note = told.notes[-1]
+    assert note.kind is NoteKind.GENERATION_RETIRED
+    return dict(note.fields)
+
+
+def test_a_retired_generation_tells_who_left_who_was_closed_and_who_was_lost() -> None:
+    told = draining()
+    told.census(13, {worker(1, 0): 9, worker(1, 1): 3})
+    told.census(14, {worker(1, 0): 5, worker(1, 1): 2})
+    told.tell(WorkerExited(worker(1, 1), Exit(status=1)), 15)
+    told.tell(DrainLimited(9, 1, 0.0), 16)
+    told.census(17, {worker(1, 0): 1})
+
+    assert retired(told, 22) == {
+        "generation": 1, "seconds": 10, "connections": 12, "forced": 5, "lost": 2
+    }  # fmt: skip
+
+
+def test_connections_that_a_polite_worker_was_not_to_close_after_all_are_not_forced() -> None:
+    told = draining()
+    for index in (0, 1):
+        told.tell(WorkerJoined(worker(1, index), closes=True, lets_go=False), 12)
+    told.census(13, {worker(1, 0): 10, worker(1, 1): 0})
+    told.tell(DrainLimited(9, 1, 1.0), 13)
+    told.tell(TimePassed(), 13)
+    told.census(14, {worker(1, 0): 7, worker(1, 1): 0})
+    told.tell(DrainPaused(9, 1), 14)
+    told.census(15, {worker(1, 0): 0, worker(1, 1): 0})
+
+    assert retired(told, 20)["forced"] == 3
+
+
+def test_a_state_of_before_connections_were_told_apart_is_taken_over() -> None:
+    data = dump(draining().fleet)
+    for generation in data["state"]["generations"].values():
+        del generation["forced"], generation["lost"]
+        for one in generation["workers"].values():
+            del one["forced"]
+
+    assert load(data).state == draining().fleet.state
 
 
 def test_a_stop_parks_first_then_ends_everybody_then_quits() -> None:
@@ -788,11 +837,13 @@ def test_a_generation_that_was_rolled_back_from_is_never_a_target() -> None:
 # -- room -----------------------------------------------------------------------------------------
 
 
-def crowded(policy: Policy = POLICY, request: int = 5, **asked: bool) -> tuple[Told, list[Action]]:
+def crowded(
+    policy: Policy = POLICY, request: int = 5, *, make_room: bool = False
+) -> tuple[Told, list[Action]]:
     """Generation 1 drains with 3 connections, only one may, and a reload has its release."""
     told = draining(replace(policy, max_draining=1))
     told.census(13, {worker(1, 0): 3, worker(1, 1): 0})
-    told.tell(ReloadRequested(request, **asked), 20)
+    told.tell(ReloadRequested(request, make_room=make_room), 20)
     return told, told.tell(ReleaseResolved(2, B, told.policy), 20)
 
 

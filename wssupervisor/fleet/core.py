@@ -112,8 +112,8 @@ class Fleet:
                 return reloading.start(state, release, policy, now)
             case ReloadRequested():
                 return reloading.request(state, event, now)
-            case RollBackRequested(request=who, timeout=timeout):
-                return rollback.request(state, who, timeout, now)
+            case RollBackRequested():
+                return rollback.request(state, event, now)
             case ScaleRequested(request=who, workers=workers):
                 return self._scale_requested(who, workers)
             case ReleaseResolved(reload=reload, release=release, policy=policy):
@@ -190,7 +190,7 @@ class Fleet:
             yield from stopping.settle(state, state.stop, now)
             return
         yield from seating.settle(state, now)
-        yield from self._retire()
+        yield from self._retire(now)
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -236,6 +236,7 @@ class Fleet:
             connections=one.connections,
             expected=one.state is WorkerState.STOPPING,
         )
+        draining.worker_left(self.state.generations[worker_id.generation], one)
         yield from seating.left(self.state, one, now)
         if judged:
             text = f"worker {worker_id.index} of generation {worker_id.generation} {how}"
@@ -340,13 +341,13 @@ class Fleet:
             found = sum(one.connections for one in generation.workers.values())
             generation.connections_at_start = max(generation.connections_at_start, found)
 
-    def _retire(self) -> Iterator[Action]:
+    def _retire(self, now: float) -> Iterator[Action]:
         finished = (GenerationState.DRAINING, GenerationState.FAILED)
         for generation in list(self.state.generations.values()):
             if generation.state in finished and not generation.workers:
                 del self.state.generations[generation.number]
                 if generation.state is GenerationState.DRAINING:
-                    yield Note(NoteKind.GENERATION_RETIRED, {"generation": generation.number})
+                    yield draining.over(generation, now)
 
     # -- steering -----------------------------------------------------------------------------
 

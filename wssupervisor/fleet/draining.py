@@ -14,6 +14,7 @@ def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
     generation.state = GenerationState.DRAINING
     generation.drain_since = now
     generation.connections_at_start = sum(one.connections for one in generation.workers.values())
+    generation.forced = generation.lost = 0
     for seat in generation.seats:
         seat.retry_at = None
     yield Note(
@@ -68,6 +69,28 @@ def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
     yield from _set_limit(generation, 0.0, state.policy.close_over, now)
     for one in generation.workers.values():
         yield from worker.pass_time(one, state.policy, now)
+
+
+def worker_left(generation: Generation, one: Worker) -> None:
+    """Remember whom its end cost a connection; one that is not told to end took its own with it."""
+    if generation.state is GenerationState.DRAINING:
+        generation.forced += one.forced
+        if one.state is not WorkerState.STOPPING:
+            generation.lost += one.connections
+
+
+def over(generation: Generation, now: float) -> Note:
+    """Its last worker has gone: how long it took, and what became of its connections."""
+    return Note(
+        NoteKind.GENERATION_RETIRED,
+        {
+            "generation": generation.number,
+            "seconds": round(now - (generation.drain_since or now), 3),
+            "connections": generation.connections_at_start,
+            "forced": generation.forced,
+            "lost": generation.lost,
+        },
+    )
 
 
 def keep(generation: Generation) -> None:
@@ -154,7 +177,7 @@ def _set_limit(generation: Generation, within: float, over: float, now: float) -
         if one.closing_by is not None:
             if one.closing_by <= now + within + generation.policy.kill_after:
                 continue  # it is over by then anyway: asked again and again, it would never end
-            one.closing_by = None
+            worker.call_off(one)
             if one.polite:
                 yield worker.tell_drain(one)  # it closes no more, until it is asked again
         drain.close_over = None if isinf(within) else over

@@ -17,6 +17,22 @@ class StartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asked, for people: `via` wssctl, systemd, or a signal, whose sender nobody knows."""
+
+    via: str
+    user: str | None = None
+    pid: int | None = None
+
+    def fields(self) -> dict[str, str | int | None]:
+        """Of a note."""
+        return {"via": self.via, "by": self.user, "by_pid": self.pid}
+
+
+NOBODY = Requester("unknown")
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadRequested:
     """Somebody wants a new generation. `timeout` in seconds; `waits` for the verdict or not.
 
@@ -27,6 +43,7 @@ class ReloadRequested:
     timeout: float = 60.0
     waits: bool = True
     make_room: bool = False
+    by: Requester = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,7 @@ class RollBackRequested:
 
     request: RequestId
     timeout: float = 60.0
+    by: Requester = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def request(state: State, asked: ReloadRequested, now: float) -> Iterator[Action
         ReloadPhase.RESOLVING,
         make_room=asked.make_room,
     )
-    yield Note(NoteKind.RELOAD_BEGUN, {"reload": name(number)})
+    yield Note(NoteKind.RELOAD_BEGUN, {"reload": name(number), **asked.by.fields()})
     if who is not None and not asked.waits:
         yield Answer(who, Accepted(number))
     yield Resolve(number)
@@ -172,6 +172,7 @@ def fail(
     reload = state.reload
     assert reload is not None
     candidate = state.candidate
+    release = _release(reload, candidate)
     if candidate is not None and candidate.drain_since is not None:
         yield from draining.go_on(state, candidate, now)
     elif candidate is not None:
@@ -191,10 +192,24 @@ def fail(
     )  # fmt: skip
     yield Note(
         NoteKind.RELOAD_FAILED,
-        {"reload": name(reload.id), "attempt": reload.kind.value, "reason": reason},
+        {
+            "reload": name(reload.id),
+            "attempt": reload.kind.value,
+            "generation": reload.generation,
+            "seconds": round(seconds, 3),
+            "release": release,
+            "reason": reason,
+        },
     )
     if reload.request is not None:
         yield Answer(reload.request, Failed("reload-failed", reason, reload.id, of))
+
+
+def _release(reload: Reload, candidate: Generation | None) -> str | None:
+    """The directory of what was to serve; None before it is known."""
+    if candidate is not None:
+        return candidate.release.directory
+    return None if reload.waiting is None else reload.waiting.release.directory
 
 
 def judging(state: State, worker_id: WorkerId) -> bool:
@@ -294,7 +309,12 @@ def cut_over(state: State, now: float) -> Iterator[Action]:
     state.reload = None
     seconds = now - reload.began_at
     before = None if replaced is None else replaced.number
-    fields = {"generation": candidate.number, "replaced": before, "seconds": round(seconds, 3)}
+    fields = {
+        "generation": candidate.number,
+        "replaced": before,
+        "seconds": round(seconds, 3),
+        "release": candidate.release.directory,
+    }
     if reload.kind is ReloadKind.START:
         yield Note(NoteKind.STARTED, fields)
     else:

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 from wssupervisor.fleet import draining, reloading, room, seating, steering
 from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind
-from wssupervisor.fleet.model import GenerationState, RequestId
+from wssupervisor.fleet.events import RollBackRequested
+from wssupervisor.fleet.model import GenerationState
 from wssupervisor.fleet.state import Generation, Reload, ReloadKind, ReloadPhase, State
 
 
-def request(state: State, who: RequestId, timeout: float, now: float) -> Iterator[Action]:
+def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Action]:
     """Begin to roll back, unless a reload (or a stop) is under way."""
+    who = asked.request
     busy = reloading.why_busy(state)
     if busy is not None:
         yield Note(NoteKind.RELOAD_REFUSED, {"reason": busy})
@@ -31,9 +33,10 @@ def request(state: State, who: RequestId, timeout: float, now: float) -> Iterato
     state.last_reload += 1
     number = state.last_reload
     state.reload = Reload(
-        number, ReloadKind.ROLLBACK, who, now, now + timeout, ReloadPhase.STARTING
+        number, ReloadKind.ROLLBACK, who, now, now + asked.timeout, ReloadPhase.STARTING
     )
-    yield Note(NoteKind.ROLLBACK_BEGUN, {"reload": reloading.name(number), "to": pinned.number})
+    begun = {"reload": reloading.name(number), "to": pinned.number, **asked.by.fields()}
+    yield Note(NoteKind.ROLLBACK_BEGUN, begun)
     target = state.generations.get(pinned.number)
     if target is not None and target.state is GenerationState.DRAINING:
         yield from _wake(state, state.reload, target, now)

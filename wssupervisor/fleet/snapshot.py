@@ -16,6 +16,8 @@ from wssupervisor.fleet.model import WorkerId
 from wssupervisor.fleet.state import State
 
 VERSION = 1
+ADDED = frozenset({"forced", "lost"})
+"""Fields that a state written by an older program lacks; they begin with their defaults."""
 
 
 class SnapshotInvalid(ValueError):
@@ -86,5 +88,11 @@ def typed(kind: Any, data: Any) -> Any:
     if kind is WorkerId:
         return WorkerId(*(int(part) for part in data.split(".")))
     if isinstance(kind, type) and is_dataclass(kind):
-        return kind(**{name: typed(hint, data[name]) for name, hint in _hints(kind).items()})
+        return kind(
+            **{
+                name: typed(hint, data[name])
+                for name, hint in _hints(kind).items()
+                if name in data or name not in ADDED
+            }
+        )
     return kind(data)

@@ -71,6 +71,8 @@ class Worker:
     """What was wrong the last time that it was probed, and it is not ready yet."""
     reason: str | None = None
     """Why we ended it, where that is not to be read off its exit status."""
+    forced: int = 0
+    """Connections that it had when they were closed on it, or it was told to end."""
 
 
 @dataclass(slots=True)
@@ -103,6 +105,10 @@ class Generation:
     """No sweeper before this instant, after one that failed."""
     drain_since: float | None = None
     connections_at_start: int = 0
+    forced: int = 0
+    """Of those the ones closed because a limit, or somebody, wanted its workers to end."""
+    lost: int = 0
+    """And those of workers that ended without being told to."""
 
 
 FIRST_SWEEPER = 1000

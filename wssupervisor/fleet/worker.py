@@ -101,7 +101,7 @@ def end_drain(worker: Worker) -> list[Action]:
     """It is steered to again, as if it had never drained."""
     worker.state = WorkerState.READY
     worker.drain = None
-    worker.closing_by = None
+    call_off(worker)
     return [TellResume(worker.id)] if worker.polite else []
 
 
@@ -158,8 +158,17 @@ def _notice_mute(worker: Worker, now: float) -> list[Action]:
     ]
 
 
+def call_off(worker: Worker) -> None:
+    """It shall close no more: those that it still has were not closed."""
+    if worker.closing_by is not None:
+        worker.forced = max(0, worker.forced - worker.connections)
+    worker.closing_by = None
+
+
 def ask_to_close(worker: Worker, code: int, over: float, by: float, now: float) -> list[Action]:
     """Have its connections closed over some seconds, and end it at the instant `by`."""
+    if worker.closing_by is None:
+        worker.forced += worker.connections
     worker.closing_by = max(now, by)
     return [AskToClose(worker.id, code, over, max(over, worker.closing_by - now))]
 
@@ -206,6 +215,8 @@ def stop(worker: Worker, policy: Policy, now: float) -> list[Action]:
     if worker.state is WorkerState.STOPPING:
         return []
     worker.state = WorkerState.STOPPING
+    if worker.closing_by is None:
+        worker.forced += worker.connections
     worker.ready_by = None
     worker.kill_at = now + policy.kill_after
     if worker.pid is None:
@@ -305,7 +316,7 @@ def pause(worker: Worker, now: float) -> list[Action]:
     worker.drain.paused_at = now
     if worker.closing_by is None or worker.state is WorkerState.STOPPING:
         return []
-    worker.closing_by = None
+    call_off(worker)
     return [tell_drain(worker)]  # it drains on, and closes no more
 
 

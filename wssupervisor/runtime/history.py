@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from wssupervisor.fleet.actions import Note
+from wssupervisor.runtime import reloads
 from wssupervisor.runtime.history_file import HistoryFile
 
 KEPT = 1000
-"""Entries kept in memory; the older ones are in the log."""
+"""Entries kept in memory; the older ones are in the file, and in the log."""
 FILE_BYTES = 1 << 20
 """Of each of two files: some thousand entries."""
+RELOAD_ENTRIES_KEPT = 2000
+"""Kept apart, or a worker that crashes for a day would push all reloads out; some four a reload."""
+RELOADS_FILE_BYTES = 1 << 19
 
 Entry = dict[str, Any]
 Follower = Callable[[Entry], None]
@@ -36,54 +40,56 @@ def seconds_ago(entry: Entry) -> float:
 
 
 class History:
-    """In memory, and in a file once `keep_in` has named one."""
+    """In memory, and in files once `keep_in` has said where."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._all = _Kept("events", KEPT, FILE_BYTES)
+        self._reloads = _Kept("reloads", RELOAD_ENTRIES_KEPT, RELOADS_FILE_BYTES, reloads.KINDS)
         self._followers: set[Follower] = set()
-        self._file: HistoryFile | None = None
         self._outlives_us = False
 
     def keep_in(self, beside: str) -> None:
         """Read what is there, and write down what comes: in systemd's StateDirectory=, for good.
 
-        Without one it lies at a path that begins with `beside`, and goes with a clean stop.
+        Without one it lies at paths that begin with `beside`, and goes with a clean stop.
         """
         state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
         self._outlives_us = bool(state)
-        path = str(Path(state, "events.jsonl")) if state else f"{beside}.events"
-        self._file = HistoryFile(path, FILE_BYTES)
-        self._entries.extend(map(_of_this_boot, self._file.read(KEPT)))
+        for kept in (self._all, self._reloads):
+            kept.keep_in(
+                str(Path(state, f"{kept.name}.jsonl")) if state else f"{beside}.{kept.name}"
+            )
 
     def add(self, note: Note, extra: Mapping[str, Any]) -> None:
         """Keep a note and tell it on; `extra` are facts that only the runtime knows."""
         entry = {"at": wall(time.monotonic()), "kind": note.kind.value, **note.fields, **extra}
-        self._keep(entry)
+        self._all.add(entry)
+        self._reloads.add(entry)
         for follower in list(self._followers):
             follower(entry)
 
-    def _keep(self, entry: Entry) -> None:
-        self._entries.append(entry)
-        if self._file is not None:
-            self._file.append(entry)
-
     def carry(self) -> list[tuple[float, Entry]]:
-        """For a program after us, with monotonic instants, what it will not find in the file."""
-        if self._file is not None and self._file.works:
+        """For a program after us, with monotonic instants, what it will not find in the files."""
+        if self._all.is_in_file() and self._reloads.is_in_file():
             return []
         now = time.monotonic()
-        return [(now - seconds_ago(entry), entry) for entry in self._entries]
+        entries = [*self._reloads.entries, *self._all.entries]
+        return [(now - seconds_ago(entry), entry) for entry in entries]
 
     def take_over(self, entries: Iterable[tuple[float, Entry]]) -> None:
-        """What the program before us had in its memory, and perhaps not in the file."""
-        known = {json.dumps(entry) for entry in self._entries}
-        for _, entry in entries:
-            if json.dumps(entry) not in known:
-                self._keep(entry)
+        """What the program before us had in its memory, and perhaps not in the files."""
+        found = [entry for _, entry in entries]
+        self._all.take_over(found)
+        self._reloads.take_over(found)
 
     def since(self, seconds: float | None) -> list[Entry]:
         """The entries of the last so many seconds; all that are kept for None."""
-        return [one for one in self._entries if seconds is None or seconds_ago(one) <= seconds]
+        return [one for one in self._all.entries if seconds is None or seconds_ago(one) <= seconds]
+
+    def reloads_since(self, seconds: float | None) -> list[Entry]:
+        """Those that began in the last so many seconds, each with all that is known of it."""
+        found = reloads.reloads(self._reloads.entries)
+        return [one for one in found if seconds is None or seconds_ago(one) <= seconds]
 
     def follow(self, follower: Follower) -> Callable[[], None]:
         """Tell every further entry to `follower`, until the returned function is called."""
@@ -91,14 +97,51 @@ class History:
         return lambda: self._followers.discard(follower)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        for kept in (self._all, self._reloads):
+            kept.close()
 
     def end(self) -> None:
         """After a clean stop: what nobody will read any more goes."""
-        if self._file is not None and not self._outlives_us:
-            self._file.remove()
-        self.close()
+        for kept in (self._all, self._reloads):
+            kept.close(remove=not self._outlives_us)
+
+
+class _Kept:
+    """The last entries of some kinds, or of all, and where they are written down."""
+
+    def __init__(
+        self, name: str, most: int, size: int, kinds: frozenset[str] | None = None
+    ) -> None:
+        self.name = name
+        self.entries: deque[Entry] = deque(maxlen=most)
+        self._size = size
+        self._kinds = kinds
+        self._file: HistoryFile | None = None
+
+    def keep_in(self, path: str) -> None:
+        self._file = HistoryFile(path, self._size)
+        assert self.entries.maxlen is not None
+        self.entries.extend(map(_of_this_boot, self._file.read(self.entries.maxlen)))
+
+    def add(self, entry: Entry) -> None:
+        if self._kinds is None or entry["kind"] in self._kinds:
+            self.entries.append(entry)
+            if self._file is not None:
+                self._file.append(entry)
+
+    def is_in_file(self) -> bool:
+        return self._file is not None and self._file.works
+
+    def take_over(self, entries: Iterable[Entry]) -> None:
+        known = {json.dumps(entry) for entry in self.entries}
+        for entry in entries:
+            if (text := json.dumps(entry)) not in known:
+                known.add(text)
+                self.add(entry)
+
+    def close(self, *, remove: bool = False) -> None:
+        if self._file is not None:
+            (self._file.remove if remove else self._file.close)()
 
 
 def _of_this_boot(entry: Entry) -> Entry:

@@ -21,7 +21,7 @@ from wssupervisor.control.server import ControlServer
 from wssupervisor.errors import ConfigInvalid, WssError
 from wssupervisor.fleet.actions import Action, NoteKind
 from wssupervisor.fleet.core import Fleet
-from wssupervisor.fleet.events import ReloadRequested, StopRequested
+from wssupervisor.fleet.events import ReloadRequested, Requester, StopRequested
 from wssupervisor.runtime import acquire, kept, recovery
 from wssupervisor.runtime.carried import Carried, CarriedControl
 from wssupervisor.runtime.gate import Gate
@@ -314,7 +314,8 @@ def _obey_signals(supervisor: Supervisor, upgrade: Upgrade) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, _stop, supervisor)
-    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.post(ReloadRequested(None)))
+    by_signal = ReloadRequested(None, by=Requester(signal.SIGHUP.name))
+    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.post(by_signal))
     loop.add_signal_handler(signal.SIGUSR1, supervisor.forward, signal.SIGUSR1.name)
     upgrades: set[asyncio.Task[None]] = set()
 

@@ -44,6 +44,7 @@ from wssupervisor.fleet.model import RequestId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.runtime import why
+from wssupervisor.runtime.requester import requester
 from wssupervisor.runtime.status import document
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.upgrade import Upgrade
@@ -90,6 +91,9 @@ class Requests:
                 return await self._re_execute(peer, send_event)
             case "events":
                 return await self._events(params, send_event)
+            case "history":
+                since = _seconds(params, "since", None)
+                return {"reloads": self._supervisor.history.reloads_since(since)}
         raise UnknownMethod(
             f"unknown method {method!r}: the running daemon is older or newer than this wssctl"
         )
@@ -114,14 +118,15 @@ class Requests:
         make_room = _flag(params, "make_room", default=False)
         log.info("reload requested", by=peer.name, by_pid=peer.pid)
         who = self._supervisor.next_request()
-        event = ReloadRequested(who, timeout, waits, make_room)
+        event = ReloadRequested(who, timeout, waits, make_room, requester(peer))
         return await self._attempt(who, event, send_event)
 
     async def _roll_back(self, peer: Peer, params: Object, send_event: SendEvent) -> Object:
         timeout = _seconds(params, "timeout", RELOAD_SECONDS)
         log.info("roll back requested", by=peer.name, by_pid=peer.pid)
         who = self._supervisor.next_request()
-        return await self._attempt(who, RollBackRequested(who, timeout), send_event)
+        event = RollBackRequested(who, timeout, requester(peer))
+        return await self._attempt(who, event, send_event)
 
     async def _attempt(
         self, who: RequestId, event: ReloadRequested | RollBackRequested, send_event: SendEvent
