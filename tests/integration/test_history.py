@@ -171,10 +171,11 @@ def test_history_tells_of_each_reload_who_asked_its_verdict_and_the_drain_also_a
         assert "exited with status" in second["reason"]
         assert second["drain"] is None
         assert (third["kind"], third["ok"], third["replaced"]) == ("rollback", True, 2)
-        assert f"r1 reload by {user} (pid {asking.pid}): generation 2 serves" in shown
+        assert "r1 reload  generation 2 serves (" in shown
+        assert f"    by {user} (pid {asking.pid}), release {two}\n" in shown
         assert "generation 1 drained 7 connections in " in shown
         assert ": 7 forced, 0 lost" in shown
-        assert "FAILED after" in shown
+        assert "r2 reload  FAILED (" in shown
 
 
 def test_history_tells_a_signal_from_a_client_and_connections_that_a_crash_cost(
@@ -202,7 +203,7 @@ def test_history_tells_a_signal_from_a_client_and_connections_that_a_crash_cost(
 
         assert (found["via"], found["by"], found["by_pid"]) == ("SIGHUP", None, None)
         assert (found["drain"]["lost"], found["drain"]["forced"]) == (4, 0)
-        assert "r1 reload by SIGHUP: generation 2 serves" in daemon.ctl("history").out
+        assert "    by SIGHUP, release " in daemon.ctl("history").out
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
@@ -246,7 +247,7 @@ def test_history_tells_systemds_own_client_from_others(settings: Settings) -> No
 
             assert (first["via"], second["via"]) == ("systemd", "wssctl")
             user = pwd.getpwuid(os.geteuid()).pw_name
-            assert f"r1 reload by systemd, as {user} (pid " in daemon.ctl("history").out
+            assert f"    by systemd, as {user} (pid " in daemon.ctl("history").out
             assert daemon.stop() == 0
 
 

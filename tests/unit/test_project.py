@@ -34,6 +34,8 @@ IMPURE_NAMES = {"open", "input", "print", "exec", "eval", "__import__", "breakpo
 USERS_OF_RUNTIME = {"wssupervisor.daemon", "wssupervisor.commands.check"}
 USERS_OF_WEBSOCKETS = {"wssupervisor.probe", "wssupervisor.worker.serving"}
 """A process of its own, and what an application asks for by name."""
+USERS_OF_RICH = {"wssupervisor.commands.watch"}
+"""Optional, and imported when a screen is to be drawn."""
 USERS_OF_SYSTEMD = {"wssupervisor.runtime.systemd", "wssupervisor.logging"}
 
 
@@ -95,7 +97,7 @@ ALLOWED_TO_CLIENT = {
     "wssupervisor.control.protocol",
     "wssupervisor.errors",
 }
-NOT_FOR_WSSCTL = {"asyncio", "psutil", "structlog", "systemd", "websockets"}  # slow to load
+NOT_FOR_WSSCTL = {"asyncio", "psutil", "rich", "structlog", "systemd", "websockets"}  # slow to load
 
 
 @pytest.mark.parametrize("module", modules_below("wssupervisor.fleet"))
@@ -150,7 +152,8 @@ def test_the_client_imports_the_standard_library_and_the_protocol(module: str) -
 def test_commands_reach_a_daemon_through_the_client_only(module: str) -> None:
     reads_files = module in {"wssupervisor.commands.check", "wssupervisor.commands.init"}
 
-    assert foreign(module) <= sys.stdlib_module_names
+    optional = {"rich"} if module in USERS_OF_RICH else set()
+    assert foreign(module) <= sys.stdlib_module_names | optional
     assert own(module) <= (ALLOWED_TO_CHECK if reads_files else ALLOWED_TO_COMMANDS)
 
 
@@ -202,7 +205,20 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"\n## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-VERBS = ("demo", "test", "soak", "hunt", "bench", "deb", "e2e", "debian12", "trees", "lint", "help")
+VERBS = (
+    "demo",
+    "test",
+    "soak",
+    "hunt",
+    "bench",
+    "deb",
+    "e2e",
+    "debian12",
+    "trees",
+    "pictures",
+    "lint",
+    "help",
+)
 
 
 def dev(*arguments: str) -> subprocess.CompletedProcess[str]:

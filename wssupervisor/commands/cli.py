@@ -107,14 +107,15 @@ def _client(given: argparse.Namespace) -> Client | None:
     """The instance's client; None when several run and they shall be listed."""
     environment = os.environ.get("WSSUPERVISOR_CONTROL")
     named = given.instance or given.control or environment
-    if given.verb in (None, "status") and not named and len(running()) > 1:
+    lists = given.verb is None or (given.verb == "status" and not given.watch)
+    if lists and not named and len(running()) > 1:
         return None
     return Client(find_control(given.instance, given.control, environment))
 
 
 def _run(given: argparse.Namespace, client: Client) -> int:
     if given.verb is None:
-        given.json = False
+        given.json = given.watch = False
     status_of_run: int = VERBS[given.verb or "status"].run(given, client)
     return status_of_run
 

@@ -1,11 +1,14 @@
 """What reload and rollback have in common: they follow an attempt at a cutover to its verdict."""
 
 import json as jsonlib
+import shutil
 import signal
 import sys
+import time
 from typing import Any
 
-from wssupervisor.commands.events import describe
+from wssupervisor.commands.text import Span, Style, clipped, colored, has_colors, line, plain, show
+from wssupervisor.commands.words import sentence, style
 from wssupervisor.control.client import Client, DaemonError, Gone, Silence
 from wssupervisor.durations import format_duration
 
@@ -58,8 +61,16 @@ def _sentence(verdict: dict[str, Any]) -> str:
     took = format_duration(verdict["seconds"]) if verdict["seconds"] else "under 1ms"
     return (
         f"generation {verdict['generation']} serves, in place of {verdict['replaced']}"
-        f" ({took}); watch the drain with `wssctl status`"
+        f" ({took}); watch the drain with `wssctl status --watch`"
     )
+
+
+STEPS = {
+    "worker-spawned": "start",
+    "worker-ready": "probe",
+    "cutover": "cutover",
+    "drain-begun": "drain",
+}
 
 
 class _Progress:
@@ -68,15 +79,23 @@ class _Progress:
     def __init__(self, *, live: bool) -> None:
         self.reload: str | None = None
         self._live = live
+        self._begun = time.monotonic()
 
     def event(self, event: dict[str, Any]) -> None:
         self.reload = event.get("reload", self.reload)
-        note = event.get("note")
-        if not self._live or note is None:
+        if not self._live:
             return
-        waits = event.get("waits_for")
-        rest = f"  ... waiting: {waits}" if waits else ""
-        print(f"\r\x1b[K  {describe(note)}\n\x1b[K{rest}", end="", file=sys.stderr, flush=True)
+        self.end()
+        if note := event.get("note"):
+            step = Span(f"  {STEPS.get(note['kind'], ''):<9}", Style.FAINT)
+            show([line(step, Span(sentence(note), style(note)))], sys.stderr)
+        if waits := event.get("waits_for"):
+            waited = format_duration(time.monotonic() - self._begun)
+            size = shutil.get_terminal_size()
+            rest = line(Span(f"  {'':<9}{waited}, waiting: {waits}", Style.BUSY))
+            form = colored if has_colors(sys.stderr) else plain
+            text = form(clipped(rest, size.columns - 1, "..."))
+            print(text, end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self._live:

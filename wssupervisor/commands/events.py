@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from wssupervisor.commands.words import described
 from wssupervisor.control.client import Client, Gone
 
 EXAMPLES = """\
@@ -15,7 +16,6 @@ examples:
 
 OVERLAP = "1min"
 """After an upgrade of the supervisor events are asked for again from so long ago on."""
-UNSHOWN = frozenset({"at", "kind", "monotonic_begun", "monotonic", "expected"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def run(given: argparse.Namespace, client: Client) -> int:
         if note["at"] <= shown:
             return
         last = note["at"]
-        text = json.dumps(note) if given.json else f"{clock(note['at'])}  {describe(note)}"
+        text = json.dumps(note) if given.json else f"{clock(note['at'])}  {described(note)}"
         print(text, flush=True)
 
     params = {"follow": given.follow, "since": given.since}
@@ -53,13 +53,3 @@ def clock(at: str) -> str:
     """The time of day, UTC; before it the date, where that is another day's."""
     day, time = at[:10], at[11:19]
     return time if day == datetime.now(UTC).date().isoformat() else f"{day} {time}"
-
-
-def describe(note: dict[str, Any]) -> str:
-    """One event in words: its kind, then what is known of it."""
-    details = " ".join(
-        f"{name}={value}"
-        for name, value in note.items()
-        if name not in UNSHOWN and value is not None
-    )
-    return f"{note['kind'].replace('-', ' '):<18} {details}".rstrip()

@@ -3,10 +3,13 @@
 import argparse
 import json
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from wssupervisor.commands.text import Line, Span, Style, length, line, show
+from wssupervisor.commands.words import count
 from wssupervisor.control.client import Client
 from wssupervisor.durations import format_duration
 
@@ -37,32 +40,45 @@ def run(given: argparse.Namespace, client: Client) -> int:
         for one in found:
             print(json.dumps(one))
         return 0
-    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else None
     for one in found:
-        for line in render(one):
-            print(
-                textwrap.fill(
-                    line,
-                    width,
-                    subsequent_indent=INDENT * 2,
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
-            )
+        show(part for whole in render(one) for part in _folded(whole, width))
     if not found:
         print("no reload yet" if given.since is None else f"no reload in the last {given.since}")
     return 0
 
 
-def render(one: Document) -> Iterator[str]:
-    """When, which, by whom, and its verdict; then the release, and the drain it began."""
+def render(one: Document) -> Iterator[Line]:
+    """When, which, and its verdict; then who asked for what, and the drain it began."""
     what = "roll back" if one["kind"] == "rollback" else "reload"
     when = f"{one['at'][:10]} {one['at'][11:19]}"
-    yield f"{when}  {one['id']} {what} by {_who(one)}: {_verdict(one)}"
-    if one["release"] is not None:
-        yield f"{INDENT}release {one['release']}"
+    yield line(
+        Span(when, Style.FAINT), "  ", Span(f"{one['id']} {what}  ", Style.TITLE), _verdict(one)
+    )
+    release = "" if one["release"] is None else f", release {one['release']}"
+    yield line(f"{INDENT}by {_who(one)}{release}")
     if one["drain"] is not None:
-        yield f"{INDENT}generation {one['replaced']} {_drain(one['drain'])}"
+        closed = one["drain"]["forced"] or one["drain"]["lost"]
+        text = f"{INDENT}generation {one['replaced']} {_drain(one['drain'])}"
+        yield line(Span(text, Style.WARNING if closed else Style.PLAIN))
+
+
+def _folded(whole: Line, width: int | None) -> Iterator[Line]:
+    """Over several lines where it is too long for one; its last part is what is long."""
+    if width is None or length(whole) <= width:
+        yield whole
+        return
+    *begin, last = whole
+    first, *rest = textwrap.wrap(
+        " " * length(tuple(begin)) + last.text,
+        width,
+        subsequent_indent=INDENT * 2,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    yield (*begin, Span(first[length(tuple(begin)) :], last.style))
+    for text in rest:
+        yield line(Span(text, last.style))
 
 
 def _who(one: Document) -> str:
@@ -74,21 +90,20 @@ def _who(one: Document) -> str:
     return f"systemd, as {who}" if one["via"] == "systemd" else who
 
 
-def _verdict(one: Document) -> str:
+def _verdict(one: Document) -> Span:
     if one["ok"] is None:
-        return "under way"
-    took = "" if one["seconds"] is None else f" after {format_duration(one['seconds'])}"
+        return Span("under way", Style.BUSY)
+    took = "" if one["seconds"] is None else f" ({format_duration(one['seconds'])})"
     if not one["ok"]:
-        return f"FAILED{took}: {one['reason']}"
-    return f"generation {one['generation']} serves{took}"
+        return Span(f"FAILED{took}: {one['reason']}", Style.BAD)
+    return Span(f"generation {one['generation']} serves{took}", Style.GOOD)
 
 
 def _drain(drain: Document) -> str:
-    count = drain["connections"]
-    had = "" if count is None else f" {count} connection{'' if count == 1 else 's'}"
+    had = "" if drain["connections"] is None else f" {count(drain['connections'], 'connection')}"
     match drain["state"]:
         case "draining":
-            return f"drains{had}" if had else "drains"
+            return f"drains{had}"
         case "rolled-back-to":
             return "was rolled back to"
         case "cut-off":

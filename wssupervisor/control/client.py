@@ -109,6 +109,7 @@ class Client:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.patience = SILENCE_SECONDS
 
     def call(
         self,
@@ -134,7 +135,7 @@ class Client:
         on_event: Callable[[protocol.Object], None] | None,
     ) -> protocol.Object:
         with self._connected() as connection:
-            connection.settimeout(SILENCE_SECONDS)
+            connection.settimeout(self.patience)
             request = {"id": 1, "method": method, "params": params}
             try:
                 connection.sendall(protocol.encode(request))
@@ -147,7 +148,7 @@ class Client:
             except TimeoutError:
                 raise Silence(
                     f"the daemon at {self.path} has not said anything for"
-                    f" {SILENCE_SECONDS:g} s; is it stopped or hung?"
+                    f" {self.patience:g} s; is it stopped or hung?"
                 ) from None
             except ConnectionError:
                 pass
@@ -155,7 +156,7 @@ class Client:
 
     def _connected(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(CONNECT_SECONDS)
+        connection.settimeout(min(CONNECT_SECONDS, self.patience))
         try:
             connection.connect(self.path)
         except PermissionError:

@@ -284,7 +284,10 @@ def waits_for(state: State, now: float) -> str:
     late = [str(seat.index) for seat in _late(candidate)]
     if late:
         who = "worker" if len(late) == 1 else "workers"
-        return f"{who} {', '.join(late)} of generation {candidate.number} not ready yet"
+        text = f"{who} {', '.join(late)} of generation {candidate.number} not ready yet"
+        tried = [candidate.workers[one].tried for one in _late_workers(candidate)]
+        why = next((one for one in tried if one is not None), None)
+        return text if why is None else f"{text}: it {why}"
     stable_at = _stable_at(candidate)
     if stable_at is not None and now < stable_at:
         return f"generation {candidate.number} ready, must stay so for {stable_at - now:.1f} s more"

@@ -18,6 +18,7 @@ class WorkerView:
     slots: dict[str, SlotId]
     connections: int
     reported: int | None
+    queued: int
     library: bool
     mute_since: float | None
     spawned_at: float | None
@@ -34,6 +35,7 @@ class DrainView:
     connections_at_start: int
     deadline: float | None
     paused: bool
+    keep_until: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,14 @@ def _generation(state: State, generation: Generation) -> GenerationView:
             generation.connections_at_start,
             draining.deadline(generation),
             draining.paused(generation),
+            max((one.keep_until for one in draining.drains(generation)), default=None),
         )
     waiting = (
         [_waiting(seat) for seat in generation.seats if seat.worker is None]
         if generation.state is GenerationState.ACTIVE
         else []
     )
-    living = [_worker(one) for one in generation.workers.values()]
+    living = [_worker(state, one) for one in generation.workers.values()]
     return GenerationView(
         number=generation.number,
         state=generation.state,
@@ -134,7 +137,8 @@ def _generation(state: State, generation: Generation) -> GenerationView:
     )
 
 
-def _worker(one: Worker) -> WorkerView:
+def _worker(state: State, one: Worker) -> WorkerView:
+    own = [slot for slot in one.slots.values() if not state.shared(slot)]
     return WorkerView(
         index=one.id.index,
         incarnation=one.id.incarnation,
@@ -143,6 +147,7 @@ def _worker(one: Worker) -> WorkerView:
         slots=dict(one.slots),
         connections=one.connections,
         reported=one.reported,
+        queued=sum(state.slots[slot].queued for slot in own),
         library=one.polite,
         mute_since=one.mute_since,
         spawned_at=one.spawned_at,
@@ -163,6 +168,7 @@ def _waiting(seat: Seat) -> WorkerView:
         slots=dict(seat.slots),
         connections=0,
         reported=None,
+        queued=0,
         library=False,
         mute_since=None,
         spawned_at=None,

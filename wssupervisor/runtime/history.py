@@ -82,9 +82,12 @@ class History:
         self._all.take_over(found)
         self._reloads.take_over(found)
 
-    def since(self, seconds: float | None) -> list[Entry]:
-        """The entries of the last so many seconds; all that are kept for None."""
-        return [one for one in self._all.entries if seconds is None or seconds_ago(one) <= seconds]
+    def since(self, seconds: float | None, last: int | None = None) -> list[Entry]:
+        """The entries of the last so many seconds, and of those the `last`; None: all there are."""
+        found = list(self._all.entries)
+        if last is not None:
+            found = found[len(found) - min(last, len(found)) :]
+        return [one for one in found if seconds is None or seconds_ago(one) <= seconds]
 
     def reloads_since(self, seconds: float | None) -> list[Entry]:
         """Those that began in the last so many seconds, each with all that is known of it."""

@@ -53,6 +53,7 @@ from wssupervisor.runtime.watch import Watch
 log = structlog.get_logger()
 
 RELOAD_SECONDS = 60.0
+PROGRESS_SECONDS = 1.0
 NOTES_WAITING_MAX = 1000
 """Notes for one follower that does not read them; then it is let go."""
 _RELOAD_ID = re.compile(r"r(\d{1,9})")
@@ -100,7 +101,9 @@ class Requests:
 
     def _status(self) -> Object:
         own = self._supervisor
-        return document(own.config.name, own.view(), own.gate, own.executions)
+        return document(
+            own.config.name, own.view(), own.gate, own.executions, self._watch.usage.by_pid
+        )
 
     async def _re_execute(self, peer: Peer, send_event: SendEvent) -> Object:
         """Does not return: whoever asked sees the connection end, and asks the new program."""
@@ -152,14 +155,20 @@ class Requests:
         notes: "asyncio.Queue[Object]",
         send_event: SendEvent,
     ) -> None:
-        """Pass notes on until there is an answer."""
+        """Pass notes on until there is an answer, and say each second what is waited for."""
         while not asking.done():
             getting = asyncio.ensure_future(notes.get())
-            await asyncio.wait((asking, getting), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                (asking, getting), timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
             getting.cancel()
+            waits_for = self._supervisor.view().waits_for
             if getting.done() and not getting.cancelled():
-                waits_for = self._supervisor.view().waits_for
                 await send_event({"note": getting.result(), "waits_for": waits_for})
+            elif not asking.done():
+                await send_event({"waits_for": waits_for})
+        while not notes.empty():
+            await send_event({"note": notes.get_nowait(), "waits_for": None})
 
     def _reloaded(self, outcome: Outcome) -> Object:
         match outcome:
@@ -289,10 +298,11 @@ class Requests:
 
     async def _events(self, params: Object, send_event: SendEvent) -> Object:
         since = _seconds(params, "since", None)
+        last = None if params.get("last") is None else _whole(params, "last")
         notes: asyncio.Queue[Object] = asyncio.Queue(NOTES_WAITING_MAX)
         unfollow = self._supervisor.history.follow(lambda note: _offer(notes, note))
         try:
-            for note in self._supervisor.history.since(since):
+            for note in self._supervisor.history.since(since, last):
                 await send_event({"note": note})
             while _flag(params, "follow", default=False):
                 note = await notes.get()

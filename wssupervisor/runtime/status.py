@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -13,12 +14,16 @@ from wssupervisor.fleet.state import Verdict
 from wssupervisor.fleet.view import FleetView, GenerationView, WorkerView
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.history import wall
+from wssupervisor.runtime.usage import Use
+from wssupervisor.runtime.why import estimate
 
 Document = dict[str, Any]
 
 
-def document(name: str, view: FleetView, gate: Gate, executions: int) -> Document:
-    """One JSON object; its keys are stable."""
+def document(
+    name: str, view: FleetView, gate: Gate, executions: int, usage: Mapping[int, Use]
+) -> Document:
+    """One JSON object; its keys are stable. `usage` is of workers' main processes, by pid."""
     now = time.monotonic()
     order = {one.name: list(one.slots) for one in view.listeners}
     order |= {name: steering.order for name, steering in gate.steerings.items()}
@@ -47,7 +52,7 @@ def document(name: str, view: FleetView, gate: Gate, executions: int) -> Documen
             }
             for one in view.listeners
         ],
-        "generations": [_generation(one, order, now) for one in view.generations],
+        "generations": [_generation(one, order, usage, now) for one in view.generations],
         "last_reload": _verdict(view.verdict),
     }
 
@@ -80,7 +85,9 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _generation(one: GenerationView, order: dict[str, list[SlotId]], now: float) -> Document:
+def _generation(
+    one: GenerationView, order: dict[str, list[SlotId]], usage: Mapping[int, Use], now: float
+) -> Document:
     found: Document = {
         "number": one.number,
         "state": one.state.value,
@@ -88,7 +95,7 @@ def _generation(one: GenerationView, order: dict[str, list[SlotId]], now: float)
         "started_at": wall(one.started_at),
         "connections": one.connections,
         "shares_slots": one.shares_slots,
-        "workers": [_worker(worker, order, now) for worker in one.workers],
+        "workers": [_worker(worker, order, usage, now) for worker in one.workers],
     }
     if one.drain is not None:
         deadline = one.drain.deadline
@@ -97,11 +104,18 @@ def _generation(one: GenerationView, order: dict[str, list[SlotId]], now: float)
             "connections_at_start": one.drain.connections_at_start,
             "deadline": None if deadline is None else wall(deadline),
             "paused": one.drain.paused,
+            "keep_until": None if one.drain.keep_until is None else wall(one.drain.keep_until),
+            "estimate": estimate(
+                one.drain.connections_at_start, one.connections, now - one.drain.since
+            ),
         }
     return found
 
 
-def _worker(one: WorkerView, order: dict[str, list[SlotId]], now: float) -> Document:
+def _worker(
+    one: WorkerView, order: dict[str, list[SlotId]], usage: Mapping[int, Use], now: float
+) -> Document:
+    use = None if one.pid is None else usage.get(one.pid)
     found: Document = {
         "index": one.index,
         "pid": one.pid,
@@ -109,9 +123,12 @@ def _worker(one: WorkerView, order: dict[str, list[SlotId]], now: float) -> Docu
         "state": one.state.value,
         "connections": one.connections,
         "reported": one.reported,
+        "queued": one.queued,
         "library": one.library,
         "mute_seconds": None if one.mute_since is None else round(now - one.mute_since, 1),
         "rss_bytes": _rss(one.pid),
+        "cpu_seconds": None if use is None else round(use.seconds, 2),
+        "cpu_percent": None if use is None else use.percent,
         "uptime_seconds": None if one.spawned_at is None else round(now - one.spawned_at, 1),
         "restarts": one.restarts,
         "sweeper": one.sweeper,

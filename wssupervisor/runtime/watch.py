@@ -17,6 +17,7 @@ from wssupervisor.runtime import census, why
 from wssupervisor.runtime.status import headline
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.systemd import Herald
+from wssupervisor.runtime.usage import Usage
 
 log = structlog.get_logger()
 
@@ -62,6 +63,7 @@ class Watch:
         self._chore_at = 0.0
         self._blind: str | None = None
         """Why the last look failed; said once."""
+        self.usage = Usage()
         supervisor.look = self.glance
         supervisor.history.follow(self._note)
 
@@ -96,6 +98,7 @@ class Watch:
                     self._chore_at = time.monotonic() + CHORE_SECONDS
                     self._supervisor.crew.reap_orphans()
                     self._look_at_listeners()
+                    self.look_at_usage()
                     self._tell_status()
                     if instance_state(self._supervisor.fleet.state) in UNTIMED:
                         self._herald.extend()
@@ -107,6 +110,10 @@ class Watch:
             if counting is not None:
                 counting.cancel()
                 await asyncio.gather(counting, return_exceptions=True)
+
+    def look_at_usage(self) -> None:
+        workers = self._supervisor.fleet.state.workers()
+        self.usage.look([one.pid for one in workers if one.pid is not None])
 
     def _tell_status(self) -> None:
         self._herald.status(headline(self._supervisor.view(), self._supervisor.gate))

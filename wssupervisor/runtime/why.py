@@ -20,7 +20,14 @@ PEERS_MAX = 50
 CONNECTIONS_MAX = 50
 """Lines of an answer, which has to fit into 64 KiB; the rest is counted."""
 
+METHOD = "exponential decay through the counts at the drain's start and now"
+
 Document = dict[str, Any]
+NO_DRAIN: Document = {
+    "empty_in_seconds": None,
+    "unknown": "it does not drain",
+    "method": METHOD,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,9 @@ def document(fleet: State, number: int, connections: Sequence[Seen]) -> Document
         "peers_left_out": max(0, len({one.socket.peer for one in connections}) - PEERS_MAX),
         "longest_idle": [_connection(one) for one in idlest[:CONNECTIONS_MAX]],
         "drain": _drain(generation, now),
-        "estimate": _estimate(generation, total, now),
+        "estimate": NO_DRAIN
+        if generation.drain_since is None
+        else estimate(generation.connections_at_start, total, now - generation.drain_since),
     }
 
 
@@ -162,17 +171,14 @@ def _drain(generation: Generation, now: float) -> Document | None:
     }
 
 
-def _estimate(generation: Generation, connections: int, now: float) -> Document:
-    """`method` says how; where nothing can be said, `unknown` says why."""
-    method = "exponential decay through the counts at the drain's start and now"
-    if generation.drain_since is None:
-        return {"empty_in_seconds": None, "unknown": "it does not drain", "method": method}
-    found = emptying(generation.connections_at_start, connections, now - generation.drain_since)
+def estimate(at_start: int, connections: int, seconds: float) -> Document:
+    """Of a drain; `method` says how; where nothing can be said, `unknown` says why."""
+    found = emptying(at_start, connections, seconds)
     if isinstance(found, Unknown):
-        return {"empty_in_seconds": None, "unknown": found.reason, "method": method}
+        return {"empty_in_seconds": None, "unknown": found.reason, "method": METHOD}
     return {
         "empty_in_seconds": round(found.empty_in),
         "half_life_seconds": round(found.half_life),
         "unknown": None,
-        "method": method,
+        "method": METHOD,
     }

@@ -1,0 +1,116 @@
+"""A terminal for a program under test: what it shows, and the keys that are pressed."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import threading
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from examples.load.waiting import wait_until
+from tests.harness.daemon import environment
+
+WITHIN = 20.0
+ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
+"""The terminal's other screen, and back to the one with what was there before."""
+SHOW_CURSOR = "\x1b[?25h"
+HOME = "\x1b[H"
+CTRL_C, CTRL_Z = b"\x03", b"\x1a"
+_CODE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """Runs a program until it ends or the `with` does."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        columns: int = 80,
+        lines: int = 24,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self._ours, self._its = pty.openpty()
+        self.resize(columns, lines)
+        self.found = self.modes()
+        self._said = b""
+        variables = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **(variables or {})}
+        inherited = {k: v for k, v in environment().items() if k not in {"COLUMNS", "NO_COLOR"}}
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *command],  # its controlling terminal, for Ctrl-C and Ctrl-Z
+            env={**inherited, **variables},
+            stdin=self._its,
+            stdout=self._its,
+            stderr=self._its,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._ours, 65536)
+            except OSError:
+                return
+            self._said += data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(WITHIN)
+        os.close(self._its)
+        self._reader.join(WITHIN)
+        os.close(self._ours)
+        if kind is not None:
+            print(f"--- the terminal, the end:\n{self.said[-4000:]!r}")
+
+    @property
+    def said(self) -> str:
+        """All that was ever written to it."""
+        return self._said.decode(errors="replace")
+
+    def frame(self) -> list[str]:
+        """The lines of the last whole picture on a screen that is drawn anew."""
+        drawn = self.said.split(HOME)
+        return [line.rstrip() for line in _CODE.sub("", drawn[-1]).replace("\r", "").split("\n")]
+
+    def text(self) -> str:
+        return "\n".join(self.frame())
+
+    def wait(self, text: str, within: float = WITHIN) -> None:
+        """Until that is to be read in the last picture."""
+        wait_until(lambda: text in self.text(), within=within, what=f"{text!r} on the screen")
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
+
+    def resize(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def modes(self) -> list[object]:
+        """Echo, line editing and the like."""
+        return termios.tcgetattr(self._its)
+
+    def end(self) -> int:
+        return self.process.wait(WITHIN)
+
+    def is_stopped(self) -> bool:
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[0] == "T"
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)

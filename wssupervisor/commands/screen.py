@@ -1,0 +1,331 @@
+"""The status of an instance as lines that fit a terminal: what `wssctl status` shows.
+
+Where there are too many, what matters least is left out: the workers of old generations first, then
+how far their drains are, then workers that are well, then the oldest generations.
+"""
+
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+
+from wssupervisor.commands.events import clock
+from wssupervisor.commands.text import Line, Span, Style, clipped, length, line
+from wssupervisor.commands.words import count, sentence, style
+from wssupervisor.durations import format_duration
+
+EVENTS_MIN = 3
+"""Recent events get so many lines before something else is left out for them."""
+EVENTS_WITHOUT_SCREEN = 5
+EVENTS_MAX = 50
+REASON_LINES = 3
+WIDE = 100
+BAR = {False: 26, True: 40}
+"""Columns of a bar, on a narrow and on a wide screen."""
+
+STATES = {
+    "serving": Style.GOOD,
+    "active": Style.GOOD,
+    "ready": Style.PLAIN,
+    "reloading": Style.BUSY,
+    "starting": Style.BUSY,
+    "draining": Style.BUSY,
+    "stopping": Style.WARNING,
+    "waiting": Style.WARNING,
+    "degraded": Style.BAD,
+    "silent": Style.BAD,
+    "failed": Style.BAD,
+}
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of what it is shown on; `lines` is None where it may be as long, and as wide, as it likes."""
+
+    columns: int = 80
+    lines: int | None = None
+    unicode: bool = True
+
+    @property
+    def wide(self) -> bool:
+        return self.columns >= WIDE
+
+    @property
+    def more(self) -> str:
+        return "…" if self.unicode else "..."
+
+
+class Detail(IntEnum):
+    """What is left out, from nothing on; each leaves out what the one before does, too."""
+
+    ALL = 0
+    NO_OLD_WORKERS = 1
+    NO_BARS = 2
+    NO_WELL_WORKERS = 3
+
+
+def screen(document: Document, events: Sequence[Document], size: Size) -> list[Line]:
+    """As much as there is room for."""
+    found: list[Line] = []
+    wanted = min(EVENTS_MIN, len(events)) + 2
+    for detail, generations in _ever_less(len(document["generations"])):
+        found = list(_fixed(document, size, detail, generations))
+        if size.lines is None or len(found) + wanted <= size.lines:
+            break
+    room = EVENTS_WITHOUT_SCREEN if size.lines is None else size.lines - len(found) - 2
+    if room > 0 and events:
+        found += [(), line(Span("  RECENT EVENTS", Style.FAINT))]
+        found += [_event(one) for one in events[-room:]]
+    if size.lines is not None:
+        found = [clipped(one, size.columns, size.more) for one in found[: size.lines]]
+    return found
+
+
+def _ever_less(generations: int) -> Iterator[tuple[Detail, int]]:
+    for detail in Detail:
+        yield detail, generations
+    for fewer in range(generations - 1, 0, -1):
+        yield Detail.NO_WELL_WORKERS, fewer
+
+
+def headline(document: Document) -> Line:
+    """The instance in one line."""
+    connections = sum(one["connections"] for one in document["generations"])
+    uptime = format_duration(document["uptime_seconds"])
+    return line(
+        Span(document["name"], Style.TITLE),
+        "  ",
+        _state(document["state"]),
+        f"  pid {document['pid']}, up {uptime}, {count(connections, 'connection')}",
+    )
+
+
+def _fixed(document: Document, size: Size, detail: Detail, generations: int) -> Iterator[Line]:
+    """All but the events."""
+    yield headline(document)
+    for one in document["listeners"]:
+        yield _listener(one)
+    if document["workers_wanted"] != document["workers_configured"]:
+        yield line(
+            f"  scaled to {count(document['workers_wanted'], 'worker')}; the configuration says"
+            f" {document['workers_configured']}"
+        )
+    if document.get("waits_for"):
+        yield line("  ", Span(f"waits for: {document['waits_for']}", Style.BUSY))
+    yield ()
+    yield from _generations(document["generations"][:generations], size, detail)
+    left_out = document["generations"][generations:]
+    if left_out:
+        connections = sum(one["connections"] for one in left_out)
+        yield line(f"  and {len(left_out)} more, with {count(connections, 'connection')}")
+    remarks = [text for one in document["generations"] for text in _remarks(one)]
+    for text in remarks:
+        yield line("  ", Span(text, Style.WARNING))
+    yield ()
+    yield from _last_reload(document["last_reload"], size)
+
+
+def _state(state: str) -> Span:
+    return Span(state, STATES.get(state, Style.PLAIN))
+
+
+def _listener(one: Document) -> Line:
+    mode = one["mode"] + (f" ({one['mode_reason']})" if one["mode_reason"] else "")
+    begin = f"  {one['name']}  {one['address']}  {mode}"
+    queued = Span(f", {one['queued']} waiting" if one["queued"] else "", Style.WARNING)
+    if one["mode"] == "shared":
+        return line(begin, queued)
+    fate = "" if one["survives_supervisor"] else "; ends with the supervisor"
+    before = f"; it had {one['slots_before']} before" if one["slots_before"] else ""
+    return line(
+        f"{begin}, {one['slots']} slots ({one['free_slots']} free)",
+        queued,
+        fate,
+        Span(before, Style.WARNING),
+    )
+
+
+# -- generations -------------------------------------------------------------------------------
+
+
+def _generations(generations: Sequence[Document], size: Size, detail: Detail) -> Iterator[Line]:
+    shown = [(one, _shown_workers(one, detail)) for one in generations]
+    rows = [_cells(worker) for _, workers in shown for worker in workers]
+    headings = _headings(size)
+    widths = [max(len(row[at]) for row in [headings, *rows]) for at in range(len(headings))]
+    headed = False
+    for one, workers in shown:
+        yield _title(one, size, with_release=detail < Detail.NO_BARS or "drain" not in one)
+        if "drain" in one and detail < Detail.NO_BARS:
+            yield _drain(one, size)
+        if workers and not headed:
+            yield line(Span(_row(headings, widths), Style.FAINT))
+            headed = True
+        for worker in workers:
+            name, *rest = _cells(worker)
+            style = STATES.get(worker["state"], Style.PLAIN) if "drain" not in one else Style.PLAIN
+            yield line(
+                "    ",
+                Span(name.ljust(widths[0]), style),
+                _row(["", *rest], widths)[4 + widths[0] :],
+            )
+        if detail >= Detail.NO_WELL_WORKERS and "drain" not in one:
+            well = len(one["workers"]) - len(workers)
+            yield line(f"    {count(well, 'worker')} ready")
+
+
+def _shown_workers(one: Document, detail: Detail) -> list[Document]:
+    if detail >= Detail.NO_OLD_WORKERS and ("drain" in one or one["state"] == "failed"):
+        return []
+    return [
+        worker
+        for worker in one["workers"]
+        if detail < Detail.NO_WELL_WORKERS or worker["state"] != "ready"
+    ]
+
+
+def _title(one: Document, size: Size, *, with_release: bool) -> Line:
+    drain = one.get("drain")
+    if drain is None:
+        since = format_duration(max(0.0, _ago(one["started_at"])))
+        what = f" for {since}: {count(one['connections'], 'connection')}"
+    else:
+        since = format_duration(max(0.0, _ago(drain["since"])))
+        what = (
+            f" for {since}: {drain['connections_at_start']} ->"
+            f" {count(one['connections'], 'connection')}"
+        )
+    begin = line(
+        "  ", Span(f"generation {one['number']}", Style.TITLE), "  ", _state(one["state"]), what
+    )
+    if not with_release:
+        return begin
+    release = one["release"]
+    room = size.columns - length(begin) - 2
+    if size.lines is not None and len(release) > room:
+        kept = room - len(size.more)
+        release = size.more + release[-kept:] if kept > 0 else ""
+    return (*begin, Span(f"  {release}", Style.FAINT))
+
+
+def _drain(one: Document, size: Size) -> Line:
+    """How much of it is done, and when it may be over."""
+    drain = one["drain"]
+    at_start, left = drain["connections_at_start"], one["connections"]
+    share = 1.0 if not at_start else max(0.0, 1 - left / at_start)
+    columns = BAR[size.wide]
+    full = int(share * columns)
+    done, to_do = ("█", "░") if size.unicode else ("#", "-")
+    return line(
+        "    ",
+        Span(done * full, Style.BUSY),
+        Span(to_do * (columns - full), Style.FAINT),
+        f" {int(100 * share):>3}%  {_outlook(one)}",
+    )
+
+
+def _outlook(one: Document) -> str:
+    drain = one["drain"]
+    estimate = drain.get("estimate") or {}
+    seconds = estimate.get("empty_in_seconds")
+    if drain["paused"]:
+        return "paused"
+    if not one["connections"]:
+        kept = -_ago(drain["keep_until"]) if drain.get("keep_until") else 0.0
+        text = f"empty, kept for {format_duration(kept)} more" if kept > 1 else "empty, ends now"
+    elif seconds is None:
+        text = "no estimate yet"
+    else:
+        text = f"empty in about {format_duration(seconds)}"
+    if drain["deadline"]:
+        text += f", limit in {format_duration(max(0.0, -_ago(drain['deadline'])))}"
+    return text
+
+
+def _headings(size: Size) -> list[str]:
+    connections = "CONNECTIONS" if size.wide else "CONN"
+    return ["WORKER", "PID", connections, "QUEUED", "MEMORY", "CPU", "UP", "RESTARTS"]
+
+
+def _cells(one: Document) -> list[str]:
+    memory = "-" if one["rss_bytes"] is None else f"{one['rss_bytes'] / 2**20:.0f} MB"
+    cpu = "-" if one.get("cpu_percent") is None else f"{one['cpu_percent']:.0f}%"
+    up = one["uptime_seconds"]
+    return [
+        f"{one['index']} {one['state']}" + (" sweeper" if one["sweeper"] else ""),
+        str(one["pid"] or "-"),
+        str(one["connections"]),
+        str(one.get("queued", "-")),
+        memory,
+        cpu,
+        "-" if up is None else format_duration(up),
+        str(one["restarts"]),
+    ]
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    name, *rest = (
+        cell.ljust(width) if at == 0 else cell.rjust(width)
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "    " + "  ".join([name, *rest])
+
+
+def _remarks(one: Document) -> Iterator[str]:
+    """What somebody should look at."""
+    number = one["number"]
+    if one["shares_slots"]:
+        yield f"generation {number}: workers share slots, for want of free ones"
+    for worker in one["workers"]:
+        who = f"worker {worker['index']} of generation {number}"
+        if "retry_at" in worker:
+            wait = format_duration(max(0.0, -_ago(worker["retry_at"])))
+            yield f"{who} is started again in {wait}"
+        if worker["still_listens"]:
+            yield f"{who} still listens: new connections may reach it,"
+            yield (
+                f"  and it will not end by itself; `wssctl drain {number} --within 0s` ends it"
+                " with its connections"
+            )
+        if worker["mute_seconds"] is not None:
+            mute = format_duration(worker["mute_seconds"])
+            yield f"{who} gives no sign of life for {mute}: new connections go to others"
+        if worker["state"] == "silent":
+            yield f"{who}: {worker['reason']}"
+
+
+# -- the last reload, and events ---------------------------------------------------------------
+
+
+def _last_reload(last: Document | None, size: Size) -> Iterator[Line]:
+    if last is None:
+        yield line("  no reload yet")
+        return
+    when = format_duration(max(0.0, _ago(last["started_at"])))
+    what = "roll back" if last["kind"] == "rollback" else "reload"
+    begin = f"last {what} {last['id']}, {when} ago"
+    if last["ok"]:
+        took = format_duration(last["seconds"])
+        text = f": generation {last['generation']} serves (took {took})"
+        yield line(f"  {begin}", Span(text, Style.GOOD))
+        return
+    text = f"{begin}, FAILED: {last['reason']}"
+    if size.lines is None:
+        yield line("  ", Span(text, Style.BAD))
+        return
+    for part in textwrap.wrap(text, size.columns - 4, max_lines=REASON_LINES):
+        yield line("  ", Span(part, Style.BAD))
+
+
+def _event(note: Document) -> Line:
+    return line("  ", Span(clock(note["at"]), Style.FAINT), "  ", Span(sentence(note), style(note)))
+
+
+def _ago(stamp: str) -> float:
+    """Seconds since an ISO 8601 instant; negative for one to come."""
+    return time.time() - datetime.fromisoformat(stamp).astimezone(UTC).timestamp()

@@ -1,0 +1,83 @@
+"""Lines of text whose parts have a meaning, and how a meaning looks on a terminal."""
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TextIO
+
+
+class Style(Enum):
+    """What a part of a line means; the value is what a terminal is sent (ECMA-48)."""
+
+    PLAIN = ""
+    TITLE = "1"
+    FAINT = "2"
+    GOOD = "32"
+    BUSY = "36"
+    WARNING = "33"
+    BAD = "1;31"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    text: str
+    style: Style = Style.PLAIN
+
+
+Line = tuple[Span, ...]
+
+
+def line(*parts: Span | str) -> Line:
+    return tuple(Span(one) if isinstance(one, str) else one for one in parts)
+
+
+def plain(one: Line) -> str:
+    return "".join(span.text for span in one).rstrip()
+
+
+def length(one: Line) -> int:
+    return sum(len(span.text) for span in one)
+
+
+def clipped(one: Line, width: int, more: str) -> Line:
+    """At most so many columns; `more` stands at the end of one that was too long."""
+    if length(one) <= width:
+        return one
+    room = max(0, width - len(more))
+    found: list[Span] = []
+    for span in one:
+        found.append(Span(span.text[:room], span.style))
+        room -= len(found[-1].text)
+    return (*found, Span(more, Style.FAINT))
+
+
+def colored(one: Line) -> str:
+    """As a terminal shows it."""
+    return "".join(
+        f"\x1b[{span.style.value}m{span.text}\x1b[0m"
+        if span.style.value and span.text
+        else span.text
+        for span in one
+    ).rstrip()
+
+
+def has_colors(stream: TextIO) -> bool:
+    """A terminal, and nobody said that he wants none (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and terminal_can_draw()
+
+
+def terminal_can_draw() -> bool:
+    return os.environ.get("TERM", "dumb") not in {"", "dumb"}
+
+
+def is_unicode(stream: TextIO) -> bool:
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
+
+
+def show(lines: Iterable[Line], stream: TextIO | None = None) -> None:
+    """Print them, in colours where they can be seen."""
+    out = stream or sys.stdout
+    form = colored if has_colors(out) else plain
+    print("\n".join(form(one) for one in lines), file=out, flush=True)

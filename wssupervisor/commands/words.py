@@ -1,0 +1,118 @@
+"""What happened, in a sentence: for the status screen and the progress of a reload."""
+
+from typing import Any
+
+from wssupervisor.commands.text import Style
+from wssupervisor.durations import format_duration
+
+Note = dict[str, Any]
+
+SENTENCES = {
+    "started": "generation {generation} serves, the first of this start",
+    "reload-begun": "reload {reload} begins, asked for by {who}",
+    "rollback-begun": "roll back {reload} to generation {to} begins, asked for by {who}",
+    "reload-failed": "{attempt} {reload} FAILED: {reason}",
+    "reload-refused": "a reload was refused: {reason}",
+    "worker-spawned": "{worker} starts as pid {pid}",
+    "worker-ready": "{worker} is ready after {seconds}",
+    "worker-exited": "{worker} {reason}{connections}",
+    "worker-silent": "{worker} gets nothing new: {reason}",
+    "worker-mute": "{worker} gives no sign of life for {seconds}{connections}",
+    "worker-recovered": "{worker} gives signs of life again after {seconds}",
+    "worker-retry": "{worker} is started again in {seconds}",
+    "worker-drained": "{worker} is empty after {seconds}",
+    "worker-killed": "{worker} is killed{connections}",
+    "cutover": "generation {generation} serves, in place of {replaced} ({reload}, {seconds})",
+    "drain-begun": "generation {generation} drains{connections}",
+    "drain-limit": "{worker} has reached its limit{connections}",
+    "drain-hurried": "generation {generation} must end, its room is needed{connections}",
+    "drain-paused": "the drain of generation {generation} is paused",
+    "drain-resumed": "the drain of generation {generation} goes on",
+    "still-listens": "{worker} still listens where new connections arrive",
+    "scaled": "scaled from {before} to {workers} workers",
+    "generation-retired": "generation {generation} has gone{outcome}",
+    "sweeper-started": "{worker} is started for {queued} that wait on a free slot",
+    "steering-failed": "new connections could not be steered: {reason}",
+    "re-executed": "the supervisor is now version {version}, was {before}",
+    "recovered": "a supervisor took over from one that died: {workers} workers live, {gone} gone",
+    "stop-begun": "the instance stops",
+    "stopped": "the instance has stopped",
+}
+GOOD = frozenset({"started", "cutover"})
+BAD = frozenset({"reload-failed", "steering-failed"})
+WARNING = frozenset(
+    {
+        "reload-refused",
+        "worker-silent",
+        "worker-mute",
+        "worker-killed",
+        "drain-limit",
+        "drain-hurried",
+        "still-listens",
+        "recovered",
+    }
+)
+
+
+def sentence(note: Note) -> str:
+    """The note in words; one that is not known here by its kind and all that it says."""
+    form = SENTENCES.get(note["kind"])
+    try:
+        return form.format_map(_Words(note)) if form is not None else described(note)
+    except (KeyError, TypeError, ValueError):  # of a daemon that is older or newer than we are
+        return described(note)
+
+
+def style(note: Note) -> Style:
+    kind = note["kind"]
+    if kind in BAD:
+        return Style.BAD
+    if kind in WARNING or note.get("expected") is False or note.get("forced") or note.get("lost"):
+        return Style.WARNING
+    return Style.GOOD if kind in GOOD else Style.PLAIN
+
+
+UNSHOWN = frozenset({"at", "kind", "monotonic_begun", "monotonic", "expected"})
+
+
+def described(note: Note) -> str:
+    """Its kind, then what is known of it, name by name."""
+    details = " ".join(
+        f"{name}={value}"
+        for name, value in note.items()
+        if name not in UNSHOWN and value is not None
+    )
+    return f"{note['kind'].replace('-', ' '):<18} {details}".rstrip()
+
+
+def count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+class _Words(dict[str, Any]):
+    """The fields of a note as a sentence wants them."""
+
+    def __getitem__(self, name: str) -> str:
+        match name:
+            case "worker":
+                generation, index, _ = str(self.get("worker")).split(".")
+                return f"worker {index} of generation {generation}"
+            case "seconds":
+                return format_duration(max(0.0, float(super().__getitem__("seconds"))))
+            case "connections":
+                found = self.get("connections")
+                return f", with {count(found, 'connection')}" if found else ""
+            case "who":
+                return str(self.get("by") or self.get("via") or "somebody")
+            case "outcome":
+                return self._outcome()
+        return str(super().__getitem__(name))
+
+    def _outcome(self) -> str:
+        if self.get("seconds") is None:
+            return ""
+        text = f" after {self['seconds']}: {count(self.get('connections', 0), 'connection')}"
+        for name in ("forced", "lost"):
+            if self.get(name):
+                text += f", {self.get(name)} {name}"
+        return text

@@ -1,0 +1,46 @@
+"""How much of the processor each worker uses, looked up once a second."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psutil
+
+SPAN = 0.5
+"""Seconds at least between two looks that a share is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Of a main process: `seconds` so far; `percent` of one core, None until it was seen twice."""
+
+    at: float
+    seconds: float
+    percent: float | None
+
+
+class Usage:
+    def __init__(self) -> None:
+        self.by_pid: dict[int, Use] = {}
+
+    def look(self, pids: Iterable[int]) -> None:
+        """Take the next sample; those that have gone are forgotten."""
+        found: dict[int, Use] = {}
+        for pid in pids:
+            before = self.by_pid.get(pid)
+            now = time.monotonic()
+            if before is not None and now - before.at < SPAN:
+                found[pid] = before
+                continue
+            try:
+                times = psutil.Process(pid).cpu_times()
+            except psutil.Error:
+                continue
+            found[pid] = _use(before, now, times.user + times.system)
+        self.by_pid = found
+
+
+def _use(before: Use | None, now: float, seconds: float) -> Use:
+    if before is None or seconds < before.seconds:  # the second: another process by now
+        return Use(now, seconds, None)
+    return Use(now, seconds, round(100 * (seconds - before.seconds) / (now - before.at), 1))
