@@ -161,7 +161,7 @@ class Studio:
             captured = terminal.screen()
         finally:
             terminal.end()
-        draw(captured, self._place / f"{name}.svg", columns, command.replace("PATH=", ""))
+        draw(captured, self._place / f"{name}.svg", columns, command)
 
 
 async def take(stage: Stage, studio: Studio) -> None:

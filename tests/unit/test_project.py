@@ -205,6 +205,17 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"\n## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_every_picture_is_shown_in_the_readme_and_loads_nothing_from_elsewhere() -> None:
+    pictures = sorted((ROOT / "docs/pictures").glob("*.svg"))
+    readme = (ROOT / "README.md").read_text()
+
+    assert pictures != []
+    for picture in pictures:
+        assert f"(docs/pictures/{picture.name})" in readme
+        assert "url(http" not in picture.read_text()
+        assert picture.stat().st_size < 50_000
+
+
 VERBS = (
     "demo",
     "test",

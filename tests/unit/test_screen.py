@@ -147,13 +147,15 @@ def test_a_failed_reload_is_told_in_lines_that_fit() -> None:
     ("change", "said"),
     [
         ({"paused": True}, "paused"),
-        ({"deadline": stamp(-600)}, "empty in about 1h 30min, limit in 10min"),
+        ({"deadline": 600}, "empty in about 1h 30min, limit in 10min"),
         ({"estimate": {"empty_in_seconds": None, "unknown": "too early"}}, "no estimate yet"),
     ],
 )
 def test_a_drain_says_how_it_will_end(change: Document, said: str) -> None:
     old = generation(6, "draining")
     old["drain"] |= change
+    if old["drain"]["deadline"] is not None:
+        old["drain"]["deadline"] = stamp(-old["drain"]["deadline"])
 
     assert f"  75%  {said}\n" in "\n".join(shown(document(generation(7, "active"), old), SMALL))
 

@@ -61,11 +61,13 @@ def _sentence(verdict: dict[str, Any]) -> str:
     took = format_duration(verdict["seconds"]) if verdict["seconds"] else "under 1ms"
     return (
         f"generation {verdict['generation']} serves, in place of {verdict['replaced']}"
-        f" ({took}); watch the drain with `wssctl status --watch`"
+        f" ({took}); the drain: wssctl status --watch"
     )
 
 
 STEPS = {
+    "reload-begun": "begin",
+    "rollback-begun": "begin",
     "worker-spawned": "start",
     "worker-ready": "probe",
     "cutover": "cutover",
@@ -86,7 +88,8 @@ class _Progress:
         if not self._live:
             return
         self.end()
-        if note := event.get("note"):
+        note = event.get("note")
+        if note and note["kind"] != "reload-failed":  # that is told at the end, with all the rest
             step = Span(f"  {STEPS.get(note['kind'], ''):<9}", Style.FAINT)
             show([line(step, Span(sentence(note), style(note)))], sys.stderr)
         if waits := event.get("waits_for"):

@@ -103,7 +103,7 @@ def _drain(drain: Document) -> str:
     had = "" if drain["connections"] is None else f" {count(drain['connections'], 'connection')}"
     match drain["state"]:
         case "draining":
-            return f"drains{had}"
+            return f"is draining{', had' if had else ''}{had}"
         case "rolled-back-to":
             return "was rolled back to"
         case "cut-off":

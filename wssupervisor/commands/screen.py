@@ -136,16 +136,16 @@ def _state(state: str) -> Span:
 
 def _listener(one: Document) -> Line:
     mode = one["mode"] + (f" ({one['mode_reason']})" if one["mode_reason"] else "")
+    if not one["survives_supervisor"] and one["mode"] != "shared":
+        mode += " while the supervisor lives"
     begin = f"  {one['name']}  {one['address']}  {mode}"
     queued = Span(f", {one['queued']} waiting" if one["queued"] else "", Style.WARNING)
     if one["mode"] == "shared":
         return line(begin, queued)
-    fate = "" if one["survives_supervisor"] else "; ends with the supervisor"
     before = f"; it had {one['slots_before']} before" if one["slots_before"] else ""
     return line(
         f"{begin}, {one['slots']} slots ({one['free_slots']} free)",
         queued,
-        fate,
         Span(before, Style.WARNING),
     )
 
