@@ -10,6 +10,7 @@ import pytest
 
 from examples.load.waiting import wait_until
 from tests.harness.daemon import Daemon
+from tests.harness.load import load
 from tests.harness.settings import Settings
 from tests.harness.terminal import CTRL_C, CTRL_Z, ENTER, LEAVE, SHOW_CURSOR, Terminal
 from wssupervisor.commands.cli import INTERRUPTED
@@ -50,6 +51,30 @@ def test_the_screen_is_one_of_its_own_and_leaves_the_terminal_as_it_was(
 
         assert terminal.end() == status
         assert_left_as_found(terminal)
+
+
+def test_status_tells_what_each_worker_costs_and_what_is_known_of_a_drain(
+    settings: Settings,
+) -> None:
+    with Daemon(settings) as daemon, load(daemon.start()) as clients:
+        daemon.wait_for(
+            lambda status: all(
+                one["cpu_percent"] and one["cpu_seconds"] and one["queued"] is not None
+                for one in status["generations"][0]["workers"]
+            ),
+            within=WITHIN,
+            what="work in numbers",
+        )
+        assert "%" in daemon.ctl("status").out
+        settings.releases.install("two")
+        cutover = daemon.reload()
+        clients.more(100)
+        drain = daemon.status()["generations"][1]["drain"]
+        clients.assert_unnoticed([cutover])
+
+    assert drain["keep_until"] >= drain["since"]
+    assert drain["estimate"]["empty_in_seconds"] is None
+    assert "at least 10 must have left" in drain["estimate"]["unknown"]
 
 
 def test_it_shows_a_drain_as_it_goes_and_follows_the_size_of_the_terminal(

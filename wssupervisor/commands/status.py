@@ -4,11 +4,12 @@ import argparse
 import json
 import shutil
 import sys
+from contextlib import suppress
 from typing import Any
 
 from wssupervisor.commands.screen import EVENTS_MAX, Size, headline, screen
 from wssupervisor.commands.text import Line, is_unicode, show
-from wssupervisor.control.client import Client
+from wssupervisor.control.client import Client, Gone
 from wssupervisor.control.paths import running
 from wssupervisor.errors import WssError
 
@@ -53,7 +54,8 @@ def ask(client: Client, size: Size) -> list[Line]:
 
 def recent(client: Client) -> list[Document]:
     events: list[Document] = []
-    client.call("events", {"last": EVENTS_MAX}, lambda event: events.append(event["note"]))
+    with suppress(Gone):  # upgraded just now: what it has told is good enough
+        client.call("events", {"last": EVENTS_MAX}, lambda event: events.append(event["note"]))
     return events[-EVENTS_MAX:]  # an older daemon tells all
 
 
