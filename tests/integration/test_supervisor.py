@@ -53,7 +53,7 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
             begin = partial(supervisor.start, resolve(config))
             running = asyncio.ensure_future(supervisor.run(begin, watch.run))
             await serving(supervisor)
-            outcome = await supervisor.ask(1, ReloadRequested(1))
+            outcome = await supervisor.answers.ask(1, ReloadRequested(1))
             state = supervisor.view().state
             supervisor.post(StopRequested(None))
             return outcome, state, (await running).status

@@ -62,6 +62,7 @@ _RELOAD_ID = re.compile(r"r(\d{1,9})")
 class Requests:
     def __init__(self, supervisor: Supervisor, watch: Watch, upgrade: Upgrade) -> None:
         self._supervisor = supervisor
+        self._answers = supervisor.answers
         self._watch = watch
         self._upgrade = upgrade
 
@@ -120,14 +121,14 @@ class Requests:
         waits = _flag(params, "wait", default=True)
         make_room = _flag(params, "make_room", default=False)
         log.info("reload requested", by=peer.name, by_pid=peer.pid)
-        who = self._supervisor.next_request()
+        who = self._answers.next_request()
         event = ReloadRequested(who, timeout, waits, make_room, requester(peer))
         return await self._attempt(who, event, send_event)
 
     async def _roll_back(self, peer: Peer, params: Object, send_event: SendEvent) -> Object:
         timeout = _seconds(params, "timeout", RELOAD_SECONDS)
         log.info("roll back requested", by=peer.name, by_pid=peer.pid)
-        who = self._supervisor.next_request()
+        who = self._answers.next_request()
         event = RollBackRequested(who, timeout, requester(peer))
         return await self._attempt(who, event, send_event)
 
@@ -139,14 +140,14 @@ class Requests:
         unfollow = self._supervisor.history.follow(lambda note: _offer(notes, note))
         try:
             # Named before anything else runs: an upgrade can cut the requester off at any time.
-            asking = self._supervisor.request(who, event)
+            asking = self._answers.request(who, event)
             reload = self._supervisor.fleet.state.reload
             if reload is not None and reload.request == who:
                 await send_event({"reload": reload_name(reload.id)})
             await self._tell_progress(asking, notes, send_event)
             return self._reloaded(await asking)
         finally:
-            self._supervisor.leave(who)
+            self._answers.leave(who)
             unfollow()
 
     async def _tell_progress(
@@ -206,18 +207,21 @@ class Requests:
         found = _RELOAD_ID.fullmatch(str(params.get("reload")))
         if found is None:
             raise BadRequest('reload must be the id of a reload, such as "r3"')
-        number = int(found[1])
-        last = self._supervisor.fleet.state.last_reload
-        waiting = self._supervisor.verdict_of(number) if 0 < number <= last else None
-        if waiting is None:
+        number, fleet = int(found[1]), self._supervisor.fleet.state
+        if not 0 < number <= fleet.last_reload:
             raise BadRequest(f"there was no reload r{number}")
+        waiting = self._answers.verdict_of(number)
+        if waiting is None:
+            raise OperationFailed(
+                f"how reload r{number} ended is not known any more; wssctl history tells"
+            )
         log.info("verdict requested", by=peer.name, by_pid=peer.pid, reload=reload_name(number))
-        who = self._supervisor.wait_instead(number)
+        who = self._answers.wait_instead(fleet.reload, number)
         try:
             verdict: Verdict = await asyncio.shield(waiting)
         finally:
             if who is not None:
-                self._supervisor.leave(who)
+                self._answers.leave(who)
         if not verdict.ok:
             raise self._failure(
                 Failed("reload-failed", verdict.reason or "", verdict.reload, verdict.of)
@@ -233,8 +237,8 @@ class Requests:
             )
         within = _seconds(params, "within", None)
         log.info("stop requested", by=peer.name, by_pid=peer.pid)
-        who = self._supervisor.next_request()
-        outcome = await self._supervisor.ask(who, StopRequested(who, within))
+        who = self._answers.next_request()
+        outcome = await self._answers.ask(who, StopRequested(who, within))
         if isinstance(outcome, Stopped):
             return {"stopped": True}
         raise self._failure(outcome)
@@ -251,7 +255,7 @@ class Requests:
 
     async def _drain(self, peer: Peer, params: Object) -> Object:
         generation = _whole(params, "generation")
-        who = self._supervisor.next_request()
+        who = self._answers.next_request()
         event: DrainLimited | DrainPaused | DrainResumed
         given = [key for key in ("within", "pause", "resume") if params.get(key)]
         if len(given) != 1:
@@ -266,7 +270,7 @@ class Requests:
                 event = DrainResumed(who, generation)
         await self._watch.fresh_count()
         log.info("drain change requested", by=peer.name, generation=generation, change=given[0])
-        outcome = await self._supervisor.ask(who, event)
+        outcome = await self._answers.ask(who, event)
         if isinstance(outcome, DrainChanged):
             return {
                 "generation": outcome.generation,
@@ -282,8 +286,8 @@ class Requests:
         if not 1 <= workers <= WORKERS_MAX:
             raise BadRequest(f"workers: found {workers}, expected 1 to {WORKERS_MAX}")
         log.info("scale requested", by=peer.name, workers=workers)
-        who = self._supervisor.next_request()
-        outcome = await self._supervisor.ask(who, ScaleRequested(who, workers))
+        who = self._answers.next_request()
+        outcome = await self._answers.ask(who, ScaleRequested(who, workers))
         if isinstance(outcome, Scaled):
             view = self._supervisor.view()
             return {
@@ -332,8 +336,8 @@ def _seconds(params: Object, key: str, default: Any, *, may_be_infinite: bool = 
     if value is None:
         return default
     try:
-        seconds = parse_duration(value)
-    except (ValueError, TypeError) as error:
+        seconds = parse_duration(value if isinstance(value, str) else "")
+    except ValueError as error:
         raise BadRequest(f"{key}: found {value!r}, {error}") from None
     if math.isinf(seconds) and not may_be_infinite:
         raise BadRequest(f"{key}: found {value!r}, expected a duration that ends, such as '10min'")

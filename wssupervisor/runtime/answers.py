@@ -1,0 +1,95 @@
+"""Who waits for what: each request gets its one answer, each reload its one verdict."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from wssupervisor.fleet.actions import Outcome
+from wssupervisor.fleet.events import Event, RequesterLeft
+from wssupervisor.fleet.model import RequestId
+from wssupervisor.fleet.state import Reload, Verdict
+
+VERDICTS_KEPT = 16
+
+
+class Answers:
+    """Owns the futures that clients of the control socket wait for."""
+
+    def __init__(self, post: Callable[[Event], None]) -> None:
+        self.last_request = 0
+        self._post = post
+        self._waiting: dict[RequestId, asyncio.Future[Outcome]] = {}
+        self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
+        self._settled = 0
+        """The youngest reload that has a verdict."""
+
+    def next_request(self) -> RequestId:
+        """A number that no other request has."""
+        self.last_request += 1
+        return self.last_request
+
+    def request(self, request: RequestId, event: Event) -> asyncio.Future[Outcome]:
+        """Post a request; its one answer is the future's. Who stops waiting must `leave`."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = answer
+        self._post(event)
+        return answer
+
+    def leave(self, request: RequestId) -> None:
+        """Nobody waits for the answer any more; harmless once it has been given."""
+        if self._waiting.pop(request, None) is not None:
+            self._post(RequesterLeft(request))
+
+    async def ask(self, request: RequestId, event: Event) -> Outcome:
+        """Post a request and wait for its one answer. Cancelled: the requester has left."""
+        try:
+            return await self.request(request, event)
+        finally:
+            self.leave(request)
+
+    def give(self, request: RequestId, outcome: Outcome) -> None:
+        """The fleet has answered; nobody may be waiting any more."""
+        waiting = self._waiting.pop(request, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(outcome)
+
+    # -- verdicts -----------------------------------------------------------------------------
+
+    def settle(self, verdict: Verdict) -> None:
+        """That reload has ended; harmless when it is known."""
+        if verdict.reload <= self._settled:
+            return
+        self._settled = verdict.reload
+        self._verdict(verdict.reload).set_result(verdict)
+        for old in [reload for reload in self._verdicts if self._is_forgotten(reload)]:
+            del self._verdicts[old]
+
+    def verdict_of(self, reload: int) -> asyncio.Future[Verdict] | None:
+        """Done once that reload has ended; None if that was too long ago to be known still."""
+        known = reload in self._verdicts or reload > self._settled
+        return self._verdict(reload) if known else None
+
+    def wait_instead(self, reload: Reload | None, number: int) -> RequestId | None:
+        """Stand in for the requester of that reload, whom an upgrade has cut off; then `leave`."""
+        if reload is None or reload.id != number or reload.request is None:
+            return None
+        if reload.request in self._waiting:
+            return None
+        self._waiting[reload.request] = asyncio.get_running_loop().create_future()
+        return reload.request
+
+    def carry(self) -> tuple[Verdict, ...]:
+        """The verdicts, for `take_over`."""
+        return tuple(one.result() for one in self._verdicts.values() if one.done())
+
+    def take_over(self, last_request: int, verdicts: Iterable[Verdict]) -> None:
+        self.last_request = last_request
+        for verdict in sorted(verdicts, key=lambda one: one.reload):
+            self.settle(verdict)
+
+    def _verdict(self, reload: int) -> asyncio.Future[Verdict]:
+        if reload not in self._verdicts:
+            self._verdicts[reload] = asyncio.get_running_loop().create_future()
+        return self._verdicts[reload]
+
+    def _is_forgotten(self, reload: int) -> bool:
+        return reload <= self._settled - VERDICTS_KEPT

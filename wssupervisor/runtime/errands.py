@@ -1,0 +1,112 @@
+"""What takes longer than a moment: probing a worker, reading the release of a reload."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from wssupervisor.config import Config, restart_needed
+from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, WssError
+from wssupervisor.fleet.actions import Probe
+from wssupervisor.fleet.events import (
+    Event,
+    ProbeFailed,
+    ProbePassed,
+    ProbeTried,
+    ReleaseRefused,
+    ReleaseResolved,
+)
+from wssupervisor.fleet.model import Policy, Release, WorkerId
+from wssupervisor.runtime import readiness
+from wssupervisor.runtime.crew import Crew
+from wssupervisor.runtime.gate import Gate
+from wssupervisor.runtime.release import resolve
+
+log = structlog.get_logger()
+
+_REFUSED: dict[type[Exception], str] = {
+    ConfigInvalid: "the configuration cannot be used",
+    ReleaseInvalid: "the release cannot be used",
+}
+
+Reread = Callable[[], Config]
+"""Read the configuration again; raises ConfigInvalid."""
+
+
+class Errands:
+    """Each is a task whose result is posted; whatever goes wrong must not end what serves."""
+
+    def __init__(
+        self, config: Config, reread: Reread, gate: Gate, crew: Crew, post: Callable[[Event], None]
+    ) -> None:
+        self.tasks: asyncio.TaskGroup | None = None
+        self._config = config
+        self._reread = reread
+        self._gate = gate
+        self._crew = crew
+        self._post = post
+        self._probes: dict[WorkerId, asyncio.Task[None]] = {}
+
+    def probe(self, action: Probe) -> None:
+        """Begin to find out whether a worker accepts connections."""
+        assert self.tasks is not None
+        task = self.tasks.create_task(self._probe(action))
+        self._probes[action.worker] = task
+        task.add_done_callback(lambda _: self._probes.pop(action.worker, None))
+
+    def end_probe(self, worker: WorkerId) -> None:
+        """Nobody needs to know any more whether it accepts."""
+        if probe := self._probes.pop(worker, None):
+            probe.cancel()
+
+    def end_probes(self) -> None:
+        for worker in list(self._probes):
+            self.end_probe(worker)
+
+    def resolve(self, reload: int, look: Callable[[], object]) -> None:
+        """Begin to read the release of a reload; `look` before it is told."""
+        assert self.tasks is not None
+        self.tasks.create_task(self._resolve(reload, look))
+
+    async def _probe(self, action: Probe) -> None:
+        process = self._crew.process(action.worker)
+        if process is None:
+            return
+        try:
+            await readiness.ready(
+                self._gate,
+                process,
+                action,
+                lambda reason: self._post(ProbeTried(action.worker, reason)),
+            )
+        except readiness.NeverReady as error:
+            self._post(ProbeFailed(action.worker, str(error)))
+        except Exception as error:
+            if not isinstance(error, WssError | OSError):
+                log.exception("probe stumbled")
+            self._post(ProbeFailed(action.worker, f"could not be probed: {error}"))
+        else:
+            self._post(ProbePassed(action.worker))
+
+    async def _resolve(self, reload: int, look: Callable[[], object]) -> None:
+        try:
+            release, policy = await asyncio.to_thread(self._read_release)
+        except (ConfigInvalid, ReleaseInvalid) as error:
+            reason = str(error).replace("\n", "; ")
+            self._post(ReleaseRefused(reload, f"{_REFUSED[type(error)]}: {reason}"))
+            return
+        except Exception as error:
+            log.exception("reload stumbled")
+            self._post(ReleaseRefused(reload, f"the release could not be read: {error!r}"))
+            return
+        look()  # a slot that was freed a moment ago counts
+        self._post(ReleaseResolved(reload, release, policy))
+
+    def _read_release(self) -> tuple[Release, Policy]:
+        config = self._reread()
+        changed = restart_needed(self._config, config)
+        if changed:
+            keys = ", ".join(changed)
+            text = f"{keys} changed, which needs a restart; restart the instance, or put it back"
+            raise ConfigInvalid([text])
+        return resolve(config), config.policy()
