@@ -1,5 +1,6 @@
 """A supervisor that dies, and the one that goes on in its place: nobody notices."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from examples.load.waiting import wait_until
@@ -302,6 +304,28 @@ def test_a_pid_that_is_another_process_by_now_is_left_alone(settings: Settings) 
         assert innocent.pid not in now
         assert innocent.poll() is None
         innocent.kill()
+
+
+def test_only_what_its_workers_left_is_ended(settings: Settings) -> None:
+    """A process of a worker that had ended, and two that look like it but are of others."""
+    with daemon_held_by(settings, "store") as daemon, ExitStack() as end:
+        pids = daemon.start().active_pids()
+        own = psutil.Process(pids[0]).environ() | {"WSSUPERVISOR_INCARNATION": "9"}
+        others = [
+            own | {"WSSUPERVISOR_INSTANCE": f"{settings.name}-other"},
+            own | {"WSSUPERVISOR_SUPERVISOR": f"{os.getpid()}:1"},
+        ]
+        left, *alike = [
+            end.enter_context(subprocess.Popen(["sleep", "60"], env=one)) for one in [own, *others]
+        ]
+        for one in (left, *alike):
+            end.callback(one.kill)
+        daemon.die()
+        now = daemon.start().active_pids()
+
+        assert left.wait(WITHIN) == -signal.SIGKILL
+        assert [one.poll() for one in alike] == [None, None]
+        assert unchanged(pids, now)
 
 
 def test_state_that_cannot_be_written_is_said_and_stops_nobody(settings: Settings) -> None:

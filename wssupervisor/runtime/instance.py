@@ -28,11 +28,12 @@ from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.history import History
 from wssupervisor.runtime.kept import Kept, StateFile, Undone
 from wssupervisor.runtime.notify import remove_others
-from wssupervisor.runtime.processes import become_subreaper, keep_descriptors
+from wssupervisor.runtime.processes import become_subreaper, keep_descriptors, supervisor_id
 from wssupervisor.runtime.recovery import Found
 from wssupervisor.runtime.release import resolve
 from wssupervisor.runtime.requests import Requests
 from wssupervisor.runtime.slot_counts import SlotCounts
+from wssupervisor.runtime.stored import split
 from wssupervisor.runtime.supervisor import Ended, Supervisor
 from wssupervisor.runtime.systemd import (
     CONTROL,
@@ -135,7 +136,7 @@ class Instance:
         self._server.claim()
         become_subreaper()
         keep_descriptors()
-        passed, stored = recovery.split(passed_sockets())
+        passed, stored = split(passed_sockets())
         found = recovery.find(
             self._file, self._name, passed, stored, self._control + NOTIFY, self._source.load
         )
@@ -265,9 +266,10 @@ class Instance:
             control=CarriedControl(*self._server.descriptors()),
         )
         undone = Undone.of(actions)
-        now = time.monotonic()
+        now, own = time.monotonic(), supervisor_id()
+        whole = Kept(kept.VERSION, self._name, kept.boot_id(), own, now, undone, carried)
         try:
-            self._file.write(Kept(kept.VERSION, self._name, kept.boot_id(), now, undone, carried))
+            self._file.write(whole)
         except OSError as error:
             if not self._file_fails:
                 log.error(  # noqa: TRY400 - what to do about it is not in the traceback

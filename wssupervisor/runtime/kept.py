@@ -70,12 +70,14 @@ class Undone:
 class Kept:
     """`at`: when it was written, CLOCK_MONOTONIC of the boot `boot`.
 
-    The descriptors in `carried` are numbers in a process that is gone.
+    `supervisor`: who wrote it, as its workers carry it in their environment. The descriptors in
+    `carried` are numbers in a process that is gone.
     """
 
     version: int
     name: str
     boot: str
+    supervisor: str
     at: float
     undone: Undone
     carried: Carried

@@ -10,7 +10,7 @@ import ctypes
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +23,7 @@ from wssupervisor.fleet.model import Exit, SlotId, WorkerId
 from wssupervisor.fleet.resuming import can_recover
 from wssupervisor.fleet.state import State, Worker
 from wssupervisor.lock_file import Held, LockFile
+from wssupervisor.runtime import left_behind
 from wssupervisor.runtime.carried import (
     Carried,
     CarriedListener,
@@ -34,22 +35,18 @@ from wssupervisor.runtime.carried import (
 from wssupervisor.runtime.holders import (
     environment,
     is_alive,
-    parent_of,
-    pids,
     socket_descriptor,
-    start_time,
-    supervisor_lives,
 )
 from wssupervisor.runtime.kept import Kept, StateFile, Unusable
 from wssupervisor.runtime.notify import bound_again
 from wssupervisor.runtime.output import Output
 from wssupervisor.runtime.processes import (
-    IDENTITY,
     exit_of,
     identity_in,
 )
 from wssupervisor.runtime.slots import bind_one_more
-from wssupervisor.runtime.systemd import CONTROL, STORED, Passed, slots_name, worker_name
+from wssupervisor.runtime.stored import Stored
+from wssupervisor.runtime.systemd import CONTROL, Passed, slots_name, worker_name
 
 log = structlog.get_logger()
 
@@ -88,48 +85,6 @@ def names_needed(found: Found) -> set[str]:
         *(slots_name(one.name) for one in found.carried.listeners),
         *(worker_name(worker) for worker in found.running),
     }
-
-
-class Stored:
-    """What came back from systemd's store, by name; owns what nobody has taken."""
-
-    def __init__(self, passed: Iterable[Passed]) -> None:
-        self._by_name: dict[str, list[int]] = {}
-        for one in passed:
-            self._by_name.setdefault(one.name.removeprefix(STORED), []).append(one.descriptor)
-        self.names = frozenset(self._by_name)
-
-    def take(self, name: str, kind: str) -> int | None:
-        """The first descriptor of that name whose link in /proc contains `kind`."""
-        for descriptor in self._by_name.get(name, []):
-            if kind in _kind(descriptor):
-                self._by_name[name].remove(descriptor)
-                return descriptor
-        return None
-
-    def take_all(self, name: str) -> list[int]:
-        return self._by_name.pop(name, [])
-
-    def close(self) -> None:
-        for descriptors in self._by_name.values():
-            for descriptor in descriptors:
-                os.close(descriptor)
-        self._by_name.clear()
-
-
-def _kind(descriptor: int) -> str:
-    """What it is, in a word that `Stored.take` can be asked for."""
-    link = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
-    if not link.startswith("socket:"):
-        return link
-    with socket.socket(fileno=os.dup(descriptor)) as sock:
-        return sock.type.name
-
-
-def split(passed: Sequence[Passed]) -> tuple[list[Passed], Stored]:
-    """Sockets of units, and what we had stored ourselves."""
-    own = [one for one in passed if one.name.startswith(STORED)]
-    return [one for one in passed if not one.name.startswith(STORED)], Stored(own)
 
 
 def find(
@@ -174,7 +129,7 @@ class _Search:
         self._config = config
         self._notify_at = notify_at
         self._known = {one.id: one for one in kept.carried.workers}
-        self._carriers = _carriers(config.name)
+        self._carriers = left_behind.carriers(config.name, left_behind.supervisors_of(kept))
         self._running: dict[WorkerId, int] = {}
         self._gone: dict[WorkerId, Exit] = {}
         self._members_of: dict[WorkerId, dict[int, int]] = {}
@@ -194,6 +149,7 @@ class _Search:
             for worker in workers:
                 _close(worker)
             raise
+        left_behind.end_strangers(self._carriers, [one.id for one in self._state.workers()])
         carried = replace(
             self._kept.carried, listeners=tuple(listeners), workers=tuple(workers), control=None
         )
@@ -217,7 +173,7 @@ class _Search:
         name, known = worker_name(one.id), self._known.get(one.id)
         pidfd = stored.take(name, "pidfd")
         seen = self._members(one.id)
-        main = one.pid or (known and known.process.pid) or _root(seen)
+        main = one.pid or (known and known.process.pid) or left_behind.root(seen)
         if not seen or not main:
             self._gone[one.id] = _how(pidfd, main, known)
             if pidfd is not None:
@@ -248,8 +204,7 @@ class _Search:
 
     def _members(self, worker: WorkerId) -> dict[int, int]:
         """Living processes of its tree, with their start times."""
-        key = (str(worker.generation), str(worker.index), str(worker.incarnation))
-        found = dict(self._carriers.get(key, {}))
+        found = dict(self._carriers.get(left_behind.key(worker), {}))
         known = self._known.get(worker)
         if known is not None:
             found |= {
@@ -375,27 +330,6 @@ def _how(pidfd: int | None, pid: int | None, known: CarriedWorker | None) -> Exi
     if told is None and known is not None:
         told = known.process.exit
     return told or Exit()
-
-
-def _carriers(instance: str) -> dict[tuple[str, ...], dict[int, int]]:
-    """Living processes of workers of a dead supervisor of this instance, by worker."""
-    found: dict[tuple[str, ...], dict[int, int]] = {}
-    for pid in pids():
-        own = environment(pid)
-        identity = dict(zip(IDENTITY, identity_in(own), strict=True))
-        if identity["WSSUPERVISOR_INSTANCE"] != instance:
-            continue
-        if supervisor_lives(identity["WSSUPERVISOR_SUPERVISOR"]):
-            continue
-        started = start_time(pid)
-        if started is not None and is_alive(pid, started):
-            found.setdefault(identity_in(own)[:3], {})[pid] = started
-    return found
-
-
-def _root(members: Mapping[int, int]) -> int | None:
-    """The process of a tree that the others descend from."""
-    return min((pid for pid in members if parent_of(pid) not in members), default=None)
 
 
 def _closed_socket() -> int:
