@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from examples.load.waiting import wait_until
-from tests.harness.daemon import environment
+from tests.harness.daemon import INTERRUPTIBLE, environment
 
 WITHIN = 20.0
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
@@ -43,7 +43,8 @@ class Terminal:
         variables = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **(variables or {})}
         inherited = {k: v for k, v in environment().items() if k not in {"COLUMNS", "NO_COLOR"}}
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *command],  # its controlling terminal, for Ctrl-C and Ctrl-Z
+            # Its controlling terminal, for Ctrl-C and Ctrl-Z, which in the background are ignored.
+            ["setsid", "--ctty", *INTERRUPTIBLE, *command],
             env={**inherited, **variables},
             stdin=self._its,
             stdout=self._its,

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +19,7 @@ import pytest
 from examples.load.waiting import wait_until
 from wssupervisor.commands.cli import main
 from wssupervisor.control import client as client_module
-from wssupervisor.control.client import Client, DaemonError, Silence
+from wssupervisor.control.client import Client, DaemonError, Gone, Silence
 from wssupervisor.control.paths import make_directory, running
 from wssupervisor.control.protocol import LEFT_OUT, LINE_BYTES, Object
 from wssupervisor.control.server import ControlServer, Peer, SendEvent
@@ -70,6 +71,7 @@ class Running:
             "status": self._status,
             "reload": lambda: self._reload(send),
             "stop": self._forever,
+            "rollback": self._at_the_end,
             "drain": self._busy,
             "events": self._stumble,
             "history": self._flood,
@@ -94,6 +96,13 @@ class Running:
 
     async def _long(self) -> Object:
         return LONG
+
+    async def _at_the_end(self) -> Object:
+        """Known when the server closes, and some turns of the loop later with the client."""
+        await self._stop.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return {"ok": True}
 
     async def _stumble(self) -> Object:
         raise RuntimeError("a bug")
@@ -226,6 +235,19 @@ def test_nothing_is_left_when_it_closes(tmp_path: Path) -> None:
         pass
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_waits_when_it_closes_is_answered(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as others:
+        with Running(tmp_path / "control.sock") as server:
+            client = Client(str(server.path))
+            answer = others.submit(client.call, "rollback")
+            no_answer = others.submit(client.call, "stop")
+            wait_until(lambda: len(server.asked) == 2, within=SOON, what="the requests")
+
+        assert answer.result(SOON) == {"ok": True}
+        with pytest.raises(Gone):
+            no_answer.result(SOON)
 
 
 def test_a_second_daemon_is_refused_and_the_first_one_named(server: Running) -> None:

@@ -1,5 +1,6 @@
 """Readiness by a question: what answers wrongly serves nobody, and says why."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,8 @@ from tests.harness.load import load
 from tests.harness.settings import Settings
 
 SOON = 10.0
+NO_ANSWER = "it (did not answer within 5s|has accepted a connection, and not answered yet)"
+"""The second, where it took so long to start that its time is over before the question's is."""
 HTTP = 'path = "/healthz"'
 WEBSOCKET = 'path = "/"\nsend = "ping"\nexpect = "ping"'
 
@@ -33,9 +36,9 @@ def test_a_release_that_answers_is_ready(settings: Settings, by: str) -> None:
     ("by", "variant", "reason"),
     [
         ("http", "answers_500", "it answered 500 to GET /healthz, not 200 to 299"),
-        ("http", "never_answers", "it did not answer within 5s"),
+        ("http", "never_answers", NO_ANSWER),
         ("websocket", "answers_500", "it refused the WebSocket handshake: server rejected"),
-        ("websocket", "never_answers", "it did not answer within 5s"),
+        ("websocket", "never_answers", NO_ANSWER),
         ("websocket", "nonsense", "it did not answer 'ping', the last message was 'gnip'"),
     ],
 )
@@ -52,7 +55,7 @@ def test_a_release_that_answers_wrongly_is_refused_and_reached_by_nobody(
             notes = clients.assert_unnoticed()
 
         assert done.status == 1
-        assert f"was not ready within 7s: {reason}" in done.err
+        assert re.search(f"was not ready within 7s: {reason}", done.err)
         assert {note.generation for note in notes} == {1}
         assert daemon.active_pids() == before
 

@@ -25,6 +25,8 @@ KEEPALIVE_SECONDS = 1.5
 """A waiting client hears something at least every 2 s."""
 WRITE_SECONDS = 10.0
 """A client that does not read its answers is dropped after this."""
+ANSWERED_WITHIN = 1.0
+"""Who waits when the server closes has so long to get the answer."""
 CLIENTS_MAX = 64
 BACKLOG = 100
 ACCEPT_AGAIN_SECONDS = 0.5
@@ -72,6 +74,9 @@ class ControlServer:
         self._lock: LockFile | None = None
         self._listening: socket.socket | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
+        """Those with a request that has not been answered yet."""
+        self._closing = False
 
     def claim(self) -> None:
         """Be the one daemon of this path. Raises InstanceRunning, ListenFailed."""
@@ -135,11 +140,17 @@ class ControlServer:
         self._listen_on()
 
     async def close(self) -> None:
-        """Close every connection and remove what we made. Answers given so far are sent."""
+        """Close every connection and remove what we made. Who waits for an answer gets it.
+
+        After ANSWERED_WITHIN seconds nobody is waited for any more.
+        """
+        self._closing = True
         if self._listening is not None:
             asyncio.get_running_loop().remove_reader(self._listening)
             self._listening.close()
             self._listening = None
+            if self._asking:
+                await asyncio.wait(set(self._asking), timeout=ANSWERED_WITHIN)
             for task in self._connections:
                 task.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
@@ -201,7 +212,7 @@ class ControlServer:
                 except ProtocolError as error:
                     await _send(writer, protocol.failure(None, error.code, str(error)))
                     return
-                if not await self._answer(peer, request, reading, writer):
+                if not await self._answer(peer, request, reading, writer) or self._closing:
                     return
         finally:
             reading.cancel()
@@ -224,6 +235,9 @@ class ControlServer:
             return await self.handler(peer, request.method, request.params, send_event)
 
         work: asyncio.Future[protocol.Object] = asyncio.ensure_future(handle())
+        own = asyncio.current_task()
+        assert own is not None
+        self._asking.add(own)
         try:
             while not work.done():
                 await asyncio.wait(
@@ -238,6 +252,7 @@ class ControlServer:
                 await send_event(protocol.KEEPALIVE)
             await _send_answer(writer, _answered(request.id, work))
         finally:
+            self._asking.discard(own)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
         return True

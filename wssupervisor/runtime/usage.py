@@ -34,7 +34,7 @@ class Usage:
                 continue
             try:
                 times = psutil.Process(pid).cpu_times()
-            except psutil.Error:
+            except (psutil.Error, OSError):  # gone, or we have no descriptor left to look with
                 continue
             found[pid] = _use(before, now, times.user + times.system)
         self.by_pid = found
