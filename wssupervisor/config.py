@@ -77,6 +77,16 @@ def parse_address(text: str) -> Address | UnixAddress:
     return Address(family, str(address), int(port))
 
 
+def overlap(one: Address | UnixAddress | None, other: Address | UnixAddress | None) -> bool:
+    """Whether both cannot be listened on side by side, as far as the text tells."""
+    if not isinstance(one, Address) or not isinstance(other, Address):
+        return one is not None and one == other
+    everywhere = ("0.0.0.0", "::")  # noqa: S104 - compared
+    return one.port == other.port and (
+        one.host == other.host or one.host in everywhere or other.host in everywhere
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """`directory` as written; release.py resolves it."""
@@ -158,6 +168,14 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Http:
+    """`address` None: nothing is served by HTTP. `hosts`: more names that it is asked by."""
+
+    address: Address | UnixAddress | None = None
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Overrides:
     """What the daemon's command line says; it wins over the file."""
 
@@ -181,6 +199,7 @@ class Config:
     restart: Restart = Restart()
     watchdog: Watchdog = Watchdog()
     control: Control = Control()
+    http: Http = Http()
 
     def policy(self) -> Policy:
         """The part that decisions need."""
@@ -236,10 +255,11 @@ def restart_needed(old: Config, new: Config) -> list[str]:
         for before, after in zip(old.listeners, new.listeners, strict=True):
             which = "" if len(old.listeners) == 1 else f" of {before.name!r}"
             found += [f"[[listen]] {key}{which}" for key in _changed(before, after)]
-    return found + [f"[control] {key}" for key in _changed(old.control, new.control)]
+    found += [f"[control] {key}" for key in _changed(old.control, new.control)]
+    return found + [f"[http] {key}" for key in _changed(old.http, new.http)]
 
 
-def _changed(before: Listen | Control, after: Listen | Control) -> list[str]:
+def _changed(before: Listen | Control | Http, after: Listen | Control | Http) -> list[str]:
     return [
         one.name for one in fields(before) if getattr(before, one.name) != getattr(after, one.name)
     ]

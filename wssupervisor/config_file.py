@@ -12,6 +12,7 @@ from wssupervisor.config import (
     Config,
     Control,
     Drain,
+    Http,
     Listen,
     Mode,
     Overrides,
@@ -21,13 +22,14 @@ from wssupervisor.config import (
     UnixAddress,
     Watchdog,
     instance_name,
+    overlap,
 )
 from wssupervisor.config_reader import COMMAND_LINE, Reader, Table
 from wssupervisor.errors import ConfigInvalid
 from wssupervisor.fleet.model import Check, ReadyBy, WhenFull
 
-TABLES = ("app", "listen", "ready", "drain", "stop", "restart", "watchdog", "control")
-RESERVED = ("limits", "http", "hooks")
+TABLES = ("app", "listen", "ready", "drain", "stop", "restart", "watchdog", "control", "http")
+RESERVED = ("limits", "hooks")
 
 BACKLOG_MAX = 1 << 20
 DRAINING_MAX = 100
@@ -57,6 +59,7 @@ def load_config(
         restart=_restart(reader.table("restart")),
         watchdog=_watchdog(reader.table("watchdog")),
         control=_control(reader.table("control")),
+        http=_http(reader.table("http"), listeners),
     )
     reader.refuse_unknown(TABLES, RESERVED)
     if reader.problems:
@@ -319,3 +322,16 @@ def _watchdog(table: Table) -> Watchdog:
 
 def _control(table: Table) -> Control:
     return Control(group_may_operate=table.take("group_may_operate", values.boolean, default=False))
+
+
+def _http(table: Table, listeners: Mapping[str, Listen]) -> Http:
+    found = Http(
+        address=table.take("address", values.http_address, None),
+        hosts=table.take("hosts", values.host_names, ()),
+    )
+    for one in listeners.values():
+        if overlap(found.address, one.address):
+            table.wrong("address", str(found.address), f"another one: {one.name!r} listens there")
+    if found.hosts and "address" not in table.data:
+        table.missing("address", 'one such as "127.0.0.1:9464": without it nothing is served')
+    return found

@@ -1,5 +1,6 @@
 """What a single configured value may be: each reader returns it typed, or says what is allowed."""
 
+import ipaddress
 import math
 import os
 import re
@@ -17,6 +18,7 @@ WORKERS_MAX = 256
 SIGNALS = {one.name for one in signal.Signals} - {"SIGKILL", "SIGSTOP", "SIGCHLD"}
 
 _HTTP_PATH = re.compile(r"/[!-~]*")
+_HOST_NAME = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -167,6 +169,28 @@ def _signal_meant(value: object) -> str:
 
 def address(value: object) -> Address | UnixAddress:
     return parse_address(text(value))
+
+
+def http_address(value: object) -> Address | UnixAddress:
+    """Nobody is asked for a password there, so only this machine may reach it."""
+    found = parse_address(text(value))
+    if isinstance(found, Address) and not ipaddress.ip_address(found.host).is_loopback:
+        raise ValueError(
+            'a loopback address such as "127.0.0.1:9464" or "[::1]:9464", or "unix:/run/...":'
+            " it asks nobody for a password; for other machines put a proxy in front of it"
+        )
+    return found
+
+
+def host_names(value: object) -> tuple[str, ...]:
+    """As they stand in a Host header, in lower case."""
+    found = strings('["metrics.example.org"]')(value)
+    if not all(_HOST_NAME.fullmatch(one) for one in found):
+        raise ValueError(
+            'host names, each with a port where it is asked by one, such as "metrics.example.org"'
+            ' or "localhost:8080"'
+        )
+    return tuple(one.lower() for one in found)
 
 
 def file_mode(value: object) -> int:

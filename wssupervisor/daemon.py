@@ -11,6 +11,7 @@ from wssupervisor.config import Overrides, instance_name
 from wssupervisor.control.paths import daemon_path
 from wssupervisor.errors import WssError
 from wssupervisor.runtime.carried import Carried
+from wssupervisor.runtime.endpoint import prepare
 from wssupervisor.runtime.instance import Instance, Source
 from wssupervisor.runtime.upgrade import READY, left_to_us, on_trial
 
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _judge(found: Carried, source: Source) -> int:
     """Could this program take over? Raises WssError where it could not."""
-    source.load(found.config_text)
+    prepare(source.load(found.config_text).http)
     found.load_fleet()
     print(f"{READY}{__version__}")  # noqa: T201 - the answer
     return 0

@@ -67,8 +67,18 @@ def test_json_says_the_same(current: Path, capsys: pytest.CaptureFixture[str]) -
             {"name": "ws", "address": None},
             {"name": "raw", "address": "127.0.0.1:1"},
         ],
+        "http": None,
         "warnings": [],
     }
+
+
+def test_what_is_served_by_http_is_shown(current: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(current)
+    with Path(path).open("a") as file:
+        file.write('[http]\naddress = "127.0.0.1:9464"\n')
+
+    assert check(path, json=False) == 0
+    assert capsys.readouterr().out.endswith("\n  http: 127.0.0.1:9464\n")
 
 
 def test_a_directory_that_cannot_be_switched_is_warned_of(

@@ -13,6 +13,7 @@ from wssupervisor.config import (
     Overrides,
     UnixAddress,
     instance_name,
+    overlap,
     parse_address,
     restart_needed,
 )
@@ -113,6 +114,41 @@ def test_what_needs_a_restart_is_named(
     old = load(tmp_path, WHOLE)
 
     assert restart_needed(old, load(tmp_path, WHOLE.replace(before, after))) == keys
+
+
+HTTP = '[http]\naddress = "{}"\nhosts = ["Metrics.example"]\n'
+
+
+def test_a_change_of_http_needs_a_restart(tmp_path: Path) -> None:
+    old = load(tmp_path, SMALL + HTTP.format("127.0.0.1:9464"))
+
+    assert restart_needed(old, load(tmp_path, SMALL)) == ["[http] address", "[http] hosts"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9464", "127.8.9.1:1", "[::1]:9", "unix:/run/x"])
+def test_http_is_for_this_machine(tmp_path: Path, address: str) -> None:
+    found = load(tmp_path, SMALL + HTTP.format(address)).http
+
+    assert (str(found.address), found.hosts) == (address, ("metrics.example",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:1", True),
+        ("127.0.0.1:1", "0.0.0.0:1", True),
+        ("[::1]:1", "[::]:1", True),
+        ("127.0.0.1:1", "[::]:1", True),
+        ("127.0.0.1:1", "127.0.0.1:2", False),
+        ("127.0.0.1:1", "127.0.0.2:1", False),
+        ("unix:/run/x", "unix:/run/x", True),
+        ("unix:/run/x", "127.0.0.1:1", False),
+    ],
+)
+def test_two_addresses_that_cannot_be_listened_on_side_by_side(
+    one: str, other: str, *, clash: bool
+) -> None:
+    assert overlap(parse_address(one), parse_address(other)) == clash
 
 
 def test_of_a_single_listener_the_key_alone_is_named(tmp_path: Path) -> None:

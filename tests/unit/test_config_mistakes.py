@@ -10,7 +10,7 @@ from wssupervisor.config_file import load_config
 from wssupervisor.errors import ConfigInvalid
 
 LISTEN = '[[listen]]\naddress = "127.0.0.1:8765"\n'
-TABLES = "(allowed: app, listen, ready, drain, stop, restart, watchdog, control)"
+TABLES = "(allowed: app, listen, ready, drain, stop, restart, watchdog, control, http)"
 APP_KEYS = "(allowed: command, directory, environment, environment_files, workers)"
 FINITE = 'a finite duration such as "500ms", "30s", "10min" or "2h"'
 
@@ -106,6 +106,32 @@ x = 1
             '[restart]\nbackoff = "1min"\nbackoff_max = 3',
             f"[restart] backoff_max: found 3, expected {FINITE}",
         ),
+        (
+            '[http]\naddress = "0.0.0.0:9464"',
+            (
+                '[http] address: found "0.0.0.0:9464", expected a loopback address such as'
+                ' "127.0.0.1:9464" or "[::1]:9464", or "unix:/run/...": it asks nobody for a'
+                " password; for other machines put a proxy in front of it"
+            ),
+        ),
+        (
+            '[http]\naddress = "127.0.0.1:8765"',
+            "[http] address: found \"127.0.0.1:8765\", expected another one: 'ws' listens there",
+        ),
+        (
+            '[http]\naddress = "127.0.0.1:1"\nhosts = ["https://a.example"]',
+            (
+                '[http] hosts: found ["https://a.example"], expected host names, each with a port'
+                ' where it is asked by one, such as "metrics.example.org" or "localhost:8080"'
+            ),
+        ),
+        (
+            '[http]\nhosts = ["a.example"]',
+            (
+                '[http] address: found nothing, expected one such as "127.0.0.1:9464": without it'
+                " nothing is served"
+            ),
+        ),
         ("drain = 3", "drain: found 3, expected a table: [drain]"),
         ("[[drain]]", "drain: found [{}], expected a table: [drain]"),
         (
@@ -196,7 +222,6 @@ def test_a_mistake_in_app_is_told_once(tmp_path: Path, lines: str, problem: str)
     ("lines", "told"),
     [
         ("[limits]\nx = 1", "[limits] comes in a later version; leave it out"),
-        ("http = 1", "[http] comes in a later version; leave it out"),
         ("[hooks]", "[hooks] comes in a later version; leave it out"),
     ],
 )

@@ -53,6 +53,7 @@ from wssupervisor.fleet.events import (
     WorkerJoined,
     WorkerReady,
 )
+from wssupervisor.fleet.health import why_not_ready
 from wssupervisor.fleet.model import (
     Exit,
     GenerationState,
@@ -1061,3 +1062,32 @@ def test_connect_readiness_is_refused_in_shared_mode() -> None:
     (answer,) = told.tell(ReleaseResolved(1, B, policy), 10)
 
     assert "cannot tell generations apart" in str(answer)
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (starting(), "starting: no generation serves yet"),
+        (serving(), None),
+        (draining(), None),
+    ],
+)
+def test_ready_is_an_instance_that_serves(told: Told, why: str | None) -> None:
+    assert why_not_ready(told.fleet.state) == why
+
+
+def test_an_instance_is_ready_while_one_of_its_workers_is() -> None:
+    told = serving()
+    told.tell(WorkerExited(worker(1, 0), Exit(1)), 10)
+    with_one = why_not_ready(told.fleet.state)
+    told.tell(WorkerExited(worker(1, 1), Exit(1)), 10)
+
+    assert with_one is None
+    assert why_not_ready(told.fleet.state) == "no worker of generation 1 is ready"
+
+
+def test_an_instance_that_stops_is_not_ready() -> None:
+    told = serving()
+    told.tell(StopRequested(None), 10)
+
+    assert why_not_ready(told.fleet.state) == "stopping"

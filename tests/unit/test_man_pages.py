@@ -12,6 +12,13 @@ from wssupervisor.config_file import load_config
 
 MAN = Path(__file__).parents[2] / "packaging/man"
 LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+NO_DEFAULTS = {  # an example, or of another way
+    ("app", "directory"),
+    ("listen", "address"),
+    ("listen", "socket_mode"),
+    ("ready", "path"),
+    ("http", "address"),
+}
 NOT_OURS = {"--now", "--kill-whom"}  # systemctl's
 
 
@@ -83,7 +90,16 @@ def test_wssupervisor_toml_5_has_every_key_and_no_other(
     assert set(re.findall(r"\*([a-z_]+)\* ?[=,\n]", text)) | {"environment"} == (
         {key for key in known if not key.startswith("--") and key != "COMMAND"}
     )
-    for table in ("[app]", "[[listen]]", "[ready]", "[drain]", "[stop]", "[restart]", "[control]"):
+    for table in (
+        "[app]",
+        "[[listen]]",
+        "[ready]",
+        "[drain]",
+        "[stop]",
+        "[restart]",
+        "[control]",
+        "[http]",
+    ):
         assert f"\n# {table}\n" in text
 
 
@@ -97,9 +113,9 @@ def test_defaults_in_wssupervisor_toml_5_are_accepted_and_change_nothing(tmp_pat
             section = line[2:].strip("[]")
             written.setdefault(section, [])
         found = re.match(r"\*([a-z_]+)\* = _(.+?)_(,|$)", line)
-        if found and found[1] not in {"directory", "address", "socket_mode", "path"}:
+        if found and (section, found[1]) not in NO_DEFAULTS:
             written[section].append(f"{found[1]} = {found[2]}")
-    tables = ("app", "ready", "drain", "stop", "restart", "control", "watchdog")
+    tables = ("app", "ready", "drain", "stop", "restart", "control", "watchdog", "http")
     parts = [f"[{name}]\n" + "\n".join(written[name]) for name in tables]
     listen = "\n".join(["[[listen]]", 'address = "127.0.0.1:1"', *written["listen"]])
     full, bare = tmp_path / "full.toml", tmp_path / "bare.toml"
@@ -108,6 +124,7 @@ def test_defaults_in_wssupervisor_toml_5_are_accepted_and_change_nothing(tmp_pat
 
     assert len([line for name in tables for line in written[name]]) > 12
     assert load_config(str(full)).policy() == load_config(str(bare)).policy()
+    assert load_config(str(full)).http == load_config(str(bare)).http
     assert load_config(str(full)).listeners == load_config(str(bare)).listeners
 
 

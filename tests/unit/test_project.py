@@ -182,6 +182,17 @@ def test_nothing_that_the_daemon_loads_is_websockets() -> None:
     assert not any(below(name, "websockets") for name in answer.stdout.split())
 
 
+def test_only_an_instance_with_http_loads_h11() -> None:
+    users = {module for module in MODULES if "h11" in foreign(module)}
+    code = "import sys, wssupervisor.daemon; print(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert users == {"wssupervisor.runtime.http"}
+    assert "h11" not in answer.stdout.split()
+
+
 WORKERS_PURE = {"wssupervisor.worker.protocol", "wssupervisor.worker.pacing"}
 
 

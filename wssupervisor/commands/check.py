@@ -79,6 +79,7 @@ def _found(config: "Config", command: Sequence[str], directory: str) -> dict[str
             {"name": one.name, "address": None if one.address is None else str(one.address)}
             for one in config.listeners
         ],
+        "http": None if config.http.address is None else str(config.http.address),
         "warnings": [*_of_directory(config.app.directory), *_of_shared_mode(config)],
     }
 
@@ -90,6 +91,8 @@ def _show(path: str, found: dict[str, Any]) -> None:
     print(f"  in {found['directory']}, {workers} worker{'' if workers == 1 else 's'}")
     for one in found["listeners"]:
         print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}")
+    if found["http"] is not None:
+        print(f"  http: {found['http']}")
     for warning in found["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
 

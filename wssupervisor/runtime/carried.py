@@ -115,6 +115,7 @@ class Carried:
     verdicts: tuple[Verdict, ...]
     history: tuple[tuple[float, dict[str, Any]], ...]
     first_seen: dict[int, float]
+    http: CarriedListener | None = None
 
     def load_fleet(self) -> Fleet:
         """Raises OperationFailed."""
@@ -125,7 +126,7 @@ class Carried:
 
     def descriptors(self) -> Iterator[int]:
         """All that must stay open."""
-        for listener in self.listeners:
+        for listener in (*self.listeners, *([] if self.http is None else [self.http])):
             yield from listener.descriptors
             if listener.lock is not None:
                 yield listener.lock

@@ -24,6 +24,7 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import ReloadRequested, Requester, StopRequested
 from wssupervisor.runtime import acquire, kept, recovery
 from wssupervisor.runtime.carried import Carried, CarriedControl
+from wssupervisor.runtime.endpoint import Endpoint
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.history import History
 from wssupervisor.runtime.kept import Kept, StateFile, Undone
@@ -94,6 +95,7 @@ class Instance:
         self._file_fails = False
         self._history = History()
         self._server = ControlServer(control, _not_yet)
+        self._http: Endpoint | None = None
 
     async def run(self, before: Carried | None) -> Ended:
         """Serve until stopped; `before`: what the program before us left. Raises WssError."""
@@ -104,7 +106,7 @@ class Instance:
             supervisor, watch, counts = self._set_up(beginning, before)
         except BaseException:
             self._history.close()
-            await self._server.close()
+            await self._close_servers()
             if gate is not None:
                 gate.close()
             raise
@@ -114,10 +116,15 @@ class Instance:
             counts.remember()
         self._history.end()
         self._file.remove()
-        await self._server.close()
+        await self._close_servers()
         gate.close()
         self._store.drop([CONTROL, *(slots_name(name) for name in gate.pools)])
         return ended
+
+    async def _close_servers(self) -> None:
+        await self._server.close()
+        if self._http is not None:
+            await self._http.close()
 
     # -- how it begins ------------------------------------------------------------------------
 
@@ -211,13 +218,16 @@ class Instance:
             self._history,
         )
         watch = Watch(supervisor, self._herald)
+        self._http = Endpoint(config.http, supervisor)
         upgrade = Upgrade(
             lambda: supervisor.fleet.state,
             lambda: self._carry(supervisor, watch, beginning.text),
+            self._http.quiet,
         )
         self._server.group_may_operate = config.control.group_may_operate
         self._server.handler = Requests(supervisor, watch, upgrade).handle
         self._listen_for_clients(beginning, before)
+        self._http.begin(None if before is None else before.http, anew=carried is None)
         gate.stored = self._store_sockets(gate)
         if carried is None:
             _greet(config, gate, self._control)
@@ -257,6 +267,7 @@ class Instance:
             config_text=text,
             control=CarriedControl(*self._server.descriptors()),
             first_seen=dict(watch.first_seen),
+            http=None if self._http is None else self._http.carry(),
         )
 
     def _keep(self, supervisor: Supervisor, text: str | None, actions: Sequence[Action]) -> None:

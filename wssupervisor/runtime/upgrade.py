@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import NoReturn
 
 import structlog
@@ -43,9 +44,16 @@ HANDLED = frozenset(
 
 
 class Upgrade:
-    def __init__(self, state: Callable[[], State], carry: Callable[[], Carried]) -> None:
+    def __init__(
+        self,
+        state: Callable[[], State],
+        carry: Callable[[], Carried],
+        quiet: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
+        """`quiet`: within it nobody waits for an answer that would be lost."""
         self._state = state
         self._carry = carry
+        self._quiet = quiet
         self._under_way = False
 
     async def run(self, about_to: Callable[[str], Awaitable[None]]) -> NoReturn:
@@ -60,9 +68,10 @@ class Upgrade:
         try:
             version = await self._try()
             await about_to(version)
-            self._refuse_bad_moment()
-            log.info("re-executing", version=version, before=__version__)
-            self._replace()
+            async with self._quiet():
+                self._refuse_bad_moment()
+                log.info("re-executing", version=version, before=__version__)
+                self._replace()
         finally:
             self._under_way = False
 

@@ -1,0 +1,308 @@
+"""What an instance says of itself over HTTP: to whom, within which bounds, and through its life."""
+
+import signal
+import socket
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from examples.load.waiting import wait_until
+from tests.conftest import unique_name
+from tests.harness.daemon import Daemon
+from tests.harness.http import Answer, get, status_of
+from tests.harness.releases import Releases
+from tests.harness.settings import HOST, Settings, free_port
+from wssupervisor.runtime.http import CLIENTS_MAX, HEAD_BYTES, REQUEST_SECONDS
+
+WITHIN = 15.0
+NAME = "metrics.example.org"
+REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def with_http(settings: Settings, port: int, more: str = "") -> Settings:
+    return replace(settings, more=f'[http]\naddress = "{HOST}:{port}"\n{more}')
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+def test_nothing_listens_where_nothing_was_configured(settings: Settings) -> None:
+    with Daemon(settings) as daemon:
+        daemon.start()
+        loaded = Path(f"/proc/{daemon.pid()}/maps").read_text()
+
+        assert daemon.ctl("status").status == 0
+        assert "h11" not in loaded
+
+
+def test_a_probe_gets_one_line_and_a_foreign_path_those_there_are(
+    settings: Settings, port: int
+) -> None:
+    with Daemon(with_http(settings, port)) as daemon:
+        daemon.start()
+
+        assert said(get(port, "/livez")) == (200, "ok\n")
+        assert said(get(port, "/readyz?by=balancer")) == (200, "ready\n")
+        assert get(port, "/livez").headers["Content-Type"] == "text/plain; charset=utf-8"
+        missing = get(port, "/")
+        assert missing.status == 404
+        assert "/livez, /readyz" in missing.body
+        refused = get(port, "/livez", method="POST")
+        assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
+        head = get(port, "/livez", method="HEAD")
+        assert (head.status, head.body, head.headers["Content-Length"]) == (200, "", "3")
+
+
+def said(answer: Answer) -> tuple[int, str]:
+    return answer.status, answer.body
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost"}, 200),
+        ({"Host": "LOCALHOST:{port}"}, 200),
+        ({"Host": "[::1]:{port}"}, 200),
+        ({"Host": NAME}, 200),
+        ({"Host": NAME + ":{port}"}, 200),
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "evil.example:{port}"}, 421),
+        ({"Host": "localhost.evil.example"}, 421),
+        ({"Host": "localhost:1"}, 421),
+        ({"Host": ""}, 421),
+        ({"Origin": "http://localhost:{port}"}, 200),
+        ({"Origin": "https://" + NAME}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, 421),
+    ],
+)
+def test_only_who_asks_by_our_name_and_from_no_other_site_is_answered(
+    http: int, headers: Mapping[str, str], status: int
+) -> None:
+    given = {name: value.format(port=http) for name, value in headers.items()}
+
+    assert get(http, "/livez", headers=given).status == status
+
+
+@pytest.fixture(scope="module")
+def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of an instance that no test changes."""
+    releases = Releases(tmp_path_factory.mktemp("http"))
+    releases.install("one")
+    found = free_port()
+    settings = with_http(Settings(unique_name(), releases), found, f'hosts = ["{NAME}"]')
+    with Daemon(settings) as daemon:
+        daemon.start()
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (b"GET /livez HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET /livez HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", b"400"),
+        (b"GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\n\r\n", b"404"),
+        (b"hello\r\n\r\n", b"400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"400"),
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * HEAD_BYTES, b"431"),
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20_000, b"431"),
+        (b"GET /" + b"x" * 100_000, b"431"),
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n123456789", b"200"),
+        (REQUEST * 3, b"200"),
+    ],
+)
+def test_what_is_no_request_of_ours_gets_an_answer_and_the_connection_ends(
+    http: int, text: bytes, status: bytes
+) -> None:
+    with socket.create_connection((HOST, http), WITHIN) as client:
+        client.sendall(text)
+        answer = read_all(client)
+
+    assert answer.split()[1] == status
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Until the other end closes."""
+    found = b""
+    while data := client.recv(65536):
+        found += data
+    return found
+
+
+@pytest.mark.parametrize("text", [b"", b"GET /livez HTTP/1.1\r\nHost:", REQUEST])
+def test_who_is_slow_silent_or_does_not_go_is_closed(http: int, text: bytes) -> None:
+    begun = time.monotonic()
+    with socket.create_connection((HOST, http), WITHIN) as client:
+        client.sendall(text)
+        read_all(client)
+        took = time.monotonic() - begun
+        # Its own end of the answer may come at once; then the whole connection ends, too.
+        wait_until(lambda: closed(client), within=WITHIN, what="the end of the connection")
+
+    assert time.monotonic() - begun < 2 * REQUEST_SECONDS
+    assert (took < 1) == (text == REQUEST)
+
+
+def closed(client: socket.socket) -> bool:
+    """Whether the other end has closed it altogether, not only its sending half."""
+    try:
+        client.send(b"x")
+    except OSError:
+        return True
+    return False
+
+
+def test_whoever_is_slow_keeps_nobody_out(http: int) -> None:
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection((HOST, http), WITHIN))
+            for _ in range(2 * CLIENTS_MAX)
+        ]
+
+        assert status_of(http, "/livez") == 200
+        silent[0].settimeout(REQUEST_SECONDS / 2)
+        assert ended(silent[0])
+
+
+def ended(client: socket.socket) -> bool:
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_flood_of_clients_takes_no_descriptors_away(http: int) -> None:
+    for _ in range(20):
+        with ExitStack() as stack:
+            for _ in range(CLIENTS_MAX // 2):
+                client = stack.enter_context(socket.create_connection((HOST, http), WITHIN))
+                client.sendall(REQUEST[:-2])
+
+    assert status_of(http, "/readyz") == 200
+
+
+def test_ready_is_who_can_be_served_and_says_why_not(settings: Settings, port: int) -> None:
+    with Daemon(with_http(replace(settings, stable="2s"), port)) as daemon:
+        process = daemon.launch()
+        wait_until(lambda: status_of(port, "/livez") == 200, within=WITHIN, what="life")
+        first = get(port, "/readyz")
+        wait_until(lambda: status_of(port, "/readyz") == 200, within=WITHIN, what="readiness")
+        assert daemon.state() == "serving"
+        assert said(first) == (503, "starting: no generation serves yet\n")
+
+        release = settings.releases.current.resolve()
+        release.rename(release.with_name("gone"))  # nothing can be started in its place
+        for pid in daemon.active_pids():
+            daemon.end_worker(pid)
+        wait_until(lambda: status_of(port, "/readyz") == 503, within=WITHIN, what="its end")
+        assert said(get(port, "/readyz")) == (503, "no worker of generation 1 is ready\n")
+        assert said(get(port, "/livez")) == (200, "ok\n")
+
+        daemon.signal(signal.SIGTERM)
+        assert process.wait(WITHIN) == 0
+        assert status_of(port, "/livez") is None
+
+
+def test_an_upgrade_leaves_no_gap(settings: Settings, port: int) -> None:
+    with Daemon(with_http(settings, port)) as daemon:
+        daemon.start()
+        assert daemon.ctl("upgrade").status == 0  # what a program opens only once is open now
+        before = descriptors(daemon)
+        silent = socket.create_connection((HOST, port), WITHIN)
+        upgrading = daemon.launch_ctl("upgrade", "--json")
+        statuses = set()
+        while upgrading.poll() is None:
+            statuses.add(get(port, "/readyz").status)
+        upgrading.communicate()
+
+        assert upgrading.returncode == 0
+        assert statuses == {200}
+        assert daemon.status()["executions"] == 3
+        silent.close()
+        wait_until(lambda: descriptors(daemon) == before, within=WITHIN, what="no more open files")
+        assert daemon.stop() == 0
+        assert daemon.leftovers() == []
+
+
+def descriptors(daemon: Daemon) -> int:
+    return len(list(Path(f"/proc/{daemon.pid()}/fd").iterdir()))
+
+
+def test_the_next_one_after_a_death_answers_at_the_same_address(
+    settings: Settings, port: int
+) -> None:
+    with Daemon(with_http(settings, port)) as daemon:
+        daemon.start()
+        workers = daemon.active_pids()
+        daemon.die()
+        assert status_of(port, "/livez") is None
+        daemon.start()
+
+        assert said(get(port, "/readyz")) == (200, "ready\n")
+        assert daemon.active_pids() == workers
+
+
+def test_an_address_that_was_taken_meanwhile_costs_no_worker(settings: Settings, port: int) -> None:
+    with Daemon(with_http(settings, port)) as daemon:
+        daemon.start()
+        workers = daemon.active_pids()
+        daemon.die()
+        with socket.create_server((HOST, port)):
+            daemon.start()
+            assert daemon.active_pids() == workers
+            assert "http is not served yet" in daemon.log()
+
+        wait_until(lambda: status_of(port, "/readyz") == 200, within=WITHIN, what="its turn")
+
+
+def test_a_taken_address_fails_the_start_and_says_whose_it_is(
+    settings: Settings, port: int
+) -> None:
+    with socket.create_server((HOST, port)), Daemon(with_http(settings, port)) as daemon:
+        assert daemon.run_to_its_end(WITHIN) == 1
+        assert f"'[http]': somebody else listens on {HOST}:{port}: pid " in daemon.log()
+        assert daemon.leftovers() == []
+
+
+def test_a_unix_socket_is_for_its_group_and_goes_with_the_instance(
+    settings: Settings, short_directory: Path
+) -> None:
+    path = short_directory / "http.sock"
+    settings = replace(settings, more=f'[http]\naddress = "unix:{path}"')
+    with Daemon(settings) as daemon:
+        daemon.start()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        assert said(get(path, "/readyz")) == (200, "ready\n")
+        assert get(path, "/readyz", headers={"Host": "evil.example"}).status == 421
+
+        assert daemon.ctl("upgrade").status == 0
+        assert said(get(path, "/readyz")) == (200, "ready\n")
+        daemon.die()
+        with pytest.raises(ConnectionRefusedError):
+            get(path, "/readyz")
+        daemon.start()
+        assert said(get(path, "/readyz")) == (200, "ready\n")
+        assert daemon.stop() == 0
+        assert list(short_directory.iterdir()) == []
+
+
+def test_a_change_of_it_is_refused_by_a_reload(settings: Settings, port: int) -> None:
+    with Daemon(with_http(settings, port)) as daemon:
+        daemon.start()
+        with_http(settings, free_port(), 'hosts = ["a"]').write()
+        answer = daemon.ctl("reload")
+
+        assert answer.status == 1
+        assert "[http] address, [http] hosts changed, which needs a restart" in answer.err
+        assert said(get(port, "/readyz")) == (200, "ready\n")
