@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "wssupervisor"
 
 PURE = {  # no I/O, no clock, no chance
+    "bisect",
     "collections",
     "dataclasses",
     "enum",

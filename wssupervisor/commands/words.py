@@ -72,7 +72,7 @@ def style(note: Note) -> Style:
     return Style.GOOD if kind in GOOD else Style.PLAIN
 
 
-UNSHOWN = frozenset({"at", "kind", "monotonic_begun", "monotonic", "expected"})
+UNSHOWN = frozenset({"at", "kind", "monotonic_begun", "monotonic", "expected", "cause"})
 
 
 def described(note: Note) -> str:

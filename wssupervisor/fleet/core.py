@@ -66,6 +66,7 @@ from wssupervisor.fleet.events import (
     WorkerReady,
 )
 from wssupervisor.fleet.model import (
+    Exit,
     GenerationState,
     Listener,
     RequestId,
@@ -93,6 +94,9 @@ class Fleet:
             return self._too_late(event)
         actions = list(self._take_in(event, now))
         actions += self._settle(now)
+        for action in actions:
+            if isinstance(action, Note):
+                self.state.counters.take_in(action)
         return actions
 
     @staticmethod
@@ -153,7 +157,7 @@ class Fleet:
                 if found := state.worker(worker_id):
                     return self._silent(found, "it closed its listening socket", now)
             case WorkerExited(worker=worker_id, exit=how, advice=advice):
-                return self._exited(worker_id, str(how), now, advice)
+                return self._exited(worker_id, how, now, advice)
             case Steered(epoch=epoch):
                 return self._steered(epoch, now)
             case SteerFailed(epoch=epoch, reason=reason):
@@ -221,11 +225,13 @@ class Fleet:
     # -- workers ------------------------------------------------------------------------------
 
     def _exited(
-        self, worker_id: WorkerId, how: str, now: float, advice: str | None = None
+        self, worker_id: WorkerId, ended: Exit | str, now: float, advice: str | None = None
     ) -> Iterator[Action]:
+        """`ended` is a string where it has not even been started."""
         one = self.state.worker(worker_id)
         if one is None:
             return
+        how = str(ended)
         if one.drain is None and one.reason is not None:
             how = f"{one.reason}, and {how}"
         judged = reloading.judging(self.state, worker_id)
@@ -235,6 +241,8 @@ class Fleet:
             reason=how,
             connections=one.connections,
             expected=one.state is WorkerState.STOPPING,
+            cause=worker.cause(one, ended),
+            forced=one.forced or None,
         )
         draining.worker_left(self.state.generations[worker_id.generation], one)
         yield from seating.left(self.state, one, now)
@@ -251,7 +259,7 @@ class Fleet:
             one = self.state.worker(worker_id)
             if one is not None and (worker_id in lost or one.state is WorkerState.STOPPING):
                 one.pid = lost.get(worker_id)
-                yield from self._exited(worker_id, str(how), now)
+                yield from self._exited(worker_id, how, now)
 
     def _said(
         self,

@@ -71,7 +71,7 @@ def request(state: State, asked: ReloadRequested, now: float) -> Iterator[Action
     who = asked.request
     busy = why_busy(state)
     if busy is not None:
-        yield Note(NoteKind.RELOAD_REFUSED, {"reason": busy})
+        yield Note(NoteKind.RELOAD_REFUSED, {"attempt": ReloadKind.RELOAD.value, "reason": busy})
         if who is not None:
             yield Answer(who, Failed("busy", busy))
         return

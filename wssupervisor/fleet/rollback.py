@@ -19,7 +19,7 @@ def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Acti
     who = asked.request
     busy = reloading.why_busy(state)
     if busy is not None:
-        yield Note(NoteKind.RELOAD_REFUSED, {"reason": busy})
+        yield Note(NoteKind.RELOAD_REFUSED, {"attempt": ReloadKind.ROLLBACK.value, "reason": busy})
         yield Answer(who, Failed("busy", busy))
         return
     if not state.lineage:

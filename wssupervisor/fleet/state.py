@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from wssupervisor.fleet.counters import Counters
 from wssupervisor.fleet.model import (
     GenerationState,
     Listener,
@@ -228,6 +229,7 @@ class State:
     stop: Stop | None = None
     quit: bool = False
     started_at: float = 0.0
+    counters: Counters = field(default_factory=Counters)
 
     def workers(self) -> Iterator[Worker]:
         for generation in self.generations.values():

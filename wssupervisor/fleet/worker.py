@@ -15,7 +15,7 @@ from wssupervisor.fleet.actions import (
     TellDrain,
     TellResume,
 )
-from wssupervisor.fleet.model import Policy, ReadyBy, WorkerState
+from wssupervisor.fleet.model import Exit, Policy, ReadyBy, WorkerState
 from wssupervisor.fleet.state import Drain, Worker
 
 EMPTY_ROUNDS = 2
@@ -37,6 +37,26 @@ def note(kind: NoteKind, worker: Worker, **fields: str | float | None) -> Note:
         kind,
         {"generation": worker.id.generation, "worker": str(worker.id), "pid": worker.pid, **fields},
     )
+
+
+def cause(worker: Worker, how: Exit | str) -> str:
+    """Why it has ended, as one of `counters.CAUSES`; `how` is a string where it did not start."""
+    if isinstance(how, str):
+        return "not-started"
+    if worker.state is WorkerState.STOPPING:
+        if worker.reason is not None:
+            return "never-ready" if worker.ready_at is None else "silent"
+        return "killed" if worker.kill_at is None else "told"
+    match how:
+        case Exit(signal="SIGKILL"):
+            return "sigkill"
+        case Exit(signal=str()):
+            return "signal"
+        case Exit(status=0):
+            return "exit-zero"
+        case Exit(status=int()):
+            return "exit-status"
+    return "unknown"
 
 
 def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action]:

@@ -14,6 +14,7 @@ from typing import Any
 from wssupervisor import __version__
 from wssupervisor.errors import OperationFailed
 from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.counters import Histogram
 from wssupervisor.fleet.model import Exit, WorkerId
 from wssupervisor.fleet.snapshot import SnapshotInvalid, load, plain, typed
 from wssupervisor.fleet.state import Verdict
@@ -116,6 +117,7 @@ class Carried:
     history: tuple[tuple[float, dict[str, Any]], ...]
     first_seen: dict[int, float]
     http: CarriedListener | None = None
+    lag: Histogram | None = None
 
     def load_fleet(self) -> Fleet:
         """Raises OperationFailed."""

@@ -11,8 +11,10 @@ import structlog
 from wssupervisor.config import Http, Listen, UnixAddress
 from wssupervisor.errors import ListenFailed
 from wssupervisor.fleet.health import why_not_ready
+from wssupervisor.metrics import CONTENT_TYPE
 from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.pool import Pool
+from wssupervisor.runtime.scrape import Scrape
 from wssupervisor.runtime.slots import SlotPool, bind_pool
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.unix_listener import UnixPool, bind_unix
@@ -33,9 +35,10 @@ BIND_AGAIN_SECONDS = 2.0
 class Endpoint:
     """Owns the listening socket, once there is one."""
 
-    def __init__(self, http: Http, supervisor: Supervisor) -> None:
+    def __init__(self, http: Http, supervisor: Supervisor, scrape: Scrape) -> None:
         self._http = http
         self._supervisor = supervisor
+        self._scrape = scrape
         self._pool: Pool | None = None
         self._server: HttpServer | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -116,7 +119,10 @@ class Endpoint:
                 return Reply(HTTPStatus.OK, "ready\n")
             return Reply(HTTPStatus.SERVICE_UNAVAILABLE, f"{why}\n")
 
-        return {"/livez": livez, "/readyz": readyz}
+        def metrics() -> Reply:
+            return Reply(HTTPStatus.OK, self._scrape.text(), CONTENT_TYPE)
+
+        return {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
 
 
 def prepare(http: Http) -> None:

@@ -33,6 +33,7 @@ from wssupervisor.runtime.processes import become_subreaper, keep_descriptors, s
 from wssupervisor.runtime.recovery import Found
 from wssupervisor.runtime.release import resolve
 from wssupervisor.runtime.requests import Requests
+from wssupervisor.runtime.scrape import Scrape
 from wssupervisor.runtime.slot_counts import SlotCounts
 from wssupervisor.runtime.stored import split
 from wssupervisor.runtime.supervisor import Ended, Supervisor
@@ -218,14 +219,15 @@ class Instance:
             self._history,
         )
         watch = Watch(supervisor, self._herald)
-        self._http = Endpoint(config.http, supervisor)
+        scrape = Scrape(supervisor, watch)
+        self._http = Endpoint(config.http, supervisor, scrape)
         upgrade = Upgrade(
             lambda: supervisor.fleet.state,
             lambda: self._carry(supervisor, watch, beginning.text),
             self._http.quiet,
         )
         self._server.group_may_operate = config.control.group_may_operate
-        self._server.handler = Requests(supervisor, watch, upgrade).handle
+        self._server.handler = Requests(supervisor, watch, upgrade, scrape).handle
         self._listen_for_clients(beginning, before)
         self._http.begin(None if before is None else before.http, anew=carried is None)
         gate.stored = self._store_sockets(gate)
@@ -233,8 +235,8 @@ class Instance:
             _greet(config, gate, self._control)
         else:
             supervisor.take_over(carried)
-            watch.first_seen = dict(carried.first_seen)
-        supervisor.keep = partial(self._keep, supervisor, beginning.text)
+            watch.take_over(carried)
+        supervisor.keep = partial(self._keep, supervisor, watch, beginning.text)
         _obey_signals(supervisor, upgrade)
         supervisor.history.follow(lambda note: _tell_systemd(self._herald, str(note["kind"])))
         if not gate.slots_before:
@@ -268,13 +270,17 @@ class Instance:
             control=CarriedControl(*self._server.descriptors()),
             first_seen=dict(watch.first_seen),
             http=None if self._http is None else self._http.carry(),
+            lag=watch.lag,
         )
 
-    def _keep(self, supervisor: Supervisor, text: str | None, actions: Sequence[Action]) -> None:
+    def _keep(
+        self, supervisor: Supervisor, watch: Watch, text: str | None, actions: Sequence[Action]
+    ) -> None:
         carried = replace(
             supervisor.carry(lean=True),
             config_text=text,
             control=CarriedControl(*self._server.descriptors()),
+            lag=watch.lag,
         )
         undone = Undone.of(actions)
         now, own = time.monotonic(), supervisor_id()

@@ -45,6 +45,7 @@ from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.runtime import why
 from wssupervisor.runtime.requester import requester
+from wssupervisor.runtime.scrape import Scrape
 from wssupervisor.runtime.status import document
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.upgrade import Upgrade
@@ -60,11 +61,14 @@ _RELOAD_ID = re.compile(r"r(\d{1,9})")
 
 
 class Requests:
-    def __init__(self, supervisor: Supervisor, watch: Watch, upgrade: Upgrade) -> None:
+    def __init__(
+        self, supervisor: Supervisor, watch: Watch, upgrade: Upgrade, scrape: Scrape
+    ) -> None:
         self._supervisor = supervisor
         self._answers = supervisor.answers
         self._watch = watch
         self._upgrade = upgrade
+        self._scrape = scrape
 
     async def handle(
         self, peer: Peer, method: str, params: Object, send_event: SendEvent
@@ -96,6 +100,10 @@ class Requests:
             case "history":
                 since = _seconds(params, "since", None)
                 return {"reloads": self._supervisor.history.reloads_since(since)}
+            case "metrics":
+                if _flag(params, "json", default=False):
+                    return {"metrics": self._scrape.documents()}
+                return {"text": self._scrape.text()}
         raise UnknownMethod(
             f"unknown method {method!r}: the running daemon is older or newer than this wssctl"
         )

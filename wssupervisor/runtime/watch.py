@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import structlog
 
 from wssupervisor.fleet.actions import NoteKind
+from wssupervisor.fleet.counters import LAG_BOUNDS, Histogram
 from wssupervisor.fleet.events import CensusTaken, ConnectionsEstimated, Observed, SlotLetGo
 from wssupervisor.fleet.model import InstanceState, WorkerState
 from wssupervisor.fleet.state import Drain
@@ -14,6 +15,7 @@ from wssupervisor.fleet.steering import unheld_slots
 from wssupervisor.fleet.view import instance_state
 from wssupervisor.fleet.worker import EMPTY_ROUNDS, FINISHING
 from wssupervisor.runtime import census, why
+from wssupervisor.runtime.carried import Carried
 from wssupervisor.runtime.status import headline
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.systemd import Herald
@@ -64,8 +66,14 @@ class Watch:
         self._blind: str | None = None
         """Why the last look failed; said once."""
         self.usage = Usage()
+        self.lag = Histogram()
+        """How much later than asked for the loop went on."""
         supervisor.look = self.glance
         supervisor.history.follow(self._note)
+
+    def take_over(self, carried: Carried) -> None:
+        self.first_seen = dict(carried.first_seen)
+        self.lag = carried.lag or Histogram()
 
     def _note(self, note: Mapping[str, object]) -> None:
         """Told at once; and what somebody has whom it may cost his connections is known in time."""
@@ -105,7 +113,9 @@ class Watch:
                 self._say_alive()
                 if self._census_is_due() and (counting is None or counting.done()):
                     counting = loop.create_task(self.count())
-                await asyncio.sleep(self._look_seconds())
+                due = time.monotonic() + (pause := self._look_seconds())
+                await asyncio.sleep(pause)
+                self.lag.observe(LAG_BOUNDS, max(0.0, time.monotonic() - due))
         finally:
             if counting is not None:
                 counting.cancel()
@@ -224,12 +234,19 @@ class Watch:
         if last is not None:
             if time.monotonic() - last.began_at < FRESH_SECONDS:
                 return
-            if last.cpu_seconds >= DEAR_SECONDS:
-                counts = census.estimate(last, self._supervisor.crew.processes())
-                if counts is not None:
-                    self._supervisor.post(ConnectionsEstimated(counts))
-                    return
+            if last.cpu_seconds >= DEAR_SECONDS and self.estimate():
+                return
         await self.count()
+
+    def estimate(self) -> bool:
+        """What can be told of the counts without a census; False where nothing can."""
+        if self._last is None:
+            return False
+        counts = census.estimate(self._last, self._supervisor.crew.processes())
+        if counts is None:
+            return False
+        self._supervisor.post(ConnectionsEstimated(counts))
+        return True
 
     def _look_at_listeners(self) -> None:
         """A ready worker that has no listener where it was placed: count, and then judge."""

@@ -1,0 +1,122 @@
+"""What monitoring reads, judged by the parser of those who read it."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.unit.test_fleet import Told, draining, serving, worker
+from wssupervisor import metrics
+from wssupervisor.fleet.counters import Histogram
+from wssupervisor.fleet.events import WorkerExited
+from wssupervisor.fleet.model import Exit
+from wssupervisor.fleet.view import view
+
+Key = tuple[str, frozenset[tuple[str, str]]]
+
+
+def seen(told: Told, now: float, name: str = "chat") -> metrics.Seen:
+    state = told.fleet.state
+    return metrics.Seen(
+        name=name,
+        version="1.2",
+        view=view(state, now),
+        ready=True,
+        listeners={"ws": metrics.Listener("127.0.0.1:1", "steered", "self")},
+        counters=state.counters,
+        lag=Histogram(),
+        own=metrics.Own(1024, 0.25, 9),
+        now=now,
+        wall=1_000_000.0,
+    )
+
+
+def parsed(found: metrics.Seen) -> dict[Key, float]:
+    """Sample name and labels to value."""
+    text = metrics.text(metrics.families(found))
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(found: dict[Key, float], name: str, /, **labels: str) -> float:
+    return found[f"wssupervisor_{name}", frozenset(labels.items())]
+
+
+def test_a_drain_is_seen_with_its_age_and_what_it_keeps() -> None:
+    told = draining()
+    told.census(13, {worker(1, 0): 9, worker(1, 1): 3, worker(2, 0): 4})
+    found = parsed(seen(told, 20))
+
+    assert value(found, "generations", state="draining") == 1
+    assert value(found, "connections", state="draining") == 12
+    assert value(found, "connections", state="active") == 4
+    assert value(found, "draining_oldest_seconds") == 8
+    assert value(found, "workers", state="draining") == 2
+    assert value(found, "last_reload_success") == 1
+    assert value(found, "last_reload_timestamp_seconds") == 1_000_000 - 8
+    assert value(found, "reloads_total", attempt="reload", verdict="succeeded") == 1
+    assert value(found, "reload_duration_seconds_bucket", le="2.5") == 1
+    assert value(found, "reload_duration_seconds_bucket", le="1.0") == 0
+    assert value(found, "reload_duration_seconds_bucket", le="+Inf") == 1
+    assert value(found, "start_time_seconds") == 1_000_000 - 20
+
+
+def test_a_crash_loop_is_seen_with_who_waits_and_how_long() -> None:
+    told = serving()
+    for incarnation in (1, 2):
+        told.tell(WorkerExited(worker(1, 0, incarnation), Exit(status=1)), 10)
+    found = parsed(seen(told, 10.1))
+
+    assert value(found, "workers", state="waiting") == 1
+    assert value(found, "worker_retry_seconds") == 0.4
+    assert value(found, "worker_exits_total", cause="exit-status") == 2
+    assert value(found, "workers_wanted") == 2
+
+
+def test_before_the_first_reload_there_is_no_verdict_to_be_told() -> None:
+    names = {family.name for family in metrics.families(seen(serving(), 10))}
+
+    assert "wssupervisor_reloads_total" in names
+    assert "wssupervisor_last_reload_success" not in names
+
+
+def test_what_an_operator_calls_things_cannot_break_a_line() -> None:
+    name = 'a "b" \\ c\nd'
+    found = parsed(seen(serving(), 10, name))
+
+    assert value(found, "build_info", name=name, version="1.2") == 1
+
+
+def test_names_and_types_follow_the_conventions() -> None:
+    for one in metrics.families(seen(draining(), 20)):
+        assert one.name.startswith("wssupervisor_")
+        assert one.name.endswith("_total") == (one.kind == "counter")
+        assert one.help.endswith(".")
+        assert "\n" not in one.help
+        for sample in one.samples:
+            assert sample.labels.keys() <= {
+                "name", "version", "state", "cause", "listener", "address", "mode", "source",
+                "attempt", "verdict", "outcome", "le",
+            }  # fmt: skip
+
+
+def test_no_series_comes_or_goes_with_a_deploy() -> None:
+    """Whatever reloads and crashes there were: but for the first verdict, the same series."""
+    told = draining()
+    before = parsed(seen(told, 20)).keys()
+    told.tell(WorkerExited(worker(1, 0), Exit(status=1)), 21)
+    told.tell(WorkerExited(worker(2, 0), Exit(signal="SIGKILL")), 21)
+    told.begin_reload(30)
+
+    assert parsed(seen(told, 31)).keys() == before
+
+
+def test_the_document_says_the_same() -> None:
+    found = seen(draining(), 20)
+    told = {
+        (sample["name"], frozenset(sample["labels"].items())): sample["value"]
+        for one in metrics.families(found)
+        for sample in one.document()["samples"]
+    }
+
+    assert told == parsed(found)

@@ -1,0 +1,316 @@
+"""What monitoring is told, from what is known anyway: pure, and in Prometheus' text format 0.0.4.
+
+No label has a value that is not from a fixed set or the configuration: a generation's number, a
+pid or a release would make a new series at each deploy.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wssupervisor.fleet.counters import (
+    ATTEMPTS,
+    CAUSES,
+    DRAIN_BOUNDS,
+    LAG_BOUNDS,
+    RELOAD_BOUNDS,
+    START_BOUNDS,
+    VERDICTS,
+    Counters,
+    Histogram,
+)
+from wssupervisor.fleet.model import GenerationState, InstanceState, WorkerState
+from wssupervisor.fleet.view import FleetView
+
+PREFIX = "wssupervisor_"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """`name` is the family's, or with a suffix where that is a histogram."""
+
+    name: str
+    labels: Labels
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    name: str
+    kind: str
+    help: str
+    samples: tuple[Sample, ...]
+
+    def document(self) -> dict[str, Any]:
+        samples = [
+            {"name": one.name, "labels": dict(one.labels), "value": one.value}
+            for one in self.samples
+        ]
+        return {"name": self.name, "type": self.kind, "help": self.help, "samples": samples}
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What of a listener does not change, as it is shown by labels."""
+
+    address: str
+    mode: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Of the supervisor's own process."""
+
+    resident_bytes: int
+    cpu_seconds: float
+    open_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that there is to tell. `now` is by the view's clock, `wall` the same in Unix time."""
+
+    name: str
+    version: str
+    view: FleetView
+    ready: bool
+    listeners: Mapping[str, Listener]
+    counters: Counters
+    lag: Histogram
+    own: Own
+    now: float
+    wall: float
+
+    def unix(self, at: float) -> float:
+        return round(self.wall - (self.now - at), 3)
+
+
+def text(families: Iterable[Family]) -> str:
+    """The exposition: each family with its HELP, its TYPE and its samples."""
+    lines = []
+    for family in families:
+        lines.append(f"# HELP {family.name} {_escaped(family.help)}")
+        lines.append(f"# TYPE {family.name} {family.kind}")
+        lines += [
+            f"{one.name}{_labelled(one.labels)} {_value(one.value)}" for one in family.samples
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _labelled(labels: Labels) -> str:
+    if not labels:
+        return ""
+    quoted = ((name, _escaped(value).replace('"', '\\"')) for name, value in labels.items())
+    return "{" + ",".join(f'{name}="{value}"' for name, value in quoted) + "}"
+
+
+def _value(value: float) -> str:
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(value)
+
+
+def families(seen: Seen) -> list[Family]:
+    """Everything, in the order in which it is told."""
+    return [
+        *_of_instance(seen),
+        *_of_generations(seen),
+        *_of_workers(seen),
+        *_of_listeners(seen),
+        *_of_reloads(seen),
+        *_of_drains(seen),
+        *_of_supervisor(seen),
+    ]
+
+
+def _gauge(name: str, about: str, value: float) -> Family:
+    return _by(name, about, "gauge", [({}, value)])
+
+
+def _counter(name: str, about: str, value: float) -> Family:
+    return _by(name, about, "counter", [({}, value)])
+
+
+def _by(name: str, about: str, kind: str, values: Iterable[tuple[Labels, float]]) -> Family:
+    full = PREFIX + name
+    return Family(full, kind, about, tuple(Sample(full, *one) for one in values))
+
+
+def _histogram(name: str, about: str, bounds: Sequence[float], found: Histogram) -> Family:
+    full = PREFIX + name
+    counts = found.counts if len(found.counts) == len(bounds) + 1 else [0] * (len(bounds) + 1)
+    so_far, samples = 0, []
+    for bound, count in zip((*bounds, math.inf), counts, strict=True):
+        so_far += count
+        samples.append(Sample(f"{full}_bucket", {"le": _value(bound)}, so_far))
+    samples.append(Sample(f"{full}_sum", {}, round(found.total, 6)))
+    samples.append(Sample(f"{full}_count", {}, so_far))
+    return Family(full, "histogram", about, tuple(samples))
+
+
+def _of_instance(seen: Seen) -> Iterator[Family]:
+    about = "The instance's name and the version of its supervisor; always 1."
+    labels = {"name": seen.name, "version": seen.version}
+    yield _by("build_info", about, "gauge", [(labels, 1)])
+    yield _gauge("ready", "Whether a new connection is served, as /readyz says.", int(seen.ready))
+    states = [({"state": one.value}, int(seen.view.state is one)) for one in InstanceState]
+    yield _by("state", "1 for the state that the instance is in.", "gauge", states)
+    about = "When the instance was started, in Unix time; upgrades and deaths of its supervisor"
+    yield _gauge("start_time_seconds", f"{about} change nothing.", seen.unix(seen.view.started_at))
+
+
+def _of_generations(seen: Seen) -> Iterator[Family]:
+    shown = [one for one in GenerationState if one is not GenerationState.RETIRED]
+    there = seen.view.generations
+    yield _by(
+        "generations",
+        "Generations by state.",
+        "gauge",
+        [({"state": one.value}, sum(g.state is one for g in there)) for one in shown],
+    )
+    yield _by(
+        "connections",
+        "Open connections by the state of their generation.",
+        "gauge",
+        [
+            ({"state": one.value}, sum(g.connections for g in there if g.state is one))
+            for one in shown
+        ],
+    )
+    drains = [one.drain for one in there if one.drain is not None]
+    ages = [seen.now - one.since for one in drains]
+    about = "For how long the generation that drains longest has drained; 0 where none does."
+    yield _gauge("draining_oldest_seconds", about, round(max(ages, default=0.0), 3))
+    about = "Generations whose drain is paused: nothing ends them until they are resumed."
+    yield _gauge("draining_paused", about, sum(one.paused for one in drains))
+
+
+def _of_workers(seen: Seen) -> Iterator[Family]:
+    counters = seen.counters
+    there = [worker for one in seen.view.generations for worker in one.workers]
+    shown = [one for one in WorkerState if one is not WorkerState.EXITED]
+    wanted = "Workers that the active generation shall have."
+    yield _gauge("workers_wanted", wanted, seen.view.workers_wanted)
+    yield _by(
+        "workers",
+        "Workers by state, of all generations; those that wait to be started again, too.",
+        "gauge",
+        [({"state": one.value}, sum(w.state is one for w in there)) for one in shown],
+    )
+    waits = [max(0.0, w.retry_at - seen.now) for w in there if w.retry_at is not None]
+    about = "How long it still takes until the last of those that wait is started again."
+    yield _gauge("worker_retry_seconds", about, round(max(waits, default=0.0), 3))
+    yield _counter("workers_spawned_total", "Workers started.", counters.spawned)
+    yield _by(
+        "worker_exits_total",
+        "Workers that ended, by cause.",
+        "counter",
+        [({"cause": one}, counters.exits.get(one, 0)) for one in CAUSES],
+    )
+    about = "Workers steered away from and replaced, as they accepted no connections any more."
+    yield _counter("workers_silent_total", about, counters.silent)
+    about = "Times that a worker gave no sign of life for [watchdog] interval."
+    yield _counter("workers_mute_total", about, counters.mute)
+    about = "From a worker's start until it was ready."
+    yield _histogram("worker_start_seconds", about, START_BOUNDS, counters.start_seconds)
+
+
+def _of_listeners(seen: Seen) -> Iterator[Family]:
+    there = seen.view.listeners
+    yield _by(
+        "listener_info",
+        "Each listener with its address, its mode and who holds its sockets; always 1.",
+        "gauge",
+        [
+            (
+                {"listener": name, "address": one.address, "mode": one.mode, "source": one.source},
+                1,
+            )
+            for name, one in seen.listeners.items()
+        ],
+    )
+
+    def each(name: str, about: str, values: Iterable[float]) -> Family:
+        labels: list[Labels] = [{"listener": one.name} for one in there]
+        return _by(name, about, "gauge", zip(labels, values, strict=True))
+
+    about = "Connections that wait to be accepted, by listener."
+    yield each("listener_queued_connections", about, [one.queued for one in there])
+    yield each("listener_slots", "Listening sockets, by listener.", [len(o.slots) for o in there])
+    about = "Of these the ones that a new generation could have."
+    yield each("listener_free_slots", about, [one.free for one in there])
+
+
+def _of_reloads(seen: Seen) -> Iterator[Family]:
+    counters, last = seen.counters, seen.view.verdict
+    yield _by(
+        "reloads_total",
+        "Reloads and roll backs, by verdict; refused: another one, or a stop, was under way.",
+        "counter",
+        [
+            (
+                {"attempt": attempt, "verdict": verdict},
+                counters.reloads.get(f"{attempt} {verdict}", 0),
+            )
+            for attempt in ATTEMPTS
+            for verdict in VERDICTS
+        ],
+    )
+    about = "From a reload's (or roll back's) beginning to its verdict."
+    yield _histogram("reload_duration_seconds", about, RELOAD_BOUNDS, counters.reload_seconds)
+    running = int(seen.view.state is InstanceState.RELOADING)
+    yield _gauge("reload_running", "Whether a reload or a roll back is under way.", running)
+    if last is not None:
+        about = "Whether the last reload or roll back succeeded; not there before the first."
+        yield _gauge("last_reload_success", about, int(last.ok))
+        ended = seen.unix(last.began_at + last.seconds)
+        about = "When it ended, in Unix time."
+        yield _gauge("last_reload_timestamp_seconds", about, ended)
+    about = "Times that new connections could not be steered as decided; each is tried again."
+    yield _counter("steering_failures_total", about, counters.steering_failures)
+
+
+def _of_drains(seen: Seen) -> Iterator[Family]:
+    counters = seen.counters
+    yield _counter("drains_begun_total", "Drains that began.", counters.drains_begun)
+    yield _by(
+        "drains_ended_total",
+        "Drains that ended: the generation retired, or it was rolled back to.",
+        "counter",
+        [
+            ({"outcome": "retired"}, counters.drains_over),
+            ({"outcome": "rolled-back-to"}, counters.drains_undone),
+        ],
+    )
+    about = "From a drain's beginning until its generation retired."
+    yield _histogram("drain_duration_seconds", about, DRAIN_BOUNDS, counters.drain_seconds)
+    about = "Connections of old generations that ended by themselves; counted when it has retired."
+    yield _counter("connections_drained_total", about, counters.drained)
+    about = "Connections closed because a limit, or somebody, wanted their worker to end."
+    yield _counter("connections_forced_total", about, counters.forced)
+    about = "Connections of workers that ended without being told to."
+    yield _counter("connections_lost_total", about, counters.lost)
+
+
+def _of_supervisor(seen: Seen) -> Iterator[Family]:
+    counters, own = seen.counters, seen.own
+    about = "Times that the supervisor went on in place of one that had died."
+    yield _counter("supervisor_recoveries_total", about, counters.recoveries)
+    about = "Times that the supervisor re-executed itself."
+    yield _counter("supervisor_upgrades_total", about, counters.upgrades)
+    about = "How much later than asked for the supervisor's loop went on."
+    yield _histogram("loop_lag_seconds", about, LAG_BOUNDS, seen.lag)
+    about = "Memory of the supervisor, without its workers."
+    yield _gauge("supervisor_resident_memory_bytes", about, own.resident_bytes)
+    about = "Processor time of the supervisor's process, without its workers."
+    yield _counter("supervisor_cpu_seconds_total", about, round(own.cpu_seconds, 3))
+    yield _gauge("supervisor_open_fds", "Open descriptors of the supervisor.", own.open_files)
