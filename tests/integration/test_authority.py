@@ -44,5 +44,7 @@ def test_the_group_may_look_and_operates_only_where_the_config_says_so(
 
         assert as_somebody(path, "status", groups=[]) == 77
         assert as_somebody(path, "status", groups=[MEMBER]) == 0
+        assert as_somebody(path, "metrics", groups=[]) == 77
+        assert as_somebody(path, "metrics", groups=[MEMBER]) == 0
         assert as_somebody(path, "reload", groups=[MEMBER]) == reload
         assert daemon.active() == serves

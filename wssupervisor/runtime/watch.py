@@ -239,14 +239,28 @@ class Watch:
         await self.count()
 
     def estimate(self) -> bool:
-        """What can be told of the counts without a census; False where nothing can."""
-        if self._last is None:
+        """What can be told of the counts without a census; False where that is not all of them.
+
+        While a worker starts it opens all kinds of things: of one that was not ready at the last
+        census nothing can be told, and the next one comes soon.
+        """
+        last, known = self._last, dict(self._supervisor.crew.processes())
+        if last is None:
             return False
-        counts = census.estimate(self._last, self._supervisor.crew.processes())
-        if counts is None:
-            return False
-        self._supervisor.post(ConnectionsEstimated(counts))
-        return True
+        for one in self._supervisor.fleet.state.workers():
+            if one.ready_at is None or one.ready_at >= last.began_at:
+                known.pop(one.id, None)
+                if one.ready_at is not None:
+                    self._count_soon(last)
+        counts = census.estimate(last, known)
+        self._supervisor.post(ConnectionsEstimated(counts or {}))
+        return counts is not None and len(counts) == len(self._supervisor.crew.processes())
+
+    def _count_soon(self, last: census.Count) -> None:
+        """At the rate at which it is done while somebody drains."""
+        pause = max(CENSUS_SECONDS, last.cpu_seconds / CENSUS_SHARE)
+        if time.monotonic() >= self._tried_at + pause:
+            self._census_at = 0.0
 
     def _look_at_listeners(self) -> None:
         """A ready worker that has no listener where it was placed: count, and then judge."""
