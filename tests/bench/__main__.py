@@ -18,12 +18,13 @@ from tests.bench.plan import FULL, QUICK, SMALLEST, Plan
 from tests.bench.progress import elapsed, say
 from tests.bench.rivals import RIVALS, kinds, needs
 from tests.bench.rivals.contest import contest
+from tests.bench.scraped import measure_scraping
 from tests.bench.table import render
 from tests.bench.targets import checks
 from wssupervisor import __version__
 
-OVERHEAD, BALANCE, START = "overhead", "balance", "start"
-PARTS = (OVERHEAD, BALANCE, START)
+OVERHEAD, BALANCE, START, SCRAPE = "overhead", "balance", "start", "scrape"
+PARTS = (OVERHEAD, BALANCE, START, SCRAPE)
 
 EXAMPLES = """\
 parts:
@@ -32,6 +33,7 @@ parts:
              after reloads, what a reload takes, the supervisor's memory and CPU, wssctl status
   balance    how evenly connections spread over workers
   start      how long the daemon takes to serve
+  scrape     what it costs the supervisor that its metrics are read once a second
 and, one application with the reload that each has itself:
   {rivals}
 
@@ -102,6 +104,8 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         ]
         balance = small.measure_balance(plan, directory) if BALANCE in chosen else None
         start = small.measure_start(plan, directory) if START in chosen else None
+        scraped = plan.scraped_held if held is None else max(held)
+        scraping = measure_scraping(plan, directory, scraped) if SCRAPE in chosen else None
         found = contest(plan, directory, kinds(rivals)) if rivals else []
     return Report(
         plan=plan,
@@ -112,8 +116,9 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         sizes=tuple(sizes),
         balance=balance,
         start=start,
+        scraping=scraping,
         rivals=tuple(found),
-        checks=tuple(checks(sizes, balance)),
+        checks=tuple(checks(sizes, balance, scraping)),
     )
 
 

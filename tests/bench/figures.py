@@ -98,6 +98,20 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Scraping:
+    """The supervisor's CPU, in % of a core, with one scrape of its metrics a second and without."""
+
+    held: int
+    without_percent: float
+    scraped_percent: float
+    cost_percent: float
+    """The median of the differences between neighbouring turns."""
+    scrape_ms: float
+    """What a scrape takes, for who scrapes."""
+    broken: int
+
+
+@dataclass(frozen=True, slots=True)
 class RivalFigures:
     """One way to reload a server, with the same application and the same clients."""
 
@@ -150,5 +164,6 @@ class Report:
     sizes: tuple[SizeFigures | LeftOut, ...]
     balance: Balance | None
     start: Start | None
+    scraping: Scraping | LeftOut | None
     rivals: tuple[RivalFigures, ...]
     checks: tuple[Check, ...]

@@ -25,6 +25,10 @@ class Plan:
     balance_rounds: int
     balance_count: int
     starts: int
+    scraped_held: int
+    scrape_windows: int
+    """Pairs of turns, one scraped and one not."""
+    scrape_seconds: float
     rival_held: int
     rival_reloads: int
     rival_echoes: int
@@ -45,6 +49,9 @@ FULL = Plan(
     balance_rounds=3,
     balance_count=1_000,
     starts=3,
+    scraped_held=8_000,
+    scrape_windows=4,
+    scrape_seconds=4.0,
     rival_held=1_000,
     rival_reloads=3,
     rival_echoes=5,
@@ -64,6 +71,9 @@ QUICK = Plan(
     balance_rounds=1,
     balance_count=1_000,
     starts=1,
+    scraped_held=200,
+    scrape_windows=2,
+    scrape_seconds=2.0,
     rival_held=100,
     rival_reloads=1,
     rival_echoes=1,
@@ -83,6 +93,9 @@ SMALLEST = Plan(
     balance_rounds=1,
     balance_count=40,
     starts=1,
+    scraped_held=10,
+    scrape_windows=1,
+    scrape_seconds=0.5,
     rival_held=10,
     rival_reloads=1,
     rival_echoes=1,

@@ -33,7 +33,8 @@ class Reloaded:
 class Supervised:
     """One daemon with workers that say when they began and could serve."""
 
-    def __init__(self, directory: Path, name: str, workers: int) -> None:
+    def __init__(self, directory: Path, name: str, workers: int, *, more: str = "") -> None:
+        """`more`: further tables of the configuration."""
         directory.mkdir()
         releases = Releases(directory)
         releases.install("bench")
@@ -47,6 +48,7 @@ class Supervised:
                 stable=f"{round(STABLE_SECONDS * 1000)}ms",
                 environment={"STARTS": str(self._starts)},
                 listeners=("ws",),
+                more=more,
             )
         )
         self._launched_at = 0.0

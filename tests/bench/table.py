@@ -2,7 +2,15 @@
 
 from collections.abc import Sequence
 
-from tests.bench.figures import Check, LeftOut, Ratio, Report, RivalFigures, SizeFigures
+from tests.bench.figures import (
+    Check,
+    LeftOut,
+    Ratio,
+    Report,
+    RivalFigures,
+    Scraping,
+    SizeFigures,
+)
 from tests.bench.plan import Plan
 
 Row = Sequence[str]
@@ -31,12 +39,24 @@ def render(report: Report) -> str:
             f"Start of the daemon until it serves: {report.start.start_ms:.0f} ms, of which its"
             f" own {report.start.own_share_ms:.0f} ms"
         )
+    if report.scraping is not None:
+        parts.append(_scraping(report.scraping))
     if report.rivals:
         parts.append(_table(*_rivals(report.plan, report.rivals)))
         parts.append("\n".join([_rules(report.plan), *_notes(report.rivals)]))
-    if sizes or report.balance is not None:
+    if any(one.met is not None for one in report.checks):
         parts.append(_table(*_checks(report.checks)))
     return "\n\n".join(parts)
+
+
+def _scraping(one: Scraping | LeftOut) -> str:
+    if isinstance(one, LeftOut):
+        return f"Scraping at {one.held:,} held: not measured, as {one.reason}"
+    return (
+        f"Metrics scraped once a second at {one.held:,} held: supervisor's CPU"
+        f" {one.scraped_percent:.2f} % of a core, not scraped {one.without_percent:.2f} %, median"
+        f" difference {one.cost_percent:.2f} %; a scrape takes {one.scrape_ms:.1f} ms"
+    )
 
 
 def _sizes(sizes: Sequence[SizeFigures]) -> tuple[Row, list[Row]]:

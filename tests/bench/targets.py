@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from tests.bench.figures import Balance, Check, LeftOut, SizeFigures
+from tests.bench.figures import Balance, Check, LeftOut, Scraping, SizeFigures
 
 THROUGHPUT = 0.98
 CPU = 1.02
@@ -13,9 +13,14 @@ IDLE_CPU_PERCENT = 0.2
 DRAIN_CPU_PERCENT = 3.0
 BALANCE = 1.15
 STATUS_MS = 100.0
+SCRAPE_CPU_PERCENT = 0.5
 
 
-def checks(sizes: Sequence[SizeFigures | LeftOut], balance: Balance | None) -> list[Check]:
+def checks(
+    sizes: Sequence[SizeFigures | LeftOut],
+    balance: Balance | None,
+    scraping: Scraping | LeftOut | None,
+) -> list[Check]:
     """Every size must meet a target: each is judged by the size that is worst."""
     measured = [one for one in sizes if isinstance(one, SizeFigures)]
 
@@ -25,6 +30,7 @@ def checks(sizes: Sequence[SizeFigures | LeftOut], balance: Balance | None) -> l
 
     lowest = [(-one.throughput_ratio.median, one.held) for one in measured if one.throughput_ratio]
     spread = None if balance is None else (balance.supervised, balance.connections)
+    scraped = (scraping.cost_percent, scraping.held) if isinstance(scraping, Scraping) else None
     return [
         _at_least("echo throughput to bare, at least", THROUGHPUT, max(lowest, default=None)),
         most("CPU per message to bare, at most", CPU, _cpu_ratio),
@@ -36,6 +42,7 @@ def checks(sizes: Sequence[SizeFigures | LeftOut], balance: Balance | None) -> l
         most("supervisor's CPU draining, % of a core", DRAIN_CPU_PERCENT, _drain_cpu),
         _judged("busiest worker over mean, at most", BALANCE, spread),
         most("wssctl status, ms", STATUS_MS, lambda one: one.status_ms),
+        _judged("a scrape a second, % of a core", SCRAPE_CPU_PERCENT, scraped),
     ]
 
 

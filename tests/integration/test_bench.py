@@ -11,7 +11,7 @@ import pytest
 from tests.harness.daemon import ROOT, environment
 
 BENCH_WITHIN = 90.0
-PARTS = ("overhead", "balance", "start")
+PARTS = ("overhead", "balance", "start", "scrape")
 
 
 def bench(report: Path, *arguments: str) -> dict[str, Any]:
@@ -49,10 +49,14 @@ def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     report = bench(tmp_path / "bench.json", "--only", *PARTS)
 
     [size] = report["sizes"]
+    scraping = report["scraping"]
     figures = {**numbers(size), **numbers(report["balance"]), **numbers(report["start"])}
     counts = {".misrouted", ".bare.broken", ".supervised.broken"}
     counts |= {f".{side}.connects.failed" for side in ("bare", "supervised")}
     assert {name: figures[name] for name in counts} == dict.fromkeys(counts, 0)
+    assert (scraping["held"], scraping["broken"]) == (10, 0)
+    assert 0 < scraping["scrape_ms"] < 1000
+    assert 0 < scraping["scraped_percent"] < 100
     for name, figure in figures.items():
         assert isinstance(figure, int | float), name
         # What is left when others' share is taken off may be nothing, or less, to a clock tick.
@@ -64,5 +68,5 @@ def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     assert size["own_share_ms"] < size["reload_ms"]
     assert report["start"]["own_share_ms"] < report["start"]["start_ms"]
     assert report["rivals"] == []
-    assert len(report["checks"]) == 10
+    assert len(report["checks"]) == 11
     assert all(check["met"] in {True, False} for check in report["checks"])
