@@ -1,5 +1,9 @@
 """What monitoring reads, judged by the parser of those who read it."""
 
+import re
+from pathlib import Path
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.test_fleet import Told, draining, serving, worker
@@ -120,3 +124,40 @@ def test_the_document_says_the_same() -> None:
     }
 
     assert told == parsed(found)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = "packaging/prometheus/wssupervisor.rules.yml"
+GUIDE = "docs/monitoring.md"
+
+
+@pytest.mark.parametrize("path", [RULES, GUIDE])
+def test_every_metric_that_is_spoken_of_is_there(path: str) -> None:
+    there = {name for name, _ in parsed(seen(draining(), 20))}
+    there |= {one.name for one in metrics.families(seen(draining(), 20))}
+    named = set(re.findall(r"\bwssupervisor_[a-z_]+", (ROOT / path).read_text()))
+
+    assert len(named) > 10
+    assert named <= there
+
+
+def test_the_guide_has_a_row_for_every_metric_with_its_labels() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)(?:\{([a-z, ]+)\})?` \|", (ROOT / GUIDE).read_text(), re.MULTILINE
+    )
+    known = {
+        one.name: {label for sample in one.samples for label in sample.labels} - {"le"}
+        for one in metrics.families(seen(draining(), 20))
+    }
+
+    assert {name: set(re.findall(r"\w+", labels)) for name, labels in rows} == known
+
+
+def test_label_values_that_rules_and_guide_speak_of_are_there() -> None:
+    """Where a value is misspelt, an alert never fires."""
+    there = parsed(seen(draining(), 20)).keys()
+    for path in (RULES, GUIDE):
+        for name, label, text in re.findall(
+            r'(wssupervisor_[a-z_]+)\{(state|mode|le)="([^"]+)"\}', (ROOT / path).read_text()
+        ):
+            assert any(own == name and (label, text) in labels for own, labels in there), text

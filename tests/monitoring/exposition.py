@@ -1,0 +1,10 @@
+"""Prints what is told of an instance in the middle of a drain, for promtool to judge."""
+
+import sys
+
+from tests.unit.test_fleet import draining
+from tests.unit.test_metrics import seen
+from wssupervisor.metrics import families, text
+
+if __name__ == "__main__":
+    sys.stdout.write(text(families(seen(draining(), 20))))
