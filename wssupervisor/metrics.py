@@ -82,7 +82,7 @@ class Seen:
     listeners: Mapping[str, Listener]
     counters: Counters
     lag: Histogram
-    own: Own
+    own: Own | None
     now: float
     wall: float
 
@@ -309,6 +309,8 @@ def _of_supervisor(seen: Seen) -> Iterator[Family]:
     yield _counter("supervisor_upgrades_total", about, counters.upgrades)
     about = "How much later than asked for the supervisor's loop went on."
     yield _histogram("loop_lag_seconds", about, LAG_BOUNDS, seen.lag)
+    if own is None:
+        return
     about = "Memory of the supervisor, without its workers."
     yield _gauge("supervisor_resident_memory_bytes", about, own.resident_bytes)
     about = "Processor time of the supervisor's process, without its workers."

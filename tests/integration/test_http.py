@@ -214,6 +214,30 @@ def test_ready_is_who_can_be_served_and_says_why_not(settings: Settings, port: i
         assert status_of(port, "/livez") is None
 
 
+def test_one_that_stops_is_not_ready_and_says_so_until_its_end(
+    settings: Settings, port: int
+) -> None:
+    settings.releases.install("deaf", "stubborn")
+    with Daemon(with_http(replace(settings, kill_after="3s"), port)) as daemon:
+        daemon.start()
+        daemon.signal(signal.SIGTERM)
+        wait_until(lambda: status_of(port, "/readyz") == 503, within=WITHIN, what="its stop")
+
+        assert said(get(port, "/readyz")) == (503, "stopping\n")
+        assert said(get(port, "/livez")) == (200, "ok\n")
+        assert daemon.wait_end() == 0
+
+
+def test_it_can_be_an_ipv6_address(settings: Settings, port: int) -> None:
+    settings = replace(settings, more=f'[http]\naddress = "[::1]:{port}"')
+    with Daemon(settings) as daemon:
+        daemon.start()
+        with socket.create_connection(("::1", port), WITHIN) as client:
+            client.sendall(f"GET /livez HTTP/1.1\r\nHost: [::1]:{port}\r\n\r\n".encode())
+
+            assert read_all(client).endswith(b"\r\n\r\nok\n")
+
+
 def test_an_upgrade_leaves_no_gap(settings: Settings, port: int) -> None:
     with Daemon(with_http(settings, port)) as daemon:
         daemon.start()

@@ -86,6 +86,12 @@ def _config_text(given: argparse.Namespace) -> str:
     ]
     if given.ready:
         lines += ["", "[ready]", f"by = {_quoted(given.ready)}"]
+    lines += [
+        "",
+        "# For monitoring and load balancers; no other instance may have the address.",
+        "# [http]",
+        '# address = "127.0.0.1:9464"',
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -54,6 +54,10 @@ class Scrape:
             )
         )
 
-    def _own(self) -> metrics.Own:
-        open_files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a third of pathlib's cost
-        return metrics.Own(self._self.memory_info().rss, time.process_time(), open_files)
+    def _own(self) -> metrics.Own | None:
+        """None where nothing can be read, as no descriptor is left."""
+        try:
+            open_files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a third of its cost
+            return metrics.Own(self._self.memory_info().rss, time.process_time(), open_files)
+        except OSError:
+            return None
