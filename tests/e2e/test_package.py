@@ -109,6 +109,7 @@ def test_an_install_starts_nothing_and_brings_all(fresh: Machine) -> None:
         "/usr/share/doc/wssupervisor/examples/chat/server.py",
         "/usr/share/doc/wssupervisor/examples/feed/server.py",
         "/usr/share/doc/wssupervisor/examples/signalling/server.py",
+        "/usr/share/doc/wssupervisor/examples/wssupervisor.rules.yml",
         "/usr/lib/systemd/catalog/wssupervisor.catalog",
         "/usr/lib/tmpfiles.d/wssupervisor.conf",
         "/usr/lib/sysusers.d/wssupervisor.conf",

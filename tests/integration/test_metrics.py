@@ -182,7 +182,11 @@ def test_a_worker_that_crashes_counts_with_whom_it_took_along(settings: Settings
         daemon.start()
         with daemon.held(settings.releases.root, HELD) as held:
             held.wait_open()
-            assert daemon.status()["generations"][0]["connections"] == HELD
+            daemon.wait_for(
+                lambda status: status["generations"][0]["connections"] == HELD,
+                within=WITHIN,
+                what="all to be counted",
+            )
             for pid in daemon.active_pids():
                 send(pid, signal.SIGKILL)
             daemon.wait_ready(2, within=WITHIN)

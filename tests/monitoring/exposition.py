@@ -3,7 +3,7 @@
 import sys
 
 from tests.unit.test_fleet import draining
-from tests.unit.test_metrics import seen
+from tests.unit.test_exposition import seen
 from wssupervisor.metrics import families, text
 
 if __name__ == "__main__":
