@@ -26,6 +26,7 @@ RATE = 200.0
 ROUNDS = 6
 SCRAPES = 30
 EVERY = 0.05
+BEFORE_THE_NEXT_CENSUS = 10.0  # which comes after 30 s while nobody drains
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -170,6 +171,32 @@ def test_counts_are_those_of_the_clients_in_each_generation(settings: Settings) 
             )
             assert scrape(port).of("draining_oldest_seconds") == 0
             held.finish()
+
+
+def test_a_scrape_sees_who_came_since_the_last_census_and_so_does_who_counts_the_lost(
+    settings: Settings,
+) -> None:
+    port = free_port()
+    with Daemon(with_http(settings, port)) as daemon:
+        daemon.start()
+        root = settings.releases.root
+        with daemon.held(root, HELD) as some, daemon.held(root, HELD) as others:
+            some.wait_open()
+            others.wait_open()
+            wait_until(
+                lambda: by_state(scrape(port)) == (2 * HELD, 0), within=WITHIN, what="a census"
+            )
+            others.finish()
+            wait_until(
+                lambda: by_state(scrape(port)) == (HELD, 0),
+                within=BEFORE_THE_NEXT_CENSUS,
+                what="the others to have gone",
+            )
+            for pid in daemon.active_pids():
+                send(pid, signal.SIGKILL)
+            daemon.wait_ready(2, within=WITHIN)
+            some.finish()
+        assert scrape(port).of("connections_lost_total") == HELD
 
 
 def by_state(found: Scraped) -> tuple[float, float]:

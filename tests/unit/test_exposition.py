@@ -1,6 +1,7 @@
 """What monitoring reads, judged by the parser of those who read it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,18 @@ def test_what_an_operator_calls_things_cannot_break_a_line() -> None:
     found = parsed(seen(serving(), 10, name))
 
     assert value(found, "build_info", name=name, version="1.2") == 1
+
+
+def test_without_a_descriptor_to_look_at_itself_all_else_is_told() -> None:
+    whole = seen(draining(), 20)
+    found = parsed(replace(whole, own=None)).keys()
+    left_out = {name for name, _ in parsed(whole).keys() - found}
+
+    assert left_out == {
+        "wssupervisor_supervisor_resident_memory_bytes",
+        "wssupervisor_supervisor_cpu_seconds_total",
+        "wssupervisor_supervisor_open_fds",
+    }
 
 
 def test_names_and_types_follow_the_conventions() -> None:

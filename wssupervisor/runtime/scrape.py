@@ -28,7 +28,7 @@ class Scrape:
         return [one.document() for one in self._families()]
 
     def _families(self) -> Sequence[metrics.Family]:
-        self._watch.estimate()
+        self._watch.freshen()
         supervisor = self._supervisor
         view = supervisor.view()
         pools = supervisor.gate.pools

@@ -234,27 +234,32 @@ class Watch:
         if last is not None:
             if time.monotonic() - last.began_at < FRESH_SECONDS:
                 return
-            if last.cpu_seconds >= DEAR_SECONDS and self.estimate():
-                return
+            if last.cpu_seconds >= DEAR_SECONDS:
+                counts = census.estimate(last, self._supervisor.crew.processes())
+                if counts is not None:
+                    self._supervisor.post(ConnectionsEstimated(counts))
+                    return
         await self.count()
 
-    def estimate(self) -> bool:
-        """What can be told of the counts without a census; False where that is not all of them.
+    def freshen(self) -> None:
+        """For monitoring: what can be told of the counts without a census, while none is due soon.
 
-        While a worker starts it opens all kinds of things: of one that was not ready at the last
-        census nothing can be told, and the next one comes soon.
+        Not of a worker that was not ready at the last one, as it opened all kinds of things since:
+        for that the next one comes soon. Nor of one that is mute: there the count decides.
         """
-        last, known = self._last, dict(self._supervisor.crew.processes())
-        if last is None:
-            return False
-        for one in self._supervisor.fleet.state.workers():
-            if one.ready_at is None or one.ready_at >= last.began_at:
-                known.pop(one.id, None)
-                if one.ready_at is not None:
-                    self._count_soon(last)
-        counts = census.estimate(last, known)
-        self._supervisor.post(ConnectionsEstimated(counts or {}))
-        return counts is not None and len(counts) == len(self._supervisor.crew.processes())
+        last, fleet = self._last, self._supervisor.fleet.state
+        if last is None or fleet.reload is not None or self._drains():
+            return
+        processes = dict(self._supervisor.crew.processes())
+        for one in fleet.workers():
+            new = one.ready_at is None or one.ready_at >= last.began_at
+            if new and one.ready_at is not None:
+                self._count_soon(last)
+            if new or one.mute_since is not None:
+                processes.pop(one.id, None)
+        counts = census.estimate(last, processes)
+        if counts:
+            self._supervisor.post(ConnectionsEstimated(counts))
 
     def _count_soon(self, last: census.Count) -> None:
         """At the rate at which it is done while somebody drains."""
