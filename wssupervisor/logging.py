@@ -22,6 +22,10 @@ MESSAGE_IDS = {
     "drain-limit": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a308",
     "re-executed": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a309",
     "recovered": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30a",
+    "left": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30d",
+    "joined": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30e",
+    "emptied": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30f",
+    "leave-limit": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a310",
     "stopped": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30b",
 }
 """Fixed for good: `journalctl MESSAGE_ID=...`."""

@@ -20,10 +20,12 @@ from hypothesis.stateful import (
     rule,
 )
 
-from wssupervisor.fleet import resuming, steering
+from wssupervisor.fleet import leaving, resuming, steering
 from wssupervisor.fleet.actions import (
     Action,
+    Answer,
     AskToClose,
+    AskToLeave,
     DrainChanged,
     Failed,
     Kill,
@@ -34,6 +36,7 @@ from wssupervisor.fleet.actions import (
     Signal,
     Spawn,
     Steer,
+    TellStay,
     ToWorker,
 )
 from wssupervisor.fleet.core import Fleet
@@ -43,6 +46,8 @@ from wssupervisor.fleet.events import (
     DrainPaused,
     DrainResumed,
     Event,
+    JoinRequested,
+    LeaveRequested,
     ProbeFailed,
     Recovered,
     Reexecuted,
@@ -148,6 +153,9 @@ class FleetMachine(RuleBasedStateMachine):
         self.last: list[Action] = []
         self.paused: set[int] = set()
         self.stop_asked = False
+        self.deaths = 0
+        self.lead = 0.0
+        self.asked: dict[WorkerId, tuple[float, object]] = {}
         self.cutting: tuple[int, Table | None] | None = None
         self.dies: Death | None = None
         """How the supervisor dies in the next step that has actions."""
@@ -215,6 +223,7 @@ class FleetMachine(RuleBasedStateMachine):
                 return
             self.world.take(actions)
             self.check_signals(actions)
+            self.check_asks_to_leave(one, actions)
             if not isinstance(one, Recovered):
                 self.check_spawns(actions)
             self.check_cutover(one, actions)
@@ -236,6 +245,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     def die(self, death: Death, actions: list[Action]) -> None:
         """The supervisor dies in the middle of these actions, and another one goes on."""
+        self.deaths += 1
         self.world.take(actions[: death.done])
         self.world.lose_supervisor(iter([*death.happened, *[False] * 100]).__next__)
         for worker, lost in zip(list(self.world.processes), death.loses, strict=False):
@@ -352,6 +362,23 @@ class FleetMachine(RuleBasedStateMachine):
                 pending = any(slot == begun for begun, _ in self.world.handshakes)
                 assert alone > 1 or not pending
 
+    def check_asks_to_leave(self, event: Event, actions: list[Action]) -> None:
+        """Only while it is out, after the lead, and not again before a round is over."""
+        out = self.fleet.state.out
+        for action in actions:
+            if not isinstance(action, AskToLeave) or isinstance(event, Recovered):
+                continue  # which repeats what was asked before
+            assert out is not None
+            assert self.world.now >= out.since + self.lead
+            one = self.fleet.state.worker(action.worker)
+            assert one is not None
+            assert one.state is not WorkerState.STOPPING
+            assert one.closing_by is None
+            since, kept = self.asked.get(action.worker, (-inf, None))
+            again = kept is not one.drain
+            assert again or self.world.now >= since + leaving.ASK_AGAIN
+            self.asked[action.worker] = self.world.now, one.drain
+
     def check_spawns(self, actions: list[Action]) -> None:
         """At most one accepting worker per slot, unless there is no free one to give."""
         state = self.fleet.state
@@ -438,6 +465,46 @@ class FleetMachine(RuleBasedStateMachine):
             case DrainChanged(), Generation(state=GenerationState.DRAINING):
                 self.paused.add(number)
 
+    @rule(
+        lead=st.sampled_from([0.0, 3.0, 10.0]),
+        within=st.sampled_from([0.0, 5.0, inf]),
+        waits=st.booleans(),
+    )
+    def ask_for_leave(self, lead: float, within: float, waits: bool) -> None:
+        request = self.new_request("leave")
+        self.tell(TimePassed())
+        state = self.fleet.state
+        can = state.stop is None and state.active is not None
+        steered = state.steering.in_flight, state.steering.current
+        since = self.world.now if state.out is None else state.out.since
+        if can:
+            self.lead = lead
+        deaths = self.deaths
+        self.tell(LeaveRequested(request, lead, within, waits))
+        if self.world.quit is not None or self.deaths > deaths:
+            return
+        if can:
+            assert self.fleet.state.out is not None
+            assert since == self.fleet.state.out.since
+        assert steered == (self.fleet.state.steering.in_flight, self.fleet.state.steering.current)
+        for action in self.last:
+            assert isinstance(action, Answer | Note | AskToLeave), "and nothing else is done"
+
+    @rule()
+    def ask_for_join(self) -> None:
+        request = self.new_request("join")
+        self.tell(TimePassed())
+        state = self.fleet.state
+        can = state.stop is None and state.active is not None
+        deaths = self.deaths
+        self.tell(JoinRequested(request))
+        if self.world.quit is not None or self.deaths > deaths:
+            return
+        if can:
+            assert self.fleet.state.out is None
+        for action in self.last:
+            assert isinstance(action, Answer | Note | TellStay)
+
     @rule(asked=st.booleans(), luck=st.integers(0, 4))
     def ask_for_stop(self, asked: bool, luck: int) -> None:
         if luck and not self.stop_asked:
@@ -498,6 +565,8 @@ class FleetMachine(RuleBasedStateMachine):
             "scale": lambda: self.tell(ScaleRequested(self.new_request("scale"), death.done or 1)),
             "drain": lambda: self.tell_drain(data.draw(st.integers(1, 6)), 0.0),
             "census": lambda: self.census_is_taken(2),
+            "leave": lambda: self.ask_for_leave(3.0, inf, waits=True),
+            "join": self.ask_for_join,
         }
         if self.world.pending:
             late = data.draw(st.sampled_from(self.world.pending))
@@ -655,7 +724,7 @@ class FleetMachine(RuleBasedStateMachine):
     @rule()
     def asked_workers_close(self) -> None:
         for process in self.world.processes.values():
-            if process.asked_to_close:
+            if process.asked_to_close or process.asked_to_leave:
                 process.connections = 0
 
     @precondition(lambda self: self.world.processes)
@@ -856,6 +925,7 @@ class FleetMachine(RuleBasedStateMachine):
             and all(one.state is WorkerState.READY for one in active.workers.values())
             and state.steering.in_flight is None
             and state.steering.current == steering.wanted_table(state)
+            and (state.out is None or not state.out.waiting)
         )
 
 

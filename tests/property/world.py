@@ -7,6 +7,7 @@ from wssupervisor.fleet.actions import (
     Action,
     Answer,
     AskToClose,
+    AskToLeave,
     Kill,
     Note,
     Probe,
@@ -17,6 +18,7 @@ from wssupervisor.fleet.actions import (
     Steer,
     TellDrain,
     TellResume,
+    TellStay,
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
@@ -58,6 +60,7 @@ class Process:
     joined: bool = False
     """It uses the library."""
     asked_to_close: bool = False
+    asked_to_leave: bool = False
     signs: bool = False
     """It gives signs of life."""
     told_to_end: bool = False
@@ -102,12 +105,14 @@ class World:
                 case Kill(worker=worker_id):
                     self.processes[worker_id].killed = True
                 case TellDrain(worker=worker_id, stop_accepting=stop):
-                    assert self.processes[worker_id].joined
-                    self.processes[worker_id].asked_to_close = False
+                    self.tell_to_close_no_more(worker_id)
                     self.processes[worker_id].listening &= not stop
-                case TellResume(worker=worker_id):
-                    assert self.processes[worker_id].joined
-                    self.processes[worker_id].asked_to_close = False
+                case TellResume(worker=worker_id) | TellStay(worker=worker_id):
+                    self.tell_to_close_no_more(worker_id)
+                case AskToLeave(worker=worker_id, over=over):
+                    assert over >= 0
+                    self.tell_to_close_no_more(worker_id)
+                    self.processes[worker_id].asked_to_leave = True
                 case AskToClose(worker=worker_id, over=over, by=by):
                     assert self.processes[worker_id].joined
                     assert 0 <= over <= by
@@ -118,6 +123,11 @@ class World:
                     self.notes.append(action)
                 case Quit():
                     self.quit = action
+
+    def tell_to_close_no_more(self, worker: WorkerId) -> None:
+        process = self.processes[worker]
+        assert process.joined
+        process.asked_to_close = process.asked_to_leave = False
 
     def complete(self, action: Action, *, works: bool) -> Event | None:
         """Do one late action; its result, or None if there is nobody left to tell it of."""

@@ -19,6 +19,7 @@ from wssupervisor.worker.protocol import (
     Hello,
     Ready,
     Resume,
+    Stay,
     Welcome,
     encode,
     from_supervisor,
@@ -26,7 +27,15 @@ from wssupervisor.worker.protocol import (
 )
 
 SAID = [Hello(1, ("close", "fly"), "mine 3"), Ready(), Alive(), Counts(7, 2)]
-TOLD = [Welcome(1, 0.5), Drain(("ws", "raw")), Drain(), Resume(), Close(1012, "new", 20.0, 30.0)]
+TOLD = [
+    Welcome(1, 0.5),
+    Drain(("ws", "raw")),
+    Drain(),
+    Resume(),
+    Close(1012, "new", 20.0, 30.0),
+    Close(1012, "out", 20.0, 20.0, everyone=False),
+    Stay(),
+]
 
 
 @pytest.mark.parametrize("message", SAID)

@@ -115,6 +115,8 @@ def _fixed(document: Document, size: Size, detail: Detail, generations: int) -> 
             f"  scaled to {count(document['workers_wanted'], 'worker')}; the configuration says"
             f" {document['workers_configured']}"
         )
+    if out := document.get("out"):
+        yield line("  ", Span(_out(out), Style.WARNING))
     if document.get("waits_for"):
         yield line("  ", Span(f"waits for: {document['waits_for']}", Style.BUSY))
     yield ()
@@ -128,6 +130,18 @@ def _fixed(document: Document, size: Size, detail: Detail, generations: int) -> 
         yield line("  ", Span(text, Style.WARNING))
     yield ()
     yield from _last_reload(document["last_reload"], size)
+
+
+def _out(out: Document) -> str:
+    """That new clients should not come, and what becomes of those who are there."""
+    text = f"out of its load balancer for {format_duration(max(0.0, _ago(out['since'])))}"
+    if out["by"]:
+        text += f" (by {out['by']})"
+    if not out["connections"]:
+        return f"{text}: nobody is connected"
+    begins = -_ago(out["closes_from"])
+    closes = f"asked to close in {format_duration(begins)}" if begins > 0 else "asked to close"
+    return f"{text}: {out['connections']} connected, {closes}"
 
 
 def _state(state: str) -> Span:

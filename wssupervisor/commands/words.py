@@ -30,6 +30,10 @@ SENTENCES = {
     "drain-resumed": "the drain of generation {generation} goes on",
     "still-listens": "{worker} still listens where new connections arrive",
     "scaled": "scaled from {before} to {workers} workers",
+    "left": "out of its load balancer, asked for by {who}{connections}",
+    "leave-limit": "it is out of its load balancer for {seconds}{connections}",
+    "emptied": "nobody is connected any more, {seconds} after it left its load balancer",
+    "joined": "back in its load balancer after {seconds}, asked for by {who}",
     "generation-retired": "generation {generation} has gone{outcome}",
     "sweeper-started": "{worker} is started for {queued} that wait on a free slot",
     "steering-failed": "new connections could not be steered: {reason}",
@@ -49,6 +53,7 @@ WARNING = frozenset(
         "drain-limit",
         "drain-hurried",
         "still-listens",
+        "leave-limit",
         "recovered",
     }
 )

@@ -19,7 +19,7 @@ from wssupervisor.errors import (
 SILENCE_SECONDS = 10.0
 """The daemon says something every 2 s; after this much silence it hangs or is gone."""
 CONNECT_SECONDS = 5.0
-REPEATABLE = frozenset({"status", "why", "verdict", "scale", "drain", "history", "metrics"})
+REPEATABLE = frozenset({"status", "why", "verdict", "scale", "drain", "history", "metrics", "join"})
 """Asked twice they do what they do once: after an upgrade in between they are asked again."""
 
 

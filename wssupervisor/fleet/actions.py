@@ -86,7 +86,25 @@ class AskToClose:
     by: float
 
 
-ToWorker = Signal | Kill | TellDrain | TellResume | AskToClose
+@dataclass(frozen=True, slots=True)
+class AskToLeave:
+    """Have it close those that are connected now, spread over `over` seconds; it serves on.
+
+    Those that are busy at their turn stay.
+    """
+
+    worker: WorkerId
+    over: float
+
+
+@dataclass(frozen=True, slots=True)
+class TellStay:
+    """Those that it has not closed yet may stay."""
+
+    worker: WorkerId
+
+
+ToWorker = Signal | Kill | TellDrain | TellResume | AskToClose | AskToLeave | TellStay
 """What a worker is told: nothing comes back that would show whether it was."""
 
 
@@ -133,11 +151,31 @@ class Scaled:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """Out of the load balancer for `seconds`; `empty`: whoever asked has waited for that.
+
+    `asks_in`: seconds until connections are asked to close.
+    """
+
+    connections: int
+    empty: bool
+    seconds: float
+    asks_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Back in the load balancer; `seconds` it was out, None: it was in."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     pass
 
 
-Outcome = Accepted | CutOver | Failed | DrainChanged | Scaled | Stopped
+Outcome = Accepted | CutOver | Failed | DrainChanged | Scaled | Left | Joined | Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +209,10 @@ class NoteKind(Enum):
     DRAIN_RESUMED = "drain-resumed"
     STILL_LISTENS = "still-listens"
     SCALED = "scaled"
+    LEFT = "left"
+    LEAVE_LIMIT = "leave-limit"
+    EMPTIED = "emptied"
+    JOINED = "joined"
     GENERATION_RETIRED = "generation-retired"
     SWEEPER_STARTED = "sweeper-started"
     STEERING_FAILED = "steering-failed"

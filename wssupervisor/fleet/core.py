@@ -11,6 +11,7 @@ from typing import assert_never
 
 from wssupervisor.fleet import (
     draining,
+    leaving,
     reloading,
     resuming,
     rollback,
@@ -36,6 +37,8 @@ from wssupervisor.fleet.events import (
     DrainPaused,
     DrainResumed,
     Event,
+    JoinRequested,
+    LeaveRequested,
     Observed,
     ProbeFailed,
     ProbePassed,
@@ -134,6 +137,10 @@ class Fleet:
                 return draining.pause(state, who, number, now)
             case DrainResumed(request=who, generation=number):
                 return draining.resume(state, who, number, now)
+            case LeaveRequested():
+                return leaving.leave(state, event, now)
+            case JoinRequested():
+                return leaving.join(state, event, now)
             case StopRequested(request=request, within=within):
                 return stopping.request(state, request, within, now)
             case Spawned(worker=worker_id, pid=pid):
@@ -168,7 +175,7 @@ class Fleet:
             case Observed():
                 return self._observed(event, now)
             case CensusTaken():
-                return self._counted(event)
+                return self._counted(event, now)
             case ConnectionsEstimated(counts=counts):
                 for worker_id, connections in counts.items():
                     if found := state.worker(worker_id):
@@ -194,6 +201,7 @@ class Fleet:
             yield from stopping.settle(state, state.stop, now)
             return
         yield from seating.settle(state, now)
+        yield from leaving.settle(state, now)
         yield from self._retire(now)
 
     # -- time ---------------------------------------------------------------------------------
@@ -221,6 +229,7 @@ class Fleet:
             return
         yield from reloading.deadlines(state)
         yield from seating.deadlines(state)
+        yield from leaving.deadlines(state)
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -329,7 +338,7 @@ class Fleet:
                 reason = f"its queue has not moved for {limit:g} s"
                 yield from self._silent(one, reason, now)
 
-    def _counted(self, event: CensusTaken) -> Iterator[Action]:
+    def _counted(self, event: CensusTaken, now: float) -> Iterator[Action]:
         state = self.state
         for worker_id, connections in event.counts.items():
             if one := state.worker(worker_id):
@@ -348,6 +357,7 @@ class Fleet:
             # It gets no new ones: what is found now was there at the start, and counted late.
             found = sum(one.connections for one in generation.workers.values())
             generation.connections_at_start = max(generation.connections_at_start, found)
+        yield from leaving.counted(state, event, now)
 
     def _retire(self, now: float) -> Iterator[Action]:
         finished = (GenerationState.DRAINING, GenerationState.FAILED)
@@ -409,6 +419,7 @@ class Fleet:
         state = self.state
         if state.stop is not None and state.stop.request == request:
             state.stop.request = None
+        leaving.requester_left(state, request)
         reload = state.reload
         if reload is None or reload.request != request:
             return []

@@ -1,5 +1,6 @@
 """Facts that the fleet is told, in the past tense."""
 
+import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -106,6 +107,29 @@ class StopRequested:
 
     request: RequestId | None
     within: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveRequested:
+    """The instance shall be out of its load balancer, and have its connections closed.
+
+    None is asked to close within `lead` seconds from when it went out; whoever `waits` does so for
+    `within` seconds at the most, or `math.inf`.
+    """
+
+    request: RequestId
+    lead: float
+    within: float = math.inf
+    waits: bool = True
+    by: Requester = NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequested:
+    """It shall be back in its load balancer."""
+
+    request: RequestId
+    by: Requester = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +315,8 @@ Request = (
     | DrainLimited
     | DrainPaused
     | DrainResumed
+    | LeaveRequested
+    | JoinRequested
     | StopRequested
 )
 """What is answered exactly once, where it has a `request`."""

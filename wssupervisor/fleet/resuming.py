@@ -62,6 +62,9 @@ def recover(
         if reload.phase is not ReloadPhase.CUTTING:
             text = "the supervisor died while it was under way"
             yield from reloading.fail(state, text, now)
+    if state.out is not None:
+        state.out.waiting.clear()
+        state.out.empty_rounds = 0
     for one in list(state.workers()):
         if one.id not in lost:
             yield from _find(state, one, event, now)

@@ -16,7 +16,9 @@ from wssupervisor.fleet.model import WorkerId
 from wssupervisor.fleet.state import State
 
 VERSION = 1
-ADDED = frozenset({"forced", "lost", "http", "counters", "lag"})
+ADDED = frozenset(
+    {"forced", "lost", "http", "counters", "lag", "out", "asked_until", "leaves", "stays"}
+)
 """Fields that a state written by an older program lacks; they begin with their defaults."""
 
 

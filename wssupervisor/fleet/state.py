@@ -74,6 +74,8 @@ class Worker:
     """Why we ended it, where that is not to be read off its exit status."""
     forced: int = 0
     """Connections that it had when they were closed on it, or it was told to end."""
+    asked_until: float | None = None
+    """While the instance is out: its connections were asked to close, spread until then."""
 
 
 @dataclass(slots=True)
@@ -204,6 +206,25 @@ class Scale:
 
 
 @dataclass(slots=True)
+class Out:
+    """The instance is out of its load balancer, since an operator, `by`, wanted it to leave.
+
+    `deadline`: the instant at which nobody waits any longer; None: there is no limit.
+    """
+
+    since: float
+    by: str | None
+    asks_from: float
+    """No connection is asked to close before: the load balancer may not know yet."""
+    deadline: float | None = None
+    waiting: list[RequestId] = field(default_factory=list)
+    empty_rounds: int = 0
+    """Censuses in a row that found nobody connected."""
+    emptied_at: float | None = None
+    """When nobody was connected any more; some may have come since."""
+
+
+@dataclass(slots=True)
 class Stop:
     request: RequestId | None
     deadline: float
@@ -226,6 +247,7 @@ class State:
     scaled: Scale | None = None
     steering: Steering = field(default_factory=Steering)
     slots: dict[SlotId, SlotWatch] = field(default_factory=dict)
+    out: Out | None = None
     stop: Stop | None = None
     quit: bool = False
     started_at: float = 0.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from wssupervisor.fleet import reloading, worker
+from wssupervisor.fleet import leaving, reloading, worker
 from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind, Quit, Stopped
 from wssupervisor.fleet.model import RequestId, WorkerState
 from wssupervisor.fleet.state import ReloadPhase, State, Stop
@@ -23,6 +23,7 @@ def request(
     limit = state.policy.stop_timeout if within is None else within
     state.stop = Stop(who, deadline=now + limit)
     yield Note(NoteKind.STOP_BEGUN, {"within": limit})
+    yield from leaving.give_up(state, "the instance was told to stop")
 
 
 def settle(state: State, stop: Stop, now: float) -> Iterator[Action]:

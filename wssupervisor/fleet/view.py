@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from wssupervisor.fleet import draining, reloading, steering
+from wssupervisor.fleet import draining, leaving, reloading, steering
 from wssupervisor.fleet.model import GenerationState, InstanceState, SlotId, WorkerState
-from wssupervisor.fleet.state import Generation, Seat, State, Verdict, Worker
+from wssupervisor.fleet.state import Generation, Out, Seat, State, Verdict, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,19 @@ class ListenerView:
 
 
 @dataclass(frozen=True, slots=True)
+class OutView:
+    """`waited_for`: connections of workers that cannot be asked to close them."""
+
+    since: float
+    by: str | None
+    asks_from: float
+    deadline: float | None
+    connections: int
+    waited_for: int
+    emptied_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class FleetView:
     state: InstanceState
     started_at: float
@@ -69,6 +82,7 @@ class FleetView:
     generations: tuple[GenerationView, ...]
     verdict: Verdict | None
     waits_for: str | None
+    out: OutView | None
 
 
 def view(state: State, now: float) -> FleetView:
@@ -92,6 +106,7 @@ def view(state: State, now: float) -> FleetView:
         generations=tuple(_generation(state, state.generations[number]) for number in numbers),
         verdict=state.verdict,
         waits_for=None if state.reload is None else reloading.waits_for(state, now),
+        out=None if state.out is None else _out(state, state.out),
     )
 
 
@@ -107,6 +122,18 @@ def instance_state(state: State) -> InstanceState:
         seat for seat in active.seats if seat.worker is not None and steering.serves(active, seat)
     ]
     return InstanceState.SERVING if len(ready) == len(active.seats) else InstanceState.DEGRADED
+
+
+def _out(state: State, out: Out) -> OutView:
+    return OutView(
+        since=out.since,
+        by=out.by,
+        asks_from=out.asks_from,
+        deadline=out.deadline,
+        connections=leaving.connections(state),
+        waited_for=leaving.waited_for(state),
+        emptied_at=out.emptied_at,
+    )
 
 
 def _generation(state: State, generation: Generation) -> GenerationView:

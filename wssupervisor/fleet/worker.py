@@ -114,6 +114,7 @@ def tell_drain(worker: Worker) -> TellDrain:
     """One that must let its socket go, as the next generation has it too, can't serve again."""
     if worker.lets_go and worker.drain is not None:
         worker.drain.told = True
+    worker.asked_until = None  # whatever it was asked to close is void now
     return TellDrain(worker.id, worker.lets_go)
 
 
@@ -121,6 +122,7 @@ def end_drain(worker: Worker) -> list[Action]:
     """It is steered to again, as if it had never drained."""
     worker.state = WorkerState.READY
     worker.drain = None
+    worker.asked_until = None
     call_off(worker)
     return [TellResume(worker.id)] if worker.polite else []
 
@@ -137,7 +139,7 @@ def joined(worker: Worker, *, closes: bool, lets_go: bool) -> list[Action]:
 def parted(worker: Worker) -> None:
     """Nobody can ask it for anything any more."""
     worker.polite = worker.lets_go = False
-    worker.reported = None
+    worker.reported = worker.asked_until = None
 
 
 def alive(worker: Worker, now: float) -> list[Action]:

@@ -19,10 +19,12 @@ from wssupervisor import __version__
 from wssupervisor.fleet.actions import (
     Action,
     AskToClose,
+    AskToLeave,
     Kill,
     Signal,
     TellDrain,
     TellResume,
+    TellStay,
     ToWorker,
 )
 from wssupervisor.fleet.snapshot import plain, typed
@@ -50,6 +52,8 @@ class Undone:
     drains: tuple[TellDrain, ...] = ()
     resumes: tuple[TellResume, ...] = ()
     closes: tuple[AskToClose, ...] = ()
+    leaves: tuple[AskToLeave, ...] = ()
+    stays: tuple[TellStay, ...] = ()
 
     @classmethod
     def of(cls, actions: Iterable[Action]) -> "Undone":
@@ -60,10 +64,20 @@ class Undone:
             tuple(one for one in some if isinstance(one, TellDrain)),
             tuple(one for one in some if isinstance(one, TellResume)),
             tuple(one for one in some if isinstance(one, AskToClose)),
+            tuple(one for one in some if isinstance(one, AskToLeave)),
+            tuple(one for one in some if isinstance(one, TellStay)),
         )
 
     def all(self) -> tuple[ToWorker, ...]:
-        return (*self.signals, *self.kills, *self.drains, *self.resumes, *self.closes)
+        return (
+            *self.signals,
+            *self.kills,
+            *self.drains,
+            *self.resumes,
+            *self.closes,
+            *self.leaves,
+            *self.stays,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.model import RequestId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
-from wssupervisor.runtime import why
+from wssupervisor.runtime import leaving, why
 from wssupervisor.runtime.requester import requester
 from wssupervisor.runtime.scrape import Scrape
 from wssupervisor.runtime.status import document
@@ -69,6 +69,7 @@ class Requests:
         self._watch = watch
         self._upgrade = upgrade
         self._scrape = scrape
+        self._leaving = leaving.Leaving(supervisor, watch)
 
     async def handle(
         self, peer: Peer, method: str, params: Object, send_event: SendEvent
@@ -93,6 +94,13 @@ class Requests:
                 return await self._stop(peer, params)
             case "drain":
                 return await self._drain(peer, params)
+            case "leave":
+                lead = _seconds(params, "lead", leaving.LEAD_SECONDS)
+                within = _seconds(params, "within", math.inf, may_be_infinite=True)
+                waits = _flag(params, "wait", default=True)
+                return await self._leaving.leave(peer, lead, within, send_event, waits=waits)
+            case "join":
+                return await self._leaving.join(peer)
             case "upgrade":
                 return await self._re_execute(peer, send_event)
             case "events":

@@ -37,6 +37,7 @@ def document(
         "workers_wanted": view.workers_wanted,
         "workers_configured": view.workers_written,
         "waits_for": view.waits_for,
+        "out": out_of_balancer(view),
         "listeners": [
             {
                 "name": one.name,
@@ -57,6 +58,22 @@ def document(
     }
 
 
+def out_of_balancer(view: FleetView) -> Document | None:
+    """Since when and for whom it is out of its load balancer; None while it is in."""
+    out = view.out
+    if out is None:
+        return None
+    return {
+        "since": wall(out.since),
+        "by": out.by,
+        "closes_from": wall(out.asks_from),
+        "limit": None if out.deadline is None else wall(out.deadline),
+        "connections": out.connections,
+        "waited_for": out.waited_for,
+        "emptied_at": None if out.emptied_at is None else wall(out.emptied_at),
+    }
+
+
 def headline(view: FleetView, gate: Gate) -> str:
     """The instance in one line, for `systemctl status`: what serves, what drains, what is wrong."""
     parts = [view.state.value]
@@ -73,6 +90,8 @@ def headline(view: FleetView, gate: Gate) -> str:
         parts.append(f"generation {one.number} {what}")
     if view.verdict is not None and not view.verdict.ok:
         parts.insert(1, f"last {_KINDS[view.verdict.kind.value]} FAILED: {view.verdict.reason}")
+    if view.out is not None:
+        parts.insert(1, f"out of its load balancer since {wall(view.out.since)}")
     for name, before in gate.slots_before.items():
         parts.insert(1, f"{name} has {len(gate.pools[name].slots)} slots, had {before}")
     return "; ".join(parts)

@@ -16,6 +16,7 @@ from wssupervisor.fleet.actions import (
     Action,
     Answer,
     AskToClose,
+    AskToLeave,
     Kill,
     Note,
     NoteKind,
@@ -27,6 +28,7 @@ from wssupervisor.fleet.actions import (
     Steer,
     TellDrain,
     TellResume,
+    TellStay,
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
@@ -73,6 +75,7 @@ log = structlog.get_logger()
 PASSING = (Observed, CensusTaken, ConnectionsEstimated, TimePassed, WorkerAlive, WorkerCounted)
 """Events that will come again: without consequences they are not worth to be written down."""
 CLOSE_REASONS = {GOING_AWAY: "the service ends", SERVICE_RESTART: "a new version is running"}
+LEAVES = "this server goes out of service: come back, to another"
 WARNINGS = frozenset(
     {
         NoteKind.RELOAD_FAILED,
@@ -84,6 +87,7 @@ WARNINGS = frozenset(
         NoteKind.DRAIN_LIMIT,
         NoteKind.DRAIN_HURRIED,
         NoteKind.STILL_LISTENS,
+        NoteKind.LEAVE_LIMIT,
         NoteKind.STEERING_FAILED,
     }
 )
@@ -286,6 +290,10 @@ class Supervisor:
                 self.crew.say(worker, protocol.Resume())
             case AskToClose(worker=worker, code=code, over=over, by=by):
                 self.crew.say(worker, protocol.Close(code, CLOSE_REASONS[code], over, by))
+            case AskToLeave(worker=worker, over=over):
+                self.crew.say(worker, protocol.Close(SERVICE_RESTART, LEAVES, over, over, False))
+            case TellStay(worker=worker):
+                self.crew.say(worker, protocol.Stay())
             case Probe():
                 self._errands.probe(action)
             case Resolve(reload=reload):

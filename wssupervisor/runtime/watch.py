@@ -199,18 +199,23 @@ class Watch:
         """It is, unless nobody drains and it would be dearer by now than when it was set down."""
         now = time.monotonic()
         last = self._last
-        if last is not None and self._drains():
+        if last is not None and self._somebody_waits():
             # A drain that began since then does not wait for the next look of a quiet time.
             self._census_at = min(self._census_at, self._tried_at + self._pause(last))
         if now < self._census_at:
             return False
-        if last is None or self._census_at == 0.0 or self._suspects or self._drains():
+        if last is None or self._census_at == 0.0 or self._suspects or self._somebody_waits():
             return True
         processes = self._supervisor.crew.processes()
         descriptors = sum(process.descriptor_count() for process in processes.values())
         more = max(1.0, descriptors / max(1, sum(last.descriptors.values())))
         self._census_at = last.began_at + more * last.cpu_seconds / IDLE_CENSUS_SHARE
         return now >= self._census_at
+
+    def _somebody_waits(self) -> bool:
+        """For a worker, or all of them, to have no connection left."""
+        out = self._supervisor.fleet.state.out
+        return bool(self._drains()) or (out is not None and out.emptied_at is None)
 
     def _drains(self) -> list[Drain]:
         return [
@@ -224,7 +229,7 @@ class Watch:
         drains = self._drains()
         if self._suspects or any(0 < drain.empty_rounds < EMPTY_ROUNDS for drain in drains):
             return CENSUS_SECONDS
-        if drains:
+        if self._somebody_waits():
             return max(CENSUS_SECONDS, found.cpu_seconds / CENSUS_SHARE)
         return max(IDLE_CENSUS_SECONDS, found.cpu_seconds / IDLE_CENSUS_SHARE)
 

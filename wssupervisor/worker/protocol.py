@@ -87,16 +87,25 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close all connections, spread over `over` seconds; the busy ones by `by` seconds from now."""
+    """Close all connections, spread over `over` seconds; the busy ones by `by` seconds from now.
+
+    Not `everyone`: only those that are there now, and none that is busy at its turn.
+    """
 
     code: int
     reason: str
     over: float
     by: float
+    everyone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Close nothing more that you were asked to close."""
 
 
 FromWorker = Hello | Ready | Alive | Counts
-FromSupervisor = Welcome | Drain | Resume | Close
+FromSupervisor = Welcome | Drain | Resume | Close | Stay
 
 _TYPES: dict[type[Any], str] = {
     Hello: "hello",
@@ -107,6 +116,7 @@ _TYPES: dict[type[Any], str] = {
     Drain: "drain",
     Resume: "resume",
     Close: "close",
+    Stay: "stay",
 }
 
 

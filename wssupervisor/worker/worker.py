@@ -14,7 +14,15 @@ from typing import Any, Self
 from wssupervisor import __version__
 from wssupervisor.worker import pacing, protocol, sockets
 from wssupervisor.worker.link import Link
-from wssupervisor.worker.protocol import Capability, Close, Drain, FromSupervisor, Resume, Welcome
+from wssupervisor.worker.protocol import (
+    Capability,
+    Close,
+    Drain,
+    FromSupervisor,
+    Resume,
+    Stay,
+    Welcome,
+)
 
 COUNT_EVERY = 1.0
 """Seconds between two reports of the number of connections, where it has changed."""
@@ -181,6 +189,8 @@ class Worker:
                 self.draining = False
                 self._stop_closing()
                 self._call(self._on_resume)
+            case Stay():
+                self._stop_closing()
             case Close():
                 self._stop_closing()
                 self._closing = self._start(self._close(message))
@@ -210,6 +220,8 @@ class Worker:
             await asyncio.sleep(max(0.0, began + turn - time.monotonic()))
             if not found[at].busy():
                 self._end_one(found[at], wish)
+        if not wish.everyone:
+            return
         while (left := wish.by - (time.monotonic() - began)) > 0 and self._connections:
             for one in list(self._connections):
                 if not one.busy():

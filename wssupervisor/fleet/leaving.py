@@ -1,0 +1,176 @@
+"""Out of the load balancer and back in: nothing is refused meanwhile, and nobody is ended.
+
+Steering, reloads and respawns go on as ever. Once the lead is over, by when a client that comes
+back is sent to another host, the workers that can are asked to close their connections, and again
+as long as some are left or come. Those of other workers are waited for.
+"""
+
+from collections.abc import Iterator
+from math import inf, isinf
+
+from wssupervisor.fleet.actions import (
+    Action,
+    Answer,
+    AskToLeave,
+    Failed,
+    Joined,
+    Left,
+    Note,
+    NoteKind,
+    TellStay,
+)
+from wssupervisor.fleet.events import CensusTaken, JoinRequested, LeaveRequested
+from wssupervisor.fleet.model import RequestId, WorkerState
+from wssupervisor.fleet.state import Out, State, Worker
+from wssupervisor.fleet.worker import EMPTY_ROUNDS
+
+ASK_AGAIN = 10.0
+"""Seconds from the end of one round of closes to the next: who is sent here again and again, by a
+load balancer that has not noticed, shall not be thrown out in a circle."""
+CLOSERS = frozenset({WorkerState.READY, WorkerState.SILENT, WorkerState.DRAINING})
+
+
+def leave(state: State, asked: LeaveRequested, now: float) -> Iterator[Action]:
+    """Go out, or stay out with these limits; the lead counts from when it went out."""
+    busy = _why_not(state)
+    if busy is not None:
+        yield Answer(asked.request, Failed("busy", busy))
+        return
+    out, count = state.out, connections(state)
+    if out is None:
+        out = state.out = Out(now, asked.by.user or asked.by.via, now + asked.lead)
+        fields = {"lead": asked.lead, "connections": count}
+        yield Note(NoteKind.LEFT, {**fields, **asked.by.fields()})
+    out.asks_from = out.since + asked.lead
+    out.deadline = None if isinf(asked.within) else now + asked.within
+    out.empty_rounds, out.emptied_at = 0, None
+    if asked.waits:
+        out.waiting.append(asked.request)
+    else:
+        yield Answer(asked.request, _left(state, out, now, empty=False))
+
+
+def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
+    """Come back in; what has not been closed yet may stay."""
+    busy = _why_not(state)
+    if busy is not None:
+        yield Answer(asked.request, Failed("busy", busy))
+        return
+    out = state.out
+    if out is None:
+        yield Answer(asked.request, Joined(None))
+        return
+    yield from give_up(state, "the instance was told to join its load balancer again")
+    state.out = None
+    for one in state.workers():
+        if one.asked_until is not None and one.polite and one.closing_by is None:
+            yield TellStay(one.id)
+        one.asked_until = None
+    seconds = round(now - out.since, 3)
+    yield Note(NoteKind.JOINED, {"seconds": seconds, **asked.by.fields()})
+    yield Answer(asked.request, Joined(seconds))
+
+
+def give_up(state: State, why: str) -> Iterator[Action]:
+    """Something else was asked for: whoever waits for the last connection waits in vain."""
+    if state.out is not None:
+        for who in _waiting(state.out):
+            yield Answer(who, Failed("operation-failed", f"it is waited for no longer: {why}"))
+
+
+def requester_left(state: State, who: RequestId) -> None:
+    """It stays out; nobody waits."""
+    if state.out is not None and who in state.out.waiting:
+        state.out.waiting.remove(who)
+
+
+def counted(state: State, census: CensusTaken, now: float) -> Iterator[Action]:
+    """Is nobody left? Before the lead is over that means nothing: somebody may yet be sent here."""
+    out = state.out
+    if out is None or state.stop is not None or census.began_at < out.asks_from:
+        return
+    nobody = not census.unattributed and not any(census.counts.values())
+    waiting = any(watch.queued for watch in state.slots.values())
+    out.empty_rounds = out.empty_rounds + 1 if nobody and not waiting else 0
+    if out.empty_rounds < EMPTY_ROUNDS or out.emptied_at is not None:
+        return
+    out.emptied_at, out.deadline = now, None
+    yield Note(NoteKind.EMPTIED, {"seconds": round(now - out.since, 3)})
+    for who in _waiting(out):
+        yield Answer(who, _left(state, out, now, empty=True))
+
+
+def settle(state: State, now: float) -> Iterator[Action]:
+    """Ask whom it is time to ask, and let go those who have waited long enough."""
+    out = state.out
+    if out is None:
+        return
+    for one in state.workers():
+        if now >= _ask_at(out, one):
+            over = state.policy.close_over
+            if out.deadline is not None:
+                over = max(0.0, min(over, out.deadline - now))
+            one.asked_until = now + over
+            yield AskToLeave(one.id, over)
+    if out.deadline is not None and now >= out.deadline:
+        yield from _limit_passed(state, out, now)
+
+
+def deadlines(state: State) -> Iterator[float]:
+    """The instants at which `settle` would do something."""
+    out = state.out
+    if out is not None:
+        yield from (at for at in (_ask_at(out, one) for one in state.workers()) if at < inf)
+        if out.deadline is not None:
+            yield out.deadline
+
+
+def connections(state: State) -> int:
+    return sum(one.connections for one in state.workers())
+
+
+def waited_for(state: State) -> int:
+    """Connections of workers that cannot be asked to close them."""
+    return sum(one.connections for one in state.workers() if not one.polite)
+
+
+def _why_not(state: State) -> str | None:
+    if state.stop is not None:
+        return "the instance is stopping"
+    if state.active is None:
+        return "the instance has not started yet"
+    return None
+
+
+def _ask_at(out: Out, one: Worker) -> float:
+    """When it is asked to close its connections, next; `inf`: never, as it stands."""
+    if not one.polite or one.state not in CLOSERS or one.closing_by is not None:
+        return inf
+    if not one.connections and not one.reported:
+        return inf
+    if one.asked_until is None:
+        return out.asks_from
+    return max(out.asks_from, one.asked_until + ASK_AGAIN)
+
+
+def _limit_passed(state: State, out: Out, now: float) -> Iterator[Action]:
+    out.deadline = None
+    count, others = connections(state), waited_for(state)
+    yield Note(NoteKind.LEAVE_LIMIT, {"seconds": round(now - out.since, 3), "connections": count})
+    which = f", {others} of them with workers that cannot be asked to close" if others else ""
+    text = (
+        f"still connected: {count}{which}; the instance stays out of its load balancer."
+        " `wssctl leave` goes on waiting; a stop ends them; `wssctl join` puts it back"
+    )
+    for who in _waiting(out):
+        yield Answer(who, Failed("operation-failed", text))
+
+
+def _waiting(out: Out) -> list[RequestId]:
+    """All who wait, for the last time."""
+    found, out.waiting = out.waiting, []
+    return found
+
+
+def _left(state: State, out: Out, now: float, *, empty: bool) -> Left:
+    return Left(connections(state), empty, now - out.since, max(0.0, out.asks_from - now))

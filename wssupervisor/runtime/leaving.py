@@ -1,0 +1,70 @@
+"""What a control client may ask about the load balancer: leave and join, and how it is answered."""
+
+import asyncio
+
+import structlog
+
+from wssupervisor.control.protocol import Object
+from wssupervisor.control.server import Peer, SendEvent
+from wssupervisor.errors import Busy, NotRunning, OperationFailed, WssError
+from wssupervisor.fleet.actions import Failed, Joined, Left, Outcome
+from wssupervisor.fleet.events import JoinRequested, LeaveRequested
+from wssupervisor.runtime.requester import requester
+from wssupervisor.runtime.status import out_of_balancer
+from wssupervisor.runtime.supervisor import Supervisor
+from wssupervisor.runtime.watch import Watch
+
+log = structlog.get_logger()
+
+LEAD_SECONDS = 10.0
+"""More than a load balancer takes to notice: HAProxy's agent-inter is 2 s as it comes, and a health
+check fails after 3 of those."""
+PROGRESS_SECONDS = 1.0
+
+
+class Leaving:
+    def __init__(self, supervisor: Supervisor, watch: Watch) -> None:
+        self._supervisor = supervisor
+        self._watch = watch
+
+    async def leave(
+        self, peer: Peer, lead: float, within: float, send_event: SendEvent, *, waits: bool
+    ) -> Object:
+        """Go out, and wait until nobody is connected, if that is wanted. Raises WssError."""
+        await self._watch.count()
+        log.info("leave requested", by=peer.name, by_pid=peer.pid)
+        who = self._supervisor.next_request()
+        event = LeaveRequested(who, lead, within, waits, requester(peer))
+        try:
+            asking = self._supervisor.request(who, event)
+            while not asking.done():
+                await send_event({"out": out_of_balancer(self._supervisor.view())})
+                await asyncio.wait((asking,), timeout=PROGRESS_SECONDS)
+            outcome = await asking
+        finally:
+            self._supervisor.leave(who)
+        if not isinstance(outcome, Left):
+            raise _failure(outcome)
+        return {
+            "out": out_of_balancer(self._supervisor.view()),
+            "empty": outcome.empty,
+            "connections": outcome.connections,
+            "seconds": round(outcome.seconds, 3),
+            "closes_in_seconds": round(outcome.asks_in, 3),
+        }
+
+    async def join(self, peer: Peer) -> Object:
+        """Come back in. Raises WssError."""
+        log.info("join requested", by=peer.name, by_pid=peer.pid)
+        who = self._supervisor.next_request()
+        outcome = await self._supervisor.ask(who, JoinRequested(who, requester(peer)))
+        if not isinstance(outcome, Joined):
+            raise _failure(outcome)
+        return {"was_out": outcome.seconds is not None, "seconds": outcome.seconds}
+
+
+def _failure(outcome: Outcome) -> WssError:
+    if not isinstance(outcome, Failed):
+        return OperationFailed(f"unexpected answer {outcome}")
+    kinds = {"busy": Busy, "not-running": NotRunning}
+    return kinds.get(outcome.code, OperationFailed)(outcome.reason)
