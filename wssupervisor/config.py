@@ -169,10 +169,14 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """`address` None: nothing is served by HTTP. `hosts`: more names that it is asked by."""
+    """`address` None: nothing is served by HTTP. `hosts`: more names that it is asked by.
+
+    `agent`: where HAProxy's agent-check is answered; None: nowhere.
+    """
 
     address: Address | UnixAddress | None = None
     hosts: tuple[str, ...] = ()
+    agent: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,10 +328,14 @@ def _http(table: Table, listeners: Mapping[str, Listen]) -> Http:
     found = Http(
         address=table.take("address", values.http_address, None),
         hosts=table.take("hosts", values.host_names, ()),
+        agent=table.take("agent", values.agent_address, None),
     )
-    for one in listeners.values():
-        if overlap(found.address, one.address):
-            table.wrong("address", str(found.address), f"another one: {one.name!r} listens there")
+    for key, address in (("address", found.address), ("agent", found.agent)):
+        for one in listeners.values():
+            if overlap(address, one.address):
+                table.wrong(key, str(address), f"another one: {one.name!r} listens there")
+    if overlap(found.agent, found.address):
+        table.wrong("agent", str(found.agent), "another one: that is [http] address")
     if found.hosts and "address" not in table.data:
         table.missing("address", 'one such as "127.0.0.1:9464": without it nothing is served')
     return found

@@ -182,6 +182,15 @@ def http_address(value: object) -> Address | UnixAddress:
     return found
 
 
+def agent_address(value: object) -> Address:
+    """Whoever can reach it learns one word, and can tell it nothing."""
+    found = parse_address(text(value))
+    if isinstance(found, UnixAddress):
+        allowed = 'an IP address with a port such as "0.0.0.0:9465": HAProxy asks by TCP'
+        raise ValueError(allowed)  # noqa: TRY004 - the value is wrong, not its type
+    return found
+
+
 def host_names(value: object) -> tuple[str, ...]:
     """As they stand in a Host header, in lower case."""
     found = strings('["metrics.example.org"]')(value)

@@ -68,6 +68,7 @@ def test_json_says_the_same(current: Path, capsys: pytest.CaptureFixture[str]) -
             {"name": "raw", "address": "127.0.0.1:1"},
         ],
         "http": None,
+        "agent": None,
         "warnings": [],
     }
 
@@ -75,10 +76,10 @@ def test_json_says_the_same(current: Path, capsys: pytest.CaptureFixture[str]) -
 def test_what_is_served_by_http_is_shown(current: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(current)
     with Path(path).open("a") as file:
-        file.write('[http]\naddress = "127.0.0.1:9464"\n')
+        file.write('[http]\naddress = "127.0.0.1:9464"\nagent = "[::]:9465"\n')
 
     assert check(path, json=False) == 0
-    assert capsys.readouterr().out.endswith("\n  http: 127.0.0.1:9464\n")
+    assert capsys.readouterr().out.endswith("\n  http: 127.0.0.1:9464\n  agent: [::]:9465\n")
 
 
 def test_a_directory_that_cannot_be_switched_is_warned_of(

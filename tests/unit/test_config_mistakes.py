@@ -132,6 +132,21 @@ x = 1
                 " nothing is served"
             ),
         ),
+        (
+            '[http]\nagent = "unix:/run/agent"',
+            (
+                '[http] agent: found "unix:/run/agent", expected an IP address with a port such as'
+                ' "0.0.0.0:9465": HAProxy asks by TCP'
+            ),
+        ),
+        (
+            '[http]\naddress = "127.0.0.1:1"\nagent = "0.0.0.0:1"',
+            '[http] agent: found "0.0.0.0:1", expected another one: that is [http] address',
+        ),
+        (
+            '[http]\nagent = "127.0.0.1:8765"',
+            "[http] agent: found \"127.0.0.1:8765\", expected another one: 'ws' listens there",
+        ),
         ("drain = 3", "drain: found 3, expected a table: [drain]"),
         ("[[drain]]", "drain: found [{}], expected a table: [drain]"),
         (

@@ -31,6 +31,7 @@ from wssupervisor.fleet.events import (
     WorkerJoined,
     WorkerParted,
 )
+from wssupervisor.fleet.health import agent_line, why_not_ready
 from wssupervisor.fleet.leaving import ASK_AGAIN
 from wssupervisor.fleet.model import Exit, Policy
 from wssupervisor.fleet.snapshot import dump, load
@@ -354,3 +355,32 @@ def test_once_it_has_stopped_it_is_not_running() -> None:
         told.tell(WorkerExited(worker(1, index), Exit(status=0)), 11)
 
     assert told.tell(leave(), 12) == [Answer(7, Failed("not-running", "the instance has stopped"))]
+
+
+def test_a_load_balancer_is_told_to_send_nobody() -> None:
+    told = out(polite())
+
+    assert why_not_ready(told.fleet.state) == "out of its load balancer, as alice wanted"
+    assert agent_line(told.fleet.state) == "drain"
+
+    told.tell(JoinRequested(8), 105)
+
+    assert why_not_ready(told.fleet.state) is None
+    assert agent_line(told.fleet.state) == "up ready"
+
+
+def test_an_agent_says_down_only_where_nobody_serves() -> None:
+    crashed = serving()
+    for index in range(2):
+        crashed.tell(WorkerExited(worker(1, index), Exit(status=1)), 10)
+
+    assert agent_line(starting().fleet.state) == "down #starting: no generation serves yet"
+    assert agent_line(crashed.fleet.state) == "down #no worker of generation 1 is ready"
+
+
+def test_an_agent_of_one_that_stops_marks_nothing_down() -> None:
+    """Which could end those who are still connected: they are asked to close."""
+    told = polite()
+    told.tell(StopRequested(None), 10)
+
+    assert agent_line(told.fleet.state) == "drain"

@@ -18,6 +18,7 @@ NO_DEFAULTS = {  # an example, or of another way
     ("listen", "socket_mode"),
     ("ready", "path"),
     ("http", "address"),
+    ("http", "agent"),
 }
 NOT_OURS = {"--now", "--kill-whom"}  # systemctl's
 

@@ -80,6 +80,7 @@ def _found(config: "Config", command: Sequence[str], directory: str) -> dict[str
             for one in config.listeners
         ],
         "http": None if config.http.address is None else str(config.http.address),
+        "agent": None if config.http.agent is None else str(config.http.agent),
         "warnings": [*_of_directory(config.app.directory), *_of_shared_mode(config)],
     }
 
@@ -93,6 +94,8 @@ def _show(path: str, found: dict[str, Any]) -> None:
         print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}")
     if found["http"] is not None:
         print(f"  http: {found['http']}")
+    if found["agent"] is not None:
+        print(f"  agent: {found['agent']}")
     for warning in found["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
 

@@ -5,7 +5,7 @@ from wssupervisor.fleet.state import State
 
 
 def why_not_ready(state: State) -> str | None:
-    """In one line; None when new connections are served."""
+    """In one line; None when new connections are served, and wanted."""
     if state.stop is not None:
         return "stopping"
     active = state.active
@@ -13,4 +13,19 @@ def why_not_ready(state: State) -> str | None:
         return "starting: no generation serves yet"
     if not any(steering.serves(active, seat) for seat in active.seats):
         return f"no worker of generation {active.number} is ready"
+    if state.out is not None:
+        who = f", as {state.out.by} wanted" if state.out.by else ""
+        return f"out of its load balancer{who}"
     return None
+
+
+def agent_line(state: State) -> str:
+    """What HAProxy's agent-check is told.
+
+    A word holds until one takes it back: `ready` does with `drain`, `up` with `down`. A `drain`
+    keeps new clients away and marks nothing down, which could end those who are connected.
+    """
+    if state.stop is not None or state.out is not None:
+        return "drain"
+    why = why_not_ready(state)
+    return "up ready" if why is None else f"down #{why}"

@@ -13,6 +13,7 @@ from wssupervisor.errors import ListenFailed
 from wssupervisor.fleet.health import why_not_ready
 from wssupervisor.metrics import CONTENT_TYPE
 from wssupervisor.runtime.carried import CarriedListener
+from wssupervisor.runtime.history import wall
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.scrape import Scrape
 from wssupervisor.runtime.slots import SlotPool, bind_pool
@@ -114,9 +115,12 @@ class Endpoint:
             return Reply(HTTPStatus.OK, "ok\n")
 
         def readyz() -> Reply:
-            why = why_not_ready(self._supervisor.fleet.state)
+            state = self._supervisor.fleet.state
+            why = why_not_ready(state)
             if why is None:
                 return Reply(HTTPStatus.OK, "ready\n")
+            if state.out is not None:
+                why += f"; out since {wall(state.out.since)}"
             return Reply(HTTPStatus.SERVICE_UNAVAILABLE, f"{why}\n")
 
         def metrics() -> Reply:

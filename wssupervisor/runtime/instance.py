@@ -23,6 +23,7 @@ from wssupervisor.fleet.actions import Action, NoteKind
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import ReloadRequested, Requester, StopRequested
 from wssupervisor.runtime import acquire, kept, recovery
+from wssupervisor.runtime.agent import Agent
 from wssupervisor.runtime.carried import Carried, CarriedControl
 from wssupervisor.runtime.endpoint import Endpoint
 from wssupervisor.runtime.gate import Gate
@@ -97,6 +98,7 @@ class Instance:
         self._history = History()
         self._server = ControlServer(control, _not_yet)
         self._http: Endpoint | None = None
+        self._agent: Agent | None = None
 
     async def run(self, before: Carried | None) -> Ended:
         """Serve until stopped; `before`: what the program before us left. Raises WssError."""
@@ -126,6 +128,8 @@ class Instance:
         await self._server.close()
         if self._http is not None:
             await self._http.close()
+        if self._agent is not None:
+            self._agent.close()
 
     # -- how it begins ------------------------------------------------------------------------
 
@@ -221,6 +225,7 @@ class Instance:
         watch = Watch(supervisor, self._herald)
         scrape = Scrape(supervisor, watch)
         self._http = Endpoint(config.http, supervisor, scrape)
+        self._agent = Agent(config.http.agent, lambda: supervisor.fleet.state)
         upgrade = Upgrade(
             lambda: supervisor.fleet.state,
             lambda: self._carry(supervisor, watch, beginning.text),
@@ -230,6 +235,7 @@ class Instance:
         self._server.handler = Requests(supervisor, watch, upgrade, scrape).handle
         self._listen_for_clients(beginning, before)
         self._http.begin(None if before is None else before.http, anew=carried is None)
+        self._agent.begin(anew=carried is None)
         gate.stored = self._store_sockets(gate)
         if carried is None:
             _greet(config, gate, self._control)

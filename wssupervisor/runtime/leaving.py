@@ -25,6 +25,7 @@ PROGRESS_SECONDS = 1.0
 class Leaving:
     def __init__(self, supervisor: Supervisor, watch: Watch) -> None:
         self._supervisor = supervisor
+        self._answers = supervisor.answers
         self._watch = watch
 
     async def leave(
@@ -33,16 +34,16 @@ class Leaving:
         """Go out, and wait until nobody is connected, if that is wanted. Raises WssError."""
         await self._watch.count()
         log.info("leave requested", by=peer.name, by_pid=peer.pid)
-        who = self._supervisor.next_request()
+        who = self._answers.next_request()
         event = LeaveRequested(who, lead, within, waits, requester(peer))
         try:
-            asking = self._supervisor.request(who, event)
+            asking = self._answers.request(who, event)
             while not asking.done():
                 await send_event({"out": out_of_balancer(self._supervisor.view())})
                 await asyncio.wait((asking,), timeout=PROGRESS_SECONDS)
             outcome = await asking
         finally:
-            self._supervisor.leave(who)
+            self._answers.leave(who)
         if not isinstance(outcome, Left):
             raise _failure(outcome)
         return {
@@ -56,8 +57,8 @@ class Leaving:
     async def join(self, peer: Peer) -> Object:
         """Come back in. Raises WssError."""
         log.info("join requested", by=peer.name, by_pid=peer.pid)
-        who = self._supervisor.next_request()
-        outcome = await self._supervisor.ask(who, JoinRequested(who, requester(peer)))
+        who = self._answers.next_request()
+        outcome = await self._answers.ask(who, JoinRequested(who, requester(peer)))
         if not isinstance(outcome, Joined):
             raise _failure(outcome)
         return {"was_out": outcome.seconds is not None, "seconds": outcome.seconds}
