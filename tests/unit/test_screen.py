@@ -198,3 +198,31 @@ def test_there_is_a_sentence_for_every_kind_of_event() -> None:
     assert {one.value for one in NoteKind} == set(SENTENCES)
     assert sentence({"at": "", "kind": "moved-house", "to": 7}) == "moved house        to=7"
     assert sentence({"at": "", "kind": "cutover"}) == "cutover"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "12 connected, asked to close in 1min 29s (by alice)"),
+        ({"closes_from": -5.0}, "12 connected, asked to close (by alice)"),
+        ({"connections": 0}, "nobody is connected (by alice)"),
+        ({"by": None, "connections": 0}, "nobody is connected"),
+    ],
+)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_that_it_is_out_of_its_load_balancer_is_always_shown(
+    more: Document, told: str, size: Size
+) -> None:
+    out: Document = {
+        "since": 30.0,
+        "by": "alice",
+        "closes_from": 89.5,
+        "connections": 12,
+        "limit": None,
+    }
+    out |= more
+    out["since"], out["closes_from"] = stamp(30), stamp(-float(out["closes_from"]))
+    whole = f"  out of its load balancer for 30s: {told}"
+    lines = shown(many(3) | {"out": out}, size)
+
+    assert whole in lines or f"{whole[: size.columns - 1]}…" in lines

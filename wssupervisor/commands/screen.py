@@ -135,13 +135,12 @@ def _fixed(document: Document, size: Size, detail: Detail, generations: int) -> 
 def _out(out: Document) -> str:
     """That new clients should not come, and what becomes of those who are there."""
     text = f"out of its load balancer for {format_duration(max(0.0, _ago(out['since'])))}"
-    if out["by"]:
-        text += f" (by {out['by']})"
+    by = f" (by {out['by']})" if out["by"] else ""
     if not out["connections"]:
-        return f"{text}: nobody is connected"
+        return f"{text}: nobody is connected{by}"
     begins = -_ago(out["closes_from"])
     closes = f"asked to close in {format_duration(begins)}" if begins > 0 else "asked to close"
-    return f"{text}: {out['connections']} connected, {closes}"
+    return f"{text}: {out['connections']} connected, {closes}{by}"
 
 
 def _state(state: str) -> Span:
