@@ -69,7 +69,7 @@ def by_health_page() -> str:
     text = by_agent()
     text = text.replace("check inter 1s agent-check agent-inter 1s", "check inter 1s fall 1")
     text = text.replace("agent-port 9465", "port 9464").replace("agent-port 9466", "port 9474")
-    return text.replace("backend chat\n", "backend chat\n    option httpchk GET /readyz\n")
+    return text.replace("\nbackend chat\n", "\nbackend chat\n    option httpchk GET /readyz\n")
 
 
 @dataclass(slots=True)
