@@ -173,6 +173,23 @@ def test_it_stays_out_over_the_supervisors_death_and_asks_after_it(quick: Settin
             assert daemon.ctl("leave", "--lead", "0s").status == 0
 
 
+def test_the_waiting_goes_on_over_the_supervisors_death(quick: Settings) -> None:
+    with FdStore() as store, Daemon(quick, sockets=store) as daemon:
+        daemon.start()
+        with holding(daemon, 20) as held:
+            held.wait_open()
+            waiting = daemon.launch_ctl("leave", "--lead", "4s", "--within", "1min", "--json")
+            daemon.wait_for(lambda status: status["out"], within=SOON, what="leaving")
+            daemon.die()
+            daemon.start()
+            said, _ = waiting.communicate(timeout=SOON)
+            assert reasons(held.finish()) == {RESTART: 20}
+
+    assert waiting.returncode == 0
+    assert json.loads(said)["seconds"] > 4.0, "the lead counts from when it went out"
+    assert json.loads(said)["empty"]
+
+
 def test_a_fresh_start_begins_joined(quick: Settings) -> None:
     with Daemon(quick) as daemon:
         daemon.start()
