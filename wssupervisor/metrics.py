@@ -162,6 +162,8 @@ def _of_instance(seen: Seen) -> Iterator[Family]:
     labels = {"name": seen.name, "version": seen.version}
     yield _by("build_info", about, "gauge", [(labels, 1)])
     yield _gauge("ready", "Whether a new connection is served, as /readyz says.", int(seen.ready))
+    about = "Whether it is out of its load balancer, since somebody told it to leave."
+    yield _gauge("out", about, int(seen.view.out is not None))
     states = [({"state": one.value}, int(seen.view.state is one)) for one in InstanceState]
     yield _by("state", "1 for the state that the instance is in.", "gauge", states)
     about = "When the instance was started, in Unix time; upgrades and deaths of its supervisor"

@@ -263,3 +263,14 @@ def test_the_log_tells(quick: Settings) -> None:
 
         assert "emptied" in daemon.log()
         assert f"by_pid={os.getpid()}" not in daemon.log(), "wssctl's, not ours"
+
+
+def test_monitoring_is_told(quick: Settings) -> None:
+    with Daemon(quick) as daemon:
+        daemon.start()
+        before = daemon.ctl("metrics").out.splitlines()
+        daemon.ctl("leave", "--no-wait")
+        after = daemon.ctl("metrics").out.splitlines()
+
+        assert {"wssupervisor_out 0", "wssupervisor_ready 1"} <= set(before)
+        assert {"wssupervisor_out 1", "wssupervisor_ready 0"} <= set(after)
