@@ -167,13 +167,19 @@ def test_one_after_the_other_leaves_is_deployed_to_and_joins(
     with clients(hosts, text(), record) as more:
         for host in (hosts.a, hosts.b):
             hosts.leave(host)
-            hosts.wait_state(host, "DRAIN" if text is by_agent else "DOWN")
+            out = "DRAIN" if text is by_agent else "DOWN"
+            hosts.wait_state(host, out)
+            host.ctl("upgrade")
             host.switch("two")
             host.reload()
             host.wait_alone()
+            assert hosts.states()[host.name].startswith(out)
             host.ctl("join")
             hosts.back(host)
             more(MORE)
+        hosts.a.ctl("upgrade")  # which is in: nobody notices that the agent was away for a moment
+        more(MORE)
+        assert hosts.states()["a"].startswith("UP")
 
 
 def test_one_after_the_other_leaves_and_is_restarted(

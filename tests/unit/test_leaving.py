@@ -184,6 +184,14 @@ def test_at_the_limit_the_waiting_ends_and_nobody_is_ended() -> None:
     assert kinds(told)[-1] is NoteKind.LEAVE_LIMIT
 
 
+def test_a_limit_that_ends_before_the_lead_is_told() -> None:
+    (answer,) = out(polite(), within=4.0).tell(TimePassed(), 104)
+
+    assert "still connected: 40; nobody is asked to close before the lead is over, in 6 s;" in str(
+        answer
+    )
+
+
 def test_a_second_leave_waits_too_and_its_limits_are_those_that_hold() -> None:
     told = out(polite(), within=60.0)
 

@@ -158,6 +158,10 @@ def _limit_passed(state: State, out: Out, now: float) -> Iterator[Action]:
     count, others = connections(state), waited_for(state)
     yield Note(NoteKind.LEAVE_LIMIT, {"seconds": round(now - out.since, 3), "connections": count})
     which = f", {others} of them with workers that cannot be asked to close" if others else ""
+    if now < out.asks_from:
+        which += (
+            f"; nobody is asked to close before the lead is over, in {out.asks_from - now:.3g} s"
+        )
     text = (
         f"still connected: {count}{which}; the instance stays out of its load balancer."
         " `wssctl leave` goes on waiting; a stop ends them; `wssctl join` puts it back"

@@ -31,7 +31,7 @@ def settle(state: State, stop: Stop, now: float) -> Iterator[Action]:
     if state.steering.in_flight is not None and now < stop.deadline:
         return
     for one in list(state.workers()):
-        yield from worker.leave(one, state.policy, stop.deadline, now)
+        yield from worker.end_with_instance(one, state.policy, stop.deadline, now)
         if now >= stop.deadline and one.kill_at is not None:
             yield from worker.kill(one)
     if any(True for _ in state.workers()):

@@ -195,7 +195,7 @@ def ask_to_close(worker: Worker, code: int, over: float, by: float, now: float) 
     return [AskToClose(worker.id, code, over, max(over, worker.closing_by - now))]
 
 
-def leave(worker: Worker, policy: Policy, deadline: float, now: float) -> list[Action]:
+def end_with_instance(worker: Worker, policy: Policy, deadline: float, now: float) -> list[Action]:
     """The instance stops: end it, after its connections are closed where it can do that."""
     if worker.state is WorkerState.STOPPING:
         return []
