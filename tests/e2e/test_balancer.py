@@ -21,6 +21,7 @@ from tests.e2e.test_proxies import PORT, SOON, proxied
 
 GUIDE = "docs/several-hosts.md"
 RESTART = "closed by the server: 03f4"
+GOING_AWAY = "closed by the server: 03e9"
 HELD = 40
 RATE = 60.0
 MORE = 60
@@ -200,10 +201,28 @@ def test_one_after_the_other_leaves_and_is_restarted(
 
 
 def test_the_guides_script_over_both(hosts: Hosts, record: Callable[[Counts], None]) -> None:
-    hosts.machine.write("/root/rolling.sh", of_guide("rolling.sh"))
+    hosts.machine.write("/root/one-by-one.sh", of_guide("one-by-one.sh"))
     with clients(hosts, by_agent(), record):
-        done = hosts.machine.run("bash", "/root/rolling.sh", "a", "b", within=WHOLE)
+        done = hosts.machine.run("bash", "/root/one-by-one.sh", "a", "b", within=WHOLE)
         assert done.stdout.count("back in its load balancer") == 2
         for host in (hosts.a, hosts.b):
             assert host.active() == 2
             hosts.back(host)
+
+
+def test_who_does_not_leave_first_cuts_those_who_are_there(
+    hosts: Hosts, record: Callable[[Counts], None]
+) -> None:
+    """Which is why it is done: this holds the other tests to what they count."""
+    machine = hosts.machine
+    with (
+        proxied(hosts.a, "haproxy.cfg", by_agent()),
+        HeldClient(machine.directory, HOST, PORT, HELD, machine.network) as held,
+    ):
+        held.wait_open()
+        machine.systemctl("stop", hosts.b.socket, hosts.b.service)
+        cut = [one.reason for one in held.finish().broken]
+    record(Counts(HELD, len(cut), 0, 0, 0))
+
+    assert len(cut) >= HELD / 4
+    assert all(one.startswith(GOING_AWAY) for one in cut)

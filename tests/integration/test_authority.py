@@ -48,3 +48,6 @@ def test_the_group_may_look_and_operates_only_where_the_config_says_so(
         assert as_somebody(path, "metrics", groups=[MEMBER]) == 0
         assert as_somebody(path, "reload", groups=[MEMBER]) == reload
         assert daemon.active() == serves
+        assert as_somebody(path, "leave", "--no-wait", groups=[MEMBER]) == reload
+        assert (daemon.status()["out"] is not None) is may
+        assert as_somebody(path, "join", groups=[MEMBER]) == reload
