@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -45,7 +44,7 @@ def test_it_asks_all_after_the_lead_and_is_done_when_they_have_gone(quick: Setti
         assert reasons(verdict) == {RESTART: 40}
         assert "another" in verdict.broken[0].reason
         first, last = verdict.broken[0].at, verdict.broken[-1].at
-        assert 1.0 < last - first < 3.0, "spread over two seconds"
+        assert last - first > 1.0, "all at once"
         assert daemon.active_pids() == pids, "nobody was ended"
         assert daemon.state() == "serving"
         assert [one["kind"] for one in events[-2:]] == ["left", "emptied"]
@@ -135,10 +134,10 @@ def test_who_comes_back_to_it_is_closed_once_a_round_and_not_in_a_circle(polite:
         with holding(daemon, 20, returns=True) as held:
             held.wait_open()
             assert daemon.ctl("leave", "--lead", "0s", "--within", "4s").status == 1
+            assert daemon.ctl("join").status == 0
             verdict = held.finish()
 
-    closes = Counter(one.pid for one in verdict.broken)
-    assert sum(closes.values()) == 20
+    assert reasons(verdict) == {RESTART: 20}
     assert verdict.returned == {1: 20}
 
 
