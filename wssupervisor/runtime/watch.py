@@ -253,7 +253,7 @@ class Watch:
         for that the next one comes soon. Nor of one that is mute: there the count decides.
         """
         last, fleet = self._last, self._supervisor.fleet.state
-        if last is None or fleet.reload is not None or self._drains():
+        if last is None or fleet.reload is not None or self._somebody_waits():
             return
         processes = dict(self._supervisor.crew.processes())
         for one in fleet.workers():
