@@ -1,10 +1,12 @@
 """The status fits its screen, and what matters most is always on it."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from wssupervisor.commands import screen as screen_module
 from wssupervisor.commands.screen import Size, screen
 from wssupervisor.commands.text import length, plain
 from wssupervisor.commands.words import SENTENCES, sentence
@@ -15,8 +17,16 @@ SMALL = Size(80, 24)
 SIZES = [Size(60, 10), Size(80, 22), SMALL, Size(100, 30), Size(120, 40), Size(250, 70)]
 
 
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen_module, "time", SimpleNamespace(time=NOW.timestamp))
+
+
 def stamp(seconds_ago: float) -> str:
-    return (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+    return (NOW - timedelta(seconds=seconds_ago)).isoformat()
 
 
 def worker(index: int, state: str) -> Document:
@@ -162,7 +172,7 @@ def test_a_drain_says_how_it_will_end(change: Document, said: str) -> None:
 
 def test_an_empty_generation_says_how_long_it_is_kept() -> None:
     old = generation(6, "draining", connections=0)
-    old["drain"]["keep_until"] = stamp(-20.4)
+    old["drain"]["keep_until"] = stamp(-20)
 
     text = "\n".join(shown(document(generation(7, "active"), old), SMALL))
 
@@ -203,7 +213,7 @@ def test_there_is_a_sentence_for_every_kind_of_event() -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({}, "12 connected, asked to close in 1min 29s (by alice)"),
+        ({}, "12 connected, asked to close in 1min 30s (by alice)"),
         ({"closes_from": -5.0}, "12 connected, asked to close (by alice)"),
         ({"connections": 0}, "nobody is connected (by alice)"),
         ({"by": None, "connections": 0}, "nobody is connected"),
@@ -216,7 +226,7 @@ def test_that_it_is_out_of_its_load_balancer_is_always_shown(
     out: Document = {
         "since": 30.0,
         "by": "alice",
-        "closes_from": 89.5,
+        "closes_from": 90.0,
         "connections": 12,
         "limit": None,
     }
