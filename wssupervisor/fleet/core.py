@@ -11,6 +11,7 @@ from typing import assert_never
 
 from wssupervisor.fleet import (
     draining,
+    enforcing,
     leaving,
     reloading,
     resuming,
@@ -28,7 +29,6 @@ from wssupervisor.fleet.actions import (
     Note,
     NoteKind,
     Scaled,
-    Steer,
 )
 from wssupervisor.fleet.events import (
     CensusTaken,
@@ -76,10 +76,7 @@ from wssupervisor.fleet.model import (
     WorkerId,
     WorkerState,
 )
-from wssupervisor.fleet.state import ReloadKind, ReloadPhase, Scale, SlotWatch, State, Worker
-
-STEER_AGAIN = 1.0
-"""Seconds until a table that could not be put in force is tried again."""
+from wssupervisor.fleet.state import ReloadPhase, Scale, SlotWatch, State, Worker
 
 
 class Fleet:
@@ -166,9 +163,9 @@ class Fleet:
             case WorkerExited(worker=worker_id, exit=how, advice=advice):
                 return self._exited(worker_id, how, now, advice)
             case Steered(epoch=epoch):
-                return self._steered(epoch, now)
+                return enforcing.steered(state, epoch, now)
             case SteerFailed(epoch=epoch, reason=reason):
-                return self._steer_failed(epoch, reason, now)
+                return enforcing.failed(state, epoch, reason, now)
             case SlotsReordered(listener=name, slots=slots):
                 before = state.listeners[name]
                 state.listeners[name] = replace(before, slots=steering.with_parking(state, slots))
@@ -196,7 +193,7 @@ class Fleet:
         yield from self._pass_time(now)
         yield from reloading.settle(state, now)
         yield from seating.scale(state, now)
-        yield from self._steer(now)
+        yield from enforcing.settle(state, now)
         if state.stop is not None:
             yield from stopping.settle(state, state.stop, now)
             return
@@ -222,8 +219,7 @@ class Fleet:
             yield from worker.deadlines(one, state.policy)
             if one.ready_by is not None:
                 yield one.ready_by
-        if state.steering.retry_at is not None and state.steering.in_flight is None:
-            yield state.steering.retry_at
+        yield from enforcing.deadlines(state)
         if state.stop is not None:
             yield from stopping.deadlines(state, state.stop)
             return
@@ -366,52 +362,6 @@ class Fleet:
                 del self.state.generations[generation.number]
                 if generation.state is GenerationState.DRAINING:
                     yield draining.over(generation, now)
-
-    # -- steering -----------------------------------------------------------------------------
-
-    def _steer(self, now: float) -> Iterator[Action]:
-        """Ask for the wanted table where it is not the one in force."""
-        own = self.state.steering
-        if not steering.may_steer(self.state, now):
-            return
-        table = steering.wanted_table(self.state)
-        reload = self.state.reload
-        # Where all listeners are shared a cutover changes no table, but takes the same way.
-        cutting = reload is not None and reload.phase is ReloadPhase.CUTTING
-        if table == own.current and not cutting:
-            own.retry_at = None
-            return
-        own.epoch += 1
-        own.in_flight = table
-        own.retry_at = None
-        yield Steer(own.epoch, table)
-
-    def _steered(self, epoch: int, now: float) -> Iterable[Action]:
-        own = self.state.steering
-        if epoch != own.epoch or own.in_flight is None:
-            return []
-        before, own.current, own.in_flight = own.current, own.in_flight, None
-        for slot, watch in self.state.slots.items():
-            named_before = before is None or before.names(slot)
-            if named_before and not own.current.names(slot):
-                watch.left_epoch = epoch
-        if self.state.reload is not None and self.state.reload.phase is ReloadPhase.CUTTING:
-            return reloading.cut_over(self.state, now)
-        return []
-
-    def _steer_failed(self, epoch: int, reason: str, now: float) -> Iterator[Action]:
-        own = self.state.steering
-        if epoch != own.epoch or own.in_flight is None:
-            return
-        own.in_flight = None
-        own.retry_at = now + STEER_AGAIN
-        yield Note(NoteKind.STEERING_FAILED, {"reason": reason})
-        if self.state.reload is not None and (
-            self.state.reload.kind is ReloadKind.START
-            or self.state.reload.phase is ReloadPhase.CUTTING
-        ):
-            text = f"new connections could not be steered: {reason}"
-            yield from reloading.fail(self.state, text, now)
 
     # -- requests -----------------------------------------------------------------------------
 
