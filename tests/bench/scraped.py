@@ -13,7 +13,7 @@ from tests.bench.numbers import MILLI
 from tests.bench.plan import Plan
 from tests.bench.progress import say
 from tests.bench.supervised import Supervised
-from tests.harness.http import get
+from tests.harness.pages import get
 from tests.harness.settings import HOST, free_port
 
 WORKERS = 2

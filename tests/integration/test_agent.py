@@ -11,7 +11,7 @@ import pytest
 from examples.load.waiting import wait_until
 from tests.harness.agent import ask, word
 from tests.harness.daemon import Daemon
-from tests.harness.http import get
+from tests.harness.pages import get
 from tests.harness.settings import HOST, Settings, free_port
 from tests.integration.test_polite import polite
 from wssupervisor.runtime.agent import CLIENT_SECONDS, CLIENTS_MAX

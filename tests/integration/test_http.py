@@ -15,7 +15,7 @@ import pytest
 from examples.load.waiting import wait_until
 from tests.conftest import unique_name
 from tests.harness.daemon import Daemon
-from tests.harness.http import Answer, get, status_of
+from tests.harness.pages import Answer, get, status_of
 from tests.harness.releases import Releases
 from tests.harness.settings import HOST, Settings, free_port
 from wssupervisor.runtime.http import CLIENTS_MAX, HEAD_BYTES, REQUEST_SECONDS

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from examples.load.waiting import wait_until
 from tests.harness.census import send
 from tests.harness.daemon import Daemon
-from tests.harness.http import get, status_of
 from tests.harness.load import load
+from tests.harness.pages import get, status_of
 from tests.harness.settings import HOST, Settings, free_port
 
 WITHIN = 20.0
