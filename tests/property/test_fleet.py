@@ -903,12 +903,16 @@ class FleetMachine(RuleBasedStateMachine):
         raise AssertionError(f"it never came to rest: {self.fleet.state}")
 
     def end_what_cannot_end_by_itself(self) -> None:
-        """What an operator paused, and who does not let a shared listener go."""
+        """What an operator paused, and who does not let go what others serve, too.
+
+        That is a shared listener, or the slot of another seat where there were too few for all.
+        """
         for number, generation in list(self.fleet.state.generations.items()):
             if any(drain.paused_at is not None for drain in drains(generation)):
                 self.ask_for_pause(number, resume=True)
             shared = "raw" in self.world.listeners and self.world.shared(SHARED)
-            if shared and any(drain.still_listens for drain in drains(generation)):
+            scaled = generation.state is GenerationState.ACTIVE
+            if (shared or scaled) and any(drain.still_listens for drain in drains(generation)):
                 self.ask_for_drain(number, 0.0)
 
     def at_rest(self) -> bool:
