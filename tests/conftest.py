@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 from tests.harness.releases import Releases
 from tests.harness.settings import Settings
@@ -20,6 +21,11 @@ _numbers = itertools.count(1)
 hypothesis.settings.register_profile("judge", derandomize=True)
 if "CI" in os.environ:
     hypothesis.settings.load_profile("judge")
+
+# As the daemon has it: with rich, structlog's own default looks at all variables, for seconds.
+structlog.configure(
+    [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+)
 
 
 def unique_name() -> str:

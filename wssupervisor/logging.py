@@ -53,15 +53,21 @@ def configure(form: str, level: str, instance: str) -> None:
     factory: Any = _StdoutLogger
     match form:
         case "journal":
-            common.append(_to_journal)
+            common += [structlog.processors.format_exc_info, _to_journal]
             factory = _JournalLogger
         case "json":
-            common += [stamp, structlog.processors.JSONRenderer()]
+            common += [stamp, structlog.processors.format_exc_info]
+            common.append(structlog.processors.JSONRenderer())
         case _:
             clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
             colors = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            # By position: the first parameter's name differs between structlog's versions.
-            common += [_for_eyes, clock, structlog.dev.ConsoleRenderer(EVENT_COLUMNS, colors)]
+            # By position: the first parameter's name differs between structlog's versions. Where
+            # rich is there structlog would show what is in variables, secrets among them.
+            plain = structlog.dev.plain_traceback
+            console = structlog.dev.ConsoleRenderer(
+                EVENT_COLUMNS, colors, exception_formatter=plain
+            )
+            common += [_for_eyes, clock, console]
     structlog.configure(
         processors=common,
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -110,9 +116,12 @@ def _to_journal(_logger: Any, method: str, event: Event) -> tuple[tuple[str], Ma
     if kind == "output":
         return (_words_of_worker(event),), fields
     event.pop("instance", None)
-    text = event.pop("event")
+    text, traceback = event.pop("event"), event.pop("exception", None)
     details = " ".join(f"{name}={value}" for name, value in event.items() if value is not None)
-    return (f"{text} {details}".strip(),), fields
+    lines = [f"{text} {details}".strip()]
+    if traceback is not None:
+        lines.append(traceback)
+    return ("\n".join(lines),), fields
 
 
 class _StdoutLogger:

@@ -2,14 +2,12 @@
 
 import argparse
 import json
-import shutil
-import sys
-from contextlib import suppress
 from typing import Any
 
-from wssupervisor.commands.screen import EVENTS_MAX, Size, headline, screen
-from wssupervisor.commands.text import Line, is_unicode, show
-from wssupervisor.control.client import Client, Gone
+from wssupervisor.commands.glance import recent, size_of_output
+from wssupervisor.commands.screen import Size, headline, screen
+from wssupervisor.commands.text import Line, show
+from wssupervisor.control.client import Client
 from wssupervisor.control.paths import running
 from wssupervisor.errors import WssError
 
@@ -50,22 +48,6 @@ def ask(client: Client, size: Size) -> list[Line]:
     """What there is now, for a screen of that size."""
     document = client.call("status")
     return screen(document, recent(client), size)
-
-
-def recent(client: Client) -> list[Document]:
-    events: list[Document] = []
-    with suppress(Gone):  # upgraded just now: what it has told is good enough
-        client.call("events", {"last": EVENTS_MAX}, lambda event: events.append(event["note"]))
-    return events[-EVENTS_MAX:]  # an older daemon tells all
-
-
-def size_of_output() -> Size:
-    """Without limits where nobody looks at it directly."""
-    unicode = is_unicode(sys.stdout)
-    if not sys.stdout.isatty():
-        return Size(unicode=unicode)
-    columns, lines = shutil.get_terminal_size()
-    return Size(columns, lines, unicode)
 
 
 def list_all() -> int:

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
+from wssupervisor.commands.glance import recent, size_of_output
 from wssupervisor.commands.screen import Size, screen
-from wssupervisor.commands.status import recent, size_of_output
 from wssupervisor.commands.text import Line, Span, Style, line, show, terminal_can_draw
 from wssupervisor.control.client import Client, Gone, Silence
 from wssupervisor.durations import format_duration
