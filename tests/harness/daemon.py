@@ -59,7 +59,7 @@ class WorkerView:
 
 def environment() -> dict[str, str]:
     """Ours, without what could make a test depend on who runs it."""
-    dropped = ("NOTIFY_SOCKET", "LISTEN_", "WSSUPERVISOR_", "JOURNAL_STREAM", "WATCHDOG_")
+    dropped = ("NOTIFY_SOCKET", "LISTEN_", "WSSUPERVISOR_", "JOURNAL_STREAM", "WATCHDOG_", "PYTEST")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     return {**kept, "PYTHONPATH": str(ROOT)}
 

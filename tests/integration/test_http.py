@@ -106,22 +106,31 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield found
 
 
-@pytest.mark.parametrize(
-    ("text", "status"),
-    [
-        (b"GET /livez HTTP/1.0\r\n\r\n", b"200"),
-        (b"GET /livez HTTP/1.1\r\n\r\n", b"400"),
-        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", b"400"),
-        (b"GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\n\r\n", b"404"),
-        (b"hello\r\n\r\n", b"400"),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"400"),
-        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * HEAD_BYTES, b"431"),
-        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20_000, b"431"),
-        (b"GET /" + b"x" * 100_000, b"431"),
-        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n123456789", b"200"),
-        (REQUEST * 3, b"200"),
-    ],
-)
+NO_REQUESTS = {
+    "HTTP/1.0": (b"GET /livez HTTP/1.0\r\n\r\n", b"200"),
+    "no host": (b"GET /livez HTTP/1.1\r\n\r\n", b"400"),
+    "two hosts": (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", b"400"),
+    "a whole URL": (b"GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\n\r\n", b"404"),
+    "words": (b"hello\r\n\r\n", b"400"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"400"),
+    "a long header": (
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * HEAD_BYTES,
+        b"431",
+    ),
+    "many headers": (
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20_000,
+        b"431",
+    ),
+    "a long path": (b"GET /" + b"x" * 100_000, b"431"),
+    "a body": (
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n123456789",
+        b"200",
+    ),
+    "three at once": (REQUEST * 3, b"200"),
+}
+
+
+@pytest.mark.parametrize(("text", "status"), NO_REQUESTS.values(), ids=NO_REQUESTS)
 def test_what_is_no_request_of_ours_gets_an_answer_and_the_connection_ends(
     http: int, text: bytes, status: bytes
 ) -> None:
@@ -141,7 +150,11 @@ def read_all(client: socket.socket) -> bytes:
     return found
 
 
-@pytest.mark.parametrize("text", [b"", b"GET /livez HTTP/1.1\r\nHost:", REQUEST])
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"GET /livez HTTP/1.1\r\nHost:", REQUEST],
+    ids=["silent", "slow", "does not go"],
+)
 def test_who_is_slow_silent_or_does_not_go_is_closed(http: int, text: bytes) -> None:
     begun = time.monotonic()
     with socket.create_connection((HOST, http), WITHIN) as client:
