@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.e2e.death import kill, wait_next
 from tests.e2e.machine import Machine
 from tests.e2e.service import Counts, Service
 
@@ -19,10 +20,12 @@ def install(machine: Machine) -> None:
     for program in ("wssupervisor", "wssctl"):
         machine.run("ln", "-s", f"/opt/wssupervisor/bin/{program}", f"/usr/bin/{program}")
     machine.run("sh", "-c", "cp /root/source/units/wssupervisor@.* /etc/systemd/system/")
+    finish = "/root/source/packaging/libexec/finish-stop"
+    machine.run("install", "-D", finish, "-t", "/usr/libexec/wssupervisor/")
     machine.run("useradd", "--system", "--shell", "/usr/sbin/nologin", "wssupervisor")
 
 
-def test_reloads_good_and_bad_under_load(
+def test_reloads_good_and_bad_an_upgrade_and_a_death_under_load(
     bookworm: Machine, record: Callable[[Counts], None]
 ) -> None:
     install(bookworm)
@@ -46,6 +49,14 @@ def test_reloads_good_and_bad_under_load(
         chat.reload()
         clients.more(100)
         bookworm.systemctl("daemon-reexec")
+        clients.more(100)
+        chat.ctl("upgrade")
+        clients.more(100)
+        workers = chat.worker_pids()
+        wait_next(chat, kill(chat))
+        clients.more(100)
+        assert chat.worker_pids() == workers
+        chat.reload()
         clients.more(100)
         clients.assert_unnoticed(chat.cutovers)
     assert chat.status()["listeners"][0]["mode"] == "steered"

@@ -9,6 +9,7 @@ import pytest
 
 from examples.load.verdict import Cutover
 from examples.load.waiting import wait_until
+from tests.e2e.death import kill, wait_next
 from tests.e2e.service import Service
 
 SECONDS = 180.0
@@ -31,23 +32,6 @@ def loop(*_):
 signal.signal(signal.SIGRTMIN, loop)
 """
 """A sitecustomize with which a daemon can be made to hang, burning a processor."""
-
-
-def kill(service: Service, number: signal.Signals = signal.SIGKILL) -> int:
-    """The supervisor alone; its pid."""
-    pid = service.main_pid()
-    service.machine.run("kill", f"-{number.value}", str(pid))
-    return pid
-
-
-def wait_next(service: Service, pid: int, within: float = WITHIN) -> None:
-    """Until another process than that supervises."""
-
-    def supervises() -> bool:
-        done = service.ctl("status", "--json", check=False)
-        return done.returncode == 0 and json.loads(done.stdout)["pid"] not in (pid, 0)
-
-    wait_until(supervises, within=within, what=f"a supervisor after {pid}", every=0.05)
 
 
 def stored(service: Service) -> int:

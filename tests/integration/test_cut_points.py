@@ -8,7 +8,7 @@ import itertools
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -169,7 +169,8 @@ def drain_to_its_limit(own: Instance) -> None:
 def test_a_death_before_any_action(
     settings: Settings, tmp_path: Path, deed: Callable[[Instance], None]
 ) -> None:
-    with instance(settings, tmp_path) as own:
+    quick = replace(settings, more='[restart]\nbackoff_max = "1s"')  # it dies again and again
+    with instance(quick, tmp_path) as own:
         cuts = every_cut(own, deed)
         print(f"{deed.__name__}: killed at {cuts} points, recovered at all")
 

@@ -1,0 +1,26 @@
+"""Kills a service's supervisor, and waits for the one that systemd starts after it."""
+
+import json
+import signal
+
+from examples.load.waiting import wait_until
+from tests.e2e.service import Service
+
+WITHIN = 30.0
+
+
+def kill(service: Service, number: signal.Signals = signal.SIGKILL) -> int:
+    """The supervisor alone; its pid."""
+    pid = service.main_pid()
+    service.machine.run("kill", f"-{number.value}", str(pid))
+    return pid
+
+
+def wait_next(service: Service, pid: int, within: float = WITHIN) -> None:
+    """Until another process than that supervises."""
+
+    def supervises() -> bool:
+        done = service.ctl("status", "--json", check=False)
+        return done.returncode == 0 and json.loads(done.stdout)["pid"] not in (pid, 0)
+
+    wait_until(supervises, within=within, what=f"a supervisor after {pid}", every=0.05)
