@@ -133,6 +133,8 @@ def test_workers_are_not_ended_because_the_address_is_taken_later(
         with socket.create_server((HOST, port)):
             daemon.start()
             wait_until(
-                lambda: "the agent does not answer yet" in daemon.log(), within=WITHIN, what="log"
+                lambda: "cannot listen yet; it is tried again" in daemon.log(),
+                within=WITHIN,
+                what="log",
             )
         wait_word(port, "up ready")

@@ -299,7 +299,7 @@ def test_an_address_that_was_taken_meanwhile_costs_no_worker(settings: Settings,
         with socket.create_server((HOST, port)):
             daemon.start()
             assert daemon.active_pids() == workers
-            assert "http is not served yet" in daemon.log()
+            assert "cannot listen yet; it is tried again" in daemon.log()
 
         wait_until(lambda: status_of(port, "/readyz") == 200, within=WITHIN, what="its turn")
 
@@ -309,7 +309,7 @@ def test_a_taken_address_fails_the_start_and_says_whose_it_is(
 ) -> None:
     with socket.create_server((HOST, port)), Daemon(with_http(settings, port)) as daemon:
         assert daemon.run_to_its_end(WITHIN) == 1
-        assert f"'[http]': somebody else listens on {HOST}:{port}: pid " in daemon.log()
+        assert f"'[http] address': somebody else listens on {HOST}:{port}: pid " in daemon.log()
         assert daemon.leftovers() == []
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from wssupervisor.acceptor import Acceptor
 from wssupervisor.control import protocol
 from wssupervisor.control.paths import make_directory
 from wssupervisor.errors import InstanceRunning, ListenFailed, NotAllowed, ProtocolError, WssError
@@ -29,7 +30,6 @@ ANSWERED_WITHIN = 1.0
 """Who waits when the server closes has so long to get the answer."""
 CLIENTS_MAX = 64
 BACKLOG = 100
-ACCEPT_AGAIN_SECONDS = 0.5
 PIPELINED_MAX = 16
 """Requests of one client that may wait for the one before them."""
 MODE = 0o660
@@ -73,6 +73,7 @@ class ControlServer:
         """The socket's directory was not there before: it goes with us."""
         self._lock: LockFile | None = None
         self._listening: socket.socket | None = None
+        self._acceptor: Acceptor | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
         """Those with a request that has not been answered yet."""
@@ -146,7 +147,8 @@ class ControlServer:
         """
         self._closing = True
         if self._listening is not None:
-            asyncio.get_running_loop().remove_reader(self._listening)
+            if self._acceptor is not None:
+                self._acceptor.pause()
             self._listening.close()
             self._listening = None
             if self._asking:
@@ -164,20 +166,11 @@ class ControlServer:
                 Path(self.path).parent.rmdir()
 
     def _listen_on(self) -> None:
-        if self._listening is not None:
-            asyncio.get_running_loop().add_reader(self._listening, self._accept, self._listening)
+        assert self._listening is not None
+        self._acceptor = Acceptor(self._listening, self._welcome)
 
-    def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            connection, _ = listening.accept()
-        except BlockingIOError:
-            return  # it has gone again
-        except OSError:
-            loop.remove_reader(listening)  # no descriptor is left: it would wake us at once again
-            loop.call_later(ACCEPT_AGAIN_SECONDS, self._listen_on)
-            return
-        task = loop.create_task(self._connected(connection))
+    def _welcome(self, connection: socket.socket) -> None:
+        task = asyncio.get_running_loop().create_task(self._connected(connection))
         self._connections.add(task)
         task.add_done_callback(partial(self._disconnected, connection))
 

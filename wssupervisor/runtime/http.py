@@ -15,6 +15,7 @@ from http import HTTPStatus
 import h11
 import structlog
 
+from wssupervisor.acceptor import Acceptor
 from wssupervisor.config import Address, Http
 
 log = structlog.get_logger()
@@ -29,7 +30,6 @@ CLIENTS_MAX = 32
 READ_OFF_BYTES = 1 << 18
 """What a client may send beyond what was read of it; more, and it loses its answer."""
 RECEIVE_BYTES = 4096
-ACCEPT_AGAIN_SECONDS = 0.5
 METHODS = ("GET", "HEAD")
 TEXT = "text/plain; charset=utf-8"
 
@@ -81,48 +81,31 @@ class HttpServer:
     """Answers on a listening socket, which its maker owns."""
 
     def __init__(self, listening: socket.socket, hosts: frozenset[str], pages: Pages) -> None:
-        self._listening = listening
         self._hosts = hosts
         self._pages = pages
         self._clients: dict[asyncio.Task[None], socket.socket] = {}
-        self._closed = False
-        self._listen_on()
+        self._acceptor = Acceptor(listening, self._welcome)
 
     async def pause(self) -> None:
         """Accept nobody more, and answer who is there; not those who take their time to ask."""
-        asyncio.get_running_loop().remove_reader(self._listening)
+        self._acceptor.pause()
         if self._clients:
             await asyncio.wait(self._clients, timeout=PAUSE_SECONDS)
 
     def resume(self) -> None:
-        self._listen_on()
+        self._acceptor.resume()
 
     async def close(self) -> None:
         """Let go of every client and of the socket."""
-        self._closed = True
-        asyncio.get_running_loop().remove_reader(self._listening)
+        self._acceptor.pause()
         for task in self._clients:
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
 
-    def _listen_on(self) -> None:
-        if not self._closed:
-            asyncio.get_running_loop().add_reader(self._listening, self._accept)
-
-    def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            client, _ = self._listening.accept()
-        except (BlockingIOError, ConnectionError):
-            return  # it has gone again
-        except OSError:
-            loop.remove_reader(self._listening)  # no descriptor is left
-            loop.call_later(ACCEPT_AGAIN_SECONDS, self._listen_on)
-            return
-        client.setblocking(False)
+    def _welcome(self, client: socket.socket) -> None:
         if len(self._clients) >= CLIENTS_MAX:
             self._let_go(next(iter(self._clients)))
-        task = loop.create_task(self._serve(client))
+        task = asyncio.get_running_loop().create_task(self._serve(client))
         self._clients[task] = client
         task.add_done_callback(self._let_go)
 
