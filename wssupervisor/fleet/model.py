@@ -11,6 +11,9 @@ SlotId = int
 RequestId = int
 """Names one request that waits for an answer; the control server gives them out."""
 
+ADDED = {"added": True}
+"""Metadata of a field that an older program's state lacks: it begins with its default then."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class WorkerId:

@@ -12,14 +12,10 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from wssupervisor.fleet.core import Fleet
-from wssupervisor.fleet.model import WorkerId
+from wssupervisor.fleet.model import ADDED, WorkerId
 from wssupervisor.fleet.state import State
 
 VERSION = 1
-ADDED = frozenset(
-    {"forced", "lost", "http", "counters", "lag", "out", "asked_until", "leaves", "stays"}
-)
-"""Fields that a state written by an older program lacks; they begin with their defaults."""
 
 
 class SnapshotInvalid(ValueError):
@@ -90,11 +86,12 @@ def typed(kind: Any, data: Any) -> Any:
     if kind is WorkerId:
         return WorkerId(*(int(part) for part in data.split(".")))
     if isinstance(kind, type) and is_dataclass(kind):
+        hints = _hints(kind)
         return kind(
             **{
-                name: typed(hint, data[name])
-                for name, hint in _hints(kind).items()
-                if name in data or name not in ADDED
+                one.name: typed(hints[one.name], data[one.name])
+                for one in fields(kind)
+                if one.name in data or one.metadata != ADDED
             }
         )
     return kind(data)

@@ -6,6 +6,7 @@ from enum import Enum
 
 from wssupervisor.fleet.counters import Counters
 from wssupervisor.fleet.model import (
+    ADDED,
     GenerationState,
     Listener,
     Policy,
@@ -72,9 +73,9 @@ class Worker:
     """What was wrong the last time that it was probed, and it is not ready yet."""
     reason: str | None = None
     """Why we ended it, where that is not to be read off its exit status."""
-    forced: int = 0
+    forced: int = field(default=0, metadata=ADDED)
     """Connections that it had when they were closed on it, or it was told to end."""
-    asked_until: float | None = None
+    asked_until: float | None = field(default=None, metadata=ADDED)
     """While the instance is out: its connections were asked to close, spread until then."""
 
 
@@ -108,9 +109,9 @@ class Generation:
     """No sweeper before this instant, after one that failed."""
     drain_since: float | None = None
     connections_at_start: int = 0
-    forced: int = 0
+    forced: int = field(default=0, metadata=ADDED)
     """Of those the ones closed because a limit, or somebody, wanted its workers to end."""
-    lost: int = 0
+    lost: int = field(default=0, metadata=ADDED)
     """And those of workers that ended without being told to."""
 
 
@@ -247,11 +248,11 @@ class State:
     scaled: Scale | None = None
     steering: Steering = field(default_factory=Steering)
     slots: dict[SlotId, SlotWatch] = field(default_factory=dict)
-    out: Out | None = None
+    out: Out | None = field(default=None, metadata=ADDED)
     stop: Stop | None = None
     quit: bool = False
     started_at: float = 0.0
-    counters: Counters = field(default_factory=Counters)
+    counters: Counters = field(default_factory=Counters, metadata=ADDED)
 
     def workers(self) -> Iterator[Worker]:
         for generation in self.generations.values():

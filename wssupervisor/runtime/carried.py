@@ -8,14 +8,14 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wssupervisor import __version__
 from wssupervisor.errors import OperationFailed
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.counters import Histogram
-from wssupervisor.fleet.model import Exit, WorkerId
+from wssupervisor.fleet.model import ADDED, Exit, WorkerId
 from wssupervisor.fleet.snapshot import SnapshotInvalid, load, plain, typed
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.runtime.sockdiag import Endpoint, Handshake
@@ -116,8 +116,8 @@ class Carried:
     verdicts: tuple[Verdict, ...]
     history: tuple[tuple[float, dict[str, Any]], ...]
     first_seen: dict[int, float]
-    http: CarriedListener | None = None
-    lag: Histogram | None = None
+    http: CarriedListener | None = field(default=None, metadata=ADDED)
+    lag: Histogram | None = field(default=None, metadata=ADDED)
 
     def load_fleet(self) -> Fleet:
         """Raises OperationFailed."""

@@ -11,7 +11,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from wssupervisor.fleet.actions import (
     TellStay,
     ToWorker,
 )
+from wssupervisor.fleet.model import ADDED
 from wssupervisor.fleet.snapshot import plain, typed
 from wssupervisor.runtime import carried
 from wssupervisor.runtime.carried import Carried
@@ -52,8 +53,8 @@ class Undone:
     drains: tuple[TellDrain, ...] = ()
     resumes: tuple[TellResume, ...] = ()
     closes: tuple[AskToClose, ...] = ()
-    leaves: tuple[AskToLeave, ...] = ()
-    stays: tuple[TellStay, ...] = ()
+    leaves: tuple[AskToLeave, ...] = field(default=(), metadata=ADDED)
+    stays: tuple[TellStay, ...] = field(default=(), metadata=ADDED)
 
     @classmethod
     def of(cls, actions: Iterable[Action]) -> "Undone":
