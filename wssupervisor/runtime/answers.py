@@ -1,14 +1,27 @@
 """Who waits for what: each request gets its one answer, each reload its one verdict."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from wssupervisor.fleet.actions import Outcome
+from wssupervisor.errors import Busy, NotRunning, OperationFailed, ReloadFailed, WssError
+from wssupervisor.fleet.actions import Failed, Outcome
 from wssupervisor.fleet.events import Event, RequesterLeft
 from wssupervisor.fleet.model import RequestId
+from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Reload, Verdict
 
 VERDICTS_KEPT = 16
+
+
+def error_of(outcome: Outcome, lines: Sequence[str] = ()) -> WssError:
+    """What a requester is told who did not get what he asked for; `lines` of the worker's words."""
+    if not isinstance(outcome, Failed):
+        return OperationFailed(f"unexpected answer {outcome}")
+    kinds = {"busy": Busy, "not-running": NotRunning, "reload-failed": ReloadFailed}
+    error = kinds.get(outcome.code, OperationFailed)(outcome.reason, lines=lines)
+    if outcome.reload is not None:
+        error.data["reload"] = reload_name(outcome.reload)
+    return error
 
 
 class Answers:

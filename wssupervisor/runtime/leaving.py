@@ -6,9 +6,9 @@ import structlog
 
 from wssupervisor.control.protocol import Object
 from wssupervisor.control.server import Peer, SendEvent
-from wssupervisor.errors import Busy, NotRunning, OperationFailed, WssError
-from wssupervisor.fleet.actions import Failed, Joined, Left, Outcome
+from wssupervisor.fleet.actions import Joined, Left
 from wssupervisor.fleet.events import JoinRequested, LeaveRequested
+from wssupervisor.runtime.answers import error_of
 from wssupervisor.runtime.requester import requester
 from wssupervisor.runtime.status import out_of_balancer
 from wssupervisor.runtime.supervisor import Supervisor
@@ -45,7 +45,7 @@ class Leaving:
         finally:
             self._answers.leave(who)
         if not isinstance(outcome, Left):
-            raise _failure(outcome)
+            raise error_of(outcome)
         return {
             "out": out_of_balancer(self._supervisor.view()),
             "empty": outcome.empty,
@@ -60,12 +60,5 @@ class Leaving:
         who = self._answers.next_request()
         outcome = await self._answers.ask(who, JoinRequested(who, requester(peer)))
         if not isinstance(outcome, Joined):
-            raise _failure(outcome)
+            raise error_of(outcome)
         return {"was_out": outcome.seconds is not None, "seconds": outcome.seconds}
-
-
-def _failure(outcome: Outcome) -> WssError:
-    if not isinstance(outcome, Failed):
-        return OperationFailed(f"unexpected answer {outcome}")
-    kinds = {"busy": Busy, "not-running": NotRunning}
-    return kinds.get(outcome.code, OperationFailed)(outcome.reason)

@@ -15,10 +15,7 @@ from wssupervisor.control.server import Peer, SendEvent
 from wssupervisor.durations import parse_duration
 from wssupervisor.errors import (
     BadRequest,
-    Busy,
-    NotRunning,
     OperationFailed,
-    ReloadFailed,
     UnknownMethod,
     WssError,
 )
@@ -44,6 +41,7 @@ from wssupervisor.fleet.model import RequestId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.runtime import leaving, why
+from wssupervisor.runtime.answers import error_of
 from wssupervisor.runtime.requester import requester
 from wssupervisor.runtime.scrape import Scrape
 from wssupervisor.runtime.status import document
@@ -209,14 +207,8 @@ class Requests:
         }
 
     def _failure(self, outcome: Outcome) -> WssError:
-        if not isinstance(outcome, Failed):
-            return OperationFailed(f"unexpected answer {outcome}")
-        lines = () if outcome.of is None else self._supervisor.crew.last_lines(outcome.of)
-        kinds = {"busy": Busy, "not-running": NotRunning, "reload-failed": ReloadFailed}
-        error = kinds.get(outcome.code, OperationFailed)(outcome.reason, lines=lines)
-        if outcome.reload is not None:
-            error.data["reload"] = reload_name(outcome.reload)
-        return error
+        of = outcome.of if isinstance(outcome, Failed) else None
+        return error_of(outcome, () if of is None else self._supervisor.crew.last_lines(of))
 
     async def _verdict(self, peer: Peer, params: Object) -> Object:
         """How a reload ended, for a client that lost its connection while it waited."""
