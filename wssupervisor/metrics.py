@@ -147,9 +147,10 @@ def _by(name: str, about: str, kind: str, values: Iterable[tuple[Labels, float]]
 
 def _histogram(name: str, about: str, bounds: Sequence[float], found: Histogram) -> Family:
     full = PREFIX + name
-    counts = found.counts if len(found.counts) == len(bounds) + 1 else [0] * (len(bounds) + 1)
+    if len(found.counts) != len(bounds) + 1:  # nothing yet, or not by these bounds
+        found = Histogram([0] * (len(bounds) + 1))
     so_far, samples = 0, []
-    for bound, count in zip((*bounds, math.inf), counts, strict=True):
+    for bound, count in zip((*bounds, math.inf), found.counts, strict=True):
         so_far += count
         samples.append(Sample(f"{full}_bucket", {"le": _value(bound)}, so_far))
     samples.append(Sample(f"{full}_sum", {}, round(found.total, 6)))
