@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 
 from tests.harness.daemon import Daemon
+from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
 from wssupervisor.commands.cli import main
 
 STRANGER, MEMBER = 61001, 61002
 """A user and a group that own nothing."""
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+pytestmark = needs_root
 
 
 def as_somebody(path: str, *arguments: str, groups: list[int]) -> int:

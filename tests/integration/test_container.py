@@ -12,12 +12,11 @@ from examples.load.waiting import wait_until
 from tests.harness.census import children_of
 from tests.harness.daemon import Daemon
 from tests.harness.load import load
+from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
 
 ANSWERS_AFTER = 200
 WITHIN = 15.0
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a pid namespace")
 
 
 @pytest.mark.parametrize("contained", [pytest.param(True, marks=needs_root), False])

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import unique_name
 from tests.harness.daemon import Daemon
+from tests.harness.privilege import needs_root
 from tests.harness.programs import wssctl, wssupervisor
 from tests.harness.releases import ROOT
 from tests.harness.settings import HOST, Settings, free_port
@@ -24,7 +25,6 @@ SYSTEMD = Path("/run/systemd/system")
 HIDDEN = 'mount -t tmpfs none /run/systemd && exec "$@"'
 WITHOUT_SYSTEMD = ("unshare", "--mount", "sh", "-c", HIDDEN, "sh")
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 BINDS = """
 import asyncio, os, socket, sys
