@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,9 @@ JOIN_WITHIN = 5.0
 class FdStore:
     """A NOTIFY_SOCKET with a file descriptor store behind it, and the sockets of a unit, if any."""
 
-    def __init__(self, sockets: HeldSockets | None = None) -> None:
+    def __init__(self, sockets: HeldSockets | None = None, *, removes_after: float = 0.0) -> None:
+        """`removes_after`: seconds that it is too busy for each removal, as systemd can be."""
+        self._removes_after = removes_after
         self._sockets = sockets
         self._place = tempfile.TemporaryDirectory(prefix="wss-")
         self._address = str(Path(self._place.name, "notify"))
@@ -80,6 +83,8 @@ class FdStore:
             data, descriptors, _, _ = socket.recv_fds(self._notify, MESSAGE_BYTES, DESCRIPTORS_MAX)
             lines = data.decode().splitlines()
             values = dict(line.split("=", 1) for line in lines)
+            if "FDSTOREREMOVE" in values:
+                time.sleep(self._removes_after)
             if "END" in values:
                 return
             with self._lock:

@@ -277,6 +277,18 @@ def test_state_that_is_not_to_be_trusted_is_set_aside(settings: Settings, what: 
         assert not set(old) & set(daemon.active_pids())
 
 
+def test_a_new_start_waits_until_systemd_has_let_go_of_the_sockets(settings: Settings) -> None:
+    """As long as it has them, the addresses that the last supervisor had bound are taken."""
+    with FdStore(removes_after=0.2) as store, Daemon(settings, sockets=store) as daemon:
+        daemon.start()
+        daemon.die()
+        rewritten(daemon, lambda data: data.update(boot="another"))
+        daemon.start()
+
+        assert "it is of another boot" in daemon.log()
+        assert daemon.stop() == 0
+
+
 def test_a_pid_that_is_another_process_by_now_is_left_alone(settings: Settings) -> None:
     with (
         daemon_held_by(settings, "store") as daemon,
