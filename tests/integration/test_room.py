@@ -1,5 +1,6 @@
 """When too many generations drain, and what an operator may do about a drain."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -62,6 +63,38 @@ def test_a_full_house_refuses_and_names_the_way_out(full: tuple[Daemon, Load]) -
     )
     assert daemon.reload().generation == 3
     assert clients.held.bad == HELD
+
+
+def test_generations_that_are_only_kept_warm_give_way_and_no_connection_is_closed(
+    settings: Settings,
+) -> None:
+    """Six reloads within `keep`, where two generations may drain: one holds all the clients."""
+    own = replace(settings, workers=1, max_draining=2, keep="10min")
+    with Daemon(own) as daemon, load(daemon.start(), held=HELD) as clients:
+        for _ in range(2):
+            daemon.reload()
+        for number in (4, 5, 6):
+            wait_reloaded(daemon, number)
+        assert daemon.ctl("reload", "--make-room").status == 0
+        hurried = [
+            (one["generation"], one["connections"])
+            for one in map(json.loads, daemon.ctl("events", "--json").out.splitlines())
+            if one["kind"] == "drain-hurried"
+        ]
+
+        assert 1 in numbers(daemon)
+        assert hurried[:3] == [(2, 0), (3, 0), (4, 0)]
+        assert [number for number, _ in hurried[3:]] == [5]
+        clients.assert_unnoticed()
+
+
+def wait_reloaded(daemon: Daemon, number: int) -> None:
+    """The generation before the active one gives way as soon as censuses prove it empty."""
+    daemon.wait_for(
+        lambda _: daemon.ctl("reload").status == 0 and numbers(daemon)[0] == number,
+        within=WITHIN,
+        what=f"generation {number}",
+    )
 
 
 def test_make_room_ends_the_oldest_and_no_other(full: tuple[Daemon, Load]) -> None:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from wssupervisor.fleet import leaving, resuming, steering
+from wssupervisor.fleet import draining, leaving, resuming, steering
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
@@ -208,14 +208,14 @@ class FleetMachine(RuleBasedStateMachine):
     def tell(self, event: Event) -> None:
         """Time first, so that what the event causes is seen apart from what was due anyway."""
         for one in (TimePassed(), event):
-            before = self.fleet.state.steering.current
+            state = self.fleet.state
+            before = state.steering.current
             known_failed = len(self.world.notes)
+            known_empty = {own.number for own in draining.oldest(state) if draining.empty(own)}
             actions = self.fleet.handle(one, self.world.now)
             for action in actions:
                 if isinstance(action, Note) and action.kind is NoteKind.DRAIN_HURRIED:
-                    number = int(str(action.fields["generation"]))
-                    assert number not in self.paused
-                    self.limits[number] = self.world.now
+                    self.check_hurried(action, known_empty)
             death = self.dies
             if actions and death is not None and resuming.can_recover(self.fleet.state):
                 self.dies = None
@@ -242,6 +242,19 @@ class FleetMachine(RuleBasedStateMachine):
             if isinstance(one, SteerFailed):
                 assert not any(isinstance(action, Steer) for action in actions), "again at once"
             self.last = actions
+
+    def check_hurried(self, note: Note, known_empty: set[int]) -> None:
+        """Whatever makes room ends the emptiest first: an empty one costs no connection."""
+        number = int(str(note.fields["generation"]))
+        assert number not in self.paused
+        if number in known_empty:
+            return  # it needs no limit to be ended
+        self.limits[number] = self.world.now
+        for other in draining.oldest(self.fleet.state):
+            if draining.hurried(other, self.world.now) or draining.paused(other):
+                continue
+            assert not draining.empty(other)
+            assert draining.connections(other) >= int(str(note.fields["connections"]))
 
     def die(self, death: Death, actions: list[Action]) -> None:
         """The supervisor dies in the middle of these actions, and another one goes on."""

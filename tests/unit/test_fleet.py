@@ -904,6 +904,98 @@ def test_without_any_free_slot_the_oldest_is_hurried_first_and_waited_for() -> N
     ]
 
 
+def warm_and_held(keep: float = 100.0, max_draining: int = 2) -> Told:
+    """Generation 1 drains with 20 connections, 2 is empty and kept warm, 3 is active: second 20."""
+    told = serving(replace(POLICY, keep=keep, max_draining=max_draining))
+    for generation, at in ((2, 10), (3, 15)):
+        told.begin_reload(at, request=None)
+        told.make_ready(generation, at)
+        told.steer(told.tell(TimePassed(), at + 1), at + 1)
+        told.look(at + 1)
+    counts = {worker(1, 0): 20, worker(1, 1): 0, worker(2, 0): 0, worker(2, 1): 0}
+    for at in (18, 19):
+        told.census(at, counts)
+    return told
+
+
+def test_an_empty_generation_that_is_kept_warm_refuses_no_reload_and_is_ended_for_it() -> None:
+    told = warm_and_held()
+    told.begin_reload(20)
+    told.make_ready(4, 20)
+    actions = told.tell(TimePassed(), 21)
+
+    assert [one for one in actions if isinstance(one, Signal)] == [
+        Signal(worker(2, 0), "SIGTERM"),
+        Signal(worker(2, 1), "SIGTERM"),
+    ]
+    (hurried,) = [one for one in told.notes if one.kind is NoteKind.DRAIN_HURRIED]
+    assert hurried.fields == {"generation": 2, "connections": 0}
+    assert told.steer(actions, 21)[0] == Answer(1, CutOver(3, 4, 3, 1))
+
+
+def test_a_reload_that_may_cut_ends_the_empty_one_all_the_same() -> None:
+    told = warm_and_held()
+    told.tell(ReloadRequested(1, make_room=True), 20)
+    told.spawn_all(told.tell(ReleaseResolved(3, B, told.policy), 20), 20)
+    told.make_ready(4, 20)
+    ended = [one for one in told.tell(TimePassed(), 21) if isinstance(one, Signal)]
+
+    assert {one.worker.generation for one in ended} == {2}
+
+
+def test_without_a_free_slot_the_empty_one_gives_its_own() -> None:
+    told = serving(replace(POLICY, keep=100.0), slots=SLOTS[:5])
+    told.begin_reload(10, request=None)
+    told.make_ready(2, 10)
+    told.steer(told.tell(TimePassed(), 11), 11)
+    told.look(11)
+    for at in (18, 19):
+        told.census(at, {worker(1, 0): 0, worker(1, 1): 0})
+    told.tell(ReloadRequested(5), 20)
+
+    assert told.tell(ReleaseResolved(2, B, told.policy), 20) == [
+        Signal(worker(1, 0), "SIGTERM"),
+        Signal(worker(1, 1), "SIGTERM"),
+    ]
+
+
+def test_with_connections_everywhere_the_refusal_names_the_generation_with_the_fewest() -> None:
+    told = warm_and_held()
+    told.census(20, {worker(2, 0): 1})
+    told.tell(ReloadRequested(5), 21)
+    (answer,) = told.tell(ReleaseResolved(3, B, told.policy), 21)
+
+    assert "generations 1, 2 still drain" in str(answer)
+    assert "`wssctl drain 2 --within 0s` ends the emptiest, closing 1 connection," in str(answer)
+
+
+def test_a_paused_empty_generation_is_not_ended_for_room() -> None:
+    told = warm_and_held()
+    told.tell(DrainPaused(4, 2), 20)
+    told.tell(ReloadRequested(5), 20)
+    (answer,) = told.tell(ReleaseResolved(3, B, told.policy), 20)
+
+    assert "generations 1, 2 still drain" in str(answer)
+
+
+@pytest.mark.parametrize(
+    ("written", "scaled", "way_out"),
+    [(9, None, "`wssctl scale 4` and a lower [app] workers"), (1, 9, "`wssctl scale 1` undoes")],
+)
+def test_where_the_workers_themselves_take_all_slots_the_refusal_says_so(
+    written: int, scaled: int | None, way_out: str
+) -> None:
+    told = serving(replace(POLICY, workers=written))
+    if scaled is not None:
+        told.spawn_all(told.tell(ScaleRequested(3, scaled), 4), 4)
+    told.tell(ReloadRequested(5), 10)
+    (answer,) = told.tell(ReleaseResolved(1, B, told.policy), 10)
+
+    assert "generation 1 has 9 workers, and of the 10 slots they use all but" in str(answer)
+    assert way_out in str(answer)
+    assert "at least 11" in str(answer)
+
+
 # -- scaling --------------------------------------------------------------------------------------
 
 

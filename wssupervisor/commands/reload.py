@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--make-room",
         action="store_true",
-        help="where too many generations drain already, end the oldest at the cutover",
+        help="if too many generations drain already, end the emptiest at the cutover",
     )
     parser.add_argument("--no-wait", action="store_true", help="return at once, without verdict")
     parser.add_argument("--json", action="store_true", help="the verdict as JSON")

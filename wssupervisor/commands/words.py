@@ -25,7 +25,7 @@ SENTENCES = {
     "cutover": "generation {generation} serves, in place of {replaced} ({reload}, {seconds})",
     "drain-begun": "generation {generation} drains{connections}",
     "drain-limit": "{worker} has reached its limit{connections}",
-    "drain-hurried": "generation {generation} must end, its room is needed{connections}",
+    "drain-hurried": "generation {generation} is ended early to make room{connections}",
     "drain-paused": "the drain of generation {generation} is paused",
     "drain-resumed": "the drain of generation {generation} goes on",
     "still-listens": "{worker} still listens where new connections arrive",

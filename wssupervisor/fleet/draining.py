@@ -13,7 +13,7 @@ def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
     """It gets nothing new; what it has it may finish."""
     generation.state = GenerationState.DRAINING
     generation.drain_since = now
-    generation.connections_at_start = sum(one.connections for one in generation.workers.values())
+    generation.connections_at_start = connections(generation)
     generation.forced = generation.lost = 0
     for seat in generation.seats:
         seat.retry_at = None
@@ -60,12 +60,23 @@ def resume(state: State, request: RequestId, number: int, now: float) -> Iterato
     yield _changed(request, generation, now)
 
 
+def keep_no_warmer(state: State, generation: Generation, now: float) -> Iterator[Action]:
+    """End one that is empty before its `keep` is over: a new generation needs its room."""
+    yield _hurried(generation)
+    for one in generation.workers.values():
+        if one.drain is not None:
+            one.drain.keep_until = min(one.drain.keep_until, now)
+        yield from worker.pass_time(one, state.policy, now)
+
+
+def _hurried(generation: Generation) -> Note:
+    fields = {"generation": generation.number, "connections": connections(generation)}
+    return Note(NoteKind.DRAIN_HURRIED, fields)
+
+
 def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """End it now, with the connections that it has: somebody needs its room."""
-    connections = sum(one.connections for one in generation.workers.values())
-    yield Note(
-        NoteKind.DRAIN_HURRIED, {"generation": generation.number, "connections": connections}
-    )
+    """End it now, closing the connections that it has: a new generation needs its room."""
+    yield _hurried(generation)
     yield from _set_limit(generation, 0.0, state.policy.close_over, now)
     for one in generation.workers.values():
         yield from worker.pass_time(one, state.policy, now)
@@ -161,6 +172,24 @@ def drains(generation: Generation) -> list[Drain]:
     return [one.drain for one in generation.workers.values() if one.drain is not None]
 
 
+def connections(generation: Generation) -> int:
+    return sum(one.connections for one in generation.workers.values())
+
+
+def empty(generation: Generation) -> bool:
+    """Proven by censuses: only `keep`, or a pause, keeps its workers alive."""
+    return all(
+        one.state is WorkerState.STOPPING
+        or (one.drain is not None and one.drain.empty_rounds >= worker.EMPTY_ROUNDS)
+        for one in generation.workers.values()
+    )
+
+
+def emptiest(state: State) -> list[Generation]:
+    """All that drain, in the order in which they give way: the empty ones, then the smallest."""
+    return sorted(oldest(state), key=lambda one: (not empty(one), connections(one)))
+
+
 def oldest(state: State) -> list[Generation]:
     """All that drain, the one that does so longest first."""
     return sorted(
@@ -211,7 +240,7 @@ def _changed(request: RequestId, generation: Generation, now: float) -> Answer:
         DrainChanged(
             generation.number,
             workers=len(drains(generation)),
-            connections=sum(one.connections for one in generation.workers.values()),
+            connections=connections(generation),
             paused=paused(generation),
             seconds=None if at is None else at - now,
         ),

@@ -132,8 +132,8 @@ def _start_in_room(state: State, reload: Reload, pinned: Pinned, now: float) -> 
     if lacking is None:
         yield from _start(state, reload, pinned, slots, now)
         return
-    if room.hurries(reload, pinned.policy) and not room.comes(state, now):
-        yield from room.hurry_oldest(state, now)
+    if not room.comes(state, now):
+        yield from room.end_emptiest(state, now, cuts=room.hurries(reload, pinned.policy))
     if not room.comes(state, now):
         yield from fail(state, lacking, now)
 
@@ -241,7 +241,7 @@ def settle(state: State, now: float) -> Iterator[Action]:
     if candidate is None or cutover_at is None or now < cutover_at:
         return
     if steering.may_steer(state, now):
-        yield from room.make_room_to_drain(state, candidate.policy, now)
+        yield from room.make_room_to_drain(state, reload, candidate.policy, now)
         reload.phase = ReloadPhase.CUTTING
 
 
