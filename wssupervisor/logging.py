@@ -8,7 +8,8 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
-from systemd import journal
+
+from wssupervisor.systemd_protocol import journal_send
 
 MESSAGE_IDS = {
     "started": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a301",
@@ -148,6 +149,6 @@ class _JournalLogger:
         pass
 
     def msg(self, message: str, **fields: str) -> None:
-        journal.send(message, **fields)
+        journal_send(message, **fields)
 
     debug = info = warning = error = critical = msg

@@ -82,6 +82,7 @@ class Daemon:
         variables: Mapping[str, str] | None = None,
         log_to: int | None = None,
         errors_to: Path | None = None,
+        python: Path | None = None,  # with another installation than these tests have
     ) -> None:
         self.settings = settings
         self.config = settings.write()
@@ -99,6 +100,7 @@ class Daemon:
             self._variables |= sockets.variables
         self._log_to = log_to
         self._errors_to = errors_to
+        self._python = str(python or sys.executable)
         self._log = self.private / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -130,7 +132,7 @@ class Daemon:
     # -- the daemon
 
     def launch(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "wssupervisor"]
+        command = [self._python, "-m", "wssupervisor"]
         if self._dies_at is not None:
             command = [sys.executable, str(DIES_AT), str(self._dies_at)]
         command += ["--config", str(self.config), "--control", str(self.control)]

@@ -11,8 +11,7 @@ from wssupervisor.logging import FORMATS
 STUMBLES = """
 import sys, structlog
 from wssupervisor import logging
-from systemd import journal
-journal.send = lambda message, **fields: print(message)
+logging.journal_send = lambda message, **fields: print(message)
 logging.configure(sys.argv[1], "info", "chat")
 
 def deploy(token):

@@ -1,6 +1,7 @@
 """What holds across modules: which may import which, and what the project's own files say."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -37,7 +38,7 @@ USERS_OF_WEBSOCKETS = {"wssupervisor.probe", "wssupervisor.worker.serving"}
 """A process of its own, and what an application asks for by name."""
 USERS_OF_RICH = {"wssupervisor.commands.watch"}
 """Optional, and imported when a screen is to be drawn."""
-USERS_OF_SYSTEMD = {"wssupervisor.runtime.systemd", "wssupervisor.logging"}
+USERS_OF_SYSTEMD = {"wssupervisor.systemd_protocol"}
 
 
 def module_name(path: Path) -> str:
@@ -129,7 +130,7 @@ def test_only_the_daemon_and_check_import_runtime() -> None:
     assert users <= USERS_OF_RUNTIME
 
 
-def test_python_systemd_has_two_users() -> None:
+def test_python_systemd_has_one_user() -> None:
     users = {module for module in MODULES if "systemd" in foreign(module)}
 
     assert users <= USERS_OF_SYSTEMD
@@ -215,6 +216,29 @@ def test_the_version_is_the_same_everywhere() -> None:
 
     assert wssupervisor.__version__ == project["version"]
     assert f"\n## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_homepage_is_the_same_everywhere() -> None:
+    homepage = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
+    control = (ROOT / "packaging/debian/control").read_text()
+    upstream = (ROOT / "packaging/debian/upstream/metadata").read_text()
+
+    assert f"\nHomepage: {homepage}\n" in control
+    assert upstream.count(homepage) == upstream.count("://")
+
+
+def test_the_package_needs_the_versions_that_the_wheel_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    debian = {"systemd-python": "python3-systemd"}
+    control = (ROOT / "packaging/debian/control").read_text()
+    package = control.partition("\nPackage: ")[2]
+
+    for one in (*project["dependencies"], *extras["systemd"], *extras["watch"]):
+        found = re.match(r"([a-z0-9-]+)>=([0-9.]+)", one)
+        assert found is not None, one
+        name = debian.get(found[1], f"python3-{found[1]}")
+        assert f"{name} (>= {found[2]})" in package
 
 
 def test_every_picture_is_shown_in_the_readme_and_loads_nothing_from_elsewhere() -> None:

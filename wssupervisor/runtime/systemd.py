@@ -1,13 +1,12 @@
-"""What systemd hands us and wants to hear: the only user of python-systemd besides logging."""
+"""What systemd passes to us and what we report to it."""
 
 import os
 import select
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from systemd import daemon
-
 from wssupervisor.fleet.model import WorkerId
+from wssupervisor.systemd_protocol import notify, passed_descriptors
 
 STATUS_CHARS = 200
 """A STATUS= line longer than this is cut: `systemctl status` shows one line."""
@@ -51,7 +50,7 @@ def passed_sockets() -> list[Passed]:
 
     Empty when LISTEN_PID names another process: then they are for somebody else.
     """
-    found = daemon.listen_fds_with_names(unset_environment=True)
+    found = passed_descriptors()
     return [Passed(name, descriptor) for descriptor, name in sorted(found.items())]
 
 
@@ -73,12 +72,12 @@ class Store:
         for at in range(0, len(descriptors), STORED_AT_ONCE):
             # Without FDPOLL=0 systemd would drop the pidfd of a process as soon as it has ended.
             some = list(descriptors[at : at + STORED_AT_ONCE])
-            daemon.notify(f"FDSTORE=1\nFDPOLL=0\nFDNAME={STORED}{name}", fds=some)
+            notify(f"FDSTORE=1\nFDPOLL=0\nFDNAME={STORED}{name}", some)
 
     def drop(self, names: Iterable[str]) -> None:
         if self.available:
             for name in names:
-                daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={STORED}{name}")
+                notify(f"FDSTOREREMOVE=1\nFDNAME={STORED}{name}")
 
     def settle(self) -> bool:
         """Wait until systemd has taken in all that it was told; False where it does not say so."""
@@ -86,7 +85,7 @@ class Store:
             return False
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
-            daemon.notify("BARRIER=1", fds=[theirs])
+            notify("BARRIER=1", [theirs])
             os.close(theirs)
             theirs = -1
             poll = select.poll()
@@ -111,20 +110,20 @@ class Herald:
         """Seconds between two signs of life, or None where no watchdog runs."""
 
     def ready(self) -> None:
-        daemon.notify("READY=1")
+        notify("READY=1")
 
     def stopping(self) -> None:
-        daemon.notify("STOPPING=1")
+        notify("STOPPING=1")
 
     def extend(self) -> None:
         """A start or a stop goes on, as it may: do not end it yet."""
-        daemon.notify(f"EXTEND_TIMEOUT_USEC={EXTEND_SECONDS * 1_000_000}")
+        notify(f"EXTEND_TIMEOUT_USEC={EXTEND_SECONDS * 1_000_000}")
 
     def alive(self) -> None:
-        daemon.notify("WATCHDOG=1")
+        notify("WATCHDOG=1")
 
     def status(self, text: str) -> None:
         """The one line of `systemctl status`; said again only when it changes."""
         if text != self._said:
             self._said = text
-            daemon.notify(f"STATUS={text[:STATUS_CHARS]}")
+            notify(f"STATUS={text[:STATUS_CHARS]}")
