@@ -4,7 +4,7 @@ import ipaddress
 import os
 import re
 import socket
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 
@@ -25,6 +25,13 @@ class Mode(Enum):
     AUTO = "auto"
     STEERED = "steered"
     SHARED = "shared"
+
+
+class Balance(Enum):
+    """What picks the worker of a new connection, in steered mode."""
+
+    RANDOM = "random"
+    CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,7 @@ class Listen:
     name: str
     address: Address | UnixAddress | None
     mode: Mode = Mode.AUTO
+    balance: Balance = Balance.RANDOM
     backlog: int = 4096
     accept_stall: float = 2.0
     socket_mode: int = 0o666
@@ -228,6 +236,7 @@ class Config:
             backoff_max=self.restart.backoff_max,
             watchdog=self.watchdog.interval,
             replace_after=self.watchdog.replace_after,
+            by_client=tuple(one.name for one in self.listeners if one.balance is Balance.CLIENT),
         )
 
     def slots_wanted(self) -> int:
@@ -258,7 +267,8 @@ def restart_needed(old: Config, new: Config) -> list[str]:
     else:
         for before, after in zip(old.listeners, new.listeners, strict=True):
             which = "" if len(old.listeners) == 1 else f" of {before.name!r}"
-            found += [f"[[listen]] {key}{which}" for key in _changed(before, after)]
+            same = replace(before, balance=after.balance)  # that comes with the cutover
+            found += [f"[[listen]] {key}{which}" for key in _changed(same, after)]
     found += [f"[control] {key}" for key in _changed(old.control, new.control)]
     return found + [f"[http] {key}" for key in _changed(old.http, new.http)]
 

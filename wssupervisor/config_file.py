@@ -9,6 +9,7 @@ from pathlib import Path
 from wssupervisor import config_values as values
 from wssupervisor.config import (
     App,
+    Balance,
     Config,
     Control,
     Drain,
@@ -135,10 +136,12 @@ def _miss_listeners(reader: Reader) -> None:
 
 def _listener(table: Table) -> Listen:
     modes = {one.value: one for one in Mode}
+    balances = {one.value: one for one in Balance}
     found = Listen(
         name=table.take("name", values.listener_name, "ws"),
         address=table.take("address", values.address, None),
         mode=table.take("mode", values.one_of(modes), Mode.AUTO),
+        balance=table.take("balance", values.one_of(balances), Balance.RANDOM),
         backlog=table.take("backlog", values.whole(1, BACKLOG_MAX), 4096),
         accept_stall=table.take("accept_stall", values.positive, 2.0),
         socket_mode=table.take("socket_mode", values.file_mode, 0o666),
@@ -153,6 +156,9 @@ def _listener(table: Table) -> Listen:
             if key in table.data and key not in table.failed:
                 allowed = "it left out: it is for addresses that begin with unix:"
                 table.wrong(key, table.data[key], allowed)
+    if found.balance is Balance.CLIENT and found.why_shared is not None:
+        allowed = f'"random", or it left out: the listener is shared ({found.why_shared})'
+        table.wrong("balance", found.balance.value, allowed)
     return found
 
 
@@ -209,6 +215,13 @@ def _app(reader: Reader, given: Overrides, listeners: Mapping[str, Listen]) -> A
         table.missing("command", 'a list such as ["/srv/chat/current/bin/serve"]')
     if given.workers is not None:
         workers = options.take("--workers", values.workers_option, workers)
+    by_client = next(
+        (one.name for one in listeners.values() if one.balance is Balance.CLIENT), None
+    )
+    if by_client is not None and workers > values.CLIENT_WORKERS_MAX:
+        where, key = (table, "workers") if given.workers is None else (options, "--workers")
+        allowed = f'at most {values.CLIENT_WORKERS_MAX}: {by_client!r} has balance = "client"'
+        where.wrong(key, workers, allowed)
     environment = reader.within(table, "environment")
     return App(
         command=command,

@@ -15,6 +15,9 @@ from wssupervisor.durations import ALLOWED, parse_duration
 T = TypeVar("T")
 
 WORKERS_MAX = 256
+CLIENT_WORKERS_MAX = 128
+"""With balance = "client": the kernel's program needs 12 instructions for each, and as many probes
+must fit beside them."""
 SIGNALS = {one.name for one in signal.Signals} - {"SIGKILL", "SIGSTOP", "SIGCHLD"}
 
 _HTTP_PATH = re.compile(r"/[!-~]*")

@@ -27,6 +27,7 @@ CHAT_REGION = "eu"
 name = "ws"
 address = "0.0.0.0:8765"
 mode = "steered"
+balance = "client"
 backlog = 100
 accept_stall = "500ms"
 [[listen]]

@@ -58,6 +58,7 @@ class Settings:
     unix: bool = False
     """Listen on AF_UNIX sockets instead of TCP."""
     mode: str = "auto"
+    balance: str = "random"
     ready_by: str = "connect"
     ready: str = ""
     """More lines of [ready]."""
@@ -110,7 +111,7 @@ class Settings:
         ]
         for name in self.listeners:
             lines += ["[[listen]]", f'name = "{name}"', f'accept_stall = "{self.accept_stall}"']
-            lines.append(f'mode = "{self.mode}"')
+            lines += [f'mode = "{self.mode}"', f'balance = "{self.balance}"']
             host, port = self.target(name)
             if self.with_addresses:
                 address = f"unix:{host}" if self.unix else f"{host}:{port}"

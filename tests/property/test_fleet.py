@@ -227,6 +227,7 @@ class FleetMachine(RuleBasedStateMachine):
             if not isinstance(one, Recovered):
                 self.check_spawns(actions)
             self.check_cutover(one, actions)
+            self.check_balance(one, actions)
             if isinstance(one, TimePassed):
                 self.check_deadline()
             elif any(
@@ -332,6 +333,17 @@ class FleetMachine(RuleBasedStateMachine):
             if isinstance(action, Note) and action.kind is NoteKind.CUTOVER:
                 assert (action.fields["generation"], self.world.table) == self.cutting
                 self.paused.discard(int(str(action.fields["generation"])))
+
+    def check_balance(self, event: Event, actions: list[Action]) -> None:
+        """Clients are told apart as the configuration of the generation that serves them says."""
+        state = self.fleet.state
+        cutting = state.reload is not None and state.reload.phase is ReloadPhase.CUTTING
+        serving = state.candidate if cutting else state.active
+        if serving is None or state.stop is not None or isinstance(event, Recovered):
+            return
+        for action in actions:
+            if isinstance(action, Steer):
+                assert action.table.by_client == serving.policy.by_client
 
     def check_signals(self, actions: list[Action]) -> None:
         """No worker with live connections is signalled before a limit that the operator set."""

@@ -1,7 +1,7 @@
 """A kernel, a clock and workers for the fleet to live in: plain data, truthful, and mean."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wssupervisor.fleet.actions import (
     Action,
@@ -153,7 +153,10 @@ class World:
             case Resolve(reload=reload):
                 release = Release(("chat",), f"/srv/{reload}")
                 if works:
-                    return ReleaseResolved(reload, release, self.policy)
+                    by_client = ("ws",) if reload % 2 else ()
+                    return ReleaseResolved(
+                        reload, release, replace(self.policy, by_client=by_client)
+                    )
                 return ReleaseRefused(reload, "command not found")
         raise AssertionError(action)
 

@@ -64,8 +64,8 @@ def test_json_says_the_same(current: Path, capsys: pytest.CaptureFixture[str]) -
         "directory": real,
         "workers": 2,
         "listeners": [
-            {"name": "ws", "address": None},
-            {"name": "raw", "address": "127.0.0.1:1"},
+            {"name": "ws", "address": None, "balance": "random"},
+            {"name": "raw", "address": "127.0.0.1:1", "balance": "random"},
         ],
         "http": None,
         "agent": None,
@@ -128,3 +128,17 @@ def test_a_release_that_cannot_run_is_told_with_the_file(
     assert capsys.readouterr().err.startswith(
         f"{path}: [app] command: {current.resolve()}/bin/serve is not executable; chmod +x it"
     )
+
+
+@pytest.mark.parametrize(("host", "warns"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_by_client_where_only_a_proxy_can_connect_is_warned_of(
+    current: Path, capsys: pytest.CaptureFixture[str], host: str, *, warns: bool
+) -> None:
+    path = written(current)
+    text = Path(path).read_text()
+    Path(path).write_text(text.replace('"127.0.0.1:1"', f'"{host}:1"\nbalance = "client"'))
+
+    assert check(path, json=False) == 0
+    said = capsys.readouterr()
+    assert f"listener raw: {host}:1, by client address\n" in said.out
+    assert ("a reverse proxy connects from one address" in said.err) == warns

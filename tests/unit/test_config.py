@@ -105,6 +105,7 @@ def test_an_address_is_shown_as_it_is_written(text: str) -> None:
         ('keep = "5s"', 'keep = "6s"', []),
         ("0.0.0.0:8765", "0.0.0.0:8766", ["[[listen]] address of 'ws'"]),
         ("backlog = 100", "backlog = 101", ["[[listen]] backlog of 'ws'"]),
+        ('balance = "client"', 'balance = "random"', []),
         ('name = "raw"', 'name = "web"', ["[[listen]] name"]),
     ],
 )

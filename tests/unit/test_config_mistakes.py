@@ -308,6 +308,10 @@ NOTIFY = '[ready]\nby = "notify"\n'
             '[ready] by: found "connect", expected "notify" or "delay": listener \'ws\' is shared',
         ),
         (UNIX + 'mode = "steered"\n' + NOTIFY, '[[listen]] mode: found "steered", expected "auto"'),
+        (
+            UNIX + 'balance = "client"\n' + NOTIFY,
+            '[[listen]] balance: found "client", expected "random", or it left out: the',
+        ),
         (UNIX + 'socket_mode = "9"\n' + NOTIFY, '[[listen]] socket_mode: found "9", expected an'),
         (
             SMALL + 'socket_user = "www-data"\n',
@@ -446,3 +450,16 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigInvalid, match="not UTF-8 at byte 5"):
         load_config(str(tmp_path / "chat.toml"))
+
+
+@pytest.mark.parametrize("overrides", [Overrides(), Overrides(workers="129")])
+def test_more_workers_than_clients_can_be_told_apart_for_are_refused(
+    tmp_path: Path, overrides: Overrides
+) -> None:
+    workers = 2 if overrides.workers else 129
+    text = SMALL.replace('["serve"]', f'["serve"]\nworkers = {workers}') + 'balance = "client"\n'
+    with pytest.raises(ConfigInvalid) as caught:
+        load(tmp_path, text, overrides)
+
+    (problem,) = caught.value.problems
+    assert "workers: found 129, expected at most 128: 'ws' has balance = \"client\"" in problem

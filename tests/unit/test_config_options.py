@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.configs import ADDRESS, SMALL, WHOLE, load
-from wssupervisor.config import Listen, Mode, Overrides, parse_address, restart_needed
+from wssupervisor.config import Balance, Listen, Mode, Overrides, parse_address, restart_needed
 from wssupervisor.config_file import load_config
 from wssupervisor.errors import ConfigInvalid
 
@@ -55,7 +55,14 @@ def test_a_listen_option_keeps_what_else_the_file_says_of_that_listener(tmp_path
     config = load(tmp_path, WHOLE, overrides)
 
     assert config.listeners == (
-        Listen("ws", parse_address("127.0.0.1:9"), Mode.STEERED, backlog=100, accept_stall=0.5),
+        Listen(
+            "ws",
+            parse_address("127.0.0.1:9"),
+            Mode.STEERED,
+            Balance.CLIENT,
+            backlog=100,
+            accept_stall=0.5,
+        ),
     )
 
 

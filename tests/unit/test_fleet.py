@@ -240,6 +240,35 @@ def test_a_reload_cuts_over_answers_and_lets_the_old_generation_drain() -> None:
     assert told.fleet.state.generations[1].state is GenerationState.DRAINING
 
 
+def test_a_cutover_and_a_roll_back_change_what_picks_the_worker() -> None:
+    told = serving()
+    told.policy = replace(POLICY, by_client=("ws",))
+    told.begin_reload(10)
+    told.make_ready(2, 11)
+    by_client = Table({"ws": {12: 1, 13: 1}}, ("ws",))
+    actions = told.tell(TimePassed(), 12)
+
+    assert actions == [Steer(3, by_client)]
+
+    told.steer(actions, 12)
+
+    assert [one.by_client for one in view(told.fleet.state, 12).listeners] == [True]
+
+    told.tell(RollBackRequested(7), 13)
+
+    assert told.tell(TimePassed(), 14) == [Steer(4, steered(10, 11))]
+
+
+def test_by_client_is_refused_on_a_listener_that_is_shared() -> None:
+    fleet = Fleet([Listener("ws", (10,), shared=10)])
+    policy = replace(POLICY, by_client=("ws",))
+    fleet.handle(Observed({10: 0}, 0), 0)
+    fleet.handle(StartRequested(A, policy), 1)
+
+    assert fleet.state.stop is not None
+    assert "needs steering, and listener 'ws' is in shared mode" in str(fleet.state.stop.reason)
+
+
 def test_a_reload_reads_the_release_first() -> None:
     assert serving().tell(ReloadRequested(7), 10) == [Resolve(1)]
 

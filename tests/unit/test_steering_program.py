@@ -3,64 +3,13 @@
 That the kernel takes it and agrees is shown with real connections in integration/test_steering.py.
 """
 
-import ipaddress
 import struct
-from collections.abc import Sequence
 
 import pytest
 
-from wssupervisor.runtime.steering_program import (
-    JUMP_AT_LEAST,
-    JUMP_EQUAL,
-    LOAD_BYTE,
-    LOAD_HALF,
-    LOAD_WORD,
-    MODULO,
-    NETWORK,
-    RANDOM,
-    RETURN,
-    SHIFT_RIGHT,
-    Instruction,
-    ProbeRule,
-    packed,
-    steering_program,
-)
-
-SIZES = {LOAD_WORD: 4, LOAD_HALF: 2, LOAD_BYTE: 1}
-
-
-def packet(host: str, port: int) -> bytes:
-    """The network header and the first bytes of TCP's, as far as the program looks."""
-    address = ipaddress.ip_address(host)
-    head = bytes([address.version << 4])
-    if address.version == 4:
-        return head.ljust(12, b"\0") + address.packed + bytes(4) + struct.pack("!H", port)
-    return head.ljust(8, b"\0") + address.packed + bytes(16) + struct.pack("!H", port)
-
-
-def run(program: Sequence[Instruction], data: bytes, random: int = 0) -> int:
-    at = accumulator = 0
-    while True:
-        code, jump_true, jump_false, k = program[at]
-        at += 1
-        match code:
-            case _ if code == RETURN:
-                return k
-            case _ if code == LOAD_WORD and k == RANDOM:
-                accumulator = random
-            case _ if code in SIZES:
-                start = k - NETWORK
-                accumulator = int.from_bytes(data[start : start + SIZES[code]], "big")
-            case _ if code == SHIFT_RIGHT:
-                accumulator >>= k
-            case _ if code == MODULO:
-                accumulator %= k
-            case _ if code == JUMP_EQUAL:
-                at += jump_true if accumulator == k else jump_false
-            case _ if code == JUMP_AT_LEAST:
-                at += jump_true if accumulator >= k else jump_false
-            case _:
-                pytest.fail(f"no such instruction: {code:#x}")
+from tests.harness.packets import packet, run
+from wssupervisor.runtime.bpf import RETURN, packed
+from wssupervisor.runtime.steering_program import ProbeRule, steering_program
 
 
 def test_one_slot_gets_everything_without_a_random_number() -> None:

@@ -1,6 +1,7 @@
 """check: is a configuration valid, and what would run; needs no daemon"""
 
 import argparse
+import ipaddress
 import os
 import shlex
 import sys
@@ -76,12 +77,20 @@ def _found(config: "Config", command: Sequence[str], directory: str) -> dict[str
         "directory": directory,
         "workers": config.app.workers,
         "listeners": [
-            {"name": one.name, "address": None if one.address is None else str(one.address)}
+            {
+                "name": one.name,
+                "address": None if one.address is None else str(one.address),
+                "balance": None if one.why_shared else one.balance.value,
+            }
             for one in config.listeners
         ],
         "http": None if config.http.address is None else str(config.http.address),
         "agent": None if config.http.agent is None else str(config.http.agent),
-        "warnings": [*_of_directory(config.app.directory), *_of_shared_mode(config)],
+        "warnings": [
+            *_of_directory(config.app.directory),
+            *_of_shared_mode(config),
+            *_of_balance(config),
+        ],
     }
 
 
@@ -91,7 +100,8 @@ def _show(path: str, found: dict[str, Any]) -> None:
     print(f"  {shlex.join(found['command'])}")
     print(f"  in {found['directory']}, {workers} worker{'' if workers == 1 else 's'}")
     for one in found["listeners"]:
-        print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}")
+        by_client = ", by client address" if one["balance"] == "client" else ""
+        print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}{by_client}")
     if found["http"] is not None:
         print(f"  http: {found['http']}")
     if found["agent"] is not None:
@@ -110,6 +120,22 @@ def _of_shared_mode(config: "Config") -> list[str]:
         " stops accepting and keeps its connections"
         for one in config.listeners
         if one.why_shared is not None
+    ]
+
+
+def _of_balance(config: "Config") -> list[str]:
+    """By client on a loopback address all clients look the same."""
+    from wssupervisor.config import Address, Balance  # noqa: PLC0415
+
+    return [
+        f'listener {one.name!r} has balance = "client" on {one.address}: a reverse proxy connects'
+        " from one address for all its clients, and then one worker gets all of them; have the"
+        " proxy use several source addresses (docs/sticky-clients.md)"
+        for one in config.listeners
+        if one.balance is Balance.CLIENT
+        and config.app.workers > 1
+        and isinstance(one.address, Address)
+        and ipaddress.ip_address(one.address.host).is_loopback
     ]
 
 

@@ -149,6 +149,8 @@ def _state(state: str) -> Span:
 
 def _listener(one: Document) -> Line:
     mode = one["mode"] + (f" ({one['mode_reason']})" if one["mode_reason"] else "")
+    if one.get("balance") == "client":
+        mode += " by client address"
     if not one["survives_supervisor"] and one["mode"] != "shared":
         mode += " while the supervisor lives"
     begin = f"  {one['name']}  {one['address']}  {mode}"

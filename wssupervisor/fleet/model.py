@@ -92,6 +92,8 @@ class Policy:
     backoff_max: float = 30.0
     watchdog: float = 0.0
     replace_after: float = 60.0
+    by_client: tuple[str, ...] = field(default=(), metadata=ADDED)
+    """Listeners on which each client gets one worker, found by its address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,13 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Where new connections go: for each listener the slots named, with their weights."""
+    """Where new connections go: for each listener the slots named, with their weights.
+
+    `by_client`: listeners on which the client's address picks the slot, and not a random number.
+    """
 
     weights: Mapping[str, Mapping[SlotId, int]] = field(default_factory=dict)
+    by_client: tuple[str, ...] = field(default=(), metadata=ADDED)
 
     def names(self, slot: SlotId) -> bool:
         return any(slot in slots for slots in self.weights.values())

@@ -108,6 +108,14 @@ def resolved(state: State, release: Release, policy: Policy, now: float) -> Iter
         )
         yield from fail(state, text, now)
         return
+    unsteered = [name for name in shared if name in policy.by_client]
+    if unsteered:
+        text = (
+            f'[[listen]] balance = "client" needs steering, and listener {unsteered[0]!r} is in'
+            " shared mode; remove balance, or see `wssctl status` for why it is shared"
+        )
+        yield from fail(state, text, now)
+        return
     yield from wait_for_room(state, Pinned(0, release, policy), now)
 
 

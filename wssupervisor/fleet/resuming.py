@@ -101,7 +101,8 @@ def _exchanged(table: Table | None, slots: Mapping[SlotId, SlotId]) -> Table | N
         {
             name: {slots.get(slot, slot): weight for slot, weight in weights.items()}
             for name, weights in table.weights.items()
-        }
+        },
+        table.by_client,
     )
 
 

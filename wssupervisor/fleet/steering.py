@@ -39,7 +39,8 @@ def wanted_table(state: State) -> Table:
         {
             name: _weights(name, seats) if one.shared is None else {one.shared: 1}
             for name, one in state.listeners.items()
-        }
+        },
+        serving.policy.by_client,
     )
 
 

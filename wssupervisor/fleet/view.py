@@ -55,6 +55,7 @@ class ListenerView:
     name: str
     slots: tuple[SlotId, ...]
     shared: bool
+    by_client: bool
     free: int
     queued: int
 
@@ -98,6 +99,7 @@ def view(state: State, now: float) -> FleetView:
                 one.name,
                 one.slots,
                 one.shared is not None,
+                one.name in state.policy.by_client,
                 len(steering.free_slots(state, one)),
                 sum(state.slots[slot].queued for slot in one.slots),
             )

@@ -27,7 +27,9 @@ READ_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class CarriedListener:
-    """`order`, `weights` and `probes` of a steered one; `path` and `lock` of an AF_UNIX one."""
+    """`path` and `lock` are of an AF_UNIX one; `order`, `weights`, `probes` and `by_client` of a
+    steered one.
+    """
 
     name: str
     source: str
@@ -38,6 +40,7 @@ class CarriedListener:
     probes: tuple[tuple[int, Endpoint], ...] = ()
     path: str | None = None
     lock: int | None = None
+    by_client: bool = field(default=False, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,15 +83,16 @@ class Gate:
             for inode in slots:
                 self.pools[name].by_inode(inode).listen(self._backlogs[name])
         begun = time.monotonic()
-        before = {name: steering.weights for name, steering in self.steerings.items()}
+        before = {name: (own.weights, own.by_client) for name, own in self.steerings.items()}
         try:
             for name, steering in self.steerings.items():
-                steering.attach(table.weights[name])
+                steering.attach(table.weights[name], by_client=name in table.by_client)
         except SteeringRefused:
             # On all of them: after a supervisor's death nobody knows what is in force.
             for name, steering in self.steerings.items():
                 with contextlib.suppress(SteeringRefused):
-                    steering.attach(before[name])
+                    weights, by_client = before[name]
+                    steering.attach(weights, by_client=by_client)
             raise
         return Moment(begun, time.monotonic())
 

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from wssupervisor import __version__
-from wssupervisor.config_values import WORKERS_MAX
+from wssupervisor.config_values import CLIENT_WORKERS_MAX, WORKERS_MAX
 from wssupervisor.control.protocol import Object
 from wssupervisor.control.server import Peer, SendEvent
 from wssupervisor.durations import parse_duration
@@ -293,6 +293,11 @@ class Requests:
         workers = _whole(params, "workers")
         if not 1 <= workers <= WORKERS_MAX:
             raise BadRequest(f"workers: found {workers}, expected 1 to {WORKERS_MAX}")
+        if self._supervisor.fleet.state.policy.by_client and workers > CLIENT_WORKERS_MAX:
+            raise BadRequest(
+                f"workers: found {workers}, expected at most {CLIENT_WORKERS_MAX} with [[listen]]"
+                ' balance = "client"'
+            )
         log.info("scale requested", by=peer.name, workers=workers)
         who = self._answers.next_request()
         outcome = await self._answers.ask(who, ScaleRequested(who, workers))

@@ -8,10 +8,11 @@ from typing import Any
 import psutil
 
 from wssupervisor import __version__
+from wssupervisor.config import Balance
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
-from wssupervisor.fleet.view import FleetView, GenerationView, WorkerView
+from wssupervisor.fleet.view import FleetView, GenerationView, ListenerView, WorkerView
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.history import wall
 from wssupervisor.runtime.usage import Use
@@ -44,6 +45,7 @@ def document(
                 "address": gate.pools[one.name].address,
                 "mode": "shared" if one.shared else "steered",
                 "mode_reason": gate.pools[one.name].why_shared,
+                "balance": _balance(one),
                 "source": gate.pools[one.name].source,
                 "survives_supervisor": gate.stored or gate.pools[one.name].source == "systemd",
                 "slots": len(one.slots),
@@ -56,6 +58,13 @@ def document(
         "generations": [_generation(one, order, usage, now) for one in view.generations],
         "last_reload": _verdict(view.verdict),
     }
+
+
+def _balance(one: ListenerView) -> str | None:
+    """How new connections are spread over workers; None where whoever accepts first has them."""
+    if one.shared:
+        return None
+    return Balance.CLIENT.value if one.by_client else Balance.RANDOM.value
 
 
 def out_of_balancer(view: FleetView) -> Document | None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from wssupervisor.errors import ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.bpf import packed
 from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.slots import Slot, SlotPool
 from wssupervisor.runtime.sockdiag import (
@@ -24,7 +25,7 @@ from wssupervisor.runtime.sockdiag import (
     pending_handshakes,
     server_side,
 )
-from wssupervisor.runtime.steering_program import ProbeRule, packed, steering_program
+from wssupervisor.runtime.steering_program import ProbeRule, steering_program
 
 SO_ATTACH_REUSEPORT_CBPF = 51
 IP_BIND_ADDRESS_NO_PORT = 24
@@ -58,13 +59,21 @@ class Steering:
         self.order: list[SlotId] = [slot.inode for slot in pool.slots]
         """Inode by group index: as handed over until `measure` has looked."""
         self.weights: Mapping[SlotId, int] = {}
+        self.by_client = False
+        """The client's address picks among them, and not a random number."""
         self._probes: dict[Endpoint, SlotId] = {}
         self._left: dict[SlotId, set[Endpoint]] = {}
         """Probes of ours that nobody has accepted yet: they lie in their slot's queue."""
 
     def carry(self, listener: CarriedListener) -> CarriedListener:
         probes = tuple((slot, end) for slot, ends in self._left.items() for end in ends)
-        return replace(listener, order=tuple(self.order), weights=dict(self.weights), probes=probes)
+        return replace(
+            listener,
+            order=tuple(self.order),
+            weights=dict(self.weights),
+            probes=probes,
+            by_client=self.by_client,
+        )
 
     def take_over(self, carried: CarriedListener, *, attach: bool) -> None:
         """Go on with what is in force, less the probes that were under way.
@@ -75,13 +84,18 @@ class Steering:
         self.order = list(carried.order)
         for slot, end in carried.probes:
             self._left.setdefault(slot, set()).add(end)
-        self.weights = carried.weights or {}
+        self.weights, self.by_client = carried.weights or {}, carried.by_client
         if attach:
-            self.attach(self.weights)
+            self.attach(self.weights, by_client=self.by_client)
 
-    def attach(self, weights: Mapping[SlotId, int]) -> None:
+    def attach(self, weights: Mapping[SlotId, int], *, by_client: bool = False) -> None:
         """New connections go to these slots from now on. Raises SteeringRefused."""
-        self._attach(weights, self._probes)
+        before, self.by_client = self.by_client, by_client
+        try:
+            self._attach(weights, self._probes)
+        except SteeringRefused:
+            self.by_client = before
+            raise
         self.weights = dict(weights)
 
     @contextmanager
@@ -105,17 +119,24 @@ class Steering:
         index = {inode: at for at, inode in enumerate(self.order)}
         rules = [ProbeRule(host, port, index[slot]) for (host, port), slot in probes.items()]
         table = {index[slot]: weight for slot, weight in weights.items()}
-        code = packed(steering_program(table, [*extra, *rules]))
+        identities = dict(enumerate(self.order)) if self.by_client else None
+        try:
+            code = packed(steering_program(table, [*extra, *rules], identities))
+        except ValueError as error:
+            raise self._refused(str(error)) from error
         buffer = ctypes.create_string_buffer(code, len(code))
         program = _PROGRAM.pack(len(code) // 8, ctypes.addressof(buffer))
         try:
             self._member().socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
         except OSError as error:
             why = REFUSALS.get(error.errno or 0, error.strerror)
-            raise SteeringRefused(
-                f"listener {self.pool.name!r}: the steering program could not be attached to"
-                f" {self.pool.address}: {why}"
-            ) from error
+            raise self._refused(why) from error
+
+    def _refused(self, why: str | None) -> SteeringRefused:
+        return SteeringRefused(
+            f"listener {self.pool.name!r}: the steering program could not be attached to"
+            f" {self.pool.address}: {why}"
+        )
 
     def _member(self) -> Slot:
         """A slot that is in the group: one that was shut down takes a program too, for itself."""
