@@ -256,8 +256,7 @@ PROBED = frozenset({ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET})
 
 
 def _ready(table: Table, listeners: Mapping[str, Listen]) -> Ready:
-    ways = {one.value: one for one in ReadyBy}
-    by = table.take("by", values.one_of(ways), ReadyBy.CONNECT)
+    by = table.take("by", values.ready_by, ReadyBy.CONNECT)
     found = Ready(
         by=by,
         timeout=table.take("timeout", values.positive, 30.0),

@@ -11,6 +11,7 @@ from typing import TypeVar
 from wssupervisor.config import LISTENER_NAME, Address, UnixAddress, parse_address
 from wssupervisor.config_reader import NotYet
 from wssupervisor.durations import ALLOWED, parse_duration
+from wssupervisor.fleet.model import ReadyBy
 
 T = TypeVar("T")
 
@@ -144,6 +145,36 @@ def one_of(allowed: Mapping[str, T], later: Collection[str] = ()) -> Callable[[o
         raise ValueError(listed)
 
     return read
+
+
+WEBSOCKETS_MIN = 15
+"""Major version of the `websockets` package that the probe of [ready] by = "websocket" needs."""
+
+
+def ready_by(value: object) -> ReadyBy:
+    """A way that this installation can go: the WebSocket probe needs a package of its own."""
+    found = one_of({one.value: one for one in ReadyBy})(value)
+    if found is ReadyBy.WEBSOCKET and (problem := _websockets_missing()) is not None:
+        others = [f'"{one.value}"' for one in ReadyBy if one is not ReadyBy.WEBSOCKET]
+        raise ValueError(
+            f"{', '.join(others[:-1])} or {others[-1]}: {problem}; install it with"
+            f" `pip install 'websockets>={WEBSOCKETS_MIN}'`"
+        )
+    return found
+
+
+def _websockets_missing() -> str | None:
+    from importlib import metadata  # noqa: PLC0415 - it is slow, and few need it
+
+    needed = f"the WebSocket probe needs the Python package websockets {WEBSOCKETS_MIN} or newer"
+    try:
+        version = metadata.version("websockets")
+    except metadata.PackageNotFoundError:
+        return f"{needed}, which is not installed"
+    major = version.partition(".")[0]
+    if major.isdecimal() and int(major) < WEBSOCKETS_MIN:
+        return f"{needed}, and {version} is installed"
+    return None
 
 
 def signal_name(value: object) -> str:
