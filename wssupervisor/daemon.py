@@ -3,10 +3,9 @@
 import argparse
 import asyncio
 import faulthandler
-import sys
 from collections.abc import Sequence
 
-from wssupervisor import __version__, logging
+from wssupervisor import __version__, logging, stdio
 from wssupervisor.config import Overrides, instance_name
 from wssupervisor.control.paths import daemon_path
 from wssupervisor.errors import WssError
@@ -14,6 +13,9 @@ from wssupervisor.runtime.carried import Carried
 from wssupervisor.runtime.endpoint import prepare
 from wssupervisor.runtime.instance import Instance, Source
 from wssupervisor.runtime.upgrade import READY, left_to_us, on_trial
+
+FLUSH_SECONDS = 1.0
+"""How long the end of the program may wait until its log is written."""
 
 EXAMPLES = """\
 examples:
@@ -59,6 +61,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run in the foreground until stopped; returns the exit status."""
+    stdio.ensure_open()
+    try:
+        return _main(arguments)
+    finally:
+        logging.flush(FLUSH_SECONDS)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     faulthandler.enable()  # systemd's watchdog sends SIGABRT to one that hangs: say where it does
     given = parser().parse_args(arguments)
     overrides = Overrides(
@@ -95,7 +105,6 @@ def _judge(found: Carried, source: Source) -> int:
 
 
 def _complain(status: int, reason: str, lines: Sequence[str]) -> int:
-    print(f"wssupervisor: {reason}", file=sys.stderr)  # noqa: T201 - the last word of a program
-    for line in lines:
-        print(f"  | {line}", file=sys.stderr)  # noqa: T201
+    logging.flush(FLUSH_SECONDS)  # what led there is read first
+    stdio.last_words([f"wssupervisor: {reason}", *(f"  | {line}" for line in lines)])
     return status

@@ -1,15 +1,22 @@
-"""Logs by structlog: to the journal with its own fields, or to stdout, for eyes or as JSON."""
+"""Logs by structlog: to the journal with its own fields, or to stdout, for eyes or as JSON.
 
-import contextlib
+Records are made where they are logged and written by a thread (log_writer): to log never blocks and
+never fails, whatever becomes of the reader.
+"""
+
+import json
 import logging as stdlib
 import os
+import stat
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from wssupervisor.systemd_protocol import journal_send
+from wssupervisor import journal
+from wssupervisor.log_writer import Dropped, JournalSink, Record, StdoutSink, Writer
 
 MESSAGE_IDS = {
     "started": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a301",
@@ -42,23 +49,69 @@ EVENT_COLUMNS = 20
 FORMATS = ("auto", "journal", "json", "console")
 LEVELS = ("debug", "info", "warning", "error")
 
+NULL_DEVICE = os.makedev(1, 3)
+PLACE = "%what-a-worker-wrote%"
+"""Stands for a worker's line in an entry; long enough that no column is filled up after it."""
+UNWRITTEN = "WSSUPERVISOR_UNWRITTEN"
+"""Variable: how many lines the program before this one could not write."""
+
 Event = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """What `configure` set up."""
+
+    writer: Writer
+    level: int
+    form: str
+    process: Callable[[str, Event], Record]
+    """Through all processors, as if it had been logged at that level."""
+
+
+_log: _Log | None = None
 
 
 def configure(form: str, level: str, instance: str) -> None:
     """Set structlog up for the process. `form` is one of FORMATS, `level` one of LEVELS."""
+    global _log  # noqa: PLW0603 - structlog's configuration is one of the process, too
     if form == "auto":
-        form = "journal" if _stderr_is_journal() else "console"
+        form = "journal" if _journal_is_meant() else "console"
+    processors = _processors(form)
+
+    def process(method: str, event: Event) -> Record:
+        found: Any = structlog.contextvars.merge_contextvars(None, method, event)
+        for one in processors[1:]:
+            found = one(None, method, found)
+        record: Record = found[0][0]
+        return record
+
+    sink = JournalSink() if form == "journal" else StdoutSink()
+    writer = Writer(sink, lambda dropped: _missing(process, dropped))
+    number = stdlib.getLevelNamesMapping()[level.upper()]
+    _log = _Log(writer, number, form, process)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=_QueueLogger,
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(instance=instance)
+    stdlib.getLogger().addHandler(_FromStdlib(stdlib.WARNING))
+    before = os.environ.pop(UNWRITTEN, "0")
+    if before.isdecimal() and int(before):
+        writer.drop(int(before))
+
+
+def _processors(form: str) -> list[Any]:
     common: list[Any] = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level]
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    factory: Any = _StdoutLogger
     match form:
         case "journal":
-            common += [structlog.processors.format_exc_info, _to_journal]
-            factory = _JournalLogger
+            return [*common, structlog.processors.format_exc_info, _to_journal]
         case "json":
             common += [stamp, structlog.processors.format_exc_info]
-            common.append(structlog.processors.JSONRenderer())
+            return [*common, structlog.processors.JSONRenderer(), _to_record]
         case _:
             clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
             colors = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -68,16 +121,75 @@ def configure(form: str, level: str, instance: str) -> None:
             console = structlog.dev.ConsoleRenderer(
                 EVENT_COLUMNS, colors, exception_formatter=plain
             )
-            common += [_for_eyes, clock, console]
-    structlog.configure(
-        processors=common,
-        wrapper_class=structlog.make_filtering_bound_logger(
-            stdlib.getLevelNamesMapping()[level.upper()]
-        ),
-        logger_factory=factory,
-        cache_logger_on_first_use=True,
-    )
-    structlog.contextvars.bind_contextvars(instance=instance)
+            return [*common, _for_eyes, clock, console, _to_record]
+
+
+def pass_on(lines: Sequence[str], *, worker: str, generation: int, pid: int) -> None:
+    """Log what a worker wrote, in bulk: a chatty one must not cost the loop a call a line."""
+    own = {"kind": "output", "generation": generation, "worker": worker, "pid": pid}
+    if _log is None:
+        for line in lines:
+            structlog.get_logger().info(line, **own)
+        return
+    if _log.level > stdlib.INFO:
+        return
+    template = _log.process("info", {"event": PLACE, **own})
+    head, tail = template.entry(template.lines[0]).split(PLACE.encode(), 1)
+    tail = tail.replace(b" \n", b"\n") if _log.form == "console" else tail
+    escape = _as_json if _log.form == "json" else _encoded
+
+    def entry(line: str) -> bytes:
+        return b"".join((head, escape(line), tail))
+
+    _log.writer.put(Record(lines, entry), output=True)
+
+
+def tell_skipped(skipped: int, *, worker: str, generation: int) -> None:
+    """Log, at its place among a worker's lines, how much of its output is missing."""
+    if _log is None or _log.level > stdlib.WARNING:
+        return
+    event = {
+        "event": "output skipped",
+        "worker": worker,
+        "generation": generation,
+        "bytes": skipped,
+        "why": "the worker writes faster than the log takes it",
+    }
+    _log.writer.put(_log.process("warning", event), output=True)
+
+
+def takes_output() -> bool:
+    """Whether there is room for more of what workers write; what stays with them is kept there."""
+    return _log is None or _log.writer.has_room()
+
+
+def flush(within: float) -> int:
+    """Before this program ends or is replaced: how many lines could not be written."""
+    return 0 if _log is None else _log.writer.flush(within)
+
+
+def _missing(process: Callable[[str, Event], Record], dropped: Dropped) -> Record:
+    event = {
+        "event": "log lines dropped",
+        "lines": dropped.lines,
+        "since": dropped.since,
+        "until": dropped.until,
+        "why": "nothing read the log, or it could not be written",
+    }
+    made = process("warning", event)
+    return Record(made.lines, made.entry, dropped)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
+
+
+def _as_json(text: str) -> bytes:
+    return json.dumps(text)[1:-1].encode()
+
+
+def _to_record(_logger: Any, _method: str, text: str) -> tuple[tuple[Record], Mapping[str, str]]:
+    return (Record((text,), lambda line: _encoded(f"{line}\n")),), {}
 
 
 def _for_eyes(_logger: Any, _method: str, event: Event) -> Event:
@@ -95,16 +207,23 @@ def _words_of_worker(event: Event) -> str:
     return f"{event.pop('worker')} | {event['event']}"
 
 
-def _stderr_is_journal() -> bool:
-    """$JOURNAL_STREAM names the very socket that is our standard error (systemd.exec(5))."""
-    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
-    if not inode:
+def _journal_is_meant() -> bool:
+    """$JOURNAL_STREAM names the very socket that is our standard error (systemd.exec(5)).
+
+    While the journal is down, systemd starts a service with /dev/null in its place.
+    """
+    try:
+        found = os.fstat(2)
+    except OSError:
         return False
-    found = os.fstat(sys.stderr.fileno())
-    return (str(found.st_dev), str(found.st_ino)) == (device, inode)
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    if inode:
+        return (str(found.st_dev), str(found.st_ino)) == (device, inode)
+    null = stat.S_ISCHR(found.st_mode) and found.st_rdev == NULL_DEVICE
+    return null and "INVOCATION_ID" in os.environ and "NOTIFY_SOCKET" in os.environ
 
 
-def _to_journal(_logger: Any, method: str, event: Event) -> tuple[tuple[str], Mapping[str, str]]:
+def _to_journal(_logger: Any, method: str, event: Event) -> tuple[tuple[Record], Mapping[str, str]]:
     """The message reads like the console's; what can be searched for is a field, too."""
     event.pop("level", None)
     kind = str(event.pop("kind", event["event"]))
@@ -115,40 +234,39 @@ def _to_journal(_logger: Any, method: str, event: Event) -> tuple[tuple[str], Ma
         if event.get(name) is not None:
             fields[field] = str(event[name])
     if kind == "output":
-        return (_words_of_worker(event),), fields
-    event.pop("instance", None)
-    text, traceback = event.pop("event"), event.pop("exception", None)
-    details = " ".join(f"{name}={value}" for name, value in event.items() if value is not None)
-    lines = [f"{text} {details}".strip()]
-    if traceback is not None:
-        lines.append(traceback)
-    return ("\n".join(lines),), fields
+        text = _words_of_worker(event)
+    else:
+        event.pop("instance", None)
+        text, traceback = event.pop("event"), event.pop("exception", None)
+        details = " ".join(f"{name}={value}" for name, value in event.items() if value is not None)
+        text = f"{text} {details}".strip()
+        if traceback is not None:
+            text = f"{text}\n{traceback}"
+    head = journal.fields(fields)
+    return (Record((text,), lambda line: head + journal.fields({"MESSAGE": line})),), {}
 
 
-class _StdoutLogger:
-    """One line a call. Whoever read them may have gone: that must not end what serves.
-
-    Not by print(): what it could not write, Python would try to write again at exit, and make that
-    the exit status.
-    """
+class _QueueLogger:
+    """structlog's last stop: a record for the writer."""
 
     def __init__(self, *_: object) -> None:
         pass
 
-    def msg(self, message: str) -> None:
-        with contextlib.suppress(OSError):
-            os.write(sys.stdout.fileno(), f"{message}\n".encode(errors="backslashreplace"))
+    def msg(self, record: Record) -> None:
+        if _log is not None:
+            _log.writer.put(record)
 
     debug = info = warning = error = critical = msg
 
 
-class _JournalLogger:
-    """structlog's last stop: one journal entry a call."""
+class _FromStdlib(stdlib.Handler):
+    """asyncio's complaints: by themselves they would be written to standard error, and block."""
 
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def msg(self, message: str, **fields: str) -> None:
-        journal_send(message, **fields)
-
-    debug = info = warning = error = critical = msg
+    def emit(self, record: stdlib.LogRecord) -> None:
+        try:
+            error = record.exc_info if record.exc_info and record.exc_info[0] else None
+            log = structlog.get_logger()
+            say = log.error if record.levelno >= stdlib.ERROR else log.warning
+            say(record.getMessage(), logger=record.name, **({"exc_info": error} if error else {}))
+        except Exception:  # noqa: BLE001 - stdlib's handlers report on standard error as well
+            return

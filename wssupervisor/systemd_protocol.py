@@ -1,33 +1,23 @@
-"""systemd's three protocols for a service: by python-systemd, or by hand where that is missing.
+"""systemd's protocols for a service: by python-systemd, or by hand where that is missing.
 
 python-systemd needs a C compiler and systemd's headers to be installed from PyPI. Notifications
-(sd_notify(3)) and journal entries are datagrams, and passed sockets are environment variables, so
-nothing is lost without it but the CODE_FILE, CODE_LINE and CODE_FUNC fields of journal entries.
+(sd_notify(3)) are datagrams, and passed sockets are environment variables, so nothing is lost
+without it. The journal's protocol is always spoken by hand (journal.py): its library blocks.
 """
 
-import contextlib
-import errno
-import fcntl
 import os
-import re
 import socket
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 try:
-    from systemd import daemon, journal
+    from systemd import daemon
 except ImportError:
-    daemon = journal = None
+    daemon = None
 
-JOURNAL = "/run/systemd/journal/socket"
 FIRST_PASSED = 3
 NAME_UNKNOWN = "unknown"
 SEND_SECONDS = 5.0
 """systemd reads its notifications at once, unless it hangs; a service must not hang with it."""
-
-_FIELD = re.compile(r"[A-Z0-9][A-Z0-9_]{0,63}")
-_TOO_LARGE = frozenset({errno.EMSGSIZE, errno.ENOBUFS})
-_SIZE = struct.Struct("<Q")
 
 
 # -- sd_notify ---------------------------------------------------------------------------------
@@ -85,55 +75,3 @@ def passed_by_hand() -> dict[int, str]:
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     return dict(zip(descriptors, names, strict=True))
-
-
-# -- the journal -------------------------------------------------------------------------------
-
-
-def journal_send(message: str, **fields: str) -> None:
-    """Write one entry to the journal. Raises OSError."""
-    if journal is None:
-        journal_by_hand(message, fields)
-    else:
-        journal.send(message, **fields)
-
-
-def journal_by_hand(message: str, fields: Mapping[str, str], address: str = JOURNAL) -> None:
-    """The same without python-systemd; an entry too large for a datagram goes in a memory file.
-
-    Raises OSError.
-    """
-    entry = b"".join(_encoded(name, text) for name, text in {"MESSAGE": message, **fields}.items())
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.connect(address)
-        try:
-            sender.send(entry)
-        except OSError as error:
-            if error.errno not in _TOO_LARGE:
-                raise
-            with _sealed(entry) as descriptor:
-                socket.send_fds(sender, [b""], [descriptor])
-
-
-def _encoded(name: str, text: str) -> bytes:
-    """One field of the native protocol: on one line, or with its size where it has several."""
-    if not _FIELD.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a journal field")
-    value = text.encode(errors="backslashreplace")
-    if b"\n" not in value:
-        return b"%s=%s\n" % (name.encode(), value)
-    return b"%s\n%s%s\n" % (name.encode(), _SIZE.pack(len(value)), value)
-
-
-@contextlib.contextmanager
-def _sealed(entry: bytes) -> Iterator[int]:
-    """A memory file that cannot change any more; journald takes no other."""
-    descriptor = os.memfd_create("journal-entry", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(entry)
-        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wssupervisor import systemd_protocol
-from wssupervisor.systemd_protocol import journal_by_hand, notify, notify_by_hand
+from wssupervisor.systemd_protocol import notify, notify_by_hand
 
 READS = """
 import json, os
@@ -117,49 +116,3 @@ def test_passed_descriptors_are_read_once_and_not_passed_on(
     pid: str | None, count: str, names: str | None, expected: dict[str, str]
 ) -> None:
     assert passed(pid, count, names) == [expected, [False] * len(expected), []]
-
-
-def fields_of(entry: bytes) -> dict[str, str]:
-    """A journal entry of the native protocol, read independently of how it was written."""
-    found = {}
-    while entry:
-        line, _, entry = entry.partition(b"\n")
-        name, equals, value = line.partition(b"=")
-        if not equals:
-            (size,) = struct.unpack("<Q", entry[:8])
-            value, entry = entry[8 : 8 + size], entry[8 + size + 1 :]
-        found[name.decode()] = value.decode()
-    return found
-
-
-@pytest.mark.parametrize("message", ["started", "two\nlines\n", "", "ein schöner Tag", "a=b"])
-def test_a_journal_entry_holds_its_message_and_fields(message: str, tmp_path: Path) -> None:
-    address = str(tmp_path / "journal")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
-        bound.bind(address)
-        journal_by_hand(message, {"PRIORITY": "6", "WSS_INSTANCE": "chat\nroom"}, address)
-
-        assert fields_of(bound.recv(1000)) == {
-            "MESSAGE": message,
-            "PRIORITY": "6",
-            "WSS_INSTANCE": "chat\nroom",
-        }
-
-
-def test_an_entry_too_large_for_a_datagram_goes_in_a_sealed_file(tmp_path: Path) -> None:
-    address, message = str(tmp_path / "journal"), "x" * 3_000_000
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
-        bound.bind(address)
-        journal_by_hand(message, {}, address)
-        data, descriptors, _, _ = socket.recv_fds(bound, 100, 10)
-
-    assert data == b""
-    with os.fdopen(descriptors[0], "rb") as file:
-        assert fields_of(os.pread(file.fileno(), 4_000_000, 0)) == {"MESSAGE": message}
-        with pytest.raises(OSError, match="not permitted"):
-            os.pwrite(file.fileno(), b"y", 0)
-
-
-def test_without_a_journal_it_is_an_oserror(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        journal_by_hand("started", {}, str(tmp_path / "nothing"))

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 import structlog
 
-from wssupervisor import __version__
+from wssupervisor import __version__, logging
 from wssupervisor.config import Config
 from wssupervisor.errors import SteeringRefused, WssError
 from wssupervisor.fleet.actions import (
@@ -374,8 +374,7 @@ class Supervisor:
 
 
 def _tell_output(worker: WorkerId, pid: int, lines: list[str]) -> None:
-    for line in lines:
-        log.info(line, kind="output", generation=worker.generation, worker=str(worker), pid=pid)
+    logging.pass_on(lines, worker=str(worker), generation=worker.generation, pid=pid)
 
 
 def _warn_of_message(worker: WorkerId, reason: str) -> None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import structlog
 
-from wssupervisor import __version__
+from wssupervisor import __version__, logging
 from wssupervisor.errors import Busy, OperationFailed
 from wssupervisor.fleet.resuming import why_not
 from wssupervisor.fleet.state import State
@@ -30,6 +30,8 @@ RESUME = "WSSUPERVISOR_RESUME"
 TRIAL_SECONDS = 30.0
 READY = "ready to take over: wssupervisor "
 LINES_SHOWN = 10
+FLUSH_SECONDS = 0.5
+"""How long the log may take to be written; nothing else runs meanwhile."""
 HANDLED = frozenset(
     {
         signal.SIGTERM,
@@ -118,10 +120,10 @@ class Upgrade:
         try:
             for descriptor in kept:
                 os.set_inheritable(descriptor, True)
-            sys.stdout.flush()
-            sys.stderr.flush()
+            unwritten = str(logging.flush(FLUSH_SECONDS))
+            variables = {**os.environ, RESUME: str(memfd), logging.UNWRITTEN: unwritten}
             command = _command()
-            os.execve(command[0], command, {**os.environ, RESUME: str(memfd)})  # noqa: S606
+            os.execve(command[0], command, variables)  # noqa: S606
         except OSError as error:
             raise OperationFailed(f"could not be re-executed: {error}") from error
         finally:

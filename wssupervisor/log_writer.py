@@ -1,0 +1,248 @@
+"""Writing the log in a thread of its own: the reader may be slow, stopped or gone.
+
+The loop only appends to one of two bounded lanes. The supervisor's own words have a lane to
+themselves, so that a flood of worker output cannot push them out. What finds its lane full is
+dropped by count, and an entry at that place says how many lines are missing, and from when to when.
+"""
+
+import os
+import select
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from wssupervisor.journal import Journal
+
+OWN_BYTES = 4 << 20
+OUTPUT_BYTES = 1 << 20
+"""Of worker output. While this much waits, output stays where the workers wrote it."""
+ENTRY_BYTES = 64
+"""What an entry costs beyond its text."""
+AT_ONCE = 4096
+"""A pipe takes up to PIPE_BUF bytes whole or not at all: no line is cut when we are replaced."""
+ENTRIES_AT_ONCE = 1000
+RETRY_SECONDS = 0.5
+"""Between two attempts to write where writing failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Lines that belong together, and how one of them becomes an entry."""
+
+    lines: Sequence[str]
+    entry: Callable[[str], bytes]
+    tells: "Dropped | None" = None
+    """It is not a line of its own but says what is missing."""
+
+    def size(self) -> int:
+        return sum(map(len, self.lines)) + ENTRY_BYTES * len(self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Lines that are missing, and when they were written (local time)."""
+
+    lines: int
+    since: str
+    until: str
+
+
+class Sink(Protocol):
+    """Where entries go."""
+
+    keeps: bool
+    """What cannot be written now is tried again; otherwise it is lost."""
+
+    def write(self, entries: Sequence[bytes], at: int) -> int:
+        """Write some from `at` on, in order; returns how many. 0: not now. May block."""
+
+
+class StdoutSink:
+    """Standard output, by number: what Python could not write it would try again at exit."""
+
+    keeps = False
+
+    def __init__(self, descriptor: int = 1) -> None:
+        self._descriptor = descriptor
+
+    def write(self, entries: Sequence[bytes], at: int) -> int:
+        end, size = at + 1, len(entries[at])
+        while end < len(entries) and size + len(entries[end]) <= AT_ONCE:
+            size += len(entries[end])
+            end += 1
+        view = memoryview(b"".join(entries[at:end]))
+        try:
+            while view:
+                view = view[self._write(view) :]
+        except OSError:
+            return 0
+        return end - at
+
+    def _write(self, view: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, view)
+        except BlockingIOError:  # somebody who shares it made it non-blocking
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLOUT)
+            poll.poll(1000)
+            return 0
+
+
+class JournalSink:
+    """The journal. One that is stopped comes back: nothing is lost but what finds no room."""
+
+    keeps = True
+
+    def __init__(self) -> None:
+        self._journal = Journal()
+
+    def write(self, entries: Sequence[bytes], at: int) -> int:
+        try:
+            self._journal.send(entries[at])
+        except OSError:
+            return 0
+        return 1
+
+
+class _Lane:
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        self.bytes = 0
+        self.records: deque[tuple[int, Record, int]] = deque()
+        self.dropped = 0
+        self.since = self.until = ""
+
+    def drop(self, lines: int) -> None:
+        self.until = datetime.now().astimezone().isoformat(timespec="seconds")
+        if not self.dropped:
+            self.since = self.until
+        self.dropped += lines
+
+
+class Writer:
+    """One daemon thread and the lanes that it empties, oldest record first."""
+
+    def __init__(self, sink: Sink, missing: Callable[[Dropped], Record]) -> None:
+        """`missing`: the record that tells of what was dropped."""
+        self._sink = sink
+        self._missing = missing
+        self._own, self._output = _Lane(OWN_BYTES), _Lane(OUTPUT_BYTES)
+        self._sequence = 0
+        self._writing = 0
+        """Lines that the thread has taken and not written yet."""
+        self._changed = threading.Condition()
+        # Signals are for the loop's thread, which holds them back while it is replaced.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            threading.Thread(target=self._run, name="log", daemon=True).start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def put(self, record: Record, *, output: bool = False) -> None:
+        """Never blocks, never raises."""
+        lane, size = self._output if output else self._own, record.size()
+        with self._changed:
+            if lane.bytes and lane.bytes + size > lane.bound:
+                lane.drop(len(record.lines))
+                return
+            self._tell_dropped(lane)
+            self._append(lane, record, size)
+            self._changed.notify_all()
+
+    def drop(self, lines: int) -> None:
+        """Count lines that were lost elsewhere."""
+        with self._changed:
+            self._own.drop(lines)
+            self._changed.notify_all()
+
+    def has_room(self) -> bool:
+        """For more worker output."""
+        return self._output.bytes < self._output.bound // 2
+
+    def flush(self, within: float) -> int:
+        """Wait until all is written; returns the number of lines that are not."""
+        deadline = time.monotonic() + within
+        with self._changed:
+            while left := self._left():
+                rest = deadline - time.monotonic()
+                if rest <= 0:
+                    return left
+                self._changed.wait(rest)
+        return 0
+
+    def _left(self) -> int:
+        waiting = sum(len(record.lines) for lane in self._lanes() for _, record, _ in lane.records)
+        return self._writing + waiting + sum(lane.dropped for lane in self._lanes())
+
+    def _lanes(self) -> tuple[_Lane, _Lane]:
+        return self._own, self._output
+
+    def _append(self, lane: _Lane, record: Record, size: int) -> None:
+        self._sequence += 1
+        lane.records.append((self._sequence, record, size))
+        lane.bytes += size
+
+    def _tell_dropped(self, lane: _Lane) -> None:
+        if lane.dropped:
+            record = self._missing(Dropped(lane.dropped, lane.since, lane.until))
+            lane.dropped = 0
+            self._append(lane, record, record.size())
+
+    def _run(self) -> None:
+        while True:
+            lane, record, size = self._next()
+            for some in _in_portions(record):
+                self._write(lane, some, record.tells)
+            with self._changed:
+                lane.bytes -= size
+                self._writing = 0
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[_Lane, Record, int]:
+        with self._changed:
+            while True:
+                for lane in self._lanes():
+                    if not lane.records:  # what was dropped came after all that was there
+                        self._tell_dropped(lane)
+                filled = [lane for lane in self._lanes() if lane.records]
+                if filled:
+                    break
+                self._changed.wait()
+            lane = min(filled, key=lambda one: one.records[0][0])
+            _, record, size = lane.records.popleft()
+            self._writing = len(record.lines)
+            return lane, record, size
+
+    def _write(self, lane: _Lane, entries: list[bytes], tells: Dropped | None) -> None:
+        at = 0
+        while at < len(entries):
+            done = self._sink.write(entries, at)
+            at += done
+            if done:
+                with self._changed:
+                    self._writing -= done
+                continue
+            if not self._sink.keeps:
+                self._lose(lane, len(entries) - at, tells)
+                at = len(entries)
+            time.sleep(RETRY_SECONDS)
+
+    def _lose(self, lane: _Lane, lines: int, tells: Dropped | None) -> None:
+        with self._changed:
+            self._writing -= lines
+            if tells is None:
+                lane.drop(lines)
+            else:
+                lane.dropped += tells.lines
+                lane.since, lane.until = tells.since, lane.until or tells.until
+
+
+def _in_portions(record: Record) -> Iterator[list[bytes]]:
+    """Entries of a record, some at a time: they need many times the room of empty lines."""
+    for at in range(0, len(record.lines), ENTRIES_AT_ONCE):
+        yield [record.entry(line) for line in record.lines[at : at + ENTRIES_AT_ONCE]]
