@@ -96,13 +96,18 @@ def overlap(one: Address | UnixAddress | None, other: Address | UnixAddress | No
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """`directory` as written; release.py resolves it."""
+    """`directory` as written; release.py resolves it.
+
+    `pass_environment`: names; one that begins with "-" may be unset.
+    """
 
     command: tuple[str, ...]
     directory: str
     workers: int = 1
     environment_files: tuple[str, ...] = ()
+    pass_environment: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    forward_signals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +194,18 @@ class Http:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the daemon's command line says; it wins over the file."""
+    """What the daemon's command line says; it wins over the file.
+
+    `pass_environment` is added to the file's. `start`: where relative paths start from; "" for the
+    directory that the process stands in.
+    """
 
     name: str | None = None
     listen: tuple[str, ...] = ()
     workers: str | None = None
     command: tuple[str, ...] = ()
+    pass_environment: tuple[str, ...] = ()
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +248,7 @@ class Config:
             watchdog=self.watchdog.interval,
             replace_after=self.watchdog.replace_after,
             by_client=tuple(one.name for one in self.listeners if one.balance is Balance.CLIENT),
+            forward_signals=self.app.forward_signals,
         )
 
     def slots_wanted(self) -> int:

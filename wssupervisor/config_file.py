@@ -1,6 +1,5 @@
 """The configuration's schema: every table and key of the file, and the options that override it."""
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +7,6 @@ from pathlib import Path
 
 from wssupervisor import config_values as values
 from wssupervisor.config import (
-    App,
     Balance,
     Config,
     Control,
@@ -25,6 +23,7 @@ from wssupervisor.config import (
     instance_name,
     overlap,
 )
+from wssupervisor.config_app import UNREADABLE, read_app
 from wssupervisor.config_reader import COMMAND_LINE, Reader, Table
 from wssupervisor.errors import ConfigInvalid
 from wssupervisor.fleet.model import Check, ReadyBy, WhenFull
@@ -34,8 +33,6 @@ RESERVED = ("limits", "hooks")
 
 BACKLOG_MAX = 1 << 20
 DRAINING_MAX = 100
-
-_PLACEHOLDER = re.compile(r"\{fd(?:\}|:([^}]*)(\}?))")
 
 
 def load_config(
@@ -52,7 +49,7 @@ def load_config(
     config = Config(
         name=name,
         path=path,
-        app=_app(reader, given, listeners),
+        app=read_app(reader, given, listeners),
         listeners=tuple(listeners.values()),
         ready=_ready(reader.table("ready"), listeners),
         drain=_drain(reader.table("drain")),
@@ -106,10 +103,6 @@ def _name(reader: Reader, path: str | None, given: Overrides) -> str:
 
 
 # -- [[listen]] -------------------------------------------------------------------------------
-
-
-_UNREADABLE = ""
-"""Stands for a name that was wrong: who refers to a listener may have meant this one."""
 
 
 def _listeners(reader: Reader, options: Sequence[str]) -> dict[str, Listen]:
@@ -187,7 +180,7 @@ def _put(
 ) -> None:
     """Add it, unless its name or address is another one's."""
     if name_key in table.failed:
-        found[_UNREADABLE] = listen
+        found[UNREADABLE] = listen
         return
     if listen.name in found:
         table.wrong(name_key, listen.name, 'a name of its own (it is "ws" where left out)')
@@ -198,57 +191,6 @@ def _put(
 
 
 # -- the other tables -------------------------------------------------------------------------
-
-
-def _app(reader: Reader, given: Overrides, listeners: Mapping[str, Listen]) -> App:
-    table = reader.table("app")
-    options = reader.options({"--workers": given.workers, "COMMAND": given.command})
-    nothing: tuple[str, ...] = ()
-    command = table.take("command", values.command, nothing)
-    workers = table.take("workers", values.workers, 1)
-    if given.command:
-        command = options.take("COMMAND", values.command, nothing)
-        _check_placeholders(options, "COMMAND", command, listeners)
-    elif "command" in table.data:
-        _check_placeholders(table, "command", command, listeners)
-    else:
-        table.missing("command", 'a list such as ["/srv/chat/current/bin/serve"]')
-    if given.workers is not None:
-        workers = options.take("--workers", values.workers_option, workers)
-    by_client = next(
-        (one.name for one in listeners.values() if one.balance is Balance.CLIENT), None
-    )
-    if by_client is not None and workers > values.CLIENT_WORKERS_MAX:
-        where, key = (table, "workers") if given.workers is None else (options, "--workers")
-        allowed = f'at most {values.CLIENT_WORKERS_MAX}: {by_client!r} has balance = "client"'
-        where.wrong(key, workers, allowed)
-    environment = reader.within(table, "environment")
-    return App(
-        command=command,
-        directory=table.take("directory", values.text, "."),
-        workers=workers,
-        environment_files=table.take("environment_files", values.environment_files, nothing),
-        environment=tuple(
-            (name, environment.take(name, values.variable(name), ""))
-            for name in sorted(environment.data)
-        ),
-    )
-
-
-def _check_placeholders(
-    table: Table, key: str, command: Sequence[str], listeners: Mapping[str, Listen]
-) -> None:
-    """{fd} and {fd:NAME} must mean one listener; told only where the listeners are known."""
-    if not listeners or _UNREADABLE in listeners:
-        return
-    each = ", ".join(f"{{fd:{name}}}" for name in listeners)
-    for word in command:
-        for found in _PLACEHOLDER.finditer(word):
-            name, closed = found[1], found[2]
-            if name is None and len(listeners) > 1:
-                table.wrong(key, found[0], f"one of {each}: there are several listeners")
-            elif name is not None and (name not in listeners or not closed):
-                table.wrong(key, found[0], f"a listener, closed with a brace: {each}")
 
 
 PROBED = frozenset({ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET})
@@ -275,7 +217,7 @@ def _ready(table: Table, listeners: Mapping[str, Listen]) -> Ready:
 
 def _check(table: Table, by: ReadyBy, listeners: Mapping[str, Listen]) -> Check | None:
     """What `http` and `websocket` ask; the keys of other ways are mistakes."""
-    names = {name: name for name in listeners if name != _UNREADABLE}
+    names = {name: name for name in listeners if name != UNREADABLE}
     first = next(iter(names), "")
     check = Check(
         by=by,

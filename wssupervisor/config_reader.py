@@ -20,6 +20,14 @@ class NotYet(ValueError):
     """A value that will mean something once its feature is there; the text says what does now."""
 
 
+class PartWrong(ValueError):
+    """Only `part` of a value is wrong; the rest may be a secret, and is not repeated."""
+
+    def __init__(self, part: str, allowed: str) -> None:
+        super().__init__(allowed)
+        self.part = part
+
+
 def shown(value: object) -> str:
     """The value as its author wrote it, or nearly: one line, nothing a terminal obeys."""
     text = json.dumps(value, ensure_ascii=False, default=str)
@@ -74,7 +82,8 @@ class Table:
                 f"{self.where}{_key(key)}: found {shown(value)}, which {LATER}; expected {allowed}"
             )
         except ValueError as error:
-            self.wrong(key, value, str(error).removeprefix("expected "))
+            part = error.part if isinstance(error, PartWrong) else value
+            self.wrong(key, part, str(error).removeprefix("expected "))
         return default
 
     def later(self, key: str, read: Callable[[object], T], default: T, *, written: str) -> None:

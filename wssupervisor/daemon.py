@@ -5,14 +5,14 @@ import asyncio
 import faulthandler
 from collections.abc import Sequence
 
-from wssupervisor import __version__, logging, stdio
+from wssupervisor import __version__, logging, start_directory, stdio
 from wssupervisor.config import Overrides, instance_name
 from wssupervisor.control.paths import daemon_path
 from wssupervisor.errors import WssError
 from wssupervisor.runtime.carried import Carried
 from wssupervisor.runtime.endpoint import prepare
 from wssupervisor.runtime.instance import Instance, Source
-from wssupervisor.runtime.upgrade import READY, left_to_us, on_trial
+from wssupervisor.runtime.upgrade import READY, is_resumed, left_to_us, on_trial
 
 FLUSH_SECONDS = 1.0
 """How long the end of the program may wait until its log is written."""
@@ -25,8 +25,10 @@ examples:
 The server gets its listening socket as descriptor 3 (LISTEN_FDS, as with systemd).
 Then: wssctl status, wssctl reload, wssctl stop.
 
-signals: SIGTERM, SIGINT, SIGQUIT stop (a second one: at once); SIGHUP reloads; SIGUSR1 is passed on
-to the workers that serve; SIGUSR2 re-executes the supervisor, as `wssctl upgrade` does.
+signals: SIGTERM, SIGINT, SIGQUIT stop (a second one: at once); SIGHUP reloads, unless it comes with
+the loss of the terminal (serving continues) or was ignored at the start, as by nohup; SIGUSR2
+re-executes the supervisor, as `wssctl upgrade` does. SIGUSR1 and SIGWINCH are passed on to the
+workers that serve if [app] forward_signals names them, and ignored otherwise.
 As the first process of a container it reaps what is left to it.
 
 exit status: 0 stopped as told, 1 could not start or serve, 2 usage, 78 bad configuration
@@ -50,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
         help="serve this address, such as 127.0.0.1:8765 or [::]:8765; may be repeated",
     )
     add("--workers", metavar="N", help='worker processes, or "auto" for one per CPU (default 1)')
+    add(
+        "--pass-environment",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="give workers this variable of the daemon's environment; may be repeated",
+    )
     add("--name", help="instance name (default: the file's stem, or default)")
     add("--control", metavar="PATH", help="control socket, where wssctl finds this instance")
     add("--log-format", choices=logging.FORMATS, default="auto", help="default: auto")
@@ -71,22 +80,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     faulthandler.enable()  # systemd's watchdog sends SIGABRT to one that hangs: say where it does
     given = parser().parse_args(arguments)
+    start = start_directory.leave(resumed=is_resumed())
     overrides = Overrides(
         name=given.name,
         listen=tuple(given.listen),
         workers=given.workers,
         command=tuple(given.command),
+        pass_environment=tuple(given.pass_environment),
+        start=start,
     )
     if given.config is None and not given.command:
         parser().error("give --config FILE, or --listen ADDRESS -- COMMAND (see --help)")
-    source = Source(given.config, overrides)
+    config = None if given.config is None else start_directory.absolute(start, given.config)
+    control = None if given.control is None else start_directory.absolute(start, given.control)
+    source = Source(config, overrides)
     try:
         if found := on_trial():
             return _judge(found, source)
         before = left_to_us()
-        name = instance_name(given.config, overrides)
+        name = instance_name(config, overrides)
         logging.configure(given.log_format, given.log_level, name)
-        own = Instance(name, given.control or daemon_path(name), source)
+        own = Instance(name, control or daemon_path(name), source)
         ended = asyncio.run(own.run(before))
     except WssError as error:
         return _complain(error.exit_status, str(error), error.lines)

@@ -30,6 +30,8 @@ DIES_AT = ROOT / "tests/harness/dies_at.py"
 FORBIDDEN = ROOT / "tests/harness/forbidden.py"
 # As a shell in the foreground starts it: a Ctrl-C reaches it, whoever started the tests.
 INTERRUPTIBLE = ("env", "--default-signal=INT")
+# The tests themselves may run under nohup.
+HANGS_UP = ("env", "--default-signal=HUP")
 CONTAIN = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 ASK_EVERY = 0.1  # each look starts a wssctl, on cores that are also measured
 
@@ -78,6 +80,9 @@ class Daemon:
         forbidden: str | None = None,  # in a sandbox that forbids that: see forbidden.py
         contained: bool = False,  # as the first process of a pid namespace
         dies_at: Path | None = None,  # see dies_at.py
+        wrapper: Sequence[str] = HANGS_UP,
+        starts_in: Path | None = None,
+        relative: Sequence[str] = (),  # in place of --config and --control
         options: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
         log_to: int | None = None,
@@ -94,6 +99,9 @@ class Daemon:
         self._forbidden = forbidden
         self._contained = contained
         self._dies_at = dies_at
+        self._wrapper = wrapper
+        self._starts_in = starts_in or self.private
+        self._relative = relative
         self._options = options
         self._variables = dict(variables or {})
         if isinstance(sockets, FdStore):
@@ -131,12 +139,17 @@ class Daemon:
 
     # -- the daemon
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def command(self) -> list[str]:
         command = [self._python, "-m", "wssupervisor"]
         if self._dies_at is not None:
             command = [sys.executable, str(DIES_AT), str(self._dies_at)]
-        command += ["--config", str(self.config), "--control", str(self.control)]
+        own = ["--config", str(self.config), "--control", str(self.control)]
+        command += self._relative or own
         command += ["--name", self.settings.name, *self._options]
+        return [*self._wrapper, *command]
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        command = self.command()
         if self._contained:
             command = [*CONTAIN, *command]
         passed: list[int] = []
@@ -149,7 +162,7 @@ class Daemon:
             with self._log.open("ab") as log, errors.open("ab") as stderr:
                 self._process = subprocess.Popen(
                     command,
-                    cwd=self.private,
+                    cwd=self._starts_in,
                     env={**environment(), **self._variables},
                     stdin=subprocess.DEVNULL,
                     stdout=log if self._log_to is None else self._log_to,

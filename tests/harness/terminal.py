@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -40,6 +41,8 @@ class Terminal:
         self.resize(columns, lines)
         self.found = self.modes()
         self._said = b""
+        self._hung_up = False
+        self._woken, self._wake = os.pipe()
         variables = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **(variables or {})}
         inherited = {k: v for k, v in environment().items() if k not in {"COLUMNS", "NO_COLOR"}}
         self.process = subprocess.Popen(
@@ -55,6 +58,9 @@ class Terminal:
 
     def _read(self) -> None:
         while True:
+            ready, _, _ = select.select([self._ours, self._woken], [], [])
+            if self._woken in ready:
+                return
             try:
                 data = os.read(self._ours, 65536)
             except OSError:
@@ -73,9 +79,8 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(WITHIN)
-        os.close(self._its)
-        self._reader.join(WITHIN)
-        os.close(self._ours)
+        if not self._hung_up:
+            self._close()
         if kind is not None:
             print(f"--- the terminal, the end:\n{self.said[-4000:]!r}")
 
@@ -98,6 +103,18 @@ class Terminal:
 
     def press(self, keys: bytes) -> None:
         os.write(self._ours, keys)
+
+    def _close(self) -> None:
+        os.close(self._its)
+        os.close(self._wake)  # nothing is hung up while a read of it is under way
+        self._reader.join(WITHIN)
+        os.close(self._woken)
+        os.close(self._ours)
+
+    def hang_up(self) -> None:
+        """Close the window: the program's end of the terminal is dead from now on."""
+        self._hung_up = True
+        self._close()
 
     def resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))

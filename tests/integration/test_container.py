@@ -76,6 +76,7 @@ def test_a_second_signal_means_at_once(settings: Settings) -> None:
 
 def test_a_signal_is_passed_on_to_those_that_serve(settings: Settings) -> None:
     """On SIGUSR1 these workers let their listeners go: they are found silent, and replaced."""
+    settings = replace(settings, extra_app='forward_signals = ["SIGUSR1"]')
     with Daemon(settings) as daemon, load(daemon.start()) as clients:
         pids = daemon.active_pids()
         daemon.signal(signal.SIGUSR1)

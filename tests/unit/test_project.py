@@ -92,6 +92,8 @@ ALLOWED_TO_CHECK = ALLOWED_TO_COMMANDS | {
     "wssupervisor.config",
     "wssupervisor.config_file",
     "wssupervisor.runtime.release",
+    "wssupervisor.runtime.unpinned",
+    "wssupervisor.start_directory",
 }
 ALLOWED_TO_CLIENT = {
     "wssupervisor.control",

@@ -9,7 +9,7 @@ import pytest
 
 from wssupervisor.config import App, Config, Listen
 from wssupervisor.errors import ReleaseInvalid
-from wssupervisor.runtime.release import resolve, with_descriptors
+from wssupervisor.runtime.release import not_set, resolve, with_descriptors
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_what_begins_with_the_directory_follows_it(current: Path) -> None:
     real = str(current.resolve())
 
     assert release.directory == real
-    assert release.command == (f"{real}/bin/serve", real, f"--root={current}", f"{current}-not")
+    assert release.command == (f"{real}/bin/serve", real, f"--root={real}", f"{current}-not")
     assert dict(release.environment)["ROOT"] == f"{real}/static"
 
 
@@ -73,6 +73,61 @@ def test_the_environment_is_clean(current: Path, monkeypatch: pytest.MonkeyPatch
     assert "SECRET_OF_THE_DAEMON" not in found
     assert "NOTIFY_SOCKET" not in found
     assert found["LC_TIME"] == "C"
+
+
+def test_what_systemd_made_for_the_service_reaches_workers(
+    current: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"]
+    for name in [*names, "TZ", "LC_ALL"]:
+        monkeypatch.setenv(name, f"/{name}")
+    found = dict(resolve(config(current, "bin/serve")).environment)
+
+    assert {name: f"/{name}" for name in [*names, "TZ", "LC_ALL"]} == {
+        name: value for name, value in found.items() if value == f"/{name}"
+    }
+
+
+OWN = {"PATH": "/bin", "A": "own", "B": "own", "EMPTY": ""}
+
+
+def test_named_variables_are_passed_on_and_win_over_the_files(
+    current: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.env").write_text("A=file\nC=file\n")
+    app = config(
+        current,
+        "bin/serve",
+        environment_files=(str(tmp_path / "a.env"),),
+        pass_environment=("A", "-NONE", "C", "EMPTY"),
+        environment=(("D", "table"),),
+    )
+
+    assert dict(resolve(app, OWN).environment) == {
+        "PATH": "/bin",
+        "A": "own",
+        "C": "file",
+        "D": "table",
+        "EMPTY": "",
+    }
+
+
+def test_a_named_variable_that_is_set_nowhere_is_refused(current: Path) -> None:
+    app = config(current, "bin/serve", pass_environment=("A", "DATABASE_URL"))
+
+    with pytest.raises(
+        ReleaseInvalid, match=r'DATABASE_URL is not set in .*, or write "-DATABASE_URL" if it may'
+    ):
+        resolve(app, OWN)
+    assert ["DATABASE_URL"] == not_set(app, OWN)
+
+
+def test_the_directory_is_pinned_in_what_is_passed_on(current: Path) -> None:
+    app = config(current, "bin/serve", pass_environment=("LIB",))
+    release = resolve(app, {"LIB": f"{current}/lib:/usr/lib:{current}/vendor"})
+    real = current.resolve()
+
+    assert dict(release.environment)["LIB"] == f"{real}/lib:/usr/lib:{real}/vendor"
 
 
 def test_environment_files_are_read_in_order_and_the_table_wins(

@@ -35,8 +35,11 @@ def run(given: argparse.Namespace) -> int:
 def check(path: str, *, json: bool) -> int:
     """Print what would run, or all that is wrong; returns the exit status."""
     # Here and not above: the other verbs start without these.
+    from wssupervisor import start_directory  # noqa: PLC0415
+    from wssupervisor.config import Overrides  # noqa: PLC0415
     from wssupervisor.config_file import load_config  # noqa: PLC0415
-    from wssupervisor.runtime.release import resolve, with_descriptors  # noqa: PLC0415
+    from wssupervisor.runtime.release import not_set, resolve, with_descriptors  # noqa: PLC0415
+    from wssupervisor.runtime.unpinned import unpinned  # noqa: PLC0415
 
     if not Path(path).exists():
         problem = (
@@ -45,14 +48,17 @@ def check(path: str, *, json: bool) -> int:
         )
         return _invalid([problem], json=json)
     try:
-        config = load_config(path)
-        release = resolve(config)
+        config = load_config(path, Overrides(start=start_directory.found()))
+        missing = not_set(config, os.environ)
+        # The daemon has another environment than this shell.
+        release = resolve(config, {**os.environ, **dict.fromkeys(missing, "")})
     except ConfigInvalid as error:
         return _invalid(error.problems, json=json)
     except ReleaseInvalid as error:
         return _invalid([f"{path}: {error}"], json=json)
     names = [one.name for one in config.listeners]
     found = _found(config, with_descriptors(release.command, names), release.directory)
+    found["warnings"] += [*_of_variables(config, missing), *unpinned(release)]
     if json:
         print(dumps(found))
     else:
@@ -108,6 +114,17 @@ def _show(path: str, found: dict[str, Any]) -> None:
         print(f"  agent: {found['agent']}")
     for warning in found["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
+
+
+def _of_variables(config: "Config", missing: Sequence[str]) -> list[str]:
+    if not missing:
+        return []
+    names, plural = ", ".join(missing), len(missing) > 1
+    text = (
+        f"[app] pass_environment: {names} {'are' if plural else 'is'} not set in this shell; the"
+        f" daemon of {config.name!r} must be started with {'them' if plural else 'it'}"
+    )
+    return [text]
 
 
 def _of_shared_mode(config: "Config") -> list[str]:

@@ -32,6 +32,8 @@ def attempt(client: Client, method: str, params: dict[str, Any], *, json: bool) 
     finally:
         progress.end()
     print(jsonlib.dumps(verdict) if json else _sentence(verdict))
+    for warning in verdict.get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr)
     return 0
 
 

@@ -33,7 +33,8 @@ class Release:
 
     command: tuple[str, ...]
     directory: str
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Holds secrets: not for any log."""
 
 
 class ReadyBy(Enum):
@@ -70,6 +71,7 @@ class Policy:
     """The configured numbers that decisions need; all spans in seconds, `math.inf` for none.
 
     `watchdog`: how long a worker that gives signs of life may give none; 0: as long as it likes.
+    `forward_signals`: those that the supervisor passes on to the active generation.
     """
 
     workers: int = 1
@@ -94,6 +96,7 @@ class Policy:
     replace_after: float = 60.0
     by_client: tuple[str, ...] = field(default=(), metadata=ADDED)
     """Listeners on which each client gets one worker, found by its address."""
+    forward_signals: tuple[str, ...] = field(default=(), metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

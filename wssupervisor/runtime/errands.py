@@ -1,7 +1,7 @@
 """What takes longer than a moment: probing a worker, reading the release of a reload."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -21,6 +21,7 @@ from wssupervisor.runtime import readiness
 from wssupervisor.runtime.crew import Crew
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.release import resolve
+from wssupervisor.runtime.unpinned import unpinned
 
 log = structlog.get_logger()
 
@@ -46,6 +47,8 @@ class Errands:
         self._crew = crew
         self._post = post
         self._probes: dict[WorkerId, asyncio.Task[None]] = {}
+        self.warnings: dict[int, list[str]] = {}
+        """What the last reload's release is not pinned in, by the reload's number."""
 
     def probe(self, action: Probe) -> None:
         """Begin to find out whether a worker accepts connections."""
@@ -90,7 +93,7 @@ class Errands:
 
     async def _resolve(self, reload: int, look: Callable[[], object]) -> None:
         try:
-            release, policy = await asyncio.to_thread(self._read_release)
+            release, policy, warnings = await asyncio.to_thread(self._read_release)
         except (ConfigInvalid, ReleaseInvalid) as error:
             reason = str(error).replace("\n", "; ")
             self._post(ReleaseRefused(reload, f"{_REFUSED[type(error)]}: {reason}"))
@@ -99,14 +102,22 @@ class Errands:
             log.exception("reload stumbled")
             self._post(ReleaseRefused(reload, f"the release could not be read: {error!r}"))
             return
+        self.warnings = {reload: warnings}
+        warn_unpinned(warnings)
         look()  # a slot that was freed a moment ago counts
         self._post(ReleaseResolved(reload, release, policy))
 
-    def _read_release(self) -> tuple[Release, Policy]:
+    def _read_release(self) -> tuple[Release, Policy, list[str]]:
         config = self._reread()
         changed = restart_needed(self._config, config)
         if changed:
             keys = ", ".join(changed)
             text = f"{keys} changed, which needs a restart; restart the instance, or put it back"
             raise ConfigInvalid([text])
-        return resolve(config), config.policy()
+        release = resolve(config)
+        return release, config.policy(), unpinned(release)
+
+
+def warn_unpinned(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        log.warning("release is not pinned as a whole", why=warning)

@@ -2,12 +2,27 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping
 from io import FileIO
+from pathlib import Path
 
+from wssupervisor import start_directory
 from wssupervisor.runtime.processes import Child
 
 SAID_BYTES = 1 << 16
+_MODULE = """
+import runpy, sys
+sys.path[:1] = []  # the directory that we were started in may have modules of any name
+sys.path.append(sys.argv.pop(1))
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+
+
+def module(name: str, *arguments: str) -> list[str]:
+    """A module of this package as a program, found wherever this program was."""
+    own = str(Path(__file__).parents[2])
+    return [sys.executable, "-c", _MODULE, own, name, *arguments]
 
 
 async def ask_child(
@@ -20,12 +35,13 @@ async def ask_child(
 ) -> str | None:
     """What it writes, `errors` included if wished, until it ends; None after so many seconds.
 
-    It has `descriptor` as its 3, and `more` variables. Raises OSError.
+    It has `descriptor` as its 3, and `more` variables; it is started where we were. Raises OSError.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with os.fdopen(reading, "rb", 0) as pipe:
         try:
-            child = Child.spawn(command, writing, descriptor, more, errors=errors)
+            with start_directory.entered():
+                child = Child.spawn(command, writing, descriptor, more, errors=errors)
         finally:
             os.close(writing)
         try:

@@ -4,9 +4,7 @@ It begins in one of three ways: anew; as another program in the same process, af
 in place of a supervisor that died, whose workers serve on.
 """
 
-import asyncio
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +19,11 @@ from wssupervisor.control.server import ControlServer
 from wssupervisor.errors import ConfigInvalid, WssError
 from wssupervisor.fleet.actions import Action, NoteKind
 from wssupervisor.fleet.core import Fleet
-from wssupervisor.fleet.events import ReloadRequested, Requester, StopRequested
 from wssupervisor.runtime import acquire, kept, recovery
 from wssupervisor.runtime.agent import Agent
 from wssupervisor.runtime.carried import Carried, CarriedControl
 from wssupervisor.runtime.endpoint import Endpoint
+from wssupervisor.runtime.errands import warn_unpinned
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.history import History
 from wssupervisor.runtime.kept import Kept, StateFile, Undone
@@ -35,6 +33,7 @@ from wssupervisor.runtime.recovery import Found
 from wssupervisor.runtime.release import resolve
 from wssupervisor.runtime.requests import Requests
 from wssupervisor.runtime.scrape import Scrape
+from wssupervisor.runtime.signals import obey_signals
 from wssupervisor.runtime.slot_counts import SlotCounts
 from wssupervisor.runtime.stored import split
 from wssupervisor.runtime.supervisor import Ended, Supervisor
@@ -46,7 +45,8 @@ from wssupervisor.runtime.systemd import (
     passed_sockets,
     slots_name,
 )
-from wssupervisor.runtime.upgrade import HANDLED, Upgrade
+from wssupervisor.runtime.unpinned import unpinned
+from wssupervisor.runtime.upgrade import Upgrade
 from wssupervisor.runtime.watch import Watch
 
 log = structlog.get_logger()
@@ -96,7 +96,7 @@ class Instance:
         self._file = StateFile(self._control + kept.SUFFIX)
         self._file_fails = False
         self._history = History()
-        self._server = ControlServer(control, _not_yet)
+        self._server = ControlServer(self._control, _not_yet)
         self._http: Endpoint | None = None
         self._agent: Agent | None = None
 
@@ -167,6 +167,7 @@ class Instance:
 
     def _anew(self, config: Config, text: str | None, passed: Sequence[Passed]) -> Beginning:
         release = resolve(config)
+        warn_unpinned(unpinned(release))
         if self._herald.is_service:
             acquire.end_left_overs(config)
         gate = acquire.gate(config, passed)
@@ -243,7 +244,7 @@ class Instance:
             supervisor.take_over(carried)
             watch.take_over(carried)
         supervisor.keep = partial(self._keep, supervisor, watch, beginning.text)
-        _obey_signals(supervisor, upgrade)
+        obey_signals(supervisor, upgrade)
         supervisor.history.follow(lambda note: _tell_systemd(self._herald, str(note["kind"])))
         if not gate.slots_before:
             counts.remember()
@@ -333,42 +334,6 @@ def _missing_slots(counts: SlotCounts, gate: Gate) -> dict[str, int]:
             advice="if that is not meant, stop the service and the socket unit, and start both",
         )
     return missing
-
-
-def _obey_signals(supervisor: Supervisor, upgrade: Upgrade) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        loop.add_signal_handler(number, _stop, supervisor)
-    by_signal = ReloadRequested(None, by=Requester(signal.SIGHUP.name))
-    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.post(by_signal))
-    loop.add_signal_handler(signal.SIGUSR1, supervisor.forward, signal.SIGUSR1.name)
-    upgrades: set[asyncio.Task[None]] = set()
-
-    def begin_upgrade() -> None:
-        task = loop.create_task(_upgrade(upgrade))
-        upgrades.add(task)  # the loop itself keeps no strong reference
-        task.add_done_callback(upgrades.discard)
-
-    loop.add_signal_handler(signal.SIGUSR2, begin_upgrade)
-    # Those that came while we were re-executed are handled now.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-
-
-async def _upgrade(upgrade: Upgrade) -> None:
-    async def about_to(_: str) -> None: ...
-
-    try:
-        await upgrade.run(about_to)
-    except WssError as error:
-        log.warning("upgrade failed", reason=str(error))
-        for line in error.lines:
-            log.warning(line)
-
-
-def _stop(supervisor: Supervisor) -> None:
-    """The first time politely; who cannot wait says so a second time."""
-    stopping = supervisor.fleet.state.stop is not None
-    supervisor.post(StopRequested(None, within=0.0 if stopping else None))
 
 
 def _tell_systemd(herald: Herald, kind: str) -> None:

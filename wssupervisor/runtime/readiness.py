@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from contextlib import asynccontextmanager
 from wssupervisor.fleet.actions import Probe
 from wssupervisor.fleet.model import Check, SlotId
 from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.helper import ask_child
+from wssupervisor.runtime.helper import ask_child, module
 from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.self_bound import another_address, same_address
 from wssupervisor.runtime.sockdiag import Endpoint, server_side
@@ -122,7 +121,7 @@ async def _asked(client: socket.socket, steering: Steering, check: Check) -> str
     }
     client.setblocking(True)
     said = await ask_child(
-        [sys.executable, "-m", "wssupervisor.probe", json.dumps(question)],
+        module("wssupervisor.probe", json.dumps(question)),
         client.fileno(),
         within=ANSWER_SECONDS + CHILD_SECONDS,
     )

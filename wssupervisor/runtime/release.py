@@ -3,41 +3,79 @@
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from wssupervisor.config import Config
 from wssupervisor.errors import ReleaseInvalid
 from wssupervisor.fleet.model import Release
 from wssupervisor.runtime.environment_file import parse_environment
+from wssupervisor.runtime.pinning import pin
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR
 
 PASSED_ON = frozenset(
-    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"}
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"),
+        # What systemd made for the service, which the workers are.
+        *("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"),
+    }
 )
-"""What a worker gets of the daemon's own environment, besides LC_*."""
+"""What a worker gets of the daemon's own environment without being named, besides LC_*."""
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def resolve(config: Config) -> Release:
-    """The release as it is on disk now. Raises ReleaseInvalid with what to do."""
-    written = config.app.directory.rstrip("/") or "/"
-    real = _directory(written)
+def resolve(config: Config, own: Mapping[str, str] | None = None) -> Release:
+    """The release as it is on disk now. Raises ReleaseInvalid with what to do.
+
+    `own`: the daemon's environment; that of this process where it is not given.
+    """
+    # A path as its author wrote it: not resolved, or nothing could be pinned.
+    written = os.path.normpath(os.path.abspath(config.app.directory))  # noqa: PTH100
+    real = _directory(config.app.directory)
 
     def pinned(text: str) -> str:
-        return _pinned(text, written, real)
+        return pin(text, written, real)
 
-    environment = _inherited()
-    for name in config.app.environment_files:
-        environment |= _read_environment_file(name, pinned(name.removeprefix("-")))
-    environment |= dict(config.app.environment)
-    environment = {name: pinned(value) for name, value in environment.items()}
-    environment.setdefault("PATH", DEFAULT_PATH)
+    environment = _environment(config, os.environ if own is None else own, pinned)
     command = tuple(pinned(word) for word in config.app.command)
-    # Pinned once more: it may have been found through an entry in the middle of PATH.
-    program = pinned(_program(command[0], real, environment["PATH"]))
+    program = _program(command[0], real, environment["PATH"])
     return Release((program, *command[1:]), real, tuple(sorted(environment.items())))
+
+
+def _environment(
+    config: Config, own: Mapping[str, str], pinned: Callable[[str], str]
+) -> dict[str, str]:
+    """Later ones win: what is always passed on, the files, what is named, the table of the file."""
+    found = {
+        name: value for name, value in own.items() if name in PASSED_ON or name.startswith("LC_")
+    }
+    for name in config.app.environment_files:
+        found |= _read_environment_file(name, pinned(name.removeprefix("-")))
+    for name in config.app.pass_environment:
+        known = name.removeprefix("-")
+        if known in own:
+            found[known] = own[known]
+        elif known == name and known not in found:
+            raise ReleaseInvalid(_not_set(name))
+    found |= dict(config.app.environment)
+    found.setdefault("PATH", DEFAULT_PATH)
+    return {name: pinned(value) for name, value in found.items()}
+
+
+def not_set(config: Config, own: Mapping[str, str]) -> list[str]:
+    """The names to pass on that `own` lacks and that must not be missing."""
+    return [
+        name for name in config.app.pass_environment if not name.startswith("-") and name not in own
+    ]
+
+
+def _not_set(name: str) -> str:
+    return (
+        f"[app] pass_environment: {name} is not set in the environment that the daemon was started"
+        " with, nor in a file of environment_files; set it there (Environment= of the unit, docker"
+        f' run -e) and restart, or write "-{name}" if it may be missing'
+    )
 
 
 def _directory(written: str) -> str:
@@ -63,19 +101,6 @@ def _mode(path: str | Path, what: str) -> int | None:
         return None
     except OSError as error:
         raise ReleaseInvalid(f"{what}: {error.strerror or error}") from None
-
-
-def _pinned(text: str, written: str, real: str) -> str:
-    """The prefix `directory`, as written, becomes the resolved one; nothing else is resolved.
-
-    Only where it is absolute: with a relative one, such as "chat", an argument "chat/app.py"
-    means a file below it.
-    """
-    if not Path(written).is_absolute():
-        return text
-    if text == written or text.startswith(written + "/"):
-        return real + text[len(written) :]
-    return text
 
 
 def _program(name: str, directory: str, path: str) -> str:
@@ -123,14 +148,6 @@ def _not_executable(candidate: Path) -> str:
     return (
         f"[app] command: {candidate} is not executable; chmod +x it, or put its interpreter first"
     )
-
-
-def _inherited() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in PASSED_ON or name.startswith("LC_")
-    }
 
 
 def _read_environment_file(written: str, path: str) -> dict[str, str]:

@@ -204,6 +204,7 @@ class Requests:
             "seconds": round(cutover.seconds, 3),
             "cutover_begun_monotonic": None if moment is None else moment.begun,
             "cutover_monotonic": None if moment is None else moment.done,
+            "warnings": self._supervisor.warnings_of(cutover.reload),
         }
 
     def _failure(self, outcome: Outcome) -> WssError:

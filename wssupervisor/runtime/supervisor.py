@@ -309,9 +309,13 @@ class Supervisor:
                 assert_never(action)
 
     def forward(self, name: str) -> None:
-        """Pass a signal on to the workers of the active generation."""
+        """Pass a signal on to the workers of the active generation, if its release asks for it."""
         active = self.fleet.state.active
-        workers = [] if active is None else list(active.workers)
+        if active is None or name not in active.policy.forward_signals:
+            if name != "SIGWINCH":  # any terminal sends that
+                log.info("signal ignored", signal=name, why="[app] forward_signals lacks it")
+            return
+        workers = list(active.workers)
         log.info("signal passed on", signal=name, workers=len(workers))
         for worker in workers:
             self.crew.signal(worker, name)
@@ -358,6 +362,10 @@ class Supervisor:
             wrong = process and same_address(self.gate, process, one.slots.values())
             if wrong:
                 raise SteeringRefused(f"worker {worker.index} {wrong}")
+
+    def warnings_of(self, reload: int) -> list[str]:
+        """What is not pinned of the release that this reload made live; while it is the last."""
+        return self._errands.warnings.get(reload, [])
 
     def _note(self, note: Note) -> None:
         extra: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import structlog
 
-from wssupervisor import __version__, logging
+from wssupervisor import __version__, logging, start_directory
 from wssupervisor.errors import Busy, OperationFailed
 from wssupervisor.fleet.resuming import why_not
 from wssupervisor.fleet.state import State
@@ -40,6 +40,7 @@ HANDLED = frozenset(
         signal.SIGHUP,
         signal.SIGUSR1,
         signal.SIGUSR2,
+        signal.SIGWINCH,
     }
 )
 """Held back from `execv` until there are handlers again: by default they would end us."""
@@ -123,7 +124,8 @@ class Upgrade:
             unwritten = str(logging.flush(FLUSH_SECONDS))
             variables = {**os.environ, RESUME: str(memfd), logging.UNWRITTEN: unwritten}
             command = _command()
-            os.execve(command[0], command, variables)  # noqa: S606
+            with start_directory.entered():
+                os.execve(command[0], command, variables)  # noqa: S606
         except OSError as error:
             raise OperationFailed(f"could not be re-executed: {error}") from error
         finally:
@@ -135,6 +137,11 @@ class Upgrade:
 
 def _command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
+
+
+def is_resumed() -> bool:
+    """Whether this process continues another program, or is asked if it could."""
+    return TRIAL in os.environ or RESUME in os.environ
 
 
 def on_trial() -> Carried | None:

@@ -1,0 +1,81 @@
+"""What each signal asks of the daemon."""
+
+import asyncio
+import signal
+import time
+
+import structlog
+
+from wssupervisor.config_app import FORWARDABLE
+from wssupervisor.errors import WssError
+from wssupervisor.fleet.events import ReloadRequested, Requester, StopRequested
+from wssupervisor.runtime.supervisor import Supervisor
+from wssupervisor.runtime.terminal import Terminal
+from wssupervisor.runtime.upgrade import HANDLED, Upgrade
+
+log = structlog.get_logger()
+
+HANG_UP_SECONDS = 0.3
+"""From a SIGHUP to its verdict where there is a terminal: tmux signals before it closes."""
+
+
+def obey_signals(supervisor: Supervisor, upgrade: Upgrade) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, _stop, supervisor)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        log.info("SIGHUP is ignored, as nohup wants it; reload with wssctl reload")
+    else:
+        loop.add_signal_handler(signal.SIGHUP, _hang_up, supervisor, Terminal())
+    for name in FORWARDABLE:
+        loop.add_signal_handler(signal.Signals[name], supervisor.forward, name)
+    upgrades: set[asyncio.Task[None]] = set()
+
+    def begin_upgrade() -> None:
+        task = loop.create_task(_upgrade(upgrade))
+        upgrades.add(task)  # the loop itself keeps no strong reference
+        task.add_done_callback(upgrades.discard)
+
+    loop.add_signal_handler(signal.SIGUSR2, begin_upgrade)
+    # Those that came while we were re-executed are handled now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
+def _hang_up(supervisor: Supervisor, terminal: Terminal) -> None:
+    """A reload, as an operator or a script asks for it; not when a terminal is closed.
+
+    The kernel and the shell both send the same signal then, to everything that ran there.
+    """
+    if terminal.exists or terminal.lost_lately(time.monotonic()):
+        loop = asyncio.get_running_loop()
+        loop.call_later(HANG_UP_SECONDS, _decide, supervisor, terminal)
+    else:
+        _reload(supervisor)
+
+
+def _decide(supervisor: Supervisor, terminal: Terminal) -> None:
+    if terminal.lost_lately(time.monotonic() - HANG_UP_SECONDS):
+        log.info("SIGHUP came with the loss of the terminal: not a reload")
+    else:
+        _reload(supervisor)
+
+
+def _reload(supervisor: Supervisor) -> None:
+    supervisor.post(ReloadRequested(None, by=Requester(signal.SIGHUP.name)))
+
+
+async def _upgrade(upgrade: Upgrade) -> None:
+    async def about_to(_: str) -> None: ...
+
+    try:
+        await upgrade.run(about_to)
+    except WssError as error:
+        log.warning("upgrade failed", reason=str(error))
+        for line in error.lines:
+            log.warning(line)
+
+
+def _stop(supervisor: Supervisor) -> None:
+    """The first time politely; who cannot wait says so a second time."""
+    stopping = supervisor.fleet.state.stop is not None
+    supervisor.post(StopRequested(None, within=0.0 if stopping else None))
