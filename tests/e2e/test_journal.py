@@ -76,4 +76,5 @@ def test_the_status_line_tells_generations_and_drain(chat: Service) -> None:
     assert "draining" not in line()
     chat.release("bad", "fails_at_once")
     chat.systemctl("reload", check=False)
-    assert line().startswith("serving; last reload FAILED: worker ")
+    assert line().startswith("serving; generation 2 active, 2 workers, 0 connections; ")
+    assert "; last reload FAILED: worker " in line()

@@ -6,6 +6,7 @@ import pwd
 import signal
 import subprocess
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def test_since_goes_by_the_wall_clock_and_instants_of_another_boot_are_dropped(
         assert everything[0] == {"at": old["at"], "kind": "cutover"}
         assert recent == kinds(everything[1:])
         assert "started" in recent
-        assert daemon.ctl("events").out.startswith("2020-01-02 03:04:05  cutover")
+        local = datetime.fromisoformat(old["at"]).astimezone()  # type: ignore[arg-type]
+        assert daemon.ctl("events").out.startswith(f"{local.isoformat(' ', 'seconds')}  cutover")
 
 
 def history(daemon: Daemon, *options: str) -> list[dict[str, Any]]:
@@ -246,9 +248,29 @@ def test_history_tells_systemds_own_client_from_others(settings: Settings) -> No
             first, second = history(daemon)
 
             assert (first["via"], second["via"]) == ("systemd", "wssctl")
-            user = pwd.getpwuid(os.geteuid()).pw_name
-            assert f"    by systemd, as {user} (pid " in daemon.ctl("history").out
+            assert "    by systemd (systemctl reload), release " in daemon.ctl("history").out
             assert daemon.stop() == 0
+
+
+def test_a_drain_that_a_stop_cuts_short_is_not_called_drained(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with remembering(settings, tmp_path / "state") as daemon:
+        daemon.start()
+        with daemon.held(settings.releases.root, 5) as held:
+            held.wait_open()
+            daemon.reload()
+            assert daemon.stop() == 0
+    with remembering(settings, tmp_path / "state") as daemon:
+        (found,) = history(daemon.start())
+        text = daemon.ctl("history").out
+
+    assert found["drain"] == {
+        "state": "cut-off", "seconds": found["drain"]["seconds"],
+        "connections": 5, "drained": 0, "forced": 5, "lost": 0,
+    }  # fmt: skip
+    assert "    generation 1 was cut short by the stop of the instance after " in text
+    assert ": 5 of 5 connections closed\n" in text
 
 
 def test_a_failed_start_leaves_no_file_behind(settings: Settings) -> None:

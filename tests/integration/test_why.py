@@ -78,6 +78,29 @@ def test_an_active_or_warm_or_paused_generation_says_so(settings: Settings) -> N
         assert "its drain is paused" in daemon.ctl("why", "1").out
 
 
+def test_without_a_number_each_drain_is_explained(settings: Settings) -> None:
+    with Daemon(replace(settings, keep="60s")) as daemon:
+        daemon.start()
+        nothing = daemon.ctl("why").out
+
+        assert nothing == "no generation is draining; there is `wssctl why 1`\n"
+        assert daemon.ctl("why", "--json").out == "[]\n"
+        with daemon.held(settings.releases.root, 1) as held:
+            held.wait_open()
+            daemon.reload()
+            daemon.reload()
+            text = daemon.ctl("why").out
+            documents = json.loads(daemon.ctl("why", "--json").out)
+            held.finish()
+
+        assert [one["generation"] for one in documents] == [2, 1]
+        empty, full = text.split("\n\ngeneration 1 ")
+        assert empty.startswith("generation 2 ")
+        assert "  empty: yes, it has no connections\n" in empty
+        assert ": 1 -> 1 connection\n" in full
+        assert "  empty: unknown (" in full
+
+
 def test_a_generation_that_is_not_there_is_an_error_that_names_those_that_are(
     settings: Settings,
 ) -> None:

@@ -1,11 +1,13 @@
 """The status fits its screen, and what matters most is always on it."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.harness.local_time import local_time
 from wssupervisor.commands import screen as screen_module
 from wssupervisor.commands.screen import Size, screen
 from wssupervisor.commands.text import length, plain
@@ -21,8 +23,11 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+def _now(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """At noon UTC, one hour east of it."""
     monkeypatch.setattr(screen_module, "time", SimpleNamespace(time=NOW.timestamp))
+    with local_time(monkeypatch, "XYZ-1"):
+        yield
 
 
 def stamp(seconds_ago: float) -> str:
@@ -114,7 +119,8 @@ def test_two_generations_of_two_workers_are_shown_whole_on_80_by_24() -> None:
     assert "generation 1  draining for 1h: 9872 -> 2468 connections" in text
     assert f"    {'█' * 19}{'░' * 7}  75%  empty in about 1h 30min" in lines
     assert "    0 ready     4000  1234       0  300 MB  100%  1h 59min         3" in lines
-    assert lines[-1] == "  2026-11-24 09:00:00  worker 0 of generation 1 is ready after 100ms"
+    assert lines[-1] == "  2026-11-24 10:00:00  worker 0 of generation 1 is ready after 100ms"
+    assert "  RECENT EVENTS (UTC+01:00)" in lines
 
 
 def test_a_wider_and_higher_screen_shows_more() -> None:
@@ -140,6 +146,25 @@ def test_what_is_left_out_is_counted_and_who_is_not_well_is_not_left_out() -> No
     assert " more, with " in text
 
 
+def test_a_generation_is_active_since_its_cutover_and_not_since_its_start() -> None:
+    active = generation(7, "active", active_since=stamp(120))
+
+    assert "  generation 7  active for 2min: 2468 connections  " in "\n".join(
+        shown(document(active), SMALL)
+    )
+
+
+def test_the_last_reload_is_as_old_as_its_end() -> None:
+    last = {
+        "id": "r13", "kind": "reload", "ok": True, "generation": 8, "started_at": stamp(63),
+        "seconds": 60.0, "reason": None,
+    }  # fmt: skip
+
+    assert "  last reload r13, 3s ago: generation 8 serves (took 1min)" in shown(
+        document(generation(8, "active"), last_reload=last), SMALL
+    )
+
+
 def test_a_failed_reload_is_told_in_lines_that_fit() -> None:
     last = {
         "id": "r13", "kind": "reload", "ok": False, "generation": 8, "started_at": stamp(5),
@@ -148,7 +173,7 @@ def test_a_failed_reload_is_told_in_lines_that_fit() -> None:
     lines = shown(document(generation(7, "active"), last_reload=last), SMALL)
     (first,) = [at for at, one in enumerate(lines) if "FAILED" in one]
 
-    assert lines[first].startswith("  last reload r13, 5s ago, FAILED: worker 0 of generation 8")
+    assert lines[first].startswith("  last reload r13, 4s ago, FAILED: worker 0 of generation 8")
     assert lines[first + 2].endswith("[...]")
     assert max(map(len, lines)) <= SMALL.columns
 
@@ -236,3 +261,19 @@ def test_that_it_is_out_of_its_load_balancer_is_always_shown(
     lines = shown(many(3) | {"out": out}, size)
 
     assert whole in lines or f"{whole[: size.columns - 1]}…" in lines
+
+
+@pytest.mark.parametrize(
+    ("via", "by", "who"),
+    [
+        ("systemd", "wssupervisor", "systemd (systemctl reload)"),
+        ("wssctl", "alice", "alice"),
+        ("SIGHUP", None, "SIGHUP"),
+        (None, None, "an unknown requester"),
+    ],
+)
+def test_a_reload_names_its_requester(via: str | None, by: str | None, who: str) -> None:
+    """systemd's own client runs as the service's user, which requested nothing."""
+    note = {"at": "-", "kind": "reload-begun", "reload": "r1", "via": via, "by": by, "by_pid": 7}
+
+    assert sentence(note) == f"reload r1 begins, requested by {who}"

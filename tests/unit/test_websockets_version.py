@@ -54,11 +54,13 @@ def loaded(directory: Path, version: str | None) -> object:
 def test_a_probe_that_cannot_run_is_a_mistake_of_the_file(
     tmp_path: Path, version: str | None, problem: str
 ) -> None:
-    assert loaded(tmp_path, version) == [
-        f'{tmp_path}/chat.toml: [ready] by: found "websocket", expected "connect", "notify", "delay"'
-        ' or "http": the WebSocket probe needs the Python package websockets 15 or newer,'
+    said = (
+        f'{tmp_path}/chat.toml: [ready] by: found "websocket", expected "connect", "notify",'
+        ' "delay" or "http": the WebSocket probe needs the Python package websockets 15 or newer,'
         f" {problem}; install it with `pip install 'websockets>=15'`"
-    ]
+    )
+
+    assert loaded(tmp_path, version) == [said]
 
 
 @pytest.mark.parametrize("version", ["15.0", "17.1.2"])

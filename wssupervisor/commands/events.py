@@ -2,13 +2,15 @@
 
 import argparse
 import json
-from datetime import UTC, datetime
 from typing import Any
 
+from wssupervisor.commands.times import clock_with_offset
 from wssupervisor.commands.words import described
 from wssupervisor.control.client import Client, Gone
 
 EXAMPLES = """\
+Times are local, with their offset from UTC; --json has UTC.
+
 examples:
   wssctl events --since 1h
   wssctl events --follow --json
@@ -33,7 +35,11 @@ def run(given: argparse.Namespace, client: Client) -> int:
         if note["at"] <= shown:
             return
         last = note["at"]
-        text = json.dumps(note) if given.json else f"{clock(note['at'])}  {described(note)}"
+        text = (
+            json.dumps(note)
+            if given.json
+            else f"{clock_with_offset(note['at'])}  {described(note)}"
+        )
         print(text, flush=True)
 
     params = {"follow": given.follow, "since": given.since}
@@ -47,9 +53,3 @@ def run(given: argparse.Namespace, client: Client) -> int:
             shown, params = last, {"follow": True, "since": OVERLAP}
         else:
             return 0
-
-
-def clock(at: str) -> str:
-    """The time of day, UTC; before it the date, where that is another day's."""
-    day, time = at[:10], at[11:19]
-    return time if day == datetime.now(UTC).date().isoformat() else f"{day} {time}"

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from wssupervisor.commands.text import Line, Span, Style, length, line, show
-from wssupervisor.commands.words import count
+from wssupervisor.commands.times import date_and_time
+from wssupervisor.commands.words import count, requester
 from wssupervisor.control.client import Client
 from wssupervisor.durations import format_duration
 
 EXAMPLES = """\
 Oldest first, also those before the daemon's last start (under systemd; elsewhere before its last
-death). Times are UTC. "forced": connections that were closed because a limit, or somebody, wanted
-the old workers to end; "lost": those of old workers that crashed. The others left by themselves.
+death). Times are local, with their offset from UTC; --json has UTC. "forced": connections that were
+closed because a limit, or an operator, ended the old workers; "lost": those of old workers that
+crashed. The others left by themselves.
 
 examples:
   wssctl history
@@ -50,16 +52,17 @@ def run(given: argparse.Namespace, client: Client) -> int:
 
 def render(one: Document) -> Iterator[Line]:
     """When, which, and its verdict; then who asked for what, and the drain it began."""
-    what = "roll back" if one["kind"] == "rollback" else "reload"
-    when = f"{one['at'][:10]} {one['at'][11:19]}"
+    what = "rollback" if one["kind"] == "rollback" else "reload"
+    when = date_and_time(one["at"])
     yield line(
         Span(when, Style.FAINT), "  ", Span(f"{one['id']} {what}  ", Style.TITLE), _verdict(one)
     )
     release = "" if one["release"] is None else f", release {one['release']}"
     yield line(f"{INDENT}by {_who(one)}{release}")
     if one["drain"] is not None:
-        closed = one["drain"]["forced"] or one["drain"]["lost"]
-        text = f"{INDENT}generation {one['replaced']} {_drain(one['drain'])}"
+        drain = one["drain"]
+        closed = drain["forced"] or drain["lost"]
+        text = f"{INDENT}generation {one['replaced']} {_drain(drain)}"
         yield line(Span(text, Style.WARNING if closed else Style.PLAIN))
 
 
@@ -82,12 +85,8 @@ def _folded(whole: Line, width: int | None) -> Iterator[Line]:
 
 
 def _who(one: Document) -> str:
-    if one["via"] is None:
-        return "somebody"
-    if one["by"] is None:
-        return str(one["via"])
-    who = f"{one['by']} (pid {one['by_pid']})"
-    return f"systemd, as {who}" if one["via"] == "systemd" else who
+    who = requester(one)
+    return f"{who} (pid {one['by_pid']})" if who == one["by"] else who
 
 
 def _verdict(one: Document) -> Span:
@@ -107,10 +106,21 @@ def _drain(drain: Document) -> str:
         case "rolled-back-to":
             return "was rolled back to"
         case "cut-off":
-            return f"drained{had} when the instance ended"
+            return _cut_off(drain, had)
     if drain["seconds"] is None:
         return "has drained"
     return (
         f"drained{had} in {format_duration(drain['seconds'])}:"
         f" {drain['forced']} forced, {drain['lost']} lost"
+    )
+
+
+def _cut_off(drain: Document, had: str) -> str:
+    """The instance stopped, or died for good, before all its connections had left."""
+    if drain["seconds"] is None:
+        return f"had not finished draining{had} when the instance ended"
+    closed = drain["forced"] + drain["lost"]
+    return (
+        f"was cut short by the stop of the instance after {format_duration(drain['seconds'])}:"
+        f" {closed} of {count(drain['connections'], 'connection')} closed"
     )

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
-from wssupervisor.commands.events import clock
 from wssupervisor.commands.text import Line, Span, Style, clipped, length, line
+from wssupervisor.commands.times import clock, zone
 from wssupervisor.commands.words import count, sentence, style
 from wssupervisor.durations import format_duration
 
@@ -79,7 +79,7 @@ def screen(document: Document, events: Sequence[Document], size: Size) -> list[L
             break
     room = EVENTS_WITHOUT_SCREEN if size.lines is None else size.lines - len(found) - 2
     if room > 0 and events:
-        found += [(), line(Span("  RECENT EVENTS", Style.FAINT))]
+        found += [(), line(Span(f"  RECENT EVENTS ({zone()})", Style.FAINT))]
         found += [_event(one) for one in events[-room:]]
     if size.lines is not None:
         found = [clipped(one, size.columns, size.more) for one in found[: size.lines]]
@@ -207,7 +207,7 @@ def _shown_workers(one: Document, detail: Detail) -> list[Document]:
 def _title(one: Document, size: Size, *, with_release: bool) -> Line:
     drain = one.get("drain")
     if drain is None:
-        since = format_duration(max(0.0, _ago(one["started_at"])))
+        since = format_duration(max(0.0, _ago(one.get("active_since") or one["started_at"])))
         what = f" for {since}: {count(one['connections'], 'connection')}"
     else:
         since = format_duration(max(0.0, _ago(drain["since"])))
@@ -321,8 +321,8 @@ def _last_reload(last: Document | None, size: Size) -> Iterator[Line]:
     if last is None:
         yield line("  no reload yet")
         return
-    when = format_duration(max(0.0, _ago(last["started_at"])))
-    what = "roll back" if last["kind"] == "rollback" else "reload"
+    when = format_duration(max(0.0, _ago(last["started_at"]) - last["seconds"]))
+    what = "rollback" if last["kind"] == "rollback" else "reload"
     begin = f"last {what} {last['id']}, {when} ago"
     if last["ok"]:
         took = format_duration(last["seconds"])

@@ -16,13 +16,13 @@ import tty
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
 from wssupervisor.commands.glance import recent, size_of_output
 from wssupervisor.commands.screen import Size, screen
 from wssupervisor.commands.text import Line, Span, Style, line, show, terminal_can_draw
+from wssupervisor.commands.times import now
 from wssupervisor.control.client import Client, Gone, Silence
 from wssupervisor.durations import format_duration
 from wssupervisor.errors import NotRunning
@@ -109,8 +109,7 @@ def _document(seen: Seen) -> Document:
 
 def _print(seen: Seen) -> None:
     size = replace(size_of_output(), lines=None)
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    show([line(Span(now, Style.FAINT)), *seen.lines(size), ()])
+    show([line(Span(now(), Style.FAINT)), *seen.lines(size), ()])
 
 
 # -- on a screen -------------------------------------------------------------------------------

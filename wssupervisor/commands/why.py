@@ -3,35 +3,66 @@
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
-from wssupervisor.control.client import Client
+from wssupervisor.commands.words import count
+from wssupervisor.control.client import Client, DaemonError
 from wssupervisor.durations import format_duration
 
 EXAMPLES = """\
-Who is still connected to a draining generation: by peer address, with the age of the oldest
-connection (at least: as long as it has been counted) and how long each has been idle, from the
-kernel. The estimate is an exponential decay through the number of connections at the beginning of
-the drain and now; it is "unknown" until at least ten have left, in half a minute or more.
+Without a number: each generation that is draining. Shows the connections of a generation by peer
+address, with the age of the oldest connection (at least: as long as it has been counted) and how
+long each has been idle, from the kernel. The estimate is an exponential decay through the number of
+connections at the beginning of the drain and now; it is "unknown" until at least ten have left, in
+half a minute or more.
 
 examples:
+  wssctl why
   wssctl why 6
   wssctl -i chat why 6 --json | jq '.peers[0]'
 """
 
 Document = dict[str, Any]
 PEERS_SHOWN = 15
+EMPTY = "yes, it has no connections"
 HEADINGS = ("PEER", "CONNECTIONS", "OLDEST", "IDLE FOR")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("generation", type=int, help="its number, as in wssctl status")
-    parser.add_argument("--json", action="store_true", help="the whole document, for scripts")
+    parser.add_argument(
+        "generation",
+        type=int,
+        nargs="?",
+        help="its number, as in wssctl status (default: each that is draining)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="the whole document; without a number, a list of them"
+    )
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
+    if given.generation is None:
+        return _each_drain(client, json_wanted=given.json)
     document = client.call("why", {"generation": given.generation})
     print(json.dumps(document, indent=1) if given.json else "\n".join(render(document)))
+    return 0
+
+
+def _each_drain(client: Client, *, json_wanted: bool) -> int:
+    generations = client.call("status")["generations"]
+    found = []
+    for one in generations:
+        if "drain" in one:
+            with suppress(DaemonError):  # it has ended since
+                found.append(client.call("why", {"generation": one["number"]}))
+    if json_wanted:
+        print(json.dumps(found, indent=1))
+    elif found:
+        print("\n\n".join("\n".join(render(document)) for document in found))
+    else:
+        numbers = " or ".join(f"`wssctl why {one['number']}`" for one in generations)
+        print("no generation is draining" + (f"; there is {numbers}" if numbers else ""))
     return 0
 
 
@@ -42,20 +73,21 @@ def render(document: Document) -> Iterator[str]:
     if drain is not None:
         since = format_duration(drain["seconds"])
         what += f" for {since}: {drain['connections_at_start']} -> {document['connections']}"
-        what += " connections"
+        what += f" connection{'' if document['connections'] == 1 else 's'}"
     yield what
     for reason in document["reasons"]:
         yield f"  kept alive by: {reason}"
     if drain is not None:
         yield f"  limit: {_limit(drain)}"
-        yield f"  empty: {_estimate(document['estimate'])}"
+        empty = _estimate(document["estimate"]) if document["connections"] else EMPTY
+        yield f"  empty: {empty}"
     yield ""
     for one in document["workers"]:
         queued = f", {one['queued']} waiting" if one["queued"] else ""
         counts = "" if one["reported"] is None else f" ({one['reported']} by its own account)"
         yield (
             f"  worker {one['index']}, pid {one['pid'] or '-'}, {one['state']}:"
-            f" {one['connections']} connections{counts}{queued}"
+            f" {count(one['connections'], 'connection')}{counts}{queued}"
         )
     if document["peers"]:
         yield ""
@@ -82,7 +114,7 @@ def _estimate(estimate: Document) -> str:
         return f"unknown ({estimate['unknown']})"
     half = format_duration(estimate["half_life_seconds"])
     about = format_duration(estimate["empty_in_seconds"])
-    return f"in about {about}, if half of those who are there go on leaving every {half}"
+    return f"in about {about} (half of the remaining connections close every {half})"
 
 
 def _peers(document: Document) -> Iterator[str]:
@@ -93,8 +125,8 @@ def _peers(document: Document) -> Iterator[str]:
         idle = low if low == high else f"{low} - {high}"
         rows.append((one["address"], str(one["connections"]), oldest, idle))
     widths = [max(len(row[at]) for row in rows) for at in range(len(HEADINGS))]
-    for peer, count, oldest, idle in rows:
-        cells = (peer.ljust(widths[0]), count.rjust(widths[1]), oldest.rjust(widths[2]), idle)
+    for peer, number, oldest, idle in rows:
+        cells = (peer.ljust(widths[0]), number.rjust(widths[1]), oldest.rjust(widths[2]), idle)
         yield "  " + "  ".join(cells)
     more = len(document["peers"]) - PEERS_SHOWN + document["peers_left_out"]
     if more > 0:

@@ -1,5 +1,6 @@
 """What happened, in a sentence: for the status screen and the progress of a reload."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from wssupervisor.commands.text import Style
@@ -9,8 +10,8 @@ Note = dict[str, Any]
 
 SENTENCES = {
     "started": "generation {generation} serves, the first of this start",
-    "reload-begun": "reload {reload} begins, asked for by {who}",
-    "rollback-begun": "roll back {reload} to generation {to} begins, asked for by {who}",
+    "reload-begun": "reload {reload} begins, requested by {who}",
+    "rollback-begun": "rollback {reload} to generation {to} begins, requested by {who}",
     "reload-failed": "{attempt} {reload} FAILED: {reason}",
     "reload-refused": "a reload was refused: {reason}",
     "worker-spawned": "{worker} starts as pid {pid}",
@@ -30,10 +31,10 @@ SENTENCES = {
     "drain-resumed": "the drain of generation {generation} goes on",
     "still-listens": "{worker} still listens where new connections arrive",
     "scaled": "scaled from {before} to {workers} workers",
-    "left": "out of its load balancer, asked for by {who}{connections}",
+    "left": "out of its load balancer, requested by {who}{connections}",
     "leave-limit": "it is out of its load balancer for {seconds}{connections}",
     "emptied": "nobody is connected any more, {seconds} after it left its load balancer",
-    "joined": "back in its load balancer after {seconds}, asked for by {who}",
+    "joined": "back in its load balancer after {seconds}, requested by {who}",
     "generation-retired": "generation {generation} has gone{outcome}",
     "sweeper-started": "{worker} is started for {queued} that wait on a free slot",
     "steering-failed": "new connections could not be steered: {reason}",
@@ -94,6 +95,14 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def requester(document: Mapping[str, Any]) -> str:
+    """The user, systemd or the signal that requested something."""
+    via, user = document.get("via"), document.get("by")
+    if via == "systemd":  # its client runs as the service's user, and not as the one who asked
+        return "systemd (systemctl reload)"
+    return str(user or via or "an unknown requester")
+
+
 class _Words(dict[str, Any]):
     """The fields of a note as a sentence wants them."""
 
@@ -108,7 +117,7 @@ class _Words(dict[str, Any]):
                 found = self.get("connections")
                 return f", with {count(found, 'connection')}" if found else ""
             case "who":
-                return str(self.get("by") or self.get("via") or "somebody")
+                return requester(self)
             case "outcome":
                 return self._outcome()
         return str(super().__getitem__(name))
@@ -116,7 +125,8 @@ class _Words(dict[str, Any]):
     def _outcome(self) -> str:
         if self.get("seconds") is None:
             return ""
-        text = f" after {self['seconds']}: {count(self.get('connections', 0), 'connection')}"
+        ended = ", as the instance stopped," if self.get("stopped") else ""
+        text = f"{ended} after {self['seconds']}: {count(self.get('connections', 0), 'connection')}"
         for name in ("forced", "lost"):
             if self.get(name):
                 text += f", {self.get(name)} {name}"

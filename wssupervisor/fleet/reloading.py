@@ -308,6 +308,7 @@ def cut_over(state: State, now: float) -> Iterator[Action]:
     assert reload is not None
     assert candidate is not None
     candidate.state = GenerationState.ACTIVE
+    candidate.active_since = now
     if reload.kind is ReloadKind.ROLLBACK:
         state.lineage.pop()
         yield from draining.undo(candidate)

@@ -108,6 +108,8 @@ class Generation:
     sweep_at: float | None = None
     """No sweeper before this instant, after one that failed."""
     drain_since: float | None = None
+    active_since: float | None = field(default=None, metadata=ADDED)
+    """Its latest cutover; None for one that has not had any."""
     connections_at_start: int = 0
     forced: int = field(default=0, metadata=ADDED)
     """Of those the ones closed because a limit, or somebody, wanted its workers to end."""

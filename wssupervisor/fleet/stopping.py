@@ -1,10 +1,11 @@
 """Stopping: new connections are parked, each worker ends within the limit, then the fleet quits."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from wssupervisor.fleet import leaving, reloading, worker
+from wssupervisor.fleet import draining, leaving, reloading, worker
 from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind, Quit, Stopped
-from wssupervisor.fleet.model import RequestId, WorkerState
+from wssupervisor.fleet.model import GenerationState, RequestId, WorkerState
 from wssupervisor.fleet.state import ReloadPhase, State, Stop
 
 
@@ -36,10 +37,13 @@ def settle(state: State, stop: Stop, now: float) -> Iterator[Action]:
             yield from worker.kill(one)
     if any(True for _ in state.workers()):
         return
+    cut_short = [draining.over(one, now) for one in state.in_state(GenerationState.DRAINING)]
     state.generations.clear()
     state.quit = True
     if stop.request is not None:
         yield Answer(stop.request, Stopped())
+    for note in cut_short:
+        yield replace(note, fields={**note.fields, "stopped": True})
     yield Note(NoteKind.STOPPED, {"status": stop.status})
     yield Quit(stop.status, stop.reason, stop.of)
 

@@ -44,6 +44,7 @@ class GenerationView:
     state: GenerationState
     release: str
     started_at: float
+    active_since: float | None
     connections: int
     shares_slots: bool
     drain: DrainView | None
@@ -159,6 +160,7 @@ def _generation(state: State, generation: Generation) -> GenerationView:
         state=generation.state,
         release=generation.release.directory,
         started_at=generation.started_at,
+        active_since=generation.active_since,
         connections=sum(one.connections for one in generation.workers.values()),
         shares_slots=steering.shares_slots(state, generation),
         drain=drain,

@@ -107,7 +107,7 @@ class _Story:
         if drain is None:
             return
         del self._draining[entry["generation"]]
-        drain["state"] = "over"
+        drain["state"] = "cut-off" if entry.get("stopped") else "over"
         if "connections" in entry:
             for name in ("seconds", "connections", "forced", "lost"):
                 drain[name] = entry[name]
@@ -117,7 +117,7 @@ class _Story:
     def _instance_ended(self) -> None:
         for reload in self._under_way.values():
             reload["ok"], reload["reason"] = False, CUT_OFF
-        for reload in self._draining.values():
+        for reload in self._draining.values():  # without a clean stop
             reload["drain"]["state"] = "cut-off"
         self._under_way.clear()
         self._draining.clear()

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import psutil
@@ -84,29 +85,41 @@ def out_of_balancer(view: FleetView) -> Document | None:
 
 
 def headline(view: FleetView, gate: Gate) -> str:
-    """The instance in one line, for `systemctl status`: what serves, what drains, what is wrong."""
+    """The instance in one line, for `systemctl status`: what serves, what drains, what is wrong.
+
+    The advice of a failed reload comes last: it is what may be cut off.
+    """
     parts = [view.state.value]
-    for one in view.generations:
-        workers = _count(len(one.workers), "worker")
-        drain = one.drain
-        if drain is None:
-            what = f"{one.state.value}, {workers}, {_count(one.connections, 'connection')}"
-        else:
-            what = (
-                f"{one.state.value}, {workers}, {drain.connections_at_start} ->"
-                f" {_count(one.connections, 'connection')}"
-            )
-        parts.append(f"generation {one.number} {what}")
-    if view.verdict is not None and not view.verdict.ok:
-        parts.insert(1, f"last {_KINDS[view.verdict.kind.value]} FAILED: {view.verdict.reason}")
     if view.out is not None:
-        parts.insert(1, f"out of its load balancer since {wall(view.out.since)}")
+        parts.append(f"out of its load balancer since {_local(view.out.since)}")
+    draining = [one for one in view.generations if one.drain is not None]
+    parts += [_in_words(one) for one in view.generations if one.drain is None]
+    if len(draining) > DRAINS_SHOWN:
+        left = sum(one.connections for one in draining)
+        parts.append(f"{len(draining)} generations draining, {_count(left, 'connection')}")
+    else:
+        parts += [_in_words(one) for one in draining]
     for name, before in gate.slots_before.items():
-        parts.insert(1, f"{name} has {len(gate.pools[name].slots)} slots, had {before}")
+        parts.append(f"{name} has {len(gate.pools[name].slots)} slots, had {before}")
+    if view.verdict is not None and not view.verdict.ok:
+        parts.append(f"last {_KINDS[view.verdict.kind.value]} FAILED: {view.verdict.reason}")
     return "; ".join(parts)
 
 
-_KINDS = {"start": "start", "reload": "reload", "rollback": "roll back"}
+DRAINS_SHOWN = 1
+"""More draining generations are counted: the line also has to hold why a reload failed."""
+_KINDS = {"start": "start", "reload": "reload", "rollback": "rollback"}
+
+
+def _in_words(one: GenerationView) -> str:
+    begin = f"generation {one.number} {one.state.value}, {_count(len(one.workers), 'worker')}"
+    before = "" if one.drain is None else f"{one.drain.connections_at_start} -> "
+    return f"{begin}, {before}{_count(one.connections, 'connection')}"
+
+
+def _local(at: float) -> str:
+    """A monotonic instant as systemctl would show it: local time, with its offset."""
+    return datetime.fromisoformat(wall(at)).astimezone().isoformat(" ", "seconds")
 
 
 def _count(number: int, what: str) -> str:
@@ -121,6 +134,7 @@ def _generation(
         "state": one.state.value,
         "release": one.release,
         "started_at": wall(one.started_at),
+        "active_since": None if one.active_since is None else wall(one.active_since),
         "connections": one.connections,
         "shares_slots": one.shares_slots,
         "workers": [_worker(worker, order, usage, now) for worker in one.workers],

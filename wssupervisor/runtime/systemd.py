@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.systemd_protocol import notify, passed_descriptors
 
-STATUS_CHARS = 200
-"""A STATUS= line longer than this is cut: `systemctl status` shows one line."""
+STATUS_CHARS = 240
+"""A STATUS= line longer than this is cut between two words: `systemctl status` shows one line."""
 
 
 EXTEND_SECONDS = 15
@@ -126,4 +126,13 @@ class Herald:
         """The one line of `systemctl status`; said again only when it changes."""
         if text != self._said:
             self._said = text
-            notify(f"STATUS={text[:STATUS_CHARS]}")
+            notify(f"STATUS={shortened(text, STATUS_CHARS)}")
+
+
+def shortened(text: str, most: int) -> str:
+    """One line of at most `most` characters, cut between two words."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    kept = line[:most].rpartition(" ")[0].rstrip(" ,;:")
+    return f"{kept or line[: most - 1]}…"

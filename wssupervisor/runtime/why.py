@@ -107,7 +107,7 @@ def _reasons(generation: Generation, connections: int, now: float) -> list[str]:
     if any(one.still_listens for one in drains):
         found.append("a worker still listens where new connections arrive")
     if not found:
-        found.append("it is looked at once more before it ends")
+        found.append("waiting for one more connection count before stopping")
     return found
 
 
