@@ -32,8 +32,13 @@ PURE = {  # no I/O, no clock, no chance
 IMPURE_NAMES = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
 
 # Whoever imports runtime can touch the OS. Beside the daemon only `wssctl check`: it says whether
-# a release could run, which is looked up on disk exactly as a reload does it.
-USERS_OF_RUNTIME = {"wssupervisor.daemon", "wssupervisor.commands.check"}
+# a release could run, which is looked up on disk exactly as a reload does it; and `events` and
+# `history` of an instance that is not running, which read its files as it does.
+USERS_OF_RUNTIME = {
+    "wssupervisor.daemon",
+    "wssupervisor.commands.check",
+    "wssupervisor.commands.recorded",
+}
 USERS_OF_WEBSOCKETS = {"wssupervisor.probe", "wssupervisor.worker.serving"}
 """A process of its own, and what an application asks for by name."""
 USERS_OF_RICH = {"wssupervisor.commands.watch"}
@@ -94,6 +99,11 @@ ALLOWED_TO_CHECK = ALLOWED_TO_COMMANDS | {
     "wssupervisor.runtime.release",
     "wssupervisor.runtime.unpinned",
     "wssupervisor.start_directory",
+}
+ALLOWED_TO_RECORDED = {
+    "wssupervisor.runtime.history",
+    "wssupervisor.runtime.history_file",
+    "wssupervisor.runtime.reloads",
 }
 ALLOWED_TO_CLIENT = {
     "wssupervisor.control",
@@ -158,7 +168,10 @@ def test_commands_reach_a_daemon_through_the_client_only(module: str) -> None:
 
     optional = {"rich"} if module in USERS_OF_RICH else set()
     assert foreign(module) <= sys.stdlib_module_names | optional
-    assert own(module) <= (ALLOWED_TO_CHECK if reads_files else ALLOWED_TO_COMMANDS)
+    allowed = ALLOWED_TO_CHECK if reads_files else ALLOWED_TO_COMMANDS
+    if module == "wssupervisor.commands.recorded":
+        allowed = ALLOWED_TO_COMMANDS | ALLOWED_TO_RECORDED
+    assert own(module) <= allowed
 
 
 def test_wssctl_loads_nothing_slow_before_it_knows_its_verb() -> None:

@@ -16,6 +16,7 @@ from wssupervisor.commands import (
     join,
     leave,
     metrics,
+    recorded,
     reload,
     rollback,
     scale,
@@ -26,7 +27,7 @@ from wssupervisor.commands import (
 )
 from wssupervisor.control.client import Client, find_control
 from wssupervisor.control.paths import running
-from wssupervisor.errors import WssError
+from wssupervisor.errors import NotRunning, WssError
 
 EPILOG = """\
 Which instance: -i NAME, or --control PATH, or $WSSUPERVISOR_CONTROL, or the only one that runs.
@@ -58,6 +59,8 @@ VERBS = {
     "init": init,
     "completion": completion,
 }
+RECORDED = {"events": events.run_without_daemon, "history": history.run_without_daemon}
+"""What can be read of an instance that is not running."""
 INTERRUPTED = 130
 
 
@@ -95,8 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return init.run(given)
         if given.verb == "completion":
             return completion.run(given, parser())
-        client = _client(given)
-        return status.list_all() if client is None else _run(given, client)
+        return _ask(given)
     except WssError as error:
         print(f"wssctl: {error}", file=sys.stderr)
         for line in error.lines:
@@ -107,6 +109,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _ask(given: argparse.Namespace) -> int:
+    """Run a verb that needs a daemon, or what it recorded. Raises WssError."""
+    try:
+        client = _client(given)
+        return status.list_all() if client is None else _run(given, client)
+    except NotRunning as error:
+        if given.verb not in RECORDED or getattr(given, "follow", False):
+            raise
+        environment = os.environ.get("WSSUPERVISOR_CONTROL")
+        place = recorded.find(given.instance, given.control, environment, error)
+    recorded.announce(place)
+    return RECORDED[given.verb](given, place)
 
 
 def _client(given: argparse.Namespace) -> Client | None:

@@ -4,12 +4,15 @@ import argparse
 import json
 from typing import Any
 
+from wssupervisor.commands import recorded
+from wssupervisor.commands.recorded import Place
 from wssupervisor.commands.times import clock_with_offset
 from wssupervisor.commands.words import described
 from wssupervisor.control.client import Client, Gone
 
 EXAMPLES = """\
-Times are local, with their offset from UTC; --json has UTC.
+Times are local, with their offset from UTC; --json has UTC. Of an instance that is not running its
+record is read, if this user may (not with --follow).
 
 examples:
   wssctl events --since 1h
@@ -35,12 +38,7 @@ def run(given: argparse.Namespace, client: Client) -> int:
         if note["at"] <= shown:
             return
         last = note["at"]
-        text = (
-            json.dumps(note)
-            if given.json
-            else f"{clock_with_offset(note['at'])}  {described(note)}"
-        )
-        print(text, flush=True)
+        _print(note, given)
 
     params = {"follow": given.follow, "since": given.since}
     while True:
@@ -53,3 +51,14 @@ def run(given: argparse.Namespace, client: Client) -> int:
             shown, params = last, {"follow": True, "since": OVERLAP}
         else:
             return 0
+
+
+def run_without_daemon(given: argparse.Namespace, place: Place) -> int:
+    for note in recorded.events(place, given.since):
+        _print(note, given)
+    return 0
+
+
+def _print(note: dict[str, Any], given: argparse.Namespace) -> None:
+    text = f"{clock_with_offset(note['at'])}  {described(note)}"
+    print(json.dumps(note) if given.json else text, flush=True)

@@ -5,9 +5,11 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from wssupervisor.commands import recorded
+from wssupervisor.commands.recorded import Place
 from wssupervisor.commands.text import Line, Span, Style, length, line, show
 from wssupervisor.commands.times import date_and_time
 from wssupervisor.commands.words import count, requester
@@ -18,7 +20,8 @@ EXAMPLES = """\
 Oldest first, also those before the daemon's last start (under systemd; elsewhere before its last
 death). Times are local, with their offset from UTC; --json has UTC. "forced": connections that were
 closed because a limit, or an operator, ended the old workers; "lost": those of old workers that
-crashed. The others left by themselves.
+crashed. The others left by themselves. Of an instance that is not running its record is read, if
+this user may.
 
 examples:
   wssctl history
@@ -37,7 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
-    found = client.call("history", {"since": given.since})["reloads"]
+    return _show(client.call("history", {"since": given.since})["reloads"], given)
+
+
+def run_without_daemon(given: argparse.Namespace, place: Place) -> int:
+    return _show(recorded.reloads(place, given.since), given)
+
+
+def _show(found: Sequence[Document], given: argparse.Namespace) -> int:
     if given.json:
         for one in found:
             print(json.dumps(one))

@@ -12,6 +12,8 @@ from wssupervisor.errors import ListenFailed
 
 SOCKET = "control.sock"
 SYSTEM = Path("/run/wssupervisor")
+STATE = Path("/var/lib/wssupervisor")
+"""Below it are the state directories of systemd's instances (StateDirectory=)."""
 SYSTEMD = Path("/run/systemd/system")
 """There where systemd is the init, as sd_booted(3) has it."""
 
