@@ -53,6 +53,8 @@ class UnixAddress:
         return f"{UNIX}{self.path}"
 
 
+LOCALHOST = "localhost"
+"""Means 127.0.0.1 alone: a client that tries ::1 first comes to it next."""
 UNIX = "unix:"
 UNIX_PATH_BYTES = 107
 """What fits into a sockaddr_un, with its NUL."""
@@ -69,13 +71,19 @@ def parse_address(text: str) -> Address | UnixAddress:
             )
         return UnixAddress(os.path.normpath(path))
     host, colon, port = text.rpartition(":")
+    if host in ("", "*") and _PORT.fullmatch(port):
+        raise ValueError(f'expected {allowed}, did you mean "0.0.0.0:{port}"?')
     if not colon or not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:
         raise ValueError(f"expected {allowed}, with a port from 1 to 65535")
     bracketed = host.startswith("[") and host.endswith("]")
+    if host == LOCALHOST:
+        host = "127.0.0.1"
     try:
         address = ipaddress.ip_address(host[1:-1] if bracketed else host)
     except ValueError:
-        raise ValueError(f"expected {allowed}; host names are not resolved") from None
+        raise ValueError(
+            f"expected {allowed}; host names other than {LOCALHOST} are not resolved"
+        ) from None
     if "%" in host:
         raise ValueError(f"expected {allowed}, without a zone")
     if bracketed != (address.version == 6):

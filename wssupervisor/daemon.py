@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import faulthandler
+import sys
 from collections.abc import Sequence
 
 from wssupervisor import __version__, logging, start_directory, stdio
+from wssupervisor.command_line import corrected
 from wssupervisor.config import Overrides, instance_name
 from wssupervisor.control.paths import daemon_path
 from wssupervisor.errors import WssError
@@ -79,7 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     faulthandler.enable()  # systemd's watchdog sends SIGABRT to one that hangs: say where it does
-    given = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if (line := corrected(own := parser(), words)) is not None:
+        own.error(f"the command has options, so it must come after --; write:\n  {line}")
+    given = own.parse_args(words)
     start = start_directory.leave(resumed=is_resumed())
     overrides = Overrides(
         name=given.name,
@@ -90,7 +95,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         start=start,
     )
     if given.config is None and not given.command:
-        parser().error("give --config FILE, or --listen ADDRESS -- COMMAND (see --help)")
+        own.error("give --config FILE, or --listen ADDRESS -- COMMAND (see --help)")
     config = None if given.config is None else start_directory.absolute(start, given.config)
     control = None if given.control is None else start_directory.absolute(start, given.control)
     source = Source(config, overrides)
@@ -100,8 +105,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         before = left_to_us()
         name = instance_name(config, overrides)
         logging.configure(given.log_format, given.log_level, name)
-        own = Instance(name, control or daemon_path(name), source)
-        ended = asyncio.run(own.run(before))
+        instance = Instance(name, control or daemon_path(name), source)
+        ended = asyncio.run(instance.run(before))
     except WssError as error:
         return _complain(error.exit_status, str(error), error.lines)
     if ended.status:

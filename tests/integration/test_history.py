@@ -273,6 +273,32 @@ def test_a_drain_that_a_stop_cuts_short_is_not_called_drained(
     assert ": 5 of 5 connections closed\n" in text
 
 
+def test_the_mistakes_of_a_configuration_have_a_line_each_wherever_a_reload_is_told(
+    settings: Settings,
+) -> None:
+    with Daemon(settings) as daemon:
+        daemon.start()
+        settings.path.write_text(
+            settings.text().replace("[drain]", "kepe = 1\n[drain]").replace("[stop]", "[spot]")
+        )
+        answer = daemon.ctl("reload")
+        told = daemon.ctl("history").out.splitlines()
+
+        assert answer.status == 1
+        first, *mistakes = answer.err.splitlines()
+        assert first == "wssctl: the configuration cannot be used (2 mistakes):"
+        begins = (f"{settings.path}: [spot]: no such table", f"{settings.path}: [ready] kepe: no")
+        assert [one.startswith(begins) for one in mistakes] == [True, True]
+        assert told[0].endswith("): the configuration cannot be used (2 mistakes):")
+        assert told[1:3] == [f"    {one}" for one in mistakes]
+        # One line is one event, and one line of the status.
+        event = daemon.ctl("events").out.splitlines()[-1]
+        assert f"(2 mistakes): {mistakes[0]}; {mistakes[1]}" in event
+        assert f"FAILED: the configuration cannot be used (2 mistakes): {mistakes[0]}; " in (
+            daemon.ctl("status").out
+        )
+
+
 def test_a_failed_start_leaves_no_file_behind(settings: Settings) -> None:
     settings.releases.install("broken", "fails_at_once")
     with Daemon(replace(settings, ready_timeout="5s")) as daemon:

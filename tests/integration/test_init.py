@@ -127,7 +127,7 @@ def test_a_mistake_is_told_and_nothing_is_written(
 def test_a_wrong_address_or_name_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert init(tmp_path, listen="localhost:80") == 2
-    assert "host names are not resolved" in capsys.readouterr().err
+    assert init(tmp_path, listen="chat.example.org:80") == 2
+    assert "host names other than localhost are not resolved" in capsys.readouterr().err
     assert init(tmp_path, name="a/b") == 78
     assert files(tmp_path) == []

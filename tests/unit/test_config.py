@@ -98,6 +98,16 @@ def test_an_address_is_shown_as_it_is_written(text: str) -> None:
     assert str(parse_address(text)) == text
 
 
+def test_localhost_is_the_loopback_address_of_ipv4() -> None:
+    assert parse_address("localhost:8765") == parse_address("127.0.0.1:8765")
+
+
+@pytest.mark.parametrize("text", [":8765", "*:8765", "8765"])
+def test_a_port_alone_is_answered_with_the_address_that_is_probably_meant(text: str) -> None:
+    with pytest.raises(ValueError, match=r'did you mean "0\.0\.0\.0:8765"\?$'):
+        parse_address(text)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "keys"),
     [

@@ -272,7 +272,8 @@ def test_a_probe_asks_only_what_can_be_answered(tmp_path: Path, lines: str, told
 @pytest.mark.parametrize(
     "address",
     [
-        "localhost:80",
+        "chat.example.org:80",
+        "localhost.:80",
         "127.0.0.1",
         "127.0.0.1:0",
         "127.0.0.1:70000",

@@ -90,7 +90,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
-    given = parser().parse_args(arguments)
+    given, unknown = (own := parser()).parse_known_args(arguments)
+    if unknown:
+        hint = init.unquoted(given, unknown) if given.verb == "init" else ""
+        own.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     try:
         if given.verb == "check":
             return check.run(given)

@@ -67,6 +67,8 @@ def render(one: Document) -> Iterator[Line]:
     yield line(
         Span(when, Style.FAINT), "  ", Span(f"{one['id']} {what}  ", Style.TITLE), _verdict(one)
     )
+    for more in (one["reason"] or "").splitlines()[1:]:
+        yield line(Span(f"{INDENT}{more}", Style.BAD))
     release = "" if one["release"] is None else f", release {one['release']}"
     yield line(f"{INDENT}by {_who(one)}{release}")
     if one["drain"] is not None:
@@ -104,7 +106,8 @@ def _verdict(one: Document) -> Span:
         return Span("under way", Style.BUSY)
     took = "" if one["seconds"] is None else f" ({format_duration(one['seconds'])})"
     if not one["ok"]:
-        return Span(f"FAILED{took}: {one['reason']}", Style.BAD)
+        first = (one["reason"] or "").partition("\n")[0]
+        return Span(f"FAILED{took}: {first}", Style.BAD)
     return Span(f"generation {one['generation']} serves{took}", Style.GOOD)
 
 

@@ -6,6 +6,7 @@ import os
 import pwd
 import shlex
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ready", metavar="BY", help="connect (default), notify, or delay")
     add("--dry-run", action="store_true", help="print the files, write nothing")
     add("--root", default="/", metavar="DIR", help="below which /etc is (default /)")
+
+
+def unquoted(given: argparse.Namespace, unknown: Sequence[str]) -> str:
+    """What to write if words of the command were taken for arguments of init."""
+    command = shlex.quote(shlex.join([given.command, *unknown]))
+    return f"; --command takes one argument: --command {command}"
 
 
 def run(given: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from wssupervisor.commands.text import Line, Span, Style, clipped, length, line
 from wssupervisor.commands.times import clock, zone
-from wssupervisor.commands.words import count, sentence, style
+from wssupervisor.commands.words import count, one_line, sentence, style
 from wssupervisor.durations import format_duration
 
 EVENTS_MIN = 3
@@ -329,7 +329,7 @@ def _last_reload(last: Document | None, size: Size) -> Iterator[Line]:
         text = f": generation {last['generation']} serves (took {took})"
         yield line(f"  {begin}", Span(text, Style.GOOD))
         return
-    text = f"{begin}, FAILED: {last['reason']}"
+    text = f"{begin}, FAILED: {one_line(str(last['reason']))}"
     if size.lines is None:
         yield line("  ", Span(text, Style.BAD))
         return

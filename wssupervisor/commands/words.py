@@ -64,7 +64,7 @@ def sentence(note: Note) -> str:
     """The note in words; one that is not known here by its kind and all that it says."""
     form = SENTENCES.get(note["kind"])
     try:
-        return form.format_map(_Words(note)) if form is not None else described(note)
+        return one_line(form.format_map(_Words(note))) if form is not None else described(note)
     except (KeyError, TypeError, ValueError):  # of a daemon that is older or newer than we are
         return described(note)
 
@@ -84,11 +84,16 @@ UNSHOWN = frozenset({"at", "kind", "monotonic_begun", "monotonic", "expected", "
 def described(note: Note) -> str:
     """Its kind, then what is known of it, name by name."""
     details = " ".join(
-        f"{name}={value}"
+        f"{name}={one_line(str(value))}"
         for name, value in note.items()
         if name not in UNSHOWN and value is not None
     )
     return f"{note['kind'].replace('-', ' '):<18} {details}".rstrip()
+
+
+def one_line(text: str) -> str:
+    """A reason of several lines, such as all mistakes of a configuration, on one."""
+    return text.replace(":\n", ": ").replace("\n", "; ")
 
 
 def count(number: int, what: str) -> str:

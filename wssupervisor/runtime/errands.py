@@ -95,8 +95,7 @@ class Errands:
         try:
             release, policy, warnings = await asyncio.to_thread(self._read_release)
         except (ConfigInvalid, ReleaseInvalid) as error:
-            reason = str(error).replace("\n", "; ")
-            self._post(ReleaseRefused(reload, f"{_REFUSED[type(error)]}: {reason}"))
+            self._post(ReleaseRefused(reload, _reason(error)))
             return
         except Exception as error:
             log.exception("reload stumbled")
@@ -121,3 +120,11 @@ class Errands:
 def warn_unpinned(warnings: Iterable[str]) -> None:
     for warning in warnings:
         log.warning("release is not pinned as a whole", why=warning)
+
+
+def _reason(error: ConfigInvalid | ReleaseInvalid) -> str:
+    """A sentence; several mistakes of a configuration have a line each below it."""
+    begin = _REFUSED[type(error)]
+    if isinstance(error, ConfigInvalid) and len(error.problems) > 1:
+        return "\n".join([f"{begin} ({len(error.problems)} mistakes):", *error.problems])
+    return f"{begin}: {error}"
