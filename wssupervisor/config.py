@@ -21,6 +21,16 @@ LISTENER_NAME = re.compile(r"[a-z0-9_-]+")
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
+OWN_DESCRIPTORS = 30
+"""Measured 16 without systemd: log, history, state, control socket, event loop."""
+DESCRIPTORS_PER_WORKER = 6
+"""Measured 4: its process, its output, its notify socket and its channel."""
+SPARE_DESCRIPTORS = 20
+"""Open for a moment each: while a worker is started, and while /proc is read."""
+CLIENTS = 100
+"""At most 64 of the control socket, and 32 of [http]."""
+
+
 class Mode(Enum):
     AUTO = "auto"
     STEERED = "steered"
@@ -262,6 +272,18 @@ class Config:
     def slots_wanted(self) -> int:
         """Slots per listener where we bind them (DESIGN.md)."""
         return self.app.workers * (2 + self.drain.max_draining) + 2
+
+    def descriptors_at_start(self) -> int:
+        """What the supervisor has open as soon as its first generation serves."""
+        return self._descriptors(self.app.workers) + SPARE_DESCRIPTORS
+
+    def descriptors_wanted(self) -> int:
+        """With as many draining generations as may be, and all clients of its sockets."""
+        return self._descriptors(self.app.workers * (2 + self.drain.max_draining)) + CLIENTS
+
+    def _descriptors(self, workers: int) -> int:
+        slots = len(self.listeners) * self.slots_wanted()
+        return OWN_DESCRIPTORS + slots + workers * DESCRIPTORS_PER_WORKER
 
 
 def instance_name(path: str | None, overrides: Overrides) -> str:

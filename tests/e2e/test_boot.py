@@ -51,7 +51,7 @@ def test_sockets_are_there_before_the_service(chat: Service) -> None:
     (listener,) = chat.status()["listeners"]
 
     assert chat.socket in after
-    assert (listener["source"], listener["mode"], listener["slots"]) == ("systemd", "steered", 16)
+    assert (listener["source"], listener["mode"], listener["slots"]) == ("systemd", "steered", 22)
 
 
 def test_without_an_instance_nothing_runs(machine: Machine) -> None:

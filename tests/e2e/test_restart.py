@@ -31,7 +31,7 @@ def test_after_a_restart_all_who_came_meanwhile_are_served(chat: Service) -> Non
             clients.more(50)
         clients.assert_only_held_are_gone()
     assert inodes(chat) == before
-    assert len(before) == 16
+    assert len(before) == 22
 
 
 def test_a_client_starts_a_service_again_that_was_stopped_alone(chat: Service) -> None:
@@ -116,12 +116,12 @@ def test_fewer_slots_than_before_are_told_and_serve_everybody(chat: Service) -> 
     chat.machine.systemctl("stop", chat.socket, chat.service)
     path = f"/etc/systemd/system/{chat.socket}.d/address.conf"
     line = "ListenStream=127.0.0.1:8765\n"
-    chat.machine.write(path, chat.machine.read(path).replace(line, "", 6))
+    chat.machine.write(path, chat.machine.read(path).replace(line, "", 12))
     chat.machine.systemctl("daemon-reload")
     chat.machine.systemctl("start", chat.socket, chat.service)
 
-    assert "ws has 10 slots, had 16" in chat.machine.show(chat.service, "StatusText")
-    assert "it had 16 before" in chat.ctl("status").stdout
+    assert "ws has 10 slots, had 22" in chat.machine.show(chat.service, "StatusText")
+    assert "it had 22 before" in chat.ctl("status").stdout
     with chat.load() as clients:
         chat.reload()
         clients.more(100)

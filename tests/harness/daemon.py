@@ -32,6 +32,7 @@ FORBIDDEN = ROOT / "tests/harness/forbidden.py"
 INTERRUPTIBLE = ("env", "--default-signal=INT")
 # The tests themselves may run under nohup.
 HANGS_UP = ("env", "--default-signal=HUP")
+LIMITED = 'ulimit -n "$0" && exec "$@"'
 CONTAIN = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 ASK_EVERY = 0.1  # each look starts a wssctl, on cores that are also measured
 
@@ -87,6 +88,7 @@ class Daemon:
         variables: Mapping[str, str] | None = None,
         log_to: int | None = None,
         errors_to: Path | None = None,
+        open_files: int | None = None,  # as many descriptors as it may have, and no more
         python: Path | None = None,  # with another installation than these tests have
     ) -> None:
         self.settings = settings
@@ -108,6 +110,7 @@ class Daemon:
             self._variables |= sockets.variables
         self._log_to = log_to
         self._errors_to = errors_to
+        self._open_files = open_files
         self._python = str(python or sys.executable)
         self._log = self.private / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -152,6 +155,8 @@ class Daemon:
         command = self.command()
         if self._contained:
             command = [*CONTAIN, *command]
+        if self._open_files is not None:
+            command = ["sh", "-c", LIMITED, str(self._open_files), *command]
         passed: list[int] = []
         if self._forbidden is not None:
             command = [sys.executable, "-S", str(FORBIDDEN), self._forbidden, *command]

@@ -40,8 +40,8 @@ def test_it_writes_a_configuration_that_the_daemon_takes(tmp_path: Path) -> None
     assert [(one.name, one.address) for one in config.listeners] == [("ws", None)]
 
 
-@pytest.mark.parametrize(("workers", "slots"), [("1", 16), ("2", 16), ("3", 24)])
-def test_the_socket_has_eight_slots_a_worker_and_at_least_sixteen(
+@pytest.mark.parametrize(("workers", "slots"), [("1", 16), ("2", 22), ("3", 32), ("16", 162)])
+def test_the_socket_has_the_slots_that_the_workers_need_and_at_least_sixteen(
     tmp_path: Path, workers: str, slots: int
 ) -> None:
     init(tmp_path, "--workers", workers)

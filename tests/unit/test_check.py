@@ -48,6 +48,7 @@ def test_what_would_run_is_printed(current: Path, capsys: pytest.CaptureFixture[
             f"  in {real}, 2 workers\n"
             "  listener ws: address from systemd\n"
             "  listener raw: 127.0.0.1:1\n"
+            "  needs 22 slots for each listener, and 294 open files (LimitNOFILE=)\n"
         ),
         "",
     )
@@ -63,6 +64,8 @@ def test_json_says_the_same(current: Path, capsys: pytest.CaptureFixture[str]) -
         "command": [f"{real}/bin/serve", "--name", "two words", "--fd", "4"],
         "directory": real,
         "workers": 2,
+        "slots_wanted": 22,
+        "descriptors_wanted": 294,
         "listeners": [
             {"name": "ws", "address": None, "balance": "random"},
             {"name": "raw", "address": "127.0.0.1:1", "balance": "random"},
@@ -142,3 +145,76 @@ def test_by_client_where_only_a_proxy_can_connect_is_warned_of(
     said = capsys.readouterr()
     assert f"listener raw: {host}:1, by client address\n" in said.out
     assert ("a reverse proxy connects from one address" in said.err) == warns
+
+
+SOCKET = "etc/systemd/system/wssupervisor@chat.socket.d"
+SMALL = """
+[app]
+command = ["serve"]
+directory = "{directory}"
+workers = 16
+[[listen]]
+"""
+
+
+def warned(root: Path, directory: Path, *drop_ins: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `check` says of 16 workers beside these drop-ins of the socket unit."""
+    (root / "etc/wssupervisor").mkdir(parents=True)
+    (root / SOCKET).mkdir(parents=True)
+    for at, text in enumerate(drop_ins):
+        (root / SOCKET / f"{at}.conf").write_text(text)
+    path = root / "etc/wssupervisor/chat.toml"
+    path.write_text(SMALL.format(directory=directory).replace('"serve"', '"./bin/serve"'))
+
+    assert check(str(path), json=False) == 0
+    return capsys.readouterr().err
+
+
+LINE = "ListenStream=0.0.0.0:8765\n"
+
+
+@pytest.mark.parametrize(
+    ("drop_ins", "told"),
+    [
+        (
+            (f"[Socket]\n{LINE * 16}",),
+            "lists 16 slots, and with 16 workers every reload is refused",
+        ),
+        (
+            (f"[Socket]\n{LINE * 17}",),
+            "lists 17 slots, and with 16 workers every reload is refused",
+        ),
+        ((f"[Socket]\n{LINE * 18}",), "the workers of a new generation have to share slots"),
+        ((LINE * 99, f"ListenStream=\n{LINE * 20}"), "1.conf lists 20 slots"),
+    ],
+)
+def test_a_socket_unit_with_too_few_slots_is_warned_of(
+    current: Path,
+    tmp_path: Path,
+    drop_ins: tuple[str, ...],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = warned(tmp_path, current, *drop_ins, capsys=capsys)
+
+    assert told in said
+    assert ": repeat its ListenStream= line 162 times, then `systemctl daemon-reload`" in said
+
+
+@pytest.mark.parametrize(
+    "drop_ins",
+    [
+        (),
+        (LINE * 162,),
+        (LINE * 33,),
+        (f"ReusePort=no\n{LINE}",),
+        ("ListenStream=/run/chat.sock\n",),
+    ],
+)
+def test_a_socket_unit_with_enough_slots_or_none_is_not(
+    current: Path,
+    tmp_path: Path,
+    drop_ins: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert warned(tmp_path, current, *drop_ins, capsys=capsys) == ""

@@ -164,7 +164,11 @@ def test_the_client_imports_the_standard_library_and_the_protocol(module: str) -
 
 @pytest.mark.parametrize("module", modules_below("wssupervisor.commands"))
 def test_commands_reach_a_daemon_through_the_client_only(module: str) -> None:
-    reads_files = module in {"wssupervisor.commands.check", "wssupervisor.commands.init"}
+    reads_files = module in {
+        "wssupervisor.commands.check",
+        "wssupervisor.commands.init",
+        "wssupervisor.commands.socket_unit",
+    }
 
     optional = {"rich"} if module in USERS_OF_RICH else set()
     assert foreign(module) <= sys.stdlib_module_names | optional

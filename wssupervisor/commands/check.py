@@ -10,6 +10,7 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wssupervisor.commands import socket_unit
 from wssupervisor.errors import ConfigInvalid, ReleaseInvalid
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def check(path: str, *, json: bool) -> int:
     names = [one.name for one in config.listeners]
     found = _found(config, with_descriptors(release.command, names), release.directory)
     found["warnings"] += [*_of_variables(config, missing), *unpinned(release)]
+    found["warnings"] += socket_unit.warnings(config, path)
     if json:
         print(dumps(found))
     else:
@@ -82,6 +84,8 @@ def _found(config: "Config", command: Sequence[str], directory: str) -> dict[str
         "command": list(command),
         "directory": directory,
         "workers": config.app.workers,
+        "slots_wanted": config.slots_wanted(),
+        "descriptors_wanted": config.descriptors_wanted(),
         "listeners": [
             {
                 "name": one.name,
@@ -108,6 +112,10 @@ def _show(path: str, found: dict[str, Any]) -> None:
     for one in found["listeners"]:
         by_client = ", by client address" if one["balance"] == "client" else ""
         print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}{by_client}")
+    print(
+        f"  needs {found['slots_wanted']} slots for each listener, and"
+        f" {found['descriptors_wanted']} open files (LimitNOFILE=)"
+    )
     if found["http"] is not None:
         print(f"  http: {found['http']}")
     if found["agent"] is not None:

@@ -28,7 +28,6 @@ examples:
   wssctl init chat --listen 0.0.0.0:8765 --command 'uvicorn chat:app --fd 3' --dry-run
 """
 
-SLOTS_A_WORKER = 8
 SLOTS_MIN = 16
 
 
@@ -136,10 +135,11 @@ def _socket_text(given: argparse.Namespace, config: "Config") -> str:
                 " apart: give --ready notify (the server says READY=1) or --ready delay"
             )
         return f"[Socket]\nReusePort=no\nListenStream={address.path}\n"
-    slots = max(SLOTS_MIN, SLOTS_A_WORKER * config.app.workers)
+    slots = max(SLOTS_MIN, config.slots_wanted())
     lines = [
         "[Socket]",
-        f"# One line for each slot: {slots}. To change them or the address:",
+        f"# One line for each slot: {slots}, enough for {config.app.workers} workers and all that",
+        "# drain. To change them or the address:",
         f"# systemctl stop wssupervisor@{given.name}.socket wssupervisor@{given.name}.service,",
         "# edit, systemctl daemon-reload, start both.",
         *[f"ListenStream={address}"] * slots,

@@ -22,6 +22,7 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.runtime import acquire, kept, recovery
 from wssupervisor.runtime.agent import Agent
 from wssupervisor.runtime.carried import Carried, CarriedControl
+from wssupervisor.runtime.descriptors import check_limit
 from wssupervisor.runtime.endpoint import Endpoint
 from wssupervisor.runtime.errands import warn_unpinned
 from wssupervisor.runtime.gate import Gate
@@ -168,6 +169,7 @@ class Instance:
     def _anew(self, config: Config, text: str | None, passed: Sequence[Passed]) -> Beginning:
         release = resolve(config)
         warn_unpinned(unpinned(release))
+        check_limit(config)
         if self._herald.is_service:
             acquire.end_left_overs(config)
         gate = acquire.gate(config, passed)

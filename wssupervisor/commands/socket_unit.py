@@ -1,0 +1,59 @@
+"""The slots that the socket unit of an instance lists, as far as its drop-ins tell."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wssupervisor.config import Config
+
+UNITS = "etc/systemd/system"
+
+
+def warnings(config: "Config", path: str) -> list[str]:
+    """Of a configuration in /etc/wssupervisor whose socket unit lists too few slots."""
+    passed = [one for one in config.listeners if one.address is None]
+    found = _slots(config.name, path) if len(passed) == 1 else None
+    if found is None:
+        return []
+    place, slots = found
+    workers, wanted = config.app.workers, config.slots_wanted()
+    if slots > 2 * workers:
+        return []
+    if slots <= workers + 1:
+        what = "every reload is refused"
+    else:
+        what = "the workers of a new generation have to share slots"
+    text = (
+        f"{place} lists {slots} slots, and with {workers} workers {what}: repeat its ListenStream="
+        f" line {wanted} times, then `systemctl daemon-reload` and, which closes all connections,"
+        f" `systemctl restart wssupervisor@{config.name}.socket wssupervisor@{config.name}.service`"
+    )
+    return [text]
+
+
+def _slots(name: str, path: str) -> tuple[Path, int] | None:
+    """The drop-in that says it last, and how many; None if there is none, or it has no slots."""
+    directory = Path(path).absolute().parent
+    if (directory.parent.name, directory.name) != ("etc", "wssupervisor"):
+        return None
+    place, addresses, steered = None, list[str](), True
+    for file in sorted(
+        (directory.parents[1] / UNITS / f"wssupervisor@{name}.socket.d").glob("*.conf")
+    ):
+        for line in _lines(file):
+            key, _, value = (part.strip() for part in line.partition("="))
+            if key == "ListenStream":
+                addresses = [*addresses, value] if value else []
+                place = file
+            elif key == "ReusePort":
+                steered = value.lower() in {"yes", "true", "on", "1"}
+    if place is None or not steered or any(one.startswith("/") for one in addresses):
+        return None
+    return place, len(addresses)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
