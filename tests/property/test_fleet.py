@@ -364,6 +364,8 @@ class FleetMachine(RuleBasedStateMachine):
                 continue  # ready.timeout is such a limit
             if one.reason is not None and "no sign of life" in one.reason:
                 continue  # watchdog.replace_after is one, too
+            if one.leftover is not None and not one.leftover.serves:
+                continue  # its connections went with its main process
             policy = self.fleet.state.policy
             limit = self.limits.get(generation.number, inf)
             if one.drain is not None:
@@ -699,6 +701,18 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def worker_dies(self, data: st.DataObject) -> None:
         self.tell(self.world.exit(self.some_process(data)))
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data(), serves=st.booleans())
+    def main_process_ends(self, data: st.DataObject, serves: bool) -> None:
+        process = self.some_process(data)
+        if process.main_ended:
+            serves = process.accepting
+        self.tell(self.world.end_main_process(process, serves=serves))
+        if self.deaths == 0 and self.world.quit is None:
+            one = self.fleet.state.worker(process.worker)
+            assert one is not None
+            assert one.state in (WorkerState.DRAINING, WorkerState.SILENT, WorkerState.STOPPING)
 
     @precondition(lambda self: any(one.told_to_end for one in self.world.processes.values()))
     @rule()

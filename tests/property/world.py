@@ -8,6 +8,8 @@ from wssupervisor.fleet.actions import (
     Answer,
     AskToClose,
     AskToLeave,
+    FreeClients,
+    JudgeLeftover,
     Kill,
     Note,
     Probe,
@@ -24,6 +26,8 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     CensusTaken,
     Event,
+    LeftoverJudged,
+    MainProcessEnded,
     Observed,
     ProbeFailed,
     ProbePassed,
@@ -45,7 +49,7 @@ from wssupervisor.fleet.model import (
     WorkerId,
 )
 
-LATE = (Spawn, Steer, Probe, Resolve)
+LATE = (Spawn, Steer, Probe, JudgeLeftover, Resolve)
 """Actions whose result may come late, out of order, or be a failure."""
 
 
@@ -65,6 +69,8 @@ class Process:
     """It gives signs of life."""
     told_to_end: bool = False
     killed: bool = False
+    main_ended: bool = False
+    """Others of its tree are left; `accepting` is what they do."""
 
 
 @dataclass
@@ -96,12 +102,15 @@ class World:
     def take(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Spawn() | Steer() | Probe() | Resolve():
+                case Spawn() | Steer() | Probe() | JudgeLeftover() | Resolve():
                     self.pending.append(action)
                 case Signal(worker=worker_id, name=name):
                     process = self.processes[worker_id]  # a KeyError: a signal to no process
                     process.told_to_end |= name == self.policy.stop_signal
                     process.listening &= not (self.obedient and name == self.policy.drain_signal)
+                case FreeClients(worker=worker_id):
+                    assert self.processes[worker_id].main_ended
+                    self.processes[worker_id].connections = 0
                 case Kill(worker=worker_id):
                     self.processes[worker_id].killed = True
                 case TellDrain(worker=worker_id, stop_accepting=stop):
@@ -150,6 +159,9 @@ class World:
                 if works and worker_id in self.processes:
                     return ProbePassed(worker_id)
                 return ProbeFailed(worker_id, "was never accepted")
+            case JudgeLeftover(worker=worker_id):
+                process = self.processes.get(worker_id)
+                return LeftoverJudged(worker_id, process is not None and process.accepting)
             case Resolve(reload=reload):
                 release = Release(("chat",), f"/srv/{reload}")
                 if works:
@@ -199,6 +211,12 @@ class World:
     def exit(self, process: Process) -> WorkerExited:
         del self.processes[process.worker]
         return WorkerExited(process.worker, Exit(status=1))
+
+    def end_main_process(self, process: Process, *, serves: bool) -> MainProcessEnded:
+        """Others of the tree are left, that accept or only hold what they inherited."""
+        process.main_ended, process.accepting, process.joined = True, serves, False
+        process.asked_to_close = process.asked_to_leave = False
+        return MainProcessEnded(process.worker, Exit(signal="SIGKILL"))
 
     def observed(self) -> Observed:
         over = min((began for _, began in self.handshakes), default=self.epoch)

@@ -354,6 +354,10 @@ def test_a_cancelled_reload_never_takes_effect() -> None:
 
     assert actions == [Signal(worker(2, 0), "SIGTERM"), Signal(worker(2, 1), "SIGTERM")]
     assert told.make_ready(2, 12) == []
+    assert told.tell(TimePassed(), 16) == [
+        Signal(worker(2, 0), "SIGTERM", rest=True),
+        Signal(worker(2, 1), "SIGTERM", rest=True),
+    ]
     assert told.tell(TimePassed(), 20) == []
     assert told.tell(TimePassed(), 21) == [Kill(worker(2, 0)), Kill(worker(2, 1))]
     assert told.fleet.state.active is not None

@@ -89,12 +89,24 @@ def render(document: Document) -> Iterator[str]:
             f"  worker {one['index']}, pid {one['pid'] or '-'}, {one['state']}:"
             f" {count(one['connections'], 'connection')}{counts}{queued}"
         )
+    yield from _helpers(document.get("helpers", []))
     if document["peers"]:
         yield ""
         yield from _peers(document)
     if drain is not None and document["connections"]:
         yield ""
         yield f"  to end it sooner: wssctl drain {number} --within 10min"
+
+
+def _helpers(helpers: list[Document]) -> Iterator[str]:
+    """Processes that hold sockets of clients that have left: they keep nothing, but are odd."""
+    for one in helpers:
+        uncounted = one["connections"] - one["counted"]
+        if uncounted:
+            yield (
+                f"  pid {one['pid']} ({one['command']}) holds sockets of"
+                f" {count(uncounted, 'client')} that left; they are not counted"
+            )
 
 
 def _limit(drain: Document) -> str:

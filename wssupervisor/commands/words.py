@@ -17,6 +17,9 @@ SENTENCES = {
     "worker-spawned": "{worker} starts as pid {pid}",
     "worker-ready": "{worker} is ready after {seconds}",
     "worker-exited": "{worker} {reason}{connections}",
+    "main-process-ended": "{worker}: its main process {reason}{connections}; others are left",
+    "leftover-serves": "{worker}: what is left of it keeps serving{connections}",
+    "leftover-ended": "{worker}: what is left of it is ended, {reason}{connections}",
     "worker-silent": "{worker} gets nothing new: {reason}",
     "worker-mute": "{worker} gives no sign of life for {seconds}{connections}",
     "worker-recovered": "{worker} gives signs of life again after {seconds}",
@@ -48,6 +51,7 @@ BAD = frozenset({"reload-failed", "steering-failed"})
 WARNING = frozenset(
     {
         "reload-refused",
+        "main-process-ended",
         "worker-silent",
         "worker-mute",
         "worker-killed",

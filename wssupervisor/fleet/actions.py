@@ -48,10 +48,14 @@ class Steer:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Signal the worker's main process, or what is left of its tree; `name` such as SIGTERM."""
+    """Signal the worker's main process, or what is left of its tree; `name` such as SIGTERM.
+
+    `rest`: signal all of its tree but the main process.
+    """
 
     worker: WorkerId
     name: str
+    rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,25 @@ class Kill:
     """SIGKILL every process of the worker's tree."""
 
     worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class FreeClients:
+    """End the connections that what is left of the worker holds: no process serves them."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeLeftover:
+    """Find out whether what is left of the worker's tree serves: `LeftoverJudged`.
+
+    `told`: the worker was told to stop accepting, so that it does not proves nothing.
+    """
+
+    worker: WorkerId
+    slots: Mapping[str, SlotId]
+    told: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +127,7 @@ class TellStay:
     worker: WorkerId
 
 
-ToWorker = Signal | Kill | TellDrain | TellResume | AskToClose | AskToLeave | TellStay
+ToWorker = Signal | Kill | FreeClients | TellDrain | TellResume | AskToClose | AskToLeave | TellStay
 """What a worker is told: nothing comes back that would show whether it was."""
 
 
@@ -195,6 +218,9 @@ class NoteKind(Enum):
     WORKER_SPAWNED = "worker-spawned"
     WORKER_READY = "worker-ready"
     WORKER_EXITED = "worker-exited"
+    MAIN_PROCESS_ENDED = "main-process-ended"
+    LEFTOVER_SERVES = "leftover-serves"
+    LEFTOVER_ENDED = "leftover-ended"
     WORKER_SILENT = "worker-silent"
     WORKER_MUTE = "worker-mute"
     WORKER_RECOVERED = "worker-recovered"
@@ -242,4 +268,4 @@ class Quit:
     of: WorkerId | None = None
 
 
-Action = Resolve | Spawn | Probe | Steer | ToWorker | Answer | Note | Quit
+Action = Resolve | Spawn | Probe | JudgeLeftover | Steer | ToWorker | Answer | Note | Quit

@@ -13,6 +13,7 @@ from wssupervisor.fleet import (
     draining,
     enforcing,
     leaving,
+    leftover,
     reloading,
     resuming,
     rollback,
@@ -39,6 +40,8 @@ from wssupervisor.fleet.events import (
     Event,
     JoinRequested,
     LeaveRequested,
+    LeftoverJudged,
+    MainProcessEnded,
     Observed,
     ProbeFailed,
     ProbePassed,
@@ -162,6 +165,10 @@ class Fleet:
                     return self._silent(found, "it closed its listening socket", now)
             case WorkerExited(worker=worker_id, exit=how, advice=advice):
                 return self._exited(worker_id, how, now, advice)
+            case MainProcessEnded():
+                return leftover.main_ended(state, event, now)
+            case LeftoverJudged(worker=worker_id, serves=serves):
+                return leftover.judged(state, worker_id, now, serves=serves)
             case Steered(epoch=epoch):
                 return enforcing.steered(state, epoch, now)
             case SteerFailed(epoch=epoch, reason=reason):
@@ -244,17 +251,15 @@ class Fleet:
             NoteKind.WORKER_EXITED,
             one,
             reason=how,
-            connections=one.connections,
-            expected=one.state is WorkerState.STOPPING,
+            connections=worker.at_stake(one),
+            expected=worker.expected(one),
             cause=worker.cause(one, ended),
             forced=one.forced or None,
         )
         draining.worker_left(self.state.generations[worker_id.generation], one)
         yield from seating.left(self.state, one, now)
         if judged:
-            text = f"worker {worker_id.index} of generation {worker_id.generation} {how}"
-            text = f"{text} {worker.when(one, now)}"
-            reason = text if advice is None else f"{text}: {advice}"
+            reason = worker.why_failed(one, how, advice, now)
             yield from reloading.fail(self.state, reason, now, of=worker_id)
 
     def _recovered(self, event: Recovered, now: float) -> Iterator[Action]:

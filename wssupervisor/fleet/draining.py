@@ -86,8 +86,8 @@ def worker_left(generation: Generation, one: Worker) -> None:
     """Remember whom its end cost a connection; one that is not told to end took its own with it."""
     if generation.state is GenerationState.DRAINING:
         generation.forced += one.forced
-        if one.state is not WorkerState.STOPPING:
-            generation.lost += one.connections
+        if not worker.expected(one):
+            generation.lost += worker.at_stake(one)
 
 
 def over(generation: Generation, now: float) -> Note:

@@ -215,7 +215,7 @@ class SlotLetGo:
 
 @dataclass(frozen=True, slots=True)
 class WorkerExited:
-    """No process of the worker's tree is left that holds its slots or connections.
+    """No process of the worker's tree is left.
 
     `advice`: what to do about it, where its last words tell.
     """
@@ -223,6 +223,27 @@ class WorkerExited:
     worker: WorkerId
     exit: Exit
     advice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MainProcessEnded:
+    """The worker's main process has ended, and members of its tree are left.
+
+    Posted at once and at least once; `WorkerExited` follows when the last member has gone. `advice`
+    as there.
+    """
+
+    worker: WorkerId
+    exit: Exit
+    advice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftoverJudged:
+    """`serves`: what is left of the worker accepts connections, or has accepted those it holds."""
+
+    worker: WorkerId
+    serves: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +360,8 @@ Event = (
     | ProbeTried
     | SlotLetGo
     | WorkerExited
+    | MainProcessEnded
+    | LeftoverJudged
     | Steered
     | SteerFailed
     | SlotsReordered

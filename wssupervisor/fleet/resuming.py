@@ -6,7 +6,7 @@ ended: a spawn, a steering, a probe, the reading of a release.
 
 from collections.abc import Container, Iterator, Mapping
 
-from wssupervisor.fleet import reloading, worker
+from wssupervisor.fleet import leftover, reloading, worker
 from wssupervisor.fleet.actions import Action, Note, NoteKind, Resolve, Spawn, Steer
 from wssupervisor.fleet.events import Recovered, Reexecuted
 from wssupervisor.fleet.model import Listener, SlotId, Table, WorkerId, WorkerState
@@ -30,6 +30,7 @@ def resume(state: State, event: Reexecuted) -> Iterator[Action]:
     for generation in state.generations.values():
         for one in generation.workers.values():
             yield from worker.judge(one, generation.policy)
+            yield from leftover.judge(one)
 
 
 def can_recover(state: State) -> bool:
@@ -129,6 +130,7 @@ def _find(state: State, one: Worker, event: Recovered, now: float) -> Iterator[A
         yield from worker.spawned(one, pid, generation.policy, now)
     elif pid is not None:
         yield from worker.judge(one, generation.policy)
+        yield from leftover.judge(one)
     # Its time goes on from here: it may have been ready, or alive, while nobody listened.
     if one.ready_by is not None:
         one.ready_by = now + generation.policy.ready_timeout

@@ -61,11 +61,15 @@ def left(state: State, one: Worker, now: float) -> Iterator[Action]:
             if seconds > 0:
                 _move(state, generation, seat)
             yield worker.note(NoteKind.WORKER_RETRY, one, seconds=seconds)
-    elif one.sweeper:
-        died = one.state is WorkerState.DRAINING
-        generation.sweep_failures = generation.sweep_failures + 1 if died else 0
-        pause = backoff.delay(generation.policy, generation.sweep_failures)
-        generation.sweep_at = now + pause if pause else None
+    elif one.sweeper and one.leftover is None:
+        sweeper_ended(generation, now, died=one.state is WorkerState.DRAINING)
+
+
+def sweeper_ended(generation: Generation, now: float, *, died: bool) -> None:
+    """The next one starts at once, unless this one died."""
+    generation.sweep_failures = generation.sweep_failures + 1 if died else 0
+    pause = backoff.delay(generation.policy, generation.sweep_failures)
+    generation.sweep_at = now + pause if pause else None
 
 
 def _seat_of(generation: Generation, worker_id: WorkerId) -> Seat | None:

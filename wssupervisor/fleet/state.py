@@ -7,6 +7,7 @@ from enum import Enum
 from wssupervisor.fleet.counters import Counters
 from wssupervisor.fleet.model import (
     ADDED,
+    Exit,
     GenerationState,
     Listener,
     Policy,
@@ -38,6 +39,20 @@ class Drain:
     """Until it is resumed nothing ends the worker, and its limit stands still."""
     kept: bool = False
     """A roll back under way wants to have it: the same until that has ended."""
+
+
+@dataclass(slots=True)
+class Leftover:
+    """What is left of a worker whose main process has ended by `exit`.
+
+    `told`: it was told to end, then or since. `connections`: how many it had when that process
+    ended. `serves` None: it is being found out.
+    """
+
+    exit: Exit
+    told: bool
+    connections: int
+    serves: bool | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +92,10 @@ class Worker:
     """Connections that it had when they were closed on it, or it was told to end."""
     asked_until: float | None = field(default=None, metadata=ADDED)
     """While the instance is out: its connections were asked to close, spread until then."""
+    rest_at: float | None = field(default=None, metadata=ADDED)
+    """When the rest of its tree is told to end, too, unless its main process has ended by then."""
+    leftover: Leftover | None = field(default=None, metadata=ADDED)
+    """Its main process has ended, and members of its tree are left."""
 
 
 @dataclass(slots=True)

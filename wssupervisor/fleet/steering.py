@@ -179,7 +179,8 @@ def orphans(state: State) -> list[tuple[str, SlotId]]:
     cared_for = {
         slot
         for worker in state.workers()
-        if worker.state in ACCEPTING or worker.state is WorkerState.STOPPING
+        if worker.state in ACCEPTING
+        or (worker.state is WorkerState.STOPPING and worker.leftover is None)
         for slot in worker.slots.values()
     }
     for generation in state.in_state(GenerationState.ACTIVE):

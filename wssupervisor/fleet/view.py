@@ -184,10 +184,16 @@ def _worker(state: State, one: Worker) -> WorkerView:
         spawned_at=one.spawned_at,
         restarts=one.id.incarnation - 1,
         retry_at=None,
-        reason=one.reason,
+        reason=one.reason or _why_left(one),
         sweeper=one.sweeper,
         still_listens=one.drain is not None and one.drain.still_listens,
     )
+
+
+def _why_left(one: Worker) -> str | None:
+    if one.leftover is None:
+        return None
+    return f"its main process {one.leftover.exit}, and other processes of it are left"
 
 
 def _waiting(seat: Seat) -> WorkerView:

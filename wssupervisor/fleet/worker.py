@@ -25,6 +25,9 @@ GOING_AWAY = 1001
 SERVICE_RESTART = 1012
 """WebSocket close codes: the service ends; it is restarted, come back at once (RFC 6455, IANA)."""
 
+PATIENCE_WITH_MAIN = 0.5
+"""Of `kill_after`: what a main process that was told to end gets to end the rest of its tree. A
+shell with a trap handles no signal while its child runs, and does not pass any on."""
 LET_GO_SECONDS = 3.0
 """How long a worker in shared mode may take to let go of its listener before it is spoken of."""
 DRAINABLE = frozenset({WorkerState.STARTING, WorkerState.READY})
@@ -43,8 +46,8 @@ def cause(worker: Worker, how: Exit | str) -> str:
     """Why it has ended, as one of `counters.CAUSES`; `how` is a string where it did not start."""
     if isinstance(how, str):
         return "not-started"
-    if worker.state is WorkerState.STOPPING:
-        if worker.reason is not None:
+    if expected(worker):
+        if worker.reason is not None and worker.leftover is None:
             return "never-ready" if worker.ready_at is None else "silent"
         return "killed" if worker.kill_at is None else "told"
     match how:
@@ -57,6 +60,20 @@ def cause(worker: Worker, how: Exit | str) -> str:
         case Exit(status=int()):
             return "exit-status"
     return "unknown"
+
+
+def expected(worker: Worker) -> bool:
+    """It was told to end before it did: its main process, where that went first."""
+    told = worker.leftover is None or worker.leftover.told
+    return worker.state is WorkerState.STOPPING and told
+
+
+def at_stake(worker: Worker) -> int:
+    """Connections that its end costs. Those of a main process that ended first went with it."""
+    leftover = worker.leftover
+    if leftover is None or leftover.serves or leftover.told:
+        return worker.connections
+    return leftover.connections
 
 
 def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action]:
@@ -99,7 +116,9 @@ def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list
         return []
     worker.ready_by = None
     told = worker.drain is not None and worker.drain.told
-    tells = policy.drain_signal is not None and worker.pid is not None and not told
+    # What is left of a worker may not know the signal: by default it would end it.
+    can = worker.pid is not None and worker.leftover is None
+    tells = policy.drain_signal is not None and can and not told
     limit = policy.drain_timeout
     deadline = None if limit == float("inf") else now + limit
     first = worker.drain is None
@@ -219,6 +238,7 @@ def can_serve_again(worker: Worker) -> bool:
         and worker.ready_at is not None
         and drain is not None
         and not drain.told
+        and worker.leftover is None
     )
 
 
@@ -237,10 +257,14 @@ def stop(worker: Worker, policy: Policy, now: float) -> list[Action]:
     if worker.state is WorkerState.STOPPING:
         return []
     worker.state = WorkerState.STOPPING
-    if worker.closing_by is None:
+    if worker.leftover is not None and worker.leftover.serves:
+        worker.leftover.told = True
+    if worker.closing_by is None and expected(worker):
         worker.forced += worker.connections
     worker.ready_by = None
     worker.kill_at = now + policy.kill_after
+    if worker.leftover is None:
+        worker.rest_at = now + policy.kill_after * PATIENCE_WITH_MAIN
     if worker.pid is None:
         return []
     return [Signal(worker.id, policy.stop_signal)]
@@ -250,7 +274,7 @@ def kill(worker: Worker) -> list[Action]:
     """No more waiting; until the spawn is answered there is nothing to kill yet."""
     if worker.pid is None:
         return []
-    worker.kill_at = None
+    worker.kill_at = worker.rest_at = None
     killed = note(NoteKind.WORKER_KILLED, worker, connections=worker.connections)
     return [killed, Kill(worker.id)]
 
@@ -279,6 +303,9 @@ def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
     """What its own deadlines ask for now."""
     if worker.kill_at is not None and now >= worker.kill_at:
         return kill(worker)
+    if worker.rest_at is not None and worker.pid is not None and now >= worker.rest_at:
+        worker.rest_at = None
+        return [Signal(worker.id, policy.stop_signal, rest=True)]
     if mute := _notice_mute(worker, now):
         return mute
     drain = worker.drain
@@ -302,6 +329,8 @@ def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
 def deadlines(worker: Worker, policy: Policy) -> list[float]:
     """Instants at which `pass_time` or core's giving up would do something."""
     found = [] if worker.kill_at is None or worker.pid is None else [worker.kill_at]
+    if worker.rest_at is not None and worker.pid is not None:
+        found.append(worker.rest_at)
     if watched(worker) and worker.alive_at is not None:
         given_up = given_up_at(worker, policy)
         found.append(worker.alive_at + worker.watchdog if given_up is None else given_up)
@@ -378,3 +407,10 @@ def when(worker: Worker, now: float) -> str:
     if worker.ready_at is None:
         return "before it was ready"
     return f"{now - worker.ready_at:.2g} s after it was ready, within `stable`"
+
+
+def why_failed(worker: Worker, how: str, advice: str | None, now: float) -> str:
+    """Why a reload failed whose candidate has ended."""
+    text = f"worker {worker.id.index} of generation {worker.id.generation} {how}"
+    text = f"{text} {when(worker, now)}"
+    return text if advice is None else f"{text}: {advice}"

@@ -18,6 +18,7 @@ from wssupervisor.fleet.counters import Histogram
 from wssupervisor.fleet.model import ADDED, Exit, WorkerId
 from wssupervisor.fleet.snapshot import SnapshotInvalid, load, plain, typed
 from wssupervisor.fleet.state import Verdict
+from wssupervisor.runtime.serving import Acceptor
 from wssupervisor.runtime.sockdiag import Endpoint, Handshake
 
 VERSION = 1
@@ -61,6 +62,7 @@ class CarriedProcess:
     identity: tuple[str, ...]
     exit: Exit | None
     seen: dict[int, int | None]
+    acceptor: Acceptor | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

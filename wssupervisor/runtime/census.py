@@ -32,21 +32,30 @@ def take(pools: Sequence[Pool], processes: Mapping[WorkerId, Process]) -> Count:
     """One round: descriptors, inet_diag, descriptors. May run in a thread; raises OSError.
 
     A socket with an inode belongs to whose tree holds it, in any state: CLOSE_WAIT is a client that
-    may still read. Inode 0 is queued (the queue's length tells) or closed by its process. A
-    descriptor that moves while we read is found before or after; a socket that is in neither
-    reading was in flight between processes, or is somebody else's: unattributed.
+    may still read. But when the process that accepted it has let it go, and only helpers that
+    inherited it are left, no process will send that client anything. Inode 0 is queued (the queue's
+    length tells) or closed by its process. A descriptor that moves while we read is found before or
+    after; a socket that is in neither reading was in flight between processes, or is somebody
+    else's: unattributed.
     """
     began_at, cpu = time.monotonic(), time.thread_time()
     before = {worker: process.socket_inodes() for worker, process in processes.items()}
     connections = [pool.connections() for pool in pools]
-    after = {worker: process.socket_inodes() for worker, process in processes.items()}
+    sockets = {worker: process.sockets() for worker, process in processes.items()}
+    after = {worker: set[int]().union(*found.values()) for worker, found in sockets.items()}
     inodes = frozenset[int]().union(*(one.held for one in connections))
+    left = frozenset[int]().union(*(one.peer_left for one in connections))
     held = {worker: (before[worker] | after[worker]) & inodes for worker in processes}
     attributed = frozenset[int]().union(*held.values())
+    helpers = {
+        worker: process.serving.look(sockets[worker], inodes, left)
+        for worker, process in processes.items()
+    }
+    abandoned = {worker: found.keys() & left for worker, found in helpers.items()}
     stray = frozenset[int]().union(*(one.live for one in connections)) - attributed
     slots = {slot.inode for pool in pools for slot in pool.slots}
     return Count(
-        {worker: len(found) for worker, found in held.items()},
+        {worker: len(found - abandoned[worker]) for worker, found in held.items()},
         {worker: (before[worker] | after[worker]) & slots for worker in processes},
         len(stray & _still_there(pools)) if stray else 0,
         {worker: process.descriptor_count() for worker, process in processes.items()},

@@ -11,6 +11,7 @@ from typing import assert_never
 from wssupervisor.fleet.actions import Spawn
 from wssupervisor.fleet.events import (
     Event,
+    MainProcessEnded,
     SlotLetGo,
     WorkerAlive,
     WorkerCounted,
@@ -20,6 +21,7 @@ from wssupervisor.fleet.events import (
     WorkerReady,
 )
 from wssupervisor.fleet.model import SlotId, WorkerId
+from wssupervisor.runtime import leftover
 from wssupervisor.runtime.carried import CarriedWorker
 from wssupervisor.runtime.channel import MESSAGES_PER_LOOK, Channel
 from wssupervisor.runtime.gate import Gate
@@ -63,6 +65,9 @@ class Hand:
     status: str | None = None
     library: str | None = None
     """How it called itself when it joined; None for a worker without the library."""
+    killed: bool = False
+    leftover: bool = False
+    """The end of its main process was posted."""
     flooding: bool = False
     """It said so much that we hear the rest at our next look."""
 
@@ -207,9 +212,18 @@ class Crew:
             "WSSUPERVISOR_SUPERVISOR": self._supervisor,
         }
 
-    def signal(self, worker: WorkerId, name: str) -> None:
+    def signal(self, worker: WorkerId, name: str, *, rest: bool = False) -> None:
         if hand := self._hands.get(worker):
-            hand.process.signal(signal.Signals[name])
+            send = hand.process.signal_rest if rest else hand.process.signal
+            send(signal.Signals[name])
+
+    def free_clients(self, worker: WorkerId) -> None:
+        """No process serves what is left of it: let its clients connect again at once."""
+        if hand := self._hands.get(worker):
+            try:
+                leftover.free_clients(self._gate, hand.process)
+            except OSError as error:
+                self._warn(worker, f"its clients could not be freed: {error}")
 
     def say(self, worker: WorkerId, message: FromSupervisor) -> None:
         """To a worker that uses the library; one that cannot be told is treated as one without."""
@@ -222,6 +236,7 @@ class Crew:
 
     def kill(self, worker: WorkerId) -> None:
         if hand := self._hands.get(worker):
+            hand.killed = True
             hand.process.kill()
 
     # -- what is seen -------------------------------------------------------------------------
@@ -260,7 +275,7 @@ class Crew:
                 hand.flooding = False
                 asyncio.get_running_loop().add_reader(hand.channel.fileno(), self._heard, worker)
             if hand.process.exit is not None:
-                self._bury(worker, hand)
+                self._look_after(worker, hand)
 
     def reap_orphans(self) -> None:
         """Reap what workers left behind and we inherited."""
@@ -279,15 +294,29 @@ class Crew:
         if hand.process.reap() is None:  # one that is not our child: how it ended is told later
             loop.call_later(STATUS_AGAIN, self._main_ended, worker)
             return
-        self._bury(worker, hand)
+        self._look_after(worker, hand)
+
+    def _look_after(self, worker: WorkerId, hand: Hand) -> None:
+        """Its main process has ended: it is gone when all of its tree are."""
+        if not hand.process.members():
+            self._bury(worker, hand)
+            return
+        if hand.killed:  # one of them may have forked in that moment
+            hand.process.kill()
+        if not hand.leftover:
+            hand.leftover = True
+            ended = hand.process.exit
+            assert ended is not None
+            self._notified(worker)
+            self._pass_on(worker, hand)
+            self._post(MainProcessEnded(worker, ended, self._advice(hand.output.last_lines())))
+
+    def _advice(self, last_words: Iterable[str]) -> str | None:
+        addresses = [pool.address for pool in self._gate.pools.values()]
+        return taken_by_us(tuple(last_words), addresses)
 
     def _bury(self, worker: WorkerId, hand: Hand) -> None:
-        """Its main process has ended: it is gone when nobody of its tree holds slots or clients."""
-        if hand.process.members():
-            held = hand.process.socket_inodes()
-            if held & (set(hand.slots.values()) | self._gate.connection_inodes()):
-                return
-            hand.process.kill()
+        """No process of its tree is left."""
         self._notified(worker)
         self._pass_on(worker, hand, final=True)
         self._last_words[worker] = hand.output.last_lines()
@@ -301,9 +330,7 @@ class Crew:
         hand.close()
         ended = hand.process.exit
         assert ended is not None
-        addresses = [pool.address for pool in self._gate.pools.values()]
-        advice = taken_by_us(self._last_words[worker], addresses)
-        self._post(WorkerExited(worker, ended, advice))
+        self._post(WorkerExited(worker, ended, self._advice(self._last_words[worker])))
 
     def _notified(self, worker: WorkerId) -> None:
         hand = self._hands[worker]

@@ -7,9 +7,10 @@ import structlog
 
 from wssupervisor.config import Config, restart_needed
 from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, WssError
-from wssupervisor.fleet.actions import Probe
+from wssupervisor.fleet.actions import JudgeLeftover, Probe
 from wssupervisor.fleet.events import (
     Event,
+    LeftoverJudged,
     ProbeFailed,
     ProbePassed,
     ProbeTried,
@@ -17,10 +18,11 @@ from wssupervisor.fleet.events import (
     ReleaseResolved,
 )
 from wssupervisor.fleet.model import Policy, Release, WorkerId
-from wssupervisor.runtime import readiness
+from wssupervisor.runtime import leftover, readiness
 from wssupervisor.runtime.crew import Crew
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.release import resolve
+from wssupervisor.runtime.serving import Acceptor
 from wssupervisor.runtime.unpinned import unpinned
 
 log = structlog.get_logger()
@@ -66,6 +68,14 @@ class Errands:
         for worker in list(self._probes):
             self.end_probe(worker)
 
+    def judge(self, action: JudgeLeftover, look: Callable[[], object]) -> None:
+        """Begin to find out whether what is left of a worker serves; `look` before it is told."""
+        assert self.tasks is not None
+        self.end_probe(action.worker)
+        task = self.tasks.create_task(self._judge(action, look))
+        self._probes[action.worker] = task
+        task.add_done_callback(lambda _: self._probes.pop(action.worker, None))
+
     def resolve(self, reload: int, look: Callable[[], object]) -> None:
         """Begin to read the release of a reload; `look` before it is told."""
         assert self.tasks is not None
@@ -90,6 +100,20 @@ class Errands:
             self._post(ProbeFailed(action.worker, f"could not be probed: {error}"))
         else:
             self._post(ProbePassed(action.worker))
+
+    async def _judge(self, action: JudgeLeftover, look: Callable[[], object]) -> None:
+        process = self._crew.process(action.worker)
+        if process is None:
+            return
+        try:
+            serves = await leftover.serves(self._gate, process, action)
+        except Exception as error:
+            if not isinstance(error, WssError | OSError):
+                log.exception("judging what is left of a worker stumbled")
+            log.warning("cannot judge what is left of a worker", why=str(error))
+            serves = process.serving.acceptor is not Acceptor.MAIN
+        look()  # a probe of ours may have been in its queue
+        self._post(LeftoverJudged(action.worker, serves))
 
     async def _resolve(self, reload: int, look: Callable[[], object]) -> None:
         try:

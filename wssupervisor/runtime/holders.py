@@ -1,5 +1,6 @@
 """Who holds a socket: found by inode in /proc, to name them in messages and to end left-overs."""
 
+import ctypes
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -9,8 +10,11 @@ from pathlib import Path
 from wssupervisor.runtime.sockdiag import DiagSocket, TcpState, sockets
 
 COMMAND_CHARS = 60
+SYS_PIDFD_GETFD = 438
+"""The same on every architecture (Linux 5.6)."""
 DEAD = {"Z", "X"}
 """States of a process that has ended and was not waited for."""
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
 ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
@@ -175,6 +179,33 @@ def _links(pid: int) -> Iterator[tuple[str, str]]:
 def socket_inodes(pid: int) -> set[int]:
     """Inodes of all sockets that one process holds."""
     return {int(link[8:-1]) for _, link in _links(pid) if link.startswith("socket:[")}
+
+
+def socket_descriptors(pid: int) -> dict[int, int]:
+    """Inodes of all sockets that one process holds, each with one of its descriptors."""
+    return {int(link[8:-1]): int(name) for name, link in _links(pid) if link.startswith("socket:[")}
+
+
+def command_name(pid: int) -> str:
+    """What it is called in ps; empty when it has gone."""
+    try:
+        text = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "".join(char for char in text.strip() if char.isprintable())
+
+
+def share(pid: int, number: int) -> int:
+    """A descriptor of another process as one of ours; the caller owns it. Raises OSError."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        found = int(_syscall(SYS_PIDFD_GETFD, pidfd, number, 0))
+        if found < 0:
+            failed = ctypes.get_errno()
+            raise OSError(failed, os.strerror(failed))
+    finally:
+        os.close(pidfd)
+    return found
 
 
 def socket_descriptor(pid: int, inode: int) -> int | None:

@@ -11,10 +11,14 @@ from wssupervisor.runtime.carried import CarriedListener
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Inodes of the server's ends of those that were accepted; `live`: with a client, perhaps."""
+    """Inodes of the server's ends of those that were accepted; `live`: with a client, perhaps.
+
+    `peer_left`: the client has closed its end, or at least its sending half.
+    """
 
     held: frozenset[int]
     live: frozenset[int]
+    peer_left: frozenset[int] = frozenset()
 
 
 class ListeningSlot(Protocol):

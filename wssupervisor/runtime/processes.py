@@ -16,10 +16,12 @@ from wssupervisor.runtime.holders import (
     environment,
     is_alive,
     pids,
+    socket_descriptors,
     socket_inodes,
     start_time,
     status_of_zombie,
 )
+from wssupervisor.runtime.serving import Serving
 
 SHELL = "/bin/sh"
 SHIM = (
@@ -88,6 +90,7 @@ class Process:
         self.exit: Exit | None = None
         self._identity = identity
         self._ended_at: float | None = None
+        self.serving = Serving(pid)
         self._seen: dict[int, int | None] = {pid: start_time(pid)}
         """Members ever seen, with their start time: a daemon that left the tree stays ours."""
 
@@ -124,13 +127,21 @@ class Process:
         return cls(pid, os.pidfd_open(pid), identity_in(variables))
 
     def carry(self) -> CarriedProcess:
-        return CarriedProcess(self.pid, self.pidfd, self._identity, self.exit, dict(self._seen))
+        return CarriedProcess(
+            self.pid,
+            self.pidfd,
+            self._identity,
+            self.exit,
+            dict(self._seen),
+            self.serving.acceptor,
+        )
 
     @classmethod
     def take_over(cls, carried: CarriedProcess) -> "Process":
         """Also of a supervisor that died: then it is no child of ours."""
         found = cls(carried.pid, carried.pidfd, carried.identity)
         found.exit, found._seen = carried.exit, dict(carried.seen)
+        found.serving.acceptor = carried.acceptor
         return found
 
     def reap(self) -> Exit | None:
@@ -198,6 +209,17 @@ class Process:
         """Inodes of the sockets that any process of the tree holds."""
         return {inode for pid in self.members() for inode in socket_inodes(pid)}
 
+    def sockets(self) -> dict[int, dict[int, int]]:
+        """Of each process of the tree: the sockets it holds, by inode, with their descriptors."""
+        return {pid: socket_descriptors(pid) for pid in self.members()}
+
+    def took(self, inode: int) -> bool:
+        """Whether a process of the tree holds this probe, which is remembered."""
+        holders = {pid for pid in self.members() if inode in socket_inodes(pid)}
+        if holders:
+            self.serving.took_probe(holders)
+        return bool(holders)
+
     def descriptor_count(self) -> int:
         """Open descriptors of the whole tree; 0 where the kernel (before 6.2) does not tell."""
         total = 0
@@ -219,11 +241,15 @@ class Process:
 
     def signal(self, number: int) -> None:
         """To the main process; when that has gone, to each that is left."""
-        if self.exit is None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, number)
+        if self.exit is not None:
+            self.signal_rest(number)
             return
-        for pid in self.members():
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def signal_rest(self, number: int) -> None:
+        """To all of the tree but the main process."""
+        for pid in self.members() - {self.pid}:
             _signal(pid, self._seen.get(pid), number)
 
     def kill(self) -> None:

@@ -56,11 +56,11 @@ async def ready(gate: Gate, process: Process, probe: Probe, tried: Callable[[str
             await _checked(steering, process, slot, probe.check, tried, suspect)
             continue
         # The kernel has no event for an accept() elsewhere.
-        while not await _accepts(steering, process, slot, suspect):  # noqa: ASYNC110
+        while not await accepts(steering, process, slot, suspect):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _accepts(
+async def accepts(
     steering: Steering, process: Process, slot: SlotId, suspect: Callable[[], None]
 ) -> bool:
     """One try: False where it cannot be reached, or somebody else who shares the slot took it."""
@@ -72,7 +72,7 @@ async def _accepts(
 async def _connection(
     steering: Steering, process: Process, slot: SlotId, suspect: Callable[[], None]
 ) -> AsyncIterator[socket.socket | None]:
-    """One that the process has accepted from its slot; None as `_accepts` says."""
+    """One that the process has accepted from its slot; None as `accepts` says."""
     with probe_socket(steering.pool) as (client, source):
         client.setblocking(False)
         with steering.probing(source, slot):
@@ -159,7 +159,7 @@ async def _taken(
         if found is None or _closed(client):
             return True
         if found.inode:
-            return found.inode in process.socket_inodes()
+            return process.took(found.inode)
         if time.monotonic() >= suspect_at:
             suspect()
             suspect_at += SUSPECT_SECONDS

@@ -6,7 +6,6 @@ workers are asked for their sockets (`pidfd_getfd`). The result has the shape of
 that re-executes itself hands on, and is taken over in the same way.
 """
 
-import ctypes
 import errno
 import os
 import socket
@@ -35,6 +34,7 @@ from wssupervisor.runtime.carried import (
 from wssupervisor.runtime.holders import (
     environment,
     is_alive,
+    share,
     socket_descriptor,
 )
 from wssupervisor.runtime.kept import Kept, StateFile, Unusable
@@ -49,12 +49,6 @@ from wssupervisor.runtime.stored import Stored
 from wssupervisor.runtime.systemd import CONTROL, Passed, slots_name, worker_name
 
 log = structlog.get_logger()
-
-SYS_PIDFD_GETFD = 438
-"""The same on every architecture (Linux 5.6)."""
-
-_syscall = ctypes.CDLL(None, use_errno=True).syscall
-
 
 Load = Callable[[str | None], Config]
 """The configuration, from what its file said; raises ConfigInvalid."""
@@ -290,14 +284,10 @@ class _Search:
 
     def _share(self, pid: int, number: int) -> int:
         """A worker's descriptor as one of ours. Raises ListenFailed."""
-        pidfd = os.pidfd_open(pid)
         try:
-            found = int(_syscall(SYS_PIDFD_GETFD, pidfd, number, 0))
-            if found < 0:
-                raise self._cannot_adopt(os.strerror(ctypes.get_errno()))
-        finally:
-            os.close(pidfd)
-        return found
+            return share(pid, number)
+        except OSError as error:
+            raise self._cannot_adopt(error.strerror or str(error)) from error
 
     def _cannot_adopt(self, why: str) -> ListenFailed:
         living = sorted(pid for members in self._members_of.values() for pid in members)

@@ -24,6 +24,7 @@ _QUEUE_AT = 24
 """Offset of tcpi_unacked, tcpi_sacked: of a listening socket its queue's length and limit."""
 
 LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
+PEER_LEFT = frozenset({TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.CLOSE})
 FEWEST_SLOTS = 3
 """Old generation, new generation, parking: with fewer there is nothing to steer."""
 
@@ -141,6 +142,7 @@ class SlotPool:
         return Connections(
             frozenset(inode for inode, _ in found),
             frozenset(inode for inode, state in found if state in LIVE),
+            frozenset(inode for inode, state in found if state in PEER_LEFT),
         )
 
     def close(self) -> None:

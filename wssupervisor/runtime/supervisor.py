@@ -17,6 +17,8 @@ from wssupervisor.fleet.actions import (
     Answer,
     AskToClose,
     AskToLeave,
+    FreeClients,
+    JudgeLeftover,
     Kill,
     Note,
     NoteKind,
@@ -81,6 +83,7 @@ WARNINGS = frozenset(
         NoteKind.RELOAD_FAILED,
         NoteKind.RELOAD_REFUSED,
         NoteKind.RECOVERED,
+        NoteKind.MAIN_PROCESS_ENDED,
         NoteKind.WORKER_SILENT,
         NoteKind.WORKER_KILLED,
         NoteKind.WORKER_MUTE,
@@ -278,9 +281,13 @@ class Supervisor:
                     self.post(SpawnFailed(worker, error.strerror or str(error)))
             case Steer():
                 self._steer(action)
-            case Signal(worker=worker, name=name):
+            case Signal(worker=worker, name=name, rest=rest):
                 self._errands.end_probe(worker)
-                self.crew.signal(worker, name)
+                self.crew.signal(worker, name, rest=rest)
+            case FreeClients(worker=worker):
+                self.crew.free_clients(worker)
+            case JudgeLeftover():
+                self._errands.judge(action, self.look)
             case Kill(worker=worker):
                 self.crew.kill(worker)
             case TellDrain(worker=worker, stop_accepting=stop):

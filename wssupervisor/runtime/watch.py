@@ -183,7 +183,7 @@ class Watch:
             self._look_for_deserters(found)
             self._census_at = time.monotonic() + self._pause(found)
 
-    async def connections_of(self, generation: int) -> list[why.Seen]:
+    async def connections_of(self, generation: int) -> why.Seen:
         """What the kernel tells of each of its connections. Raises OSError."""
         async with self._counting:
             supervisor = self._supervisor

@@ -1,7 +1,7 @@
 """What keeps a generation alive, looked up when somebody asks: `wssctl why`."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,16 @@ from wssupervisor.fleet.model import GenerationState, WorkerId
 from wssupervisor.fleet.state import Generation, State, Worker
 from wssupervisor.fleet.worker import ends_at
 from wssupervisor.runtime.history import wall
+from wssupervisor.runtime.holders import command_name
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.processes import Process
+from wssupervisor.runtime.serving import by_process
 from wssupervisor.runtime.slots import SlotPool
 from wssupervisor.runtime.sockdiag import Held, held
 
 PEERS_MAX = 50
 CONNECTIONS_MAX = 50
+HELPERS_MAX = 50
 """Lines of an answer, which has to fit into 64 KiB; the rest is counted."""
 
 METHOD = "exponential decay through the counts at the drain's start and now"
@@ -31,7 +34,7 @@ NO_DRAIN: Document = {
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenConnection:
     """A connection of a worker; `age` at least, in seconds, None where it was never counted."""
 
     worker: WorkerId
@@ -39,30 +42,74 @@ class Seen:
     age: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A process that holds connections which the process that accepted them has let go.
+
+    `counted`: how many of them keep the generation, because their client is still there.
+    """
+
+    worker: WorkerId
+    pid: int
+    command: str
+    connections: int
+    counted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What keeps some workers alive, as the kernel knows it."""
+
+    connections: tuple[SeenConnection, ...] = ()
+    helpers: tuple[Helper, ...] = ()
+
+
 def look(
     pools: Sequence[Pool], processes: Mapping[WorkerId, Process], first_seen: Mapping[int, float]
-) -> list[Seen]:
+) -> Seen:
     """The connections of these workers over TCP; of AF_UNIX ones the kernel tells no peer.
 
     `first_seen`: when each was first counted, by inode. May run in a thread; raises OSError.
     """
-    now = time.monotonic()
+    every = [pool.connections() for pool in pools]
+    inodes = frozenset[int]().union(*(one.held for one in every))
+    left = frozenset[int]().union(*(one.peer_left for one in every))
+    sockets = {worker: process.sockets() for worker, process in processes.items()}
+    helpers: list[Helper] = []
+    abandoned: set[int] = set()
+    for worker, process in processes.items():
+        let_go = process.serving.look(sockets[worker], inodes, left)
+        abandoned |= let_go.keys() & left
+        counted = by_process(let_go, let_go.keys() - left)
+        helpers += [
+            Helper(worker, pid, command_name(pid), count, counted.get(pid, 0))
+            for pid, count in by_process(let_go, let_go).items()
+        ]
     owners = {
-        inode: worker for worker, process in processes.items() for inode in process.socket_inodes()
+        inode: worker
+        for worker, found in sockets.items()
+        for own in found.values()
+        for inode in own.keys() - abandoned
     }
-    found = []
+    return Seen(tuple(_connections(pools, owners, first_seen)), tuple(helpers))
+
+
+def _connections(
+    pools: Sequence[Pool], owners: Mapping[int, WorkerId], first_seen: Mapping[int, float]
+) -> Iterator[SeenConnection]:
+    now = time.monotonic()
     for pool in pools:
         if isinstance(pool, SlotPool):
             for one in held(pool.family, pool.port, pool.local_host):
                 if one.inode in owners:
                     seen = first_seen.get(one.inode)
                     age = None if seen is None else round(now - seen, 1)
-                    found.append(Seen(owners[one.inode], one, age))
-    return found
+                    yield SeenConnection(owners[one.inode], one, age)
 
 
-def document(fleet: State, number: int, connections: Sequence[Seen]) -> Document:
-    """All that can be said of a generation that is there, with the connections of its workers."""
+def document(fleet: State, number: int, seen: Seen) -> Document:
+    """All that can be said of a generation that is there, with what was seen of its workers."""
+    connections = seen.connections
     generation = fleet.generations[number]
     now = time.monotonic()
     total = sum(one.connections for one in generation.workers.values())
@@ -72,10 +119,11 @@ def document(fleet: State, number: int, connections: Sequence[Seen]) -> Document
         "state": generation.state.value,
         "release": generation.release.directory,
         "connections": total,
-        "reasons": _reasons(generation, total, now),
+        "reasons": _reasons(generation, total, now, seen.helpers),
         "workers": [_worker(fleet, one) for one in generation.workers.values()],
         "peers": _peers(connections),
         "peers_left_out": max(0, len({one.socket.peer for one in connections}) - PEERS_MAX),
+        "helpers": [_helper(one) for one in seen.helpers[:HELPERS_MAX]],
         "longest_idle": [_connection(one) for one in idlest[:CONNECTIONS_MAX]],
         "drain": _drain(generation, now),
         "estimate": NO_DRAIN
@@ -84,7 +132,9 @@ def document(fleet: State, number: int, connections: Sequence[Seen]) -> Document
     }
 
 
-def _reasons(generation: Generation, connections: int, now: float) -> list[str]:
+def _reasons(
+    generation: Generation, connections: int, now: float, helpers: Sequence[Helper]
+) -> list[str]:
     """In words, the weightiest first."""
     found = []
     match generation.state:
@@ -96,6 +146,12 @@ def _reasons(generation: Generation, connections: int, now: float) -> list[str]:
             found.append("its workers are ending")
     if connections:
         found.append(f"{connections} connection{'s' if connections != 1 else ''}")
+    found += [
+        f"{one.counted} of them held open only by pid {one.pid} ({one.command}): the process that"
+        " accepted them has closed them, and their clients wait for the end"
+        for one in helpers
+        if one.counted
+    ]
     drains = draining.drains(generation)
     if draining.paused(generation):
         found.append("its drain is paused, until: wssctl drain --resume")
@@ -123,8 +179,18 @@ def _worker(fleet: State, one: Worker) -> Document:
     }
 
 
-def _peers(connections: Sequence[Seen]) -> list[Document]:
-    by_peer: dict[str, list[Seen]] = {}
+def _helper(one: Helper) -> Document:
+    return {
+        "worker": one.worker.index,
+        "pid": one.pid,
+        "command": one.command,
+        "connections": one.connections,
+        "counted": one.counted,
+    }
+
+
+def _peers(connections: Sequence[SeenConnection]) -> list[Document]:
+    by_peer: dict[str, list[SeenConnection]] = {}
     for one in connections:
         by_peer.setdefault(one.socket.peer, []).append(one)
     most = sorted(by_peer.items(), key=lambda item: -len(item[1]))[:PEERS_MAX]
@@ -140,7 +206,7 @@ def _peers(connections: Sequence[Seen]) -> list[Document]:
     ]
 
 
-def _connection(one: Seen) -> Document:
+def _connection(one: SeenConnection) -> Document:
     return {
         "peer": one.socket.peer,
         "port": one.socket.port,
