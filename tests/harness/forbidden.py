@@ -55,7 +55,7 @@ def main() -> None:
     ):
         if libc.prctl(*arguments):
             raise OSError(ctypes.get_errno(), "prctl")
-    os.execv(sys.argv[2], sys.argv[2:])
+    os.execvp(sys.argv[2], sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -61,4 +62,4 @@ class HeldSockets:
             fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST_FREE) for sock in self._sockets
         ]
         fds = ",".join(str(fd) for fd in passed)
-        return [command[0], "-S", str(START), fds, ":".join(self._names), *command], passed
+        return [sys.executable, "-S", str(START), fds, ":".join(self._names), *command], passed
