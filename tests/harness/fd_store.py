@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -76,7 +77,7 @@ class FdStore:
             return command, []
         fds = ",".join(map(str, passed))
         names = ":".join(name for name, _ in all_of_it)
-        return [command[0], "-S", str(START), fds, names, *command], passed
+        return [sys.executable, "-S", str(START), fds, names, *command], passed
 
     def _run(self) -> None:
         while True:
