@@ -130,7 +130,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """`address` None: systemd passes the sockets. `accept_stall` in seconds.
+    """`address` None: systemd passes the sockets. `accept_stall`, `replace_after` in seconds.
 
     `socket_mode`, `socket_user` and `socket_group` are of an AF_UNIX socket that we bind.
     """
@@ -141,6 +141,7 @@ class Listen:
     balance: Balance = Balance.RANDOM
     backlog: int = 4096
     accept_stall: float = 2.0
+    replace_after: float = 10.0
     socket_mode: int = 0o666
     socket_user: str | None = None
     socket_group: str | None = None
@@ -251,6 +252,7 @@ class Config:
             check=self.ready.check,
             stable=self.ready.stable,
             accept_stall=min(one.accept_stall for one in self.listeners),
+            replace_stalled=min(one.replace_after for one in self.listeners),
             keep=self.drain.keep,
             drain_timeout=self.drain.timeout,
             close_over=self.drain.close_over,

@@ -137,6 +137,7 @@ def _listener(table: Table) -> Listen:
         balance=table.take("balance", values.one_of(balances), Balance.RANDOM),
         backlog=table.take("backlog", values.whole(1, BACKLOG_MAX), 4096),
         accept_stall=table.take("accept_stall", values.positive, 2.0),
+        replace_after=table.take("replace_after", values.positive, 10.0),
         socket_mode=table.take("socket_mode", values.file_mode, 0o666),
         socket_user=table.take("socket_user", values.text, None),
         socket_group=table.take("socket_group", values.text, None),

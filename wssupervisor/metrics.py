@@ -219,7 +219,7 @@ def _of_workers(seen: Seen) -> Iterator[Family]:
         "counter",
         [({"cause": one}, counters.exits.get(one, 0)) for one in CAUSES],
     )
-    about = "Workers steered away from and replaced, as they accepted no connections any more."
+    about = "Times that a worker was steered away from because it accepted no connections."
     yield _counter("workers_silent_total", about, counters.silent)
     about = "Times that a worker gave no sign of life for [watchdog] interval."
     yield _counter("workers_mute_total", about, counters.mute)

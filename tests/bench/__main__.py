@@ -19,12 +19,13 @@ from tests.bench.progress import elapsed, say
 from tests.bench.rivals import RIVALS, kinds, needs
 from tests.bench.rivals.contest import contest
 from tests.bench.scraped import measure_scraping
+from tests.bench.stalls import measure as stalls
 from tests.bench.table import render
 from tests.bench.targets import checks
 from wssupervisor import __version__
 
-OVERHEAD, BALANCE, START, SCRAPE = "overhead", "balance", "start", "scrape"
-PARTS = (OVERHEAD, BALANCE, START, SCRAPE)
+OVERHEAD, BALANCE, START, SCRAPE, STALL = "overhead", "balance", "start", "scrape", "stall"
+PARTS = (OVERHEAD, BALANCE, START, SCRAPE, STALL)
 
 EXAMPLES = """\
 parts:
@@ -34,6 +35,8 @@ parts:
   balance    how evenly connections spread over workers
   start      how long the daemon takes to serve
   scrape     what it costs the supervisor that its metrics are read once a second
+  stall      how long new clients of a server wait that stands still at times, bare and supervised,
+             and how many processes there are
 and, one application with the reload that each has itself:
   {rivals}
 
@@ -83,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = given.only or [*PARTS, *RIVALS]
     rivals = [name for name in RIVALS if name in chosen]
     if given.needs:
-        print("\n".join(needs(rivals)))
+        lacking = [*needs(rivals), *(stalls.needs() if STALL in chosen else [])]
+        print("\n".join(dict.fromkeys(lacking)))
         return 0
     raise_limit()
     report = run(plan_of(given), chosen, rivals, given.held)
@@ -106,6 +110,7 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         start = small.measure_start(plan, directory) if START in chosen else None
         scraped = plan.scraped_held if held is None else max(held)
         scraping = measure_scraping(plan, directory, scraped) if SCRAPE in chosen else None
+        stalled = stalls.measure(plan, directory) if STALL in chosen else []
         found = contest(plan, directory, kinds(rivals)) if rivals else []
     return Report(
         plan=plan,
@@ -117,6 +122,7 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         balance=balance,
         start=start,
         scraping=scraping,
+        stalled=tuple(stalled),
         rivals=tuple(found),
         checks=tuple(checks(sizes, balance, scraping)),
     )

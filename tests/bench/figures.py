@@ -112,6 +112,22 @@ class Scraping:
 
 
 @dataclass(frozen=True, slots=True)
+class Stalled:
+    """What new clients of a server wait that stands still at times, on one side."""
+
+    scenario: str
+    side: str
+    clients: int
+    failed: int
+    p50_seconds: float | None
+    p99_seconds: float | None
+    worst_seconds: float | None
+    processes: int
+    """Of the server, at the end of the load."""
+    most_processes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RivalFigures:
     """One way to reload a server, with the same application and the same clients."""
 
@@ -165,5 +181,6 @@ class Report:
     balance: Balance | None
     start: Start | None
     scraping: Scraping | LeftOut | None
+    stalled: tuple[Stalled, ...]
     rivals: tuple[RivalFigures, ...]
     checks: tuple[Check, ...]

@@ -29,6 +29,9 @@ class Plan:
     scrape_windows: int
     """Pairs of turns, one scraped and one not."""
     scrape_seconds: float
+    stall_seconds: float
+    stall_pace: float
+    """What servers' pauses and clients' intervals are multiplied by."""
     rival_held: int
     rival_reloads: int
     rival_echoes: int
@@ -52,6 +55,8 @@ FULL = Plan(
     scraped_held=8_000,
     scrape_windows=4,
     scrape_seconds=4.0,
+    stall_seconds=110.0,
+    stall_pace=1.0,
     rival_held=1_000,
     rival_reloads=3,
     rival_echoes=5,
@@ -74,6 +79,8 @@ QUICK = Plan(
     scraped_held=200,
     scrape_windows=2,
     scrape_seconds=2.0,
+    stall_seconds=30.0,
+    stall_pace=1.0,
     rival_held=100,
     rival_reloads=1,
     rival_echoes=1,
@@ -96,6 +103,8 @@ SMALLEST = Plan(
     scraped_held=10,
     scrape_windows=1,
     scrape_seconds=0.5,
+    stall_seconds=3.0,
+    stall_pace=0.1,
     rival_held=10,
     rival_reloads=1,
     rival_echoes=1,

@@ -10,6 +10,7 @@ from tests.bench.figures import (
     RivalFigures,
     Scraping,
     SizeFigures,
+    Stalled,
 )
 from tests.bench.plan import Plan
 
@@ -41,6 +42,8 @@ def render(report: Report) -> str:
         )
     if report.scraping is not None:
         parts.append(_scraping(report.scraping))
+    if report.stalled:
+        parts.append(_table(*_stalled(report.stalled)))
     if report.rivals:
         parts.append(_table(*_rivals(report.plan, report.rivals)))
         parts.append("\n".join([_rules(report.plan), *_notes(report.rivals)]))
@@ -57,6 +60,27 @@ def _scraping(one: Scraping | LeftOut) -> str:
         f" {one.scraped_percent:.2f} % of a core, not scraped {one.without_percent:.2f} %, median"
         f" difference {one.cost_percent:.2f} %; a scrape takes {one.scrape_ms:.1f} ms"
     )
+
+
+def _stalled(sides: Sequence[Stalled]) -> tuple[Row, list[Row]]:
+    head = (
+        "a server that stands still at times", "side", "clients", "failed", "p50 s", "p99 s",
+        "worst s", "processes at the end", "at most",
+    )  # fmt: skip
+    return head, [
+        [
+            one.scenario,
+            one.side,
+            str(one.clients),
+            str(one.failed),
+            _number(one.p50_seconds, 2),
+            _number(one.p99_seconds, 2),
+            _number(one.worst_seconds, 2),
+            str(one.processes),
+            str(one.most_processes),
+        ]
+        for one in sides
+    ]
 
 
 def _sizes(sizes: Sequence[SizeFigures]) -> tuple[Row, list[Row]]:

@@ -47,7 +47,9 @@ class Settings:
     ws_port: int = field(default_factory=free_port)
     raw_port: int = field(default_factory=free_port)
     workers: int = 2
-    accept_stall: str = "2s"
+    accept_stall: str | None = "2s"
+    replace_after: str | None = None
+    """Of workers that do not accept."""
     ready_timeout: str = "20s"
     stable: str = "100ms"
     keep: str = "0s"
@@ -110,7 +112,11 @@ class Settings:
             *(f"{key} = {json.dumps(value)}" for key, value in self.environment.items()),
         ]
         for name in self.listeners:
-            lines += ["[[listen]]", f'name = "{name}"', f'accept_stall = "{self.accept_stall}"']
+            lines += ["[[listen]]", f'name = "{name}"']
+            if self.accept_stall is not None:
+                lines.append(f'accept_stall = "{self.accept_stall}"')
+            if self.replace_after is not None:
+                lines.append(f'replace_after = "{self.replace_after}"')
             lines += [f'mode = "{self.mode}"', f'balance = "{self.balance}"']
             host, port = self.target(name)
             if self.with_addresses:

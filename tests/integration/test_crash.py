@@ -89,7 +89,8 @@ def test_a_killed_worker_is_replaced_and_nobody_who_comes_later_notices(
 def test_a_stopped_worker_is_steered_away_from_and_its_queue_is_served(
     settings: Settings,
 ) -> None:
-    settings = replace(settings, accept_stall=f"{int(STALL * 1000)}ms")
+    stall = f"{int(STALL * 1000)}ms"
+    settings = replace(settings, accept_stall=stall, replace_after=stall)
     with Daemon(settings) as daemon, load(daemon.start(), held=100, rate=RATE) as clients:
         stopped, survivor = daemon.active_pids()
         clients.more(ANSWERS_BEFORE)

@@ -6,6 +6,7 @@ them may be late, fail, lie about being ready, hang, come back or go away at any
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
@@ -98,6 +99,7 @@ policies = st.builds(
     ready_timeout=st.sampled_from([2.0, 10.0]),
     stable=st.sampled_from([0.0, 1.0]),
     accept_stall=st.just(2.0),
+    replace_stalled=st.sampled_from([2.0, 5.0]),
     keep=st.sampled_from([0.0, 5.0]),
     drain_timeout=st.sampled_from([inf, inf, 20.0]),
     max_draining=st.integers(1, 3),
@@ -375,7 +377,9 @@ class FleetMachine(RuleBasedStateMachine):
             if self.world.now >= limit:
                 continue
             assert process.connections == 0
-            assert one.drain is not None
+            if one.drain is None:
+                self.check_ended_unused(process)
+                continue
             assert self.world.now >= one.drain.keep_until
             for slot in process.slots.values():
                 silent = one.reason is not None
@@ -388,6 +392,16 @@ class FleetMachine(RuleBasedStateMachine):
                 alone = sum(slot in other.slots.values() for other in self.world.processes.values())
                 pending = any(slot == begun for begun, _ in self.world.handshakes)
                 assert alone > 1 or not pending
+
+    def check_ended_unused(self, process: Process) -> None:
+        """It was to replace a worker that accepts again: nothing could ever come to it."""
+        one = self.fleet.state.worker(process.worker)
+        assert one is not None
+        assert one.ready_at is None
+        for slot in process.slots.values():
+            assert slot not in named_by(self.world.table)
+            assert self.world.queues[slot] == 0
+            assert all(begun != slot for begun, _ in self.world.handshakes)
 
     def check_asks_to_leave(self, event: Event, actions: list[Action]) -> None:
         """Only while it is out, after the lead, and not again before a round is over."""
@@ -815,13 +829,47 @@ class FleetMachine(RuleBasedStateMachine):
                 assert one.state is WorkerState.STOPPING
 
     @invariant()
-    def nobody_is_found_silent_twice(self) -> None:
-        silent = [
-            str(note.fields["worker"])
-            for note in self.world.notes
-            if note.kind is NoteKind.WORKER_SILENT
-        ]
-        assert len(silent) == len(set(silent))
+    def nobody_is_found_silent_twice_who_has_not_accepted_in_between(self) -> None:
+        silent: set[str] = set()
+        for note in self.world.notes:
+            who = str(note.fields.get("worker"))
+            match note.kind:
+                case NoteKind.WORKER_SILENT:
+                    queue = "queue" in str(note.fields["reason"])
+                    assert not (queue and who in silent)
+                    silent.add(who)
+                case NoteKind.WORKER_ACCEPTS:
+                    silent.discard(who)
+
+    @invariant()
+    def who_stalls_costs_one_process_more_a_seat_and_one_a_queue(self) -> None:
+        gave_way = Counter(
+            (one.id.generation, one.id.index)
+            for one in self.fleet.state.workers()
+            if one.gave_way_at is not None
+        )
+        assert all(count == 1 for count in gave_way.values())
+        sweepers = Counter(
+            one.sweeps for one in self.fleet.state.workers() if one.sweeper and one.leftover is None
+        )
+        assert all(count == 1 for count in sweepers.values())
+
+    @invariant()
+    def a_worker_that_pauses_is_preferred_to_none(self) -> None:
+        """Clients who wait do so where a worker is that will accept, not where none is yet."""
+        state = self.fleet.state
+        active, own = state.active, state.steering
+        if active is None or state.stop is not None:
+            return
+        if own.retry_at is not None or own.in_flight is not None:
+            return
+        living = {
+            slot
+            for one in active.workers.values()
+            if one.state is WorkerState.READY
+            for slot in one.slots.values()
+        }
+        assert not living or named_by(own.current) <= living | {SHARED}
 
     @invariant()
     def failed_reloads_stay_failed(self) -> None:
@@ -853,6 +901,8 @@ class FleetMachine(RuleBasedStateMachine):
                     or not any(steering.serves(generation, other) for other in generation.seats)
                 ):
                     good |= set(seat.slots.values())
+                    if seat.stands_in_for is not None:
+                        good |= set(generation.workers[seat.stands_in_for].slots.values())
         assert named_by(table) - {SHARED} <= good - {SHARED}
 
     @invariant()
@@ -866,7 +916,7 @@ class FleetMachine(RuleBasedStateMachine):
         ready = {
             slot
             for one in active.workers.values()
-            if one.state is WorkerState.READY and one.mute_since is None
+            if one.state is WorkerState.READY and steering.could_serve(one)
             for slot in one.slots.values()
         }
         assert not ready or named_by(own.current or steering.parked(state)) == ready

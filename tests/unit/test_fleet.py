@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -458,18 +459,206 @@ def test_the_only_workers_queue_waits_for_its_replacement() -> None:
     ]
 
 
-def test_a_stalled_queue_makes_its_worker_silent_and_is_given_to_a_sweeper() -> None:
-    told = serving()
-    told.look(10, slot_10=1)
-    for tenth in range(1, 20):
-        assert told.look(10 + tenth / 10, slot_10=1 + tenth) == []
+# -- stalls ---------------------------------------------------------------------------------------
 
-    assert told.look(12) == [
+STALLS = replace(POLICY, workers=1, accept_stall=2.0, replace_stalled=10.0)
+
+
+def looks(told: Told, begin: float, end: float, **queued: int) -> list[Action]:
+    """Look twice a second, the queues as they are; all that was wanted at those looks."""
+    found = told.look(begin, **queued)
+    for half in range(1, int((end - begin) * 2) + 1):
+        found += told.look(begin + half / 2)
+    return found
+
+
+def stalled(policy: Policy = STALLS) -> tuple[Told, list[Action]]:
+    """Worker 0 has not accepted from second 10 to 20, and what was wanted at second 20."""
+    told = serving(policy)
+    actions = looks(told, 10, 19.5, slot_10=1)
+    for action in actions:
+        if isinstance(action, Steer):
+            told.tell(Steered(action.epoch), 19.5)
+    assert [one for one in actions if not isinstance(one, Steer)] == []
+    return told, told.look(20)
+
+
+def kinds(told: Told) -> list[str]:
+    return [one.kind.value for one in told.notes if one.kind.value.startswith(("stall", "worker-"))]
+
+
+def test_a_stalled_worker_is_steered_away_from_and_keeps_its_seat() -> None:
+    told = serving()
+
+    assert looks(told, 10, 15, slot_10=1) == [Steer(3, steered(11))]
+    assert view(told.fleet.state, 15).generations[0].workers[0].state is WorkerState.SILENT
+    assert told.fleet.state.generations[1].seats[0].worker == worker(1)
+
+
+def test_one_that_accepts_again_is_steered_to_again_and_nothing_else_happens() -> None:
+    told = serving()
+    told.steer(looks(told, 10, 15, slot_10=3), 15)
+
+    assert told.look(15.5, slot_10=2) == [Steer(4, steered(10, 11))]
+    assert kinds(told)[-2:] == ["worker-silent", "worker-accepts"]
+    assert told.fleet.state.generations[1].seats[0].failures == 0
+
+
+def test_while_no_worker_accepts_steering_stays_where_it_is() -> None:
+    told = serving(replace(POLICY, workers=2))
+
+    assert looks(told, 10, 15, slot_10=3, slot_11=1) == []
+    assert why_not_ready(told.fleet.state) is None
+
+
+def test_where_clients_have_a_worker_each_they_wait_for_one_that_pauses() -> None:
+    told = serving(replace(POLICY, by_client=("ws",)))
+
+    assert looks(told, 10, 19.5, slot_10=3) == []
+
+    (steer,) = [one for one in told.look(20) if isinstance(one, Steer)]
+
+    assert steer.table.weights == {"ws": {11: 1}}
+
+
+def test_a_census_that_finds_more_connections_shows_an_accept_though_the_queue_is_full() -> None:
+    told = serving(STALLS)
+    looks(told, 10, 15, slot_10=4097)
+    told.census(15, {worker(1): 7})  # they may have been there before
+
+    assert kinds(told)[-1] == "worker-silent"
+
+    told.census(16, {worker(1): 8})
+
+    assert kinds(told)[-1] == "worker-accepts"
+
+
+def test_one_that_does_not_accept_for_long_is_replaced_and_steered_to_until_that_is_ready() -> None:
+    told, actions = stalled()
+    told.spawn_all(actions, 20)
+
+    assert actions == [Spawn(worker(1, 0, 2), A, {"ws": 11})]
+    assert looks(told, 20.5, 25) == []
+    assert told.tell(WorkerReady(worker(1, 0, 2)), 25) == [
         Steer(3, steered(11)),
-        Spawn(worker(1, 0, 2), A, {"ws": 12}),
         Spawn(worker(1, FIRST_SWEEPER), A, {"ws": 10}),
     ]
     assert told.fleet.state.generations[1].workers[worker(1)].state is WorkerState.SILENT
+
+
+def test_one_that_accepts_before_its_replacement_is_ready_has_its_seat_back() -> None:
+    told, actions = stalled()
+    told.spawn_all(actions, 20)
+
+    assert told.look(22, slot_10=0) == [Signal(worker(1, 0, 2), "SIGTERM")]
+    assert told.fleet.state.generations[1].seats[0].worker == worker(1)
+
+    told.tell(WorkerExited(worker(1, 0, 2), Exit(status=0)), 23)
+
+    assert told.fleet.state.generations[1].seats[0].failures == 0
+    assert told.look(24) == []
+
+
+def test_one_that_accepts_after_it_was_replaced_drains_and_serves_when_the_other_stalls() -> None:
+    told, actions = stalled()
+    told.spawn_all(actions, 20)
+    told.steer(told.tell(WorkerReady(worker(1, 0, 2)), 21), 21)
+    told.look(22, slot_10=0)
+
+    assert told.fleet.state.generations[1].workers[worker(1)].state is WorkerState.SILENT
+
+    told.tell(WorkerExited(worker(1, FIRST_SWEEPER), Exit(status=0)), 23)
+    told.look(24)
+
+    assert told.fleet.state.generations[1].workers[worker(1)].state is WorkerState.DRAINING
+    assert looks(told, 30, 41, slot_11=1) == [
+        Steer(4, steered(10)),
+        Spawn(worker(1, FIRST_SWEEPER + 1), A, {"ws": 11}),
+    ]
+    assert told.fleet.state.generations[1].seats[0].worker == worker(1)
+    assert told.fleet.state.generations[1].workers[worker(1, 0, 2)].state is WorkerState.SILENT
+
+
+def test_a_seat_has_one_worker_more_at_the_most_and_the_limit_is_reported_once() -> None:
+    told, actions = stalled()
+    told.spawn_all(actions, 20)
+    told.spawn_all(told.steer(told.tell(WorkerReady(worker(1, 0, 2)), 21), 21), 21)
+    actions = looks(told, 30, 90, slot_11=1, slot_10=1)
+
+    assert [one for one in actions if isinstance(one, Spawn)] == []
+    assert kinds(told).count("stall-not-replaced") == 1
+    shown = view(told.fleet.state, 90).generations[0].workers
+    assert "the limit of replacements is reached" in str([one.reason for one in shown])
+
+
+def test_replacements_for_stalls_come_with_growing_pauses() -> None:
+    told, actions = stalled()
+    spawned: list[float] = []
+    for half in range(2 * 300):
+        at = 20 + half / 2
+        for action in actions:
+            match action:
+                case Spawn(worker=who):
+                    spawned.append(at)
+                    told.tell(Spawned(who, 5), at)
+                case Signal(worker=who):
+                    told.tell(WorkerExited(who, Exit(status=0)), at)
+                case Steer(epoch=epoch):
+                    told.tell(Steered(epoch), at)
+        # It accepts for a moment every 15 seconds, before its replacement is ready.
+        accepts = half % 30 == 0
+        actions = told.look(at + 0.25, slot_10=0 if accepts else 1)
+
+    gaps = [later - earlier for earlier, later in pairwise(spawned)]
+    assert len(spawned) <= 6
+    assert gaps == sorted(gaps)
+    assert all(gap >= 10 for gap in gaps)
+
+
+def test_a_candidate_that_pauses_is_waited_for_and_one_that_does_not_accept_fails() -> None:
+    told = serving(STALLS)
+    told.policy = replace(STALLS, stable=5.0)
+    told.begin_reload(10)
+    told.make_ready(2, 10.2)
+    told.queues[11] = 1
+    waited = looks(told, 10.5, 15)
+    told.fleet.state.reload.deadline = inf  # type: ignore[union-attr]
+
+    assert [one for one in waited if isinstance(one, Steer)] == []
+
+    failed = looks(told, 15.5, 21)
+
+    assert "its queue has not moved for 10" in str(failed)
+
+
+def test_an_old_worker_that_does_not_accept_leaves_its_queue_to_a_sweeper() -> None:
+    told = draining()
+    actions = looks(told, 13, 23, slot_10=1)
+
+    assert actions == [Spawn(worker(2, FIRST_SWEEPER), B, {"ws": 10})]
+
+
+def test_a_sweeper_that_does_not_accept_either_is_ended_before_there_is_another() -> None:
+    told = serving()
+    lives: set[WorkerId] = set()
+    most = spawned = 0
+    for half in range(600):
+        at = 10 + half / 2
+        actions = told.look(at, slot_17=1)
+        actions += told.census(at, dict.fromkeys(lives, 0))
+        for action in actions:
+            match action:
+                case Spawn(worker=who):
+                    lives.add(who)
+                    spawned += 1
+                    told.tell(Spawned(who, 5), at)
+                case Signal(worker=who):
+                    lives.remove(who)
+                    told.tell(WorkerExited(who, Exit(status=0)), at)
+        most = max(most, len(lives))
+
+    assert most == 1
+    assert 2 <= spawned <= 12
 
 
 def test_a_queue_that_moves_is_not_stalled_however_long_it_is() -> None:

@@ -198,6 +198,7 @@ class Fleet:
         """What follows from the state as it is now; steering before anything that relies on it."""
         state = self.state
         yield from self._pass_time(now)
+        yield from stall.settle(state, now)
         yield from reloading.settle(state, now)
         yield from seating.scale(state, now)
         yield from enforcing.settle(state, now)
@@ -231,6 +232,7 @@ class Fleet:
             yield from stopping.deadlines(state, state.stop)
             return
         yield from reloading.deadlines(state)
+        yield from stall.deadlines(state)
         yield from seating.deadlines(state)
         yield from leaving.deadlines(state)
 
@@ -320,24 +322,10 @@ class Fleet:
         yield from self._silent(one, reason, now)
         yield from worker.stop(one, self.state.policy, now)
 
-    def _observed(self, event: Observed, now: float) -> Iterator[Action]:
-        state = self.state
-        state.steering.handshakes_over = max(state.steering.handshakes_over, event.handshakes_over)
-        for slot, queued in event.queues.items():
-            if slot in state.slots:
-                stall.look(state.slots[slot], queued, now)
-        for one in list(state.workers()):
-            limit = state.generations[one.id.generation].policy.accept_stall
-            since = one.ready_at
-            if since is None:  # a sweeper: give it the time that a start may take
-                since = one.spawned_at + state.policy.ready_timeout
-            if now - since >= limit and any(
-                stall.stalled(state.slots[slot], limit, now)
-                for slot in one.slots.values()
-                if one.state is WorkerState.READY or not state.shared(slot)
-            ):
-                reason = f"its queue has not moved for {limit:g} s"
-                yield from self._silent(one, reason, now)
+    def _observed(self, event: Observed, now: float) -> Iterable[Action]:
+        own = self.state.steering
+        own.handshakes_over = max(own.handshakes_over, event.handshakes_over)
+        return stall.observed(self.state, event, now)
 
     def _counted(self, event: CensusTaken, now: float) -> Iterator[Action]:
         state = self.state
@@ -347,6 +335,7 @@ class Fleet:
                 alone = event.unattributed == 0 and all(
                     steering.nothing_comes(state, one, slot, holds) for slot in one.slots.values()
                 )
+                yield from stall.counted(state, one, connections, event, now)
                 yield from worker.counted(
                     one,
                     connections,

@@ -17,6 +17,7 @@ def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
     generation.forced = generation.lost = 0
     for seat in generation.seats:
         seat.retry_at = None
+        seat.stands_in_for = None
     yield Note(
         NoteKind.DRAIN_BEGUN,
         {"generation": generation.number, "connections": generation.connections_at_start},

@@ -11,7 +11,8 @@ def why_not_ready(state: State) -> str | None:
     active = state.active
     if active is None:
         return "starting: no generation serves yet"
-    if not any(steering.serves(active, seat) for seat in active.seats):
+    serves = any(steering.serves(active, seat) for seat in active.seats)
+    if not serves and not steering.pauses(active):
         return f"no worker of generation {active.number} is ready"
     if state.out is not None:
         who = f", as {state.out.by} wanted" if state.out.by else ""

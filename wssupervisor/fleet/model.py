@@ -97,6 +97,8 @@ class Policy:
     by_client: tuple[str, ...] = field(default=(), metadata=ADDED)
     """Listeners on which each client gets one worker, found by its address."""
     forward_signals: tuple[str, ...] = field(default=(), metadata=ADDED)
+    replace_stalled: float = field(default=10.0, metadata=ADDED)
+    """How long a worker may not accept before a replacement is started."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,9 @@ def _exchange(state: State, slots: Mapping[SlotId, SlotId]) -> None:
         holders: list[Seat | Worker] = [*generation.seats, *generation.workers.values()]
         for holder in holders:
             holder.slots = {name: slots.get(slot, slot) for name, slot in holder.slots.items()}
+        for sweeper in generation.workers.values():
+            if sweeper.sweeps is not None:
+                sweeper.sweeps = slots.get(sweeper.sweeps, sweeper.sweeps)
     own_tables = state.steering
     own_tables.current = _exchanged(own_tables.current, slots)
     own_tables.in_flight = _exchanged(own_tables.in_flight, slots)

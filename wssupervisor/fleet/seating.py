@@ -53,6 +53,7 @@ def left(state: State, one: Worker, now: float) -> Iterator[Action]:
     shared = {slot for other in state.workers() for slot in other.slots.values()}
     for slot in set(one.slots.values()) - shared:
         state.slots[slot].seen_at = None  # what was in its queue may have been the worker's probe
+    _stand_in_for_none(generation, one)
     seat = _seat_of(generation, one.id)
     if seat is not None:
         _empty(seat, generation, one, now)
@@ -62,7 +63,8 @@ def left(state: State, one: Worker, now: float) -> Iterator[Action]:
                 _move(state, generation, seat)
             yield worker.note(NoteKind.WORKER_RETRY, one, seconds=seconds)
     elif one.sweeper and one.leftover is None:
-        sweeper_ended(generation, now, died=one.state is WorkerState.DRAINING)
+        died = one.state is WorkerState.DRAINING or one.reason is not None
+        sweeper_ended(generation, now, died=died)
 
 
 def sweeper_ended(generation: Generation, now: float, *, died: bool) -> None:
@@ -92,6 +94,7 @@ def vacate(state: State, one: Worker, now: float) -> Iterator[Action]:
     The silent one may wake up and accept from its slot again: what is steered must not be there.
     """
     generation = state.generations[one.id.generation]
+    _stand_in_for_none(generation, one)
     seat = _seat_of(generation, one.id)
     if seat is None or generation.state is GenerationState.DRAINING:
         return
@@ -99,6 +102,94 @@ def vacate(state: State, one: Worker, now: float) -> Iterator[Action]:
     _move(state, generation, seat)
     if seat.retry_at is not None:
         yield worker.note(NoteKind.WORKER_RETRY, one, seconds=round(seat.retry_at - now, 3))
+
+
+def gave_way(generation: Generation, seat: Seat) -> Worker | None:
+    """The worker that lost this seat for not accepting, and lives still."""
+    return next(
+        (
+            one
+            for one in generation.workers.values()
+            if one.gave_way_at is not None and one.id.index == seat.index
+        ),
+        None,
+    )
+
+
+def can_return(state: State, one: Worker) -> bool:
+    """It accepts again, and no sweeper does so in its place."""
+    return steering.could_serve(one) and _alone(state, one.slots, but=one)
+
+
+def _alone(state: State, slots: dict[str, SlotId], but: Worker | None = None) -> bool:
+    """No other worker has any of these slots."""
+    others = {
+        slot for other in state.workers() if other is not but for slot in other.slots.values()
+    }
+    return others.isdisjoint(slots.values())
+
+
+def stand_in(
+    state: State, generation: Generation, seat: Seat, one: Worker, now: float
+) -> Iterator[Action]:
+    """Start a worker that takes the place of a stalled one as soon as it is ready.
+
+    Nothing is steered to it before, so that it can be ended if it is not needed. Where it must
+    share a slot it may accept at once: the stalled one gives way then.
+    """
+    seat.incarnation += 1
+    seat.stands_in_for = one.id
+    _move(state, generation, seat)
+    if not _alone(state, seat.slots):
+        yield from give_way(state, generation, seat, now)
+    yield from _spawn_into(generation, seat, now)
+
+
+def give_way(state: State, generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
+    """The stalled worker has no seat any more: it keeps its connections, and gets none."""
+    assert seat.stands_in_for is not None
+    one = generation.workers[seat.stands_in_for]
+    seat.stands_in_for = None
+    yield from _lose_place(state, one, now)
+
+
+def _lose_place(state: State, one: Worker, now: float) -> list[Action]:
+    one.gave_way_at = now
+    seconds = now - (one.stalled_since or now)
+    return worker.lose_place(one, state.policy, f"it did not accept for {seconds:.3g} s", now)
+
+
+def swap(
+    state: State, generation: Generation, seat: Seat, returns: Worker, now: float
+) -> Iterator[Action]:
+    """The seat's worker stalls, and the one that gave way before accepts again."""
+    assert seat.worker is not None
+    one = generation.workers[seat.worker]
+    seat.worker, seat.slots = returns.id, dict(returns.slots)
+    returns.gave_way_at = None
+    yield from worker.end_drain(returns)
+    yield from _lose_place(state, one, now)
+
+
+def take_back(state: State, one: Worker, now: float) -> Iterator[Action]:
+    """A stalled worker accepts again: the one that was to replace it, and is not ready, ends."""
+    generation = state.generations[one.id.generation]
+    for seat in generation.seats:
+        if seat.stands_in_for != one.id:
+            continue
+        replacement, seat.worker = seat.worker, one.id
+        seat.stands_in_for = None
+        seat.slots = dict(one.slots)
+        seat.retry_at = None
+        if replacement is not None:
+            yield from worker.stop(generation.workers[replacement], state.policy, now)
+
+
+def _stand_in_for_none(generation: Generation, one: Worker) -> None:
+    """It is not coming back."""
+    for seat in generation.seats:
+        if seat.stands_in_for == one.id:
+            seat.stands_in_for = None
 
 
 def _move(state: State, generation: Generation, seat: Seat) -> None:
@@ -179,7 +270,7 @@ def _part(state: State, generation: Generation, now: float) -> Iterator[Action]:
     """
     steered = [name for name, one in state.listeners.items() if one.shared is None]
     for seat in generation.seats:
-        if steering.alone_in(state, seat):
+        if seat.stands_in_for is not None or steering.alone_in(state, seat):
             continue
         if all(_elsewhere(state, generation, seat, name) for name in steered):
             if seat.worker is not None:
@@ -189,7 +280,11 @@ def _part(state: State, generation: Generation, now: float) -> Iterator[Action]:
 
 
 def _leave(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
-    """Its worker drains without a seat."""
+    """Its worker drains without a seat, and so does one that it stands in for."""
+    if seat.stands_in_for is not None:
+        one = generation.workers[seat.stands_in_for]
+        seat.stands_in_for = None
+        yield from worker.begin_drain(one, generation.policy, 0.0, now)
     if seat.worker is not None:
         one = generation.workers[seat.worker]
         seat.worker = None
@@ -210,7 +305,7 @@ def _sweep(
             slots[other.name] = (queued or steering.idle_slots(state, other))[0]
     worker_id = WorkerId(generation.number, FIRST_SWEEPER + generation.sweepers, 1)
     generation.sweepers += 1
-    one = Worker(worker_id, slots, WorkerState.DRAINING, spawned_at=now, sweeper=True)
+    one = Worker(worker_id, slots, WorkerState.DRAINING, spawned_at=now, sweeper=True, sweeps=slot)
     generation.workers[worker_id] = one
     yield from worker.begin_drain(one, generation.policy, 0.0, now)
     yield Note(

@@ -1,22 +1,45 @@
-"""Does an accept queue move?
+"""Workers that do not accept: noticed, steered away from, and in the end replaced.
 
 A queue only gets shorter by `accept()`. So a queue that was never empty and never shorter than at
 the look before it has not moved, whatever its length. The kernel tells no more than the length
-(TCP_INFO of a listening socket), and this needs no more.
+(TCP_INFO of a listening socket); that a worker has more connections than before shows an accept,
+too, where a queue is always full.
+
+A pause is not a death. To steer away is cheap and soon undone: that happens after `accept_stall`,
+and ends with the next accept. To replace is expensive, and clients could cause it by keeping all
+threads of a server busy: that happens after `replace_after`, once a seat at a time and with growing
+pauses. The stalled worker keeps its seat until the replacement is ready, and what can be steered
+nowhere else goes on to it.
 """
 
-from wssupervisor.fleet.state import SlotWatch
+from collections.abc import Iterator
+
+from wssupervisor.fleet import reloading, seating, steering, worker
+from wssupervisor.fleet.actions import Action, NoteKind
+from wssupervisor.fleet.events import CensusTaken, Observed
+from wssupervisor.fleet.model import GenerationState, Policy, WorkerState
+from wssupervisor.fleet.state import Generation, Seat, SlotWatch, State, Worker
 
 LOST_SIGHT = 1.0
 """Seconds between two looks after which the first one proves nothing (we slept, not the worker)."""
+PAUSE_MAX = 300.0
+"""The longest pause between two replacements of one seat for stalls, in seconds."""
+FORGET = 10.0
+"""After so many pauses without one the next counts as the first."""
+
+
+# -- queues ---------------------------------------------------------------------------------------
 
 
 def look(watch: SlotWatch, queued: int, now: float) -> None:
     """Take in one more look at a slot's queue."""
     lost_sight = watch.seen_at is None or now - watch.seen_at > LOST_SIGHT
+    moves = queued == 0 or (watch.stuck_since is not None and queued < watch.queued)
+    if moves:
+        watch.moved_at = now
     if queued == 0:
         watch.stuck_since = None
-    elif watch.stuck_since is None or queued < watch.queued or lost_sight:
+    elif watch.stuck_since is None or moves or lost_sight:
         watch.stuck_since = now
     watch.queued = queued
     watch.seen_at = now
@@ -25,3 +48,257 @@ def look(watch: SlotWatch, queued: int, now: float) -> None:
 def stalled(watch: SlotWatch, limit: float, now: float) -> bool:
     """The queue has not moved for `limit` seconds."""
     return watch.stuck_since is not None and now - watch.stuck_since >= limit
+
+
+# -- workers --------------------------------------------------------------------------------------
+
+
+def observed(state: State, event: Observed, now: float) -> Iterator[Action]:
+    """Judge each worker by the queues that it should empty."""
+    for slot, queued in event.queues.items():
+        if slot in state.slots:
+            look(state.slots[slot], queued, now)
+    for one in list(state.workers()):
+        policy = state.generations[one.id.generation].policy
+        if one.state is WorkerState.READY and one.stalled_since is None:
+            yield from _steer_away(state, one, policy, now)
+        elif one.stalled_since is not None and _accepts_again(state, one):
+            yield from accepts(state, one, now)
+        elif one.state is WorkerState.DRAINING and _stuck(state, one, patience(policy), now):
+            yield from _give_up(state, one, policy, now)
+
+
+def counted(
+    state: State, one: Worker, connections: int, event: CensusTaken, now: float
+) -> Iterator[Action]:
+    """Of two censuses since it stalled the second found more connections: it has accepted."""
+    if one.stalled_since is None or event.began_at < one.stalled_since:
+        return
+    before, one.stalled_with = one.stalled_with, connections
+    if before is not None and connections > before:
+        for slot in one.slots.values():
+            if state.slots[slot].stuck_since is not None:
+                state.slots[slot].stuck_since = now
+        yield from accepts(state, one, now)
+    elif one.sweeper and one.state is WorkerState.SILENT and connections == 0:
+        yield from worker.stop(one, state.policy, now)  # the next one may do better
+
+
+def patience(policy: Policy) -> float:
+    """Seconds without an accept after which a worker is replaced."""
+    return max(policy.replace_stalled, policy.accept_stall)
+
+
+def _stuck(state: State, one: Worker, limit: float, now: float) -> bool:
+    since = one.ready_at
+    if since is None:  # a sweeper: give it the time that a start may take
+        since = one.spawned_at + state.policy.ready_timeout
+    return now - since >= limit and any(
+        stalled(state.slots[slot], limit, now)
+        for slot in one.slots.values()
+        if one.state is WorkerState.READY or not state.shared(slot)
+    )
+
+
+def _steer_away(state: State, one: Worker, policy: Policy, now: float) -> Iterator[Action]:
+    if not _stuck(state, one, policy.accept_stall, now):
+        return
+    one.stalled_since = _stuck_since(state, one)
+    yield worker.note(NoteKind.WORKER_SILENT, one, reason=_reason(now - one.stalled_since))
+
+
+def _stuck_since(state: State, one: Worker) -> float:
+    found = [state.slots[slot].stuck_since for slot in one.slots.values()]
+    return max(one.ready_at or 0.0, min(at for at in found if at is not None))
+
+
+def _reason(seconds: float) -> str:
+    return f"its queue has not moved for {seconds:.3g} s"
+
+
+def _accepts_again(state: State, one: Worker) -> bool:
+    """All its queues have moved; where it gave way, no other worker can have done that."""
+    since = one.stalled_since or 0.0
+    if not all((state.slots[slot].moved_at or 0.0) > since for slot in one.slots.values()):
+        return False
+    if one.state is WorkerState.SILENT and _others_accept(state, one):
+        one.stalled_since = max(state.slots[slot].moved_at or 0.0 for slot in one.slots.values())
+        return False
+    return True
+
+
+def _others_accept(state: State, one: Worker) -> bool:
+    own = set(one.slots.values())
+    return any(
+        other is not one
+        and not own.isdisjoint(other.slots.values())
+        and other.state in steering.ACCEPTING
+        and other.stalled_since is None
+        for other in state.workers()
+    )
+
+
+def accepts(state: State, one: Worker, now: float) -> Iterator[Action]:
+    """It was only slow: it has its place back, unless another worker serves there already."""
+    since = one.stalled_since or now
+    match one.state:
+        case WorkerState.READY | WorkerState.DRAINING:
+            pass
+        case WorkerState.SILENT if one.gave_way_at is not None and _apart(state, one):
+            one.state = WorkerState.DRAINING
+            one.reason = None
+        case _:
+            return
+    one.stalled_since = one.stalled_with = None
+    yield worker.note(NoteKind.WORKER_ACCEPTS, one, seconds=round(now - since, 3))
+    yield from seating.take_back(state, one, now)
+
+
+def _apart(state: State, one: Worker) -> bool:
+    """Nothing is steered to where it accepts: it can drain."""
+    seated = {
+        slot
+        for generation in state.generations.values()
+        for seat in generation.seats
+        for slot in seat.slots.values()
+    }
+    return seated.isdisjoint(one.slots.values())
+
+
+def _give_up(state: State, one: Worker, policy: Policy, now: float) -> Iterator[Action]:
+    """It drains and does not accept: what waits in its queue is served by a sweeper."""
+    reason = _reason(patience(policy))
+    if reloading.judging(state, one.id):
+        yield from _fail(state, one, reason, now)
+        return
+    known = one.stalled_since is not None
+    one.stalled_since = _stuck_since(state, one)
+    lose = worker.lose_place if known else worker.fall_silent
+    yield from lose(one, state.policy, reason, now)
+
+
+def _fail(state: State, one: Worker, reason: str, now: float) -> Iterator[Action]:
+    text = f"worker {one.id.index} of generation {one.id.generation}: {reason}"
+    yield from reloading.fail(state, text, now, of=one.id)
+
+
+def why(generation: Generation, one: Worker, now: float) -> str:
+    """What `status` shows of a worker that is steered away from."""
+    text = _reason(now - (one.stalled_since or now))
+    for seat in generation.seats:
+        if seat.stands_in_for == one.id:
+            return f"{text}; a replacement is starting"
+        if seat.not_replaced == one.id:
+            return f"{text}; it is not replaced, as the limit of replacements is reached"
+    return text
+
+
+# -- replacements ---------------------------------------------------------------------------------
+
+
+def settle(state: State, now: float) -> Iterator[Action]:
+    """Start replacements that are due, and let the stalled give way to those that are ready."""
+    if state.stop is not None:
+        return
+    if state.candidate is not None:
+        yield from _judge(state, state.candidate, now)
+    if state.active is not None:
+        yield from _settle_active(state, state.active, now)
+
+
+def _judge(state: State, candidate: Generation, now: float) -> Iterator[Action]:
+    """Before its cutover a worker that does not accept is a bad release's."""
+    for seat in candidate.seats:
+        one = _stalled(candidate, seat)
+        if one is not None and reloading.judging(state, one.id) and now >= _due(candidate, one):
+            yield from _fail(state, one, _reason(now - (one.stalled_since or now)), now)
+            return
+
+
+def _settle_active(state: State, active: Generation, now: float) -> Iterator[Action]:
+    for seat in active.seats:
+        if seat.stands_in_for is not None and steering.serves(active, seat):
+            yield from seating.give_way(state, active, seat, now)
+        one = _stalled(active, seat)
+        if one is not None and now >= _due(active, one):
+            yield from _replace(state, active, seat, one, now)
+
+
+def _stalled(generation: Generation, seat: Seat) -> Worker | None:
+    """Who has the seat, does not accept, and has no replacement under way."""
+    if seat.worker is None:
+        return None
+    one = generation.workers[seat.worker]
+    ready = one.state is WorkerState.READY and one.stalled_since is not None
+    return one if ready and seat.stands_in_for is None else None
+
+
+def _due(generation: Generation, one: Worker) -> float:
+    return (one.stalled_since or 0.0) + patience(generation.policy)
+
+
+def _replace(
+    state: State, generation: Generation, seat: Seat, one: Worker, now: float
+) -> Iterator[Action]:
+    """One more process, or the one that gave way before and accepts again; or say why none."""
+    extra = seating.gave_way(generation, seat)
+    if extra is not None and seating.can_return(state, extra):
+        yield _replaced(one, now)
+        yield from seating.swap(state, generation, seat, extra, now)
+        return
+    pause_over = _pause_over(generation, seat)
+    if extra is None and now >= pause_over:
+        quiet = seat.replaced_at is None or now >= seat.replaced_at + FORGET * _pause(
+            generation, seat
+        )
+        seat.replacements = 1 if quiet else seat.replacements + 1
+        seat.replaced_at = now
+        yield _replaced(one, now)
+        yield from seating.stand_in(state, generation, seat, one, now)
+    elif seat.not_replaced != one.id:
+        seat.not_replaced = one.id
+        why = (
+            f"the next replacement is started in {pause_over - now:.3g} s at the earliest"
+            if extra is None
+            else f"process {extra.pid} gave way before, and still has connections or clients queued"
+        )
+        yield worker.note(NoteKind.STALL_NOT_REPLACED, one, reason=why)
+
+
+def _replaced(one: Worker, now: float) -> Action:
+    seconds = round(now - (one.stalled_since or now), 3)
+    return worker.note(NoteKind.STALL_REPLACED, one, seconds=seconds)
+
+
+def _pause(generation: Generation, seat: Seat) -> float:
+    doublings = min(max(0, seat.replacements - 1), 30)
+    return min(patience(generation.policy) * 2.0**doublings, PAUSE_MAX)
+
+
+def _pause_over(generation: Generation, seat: Seat) -> float:
+    """The earliest instant of the seat's next replacement."""
+    if seat.replaced_at is None:
+        return 0.0
+    return seat.replaced_at + _pause(generation, seat)
+
+
+def deadlines(state: State) -> Iterator[float]:
+    """The instants at which `settle` would do something by itself."""
+    for generation in (state.candidate, state.active):
+        if generation is not None:
+            yield from _deadlines(state, generation)
+
+
+def _deadlines(state: State, generation: Generation) -> Iterator[float]:
+    for seat in generation.seats:
+        one = _stalled(generation, seat)
+        if one is None:
+            continue
+        due = _due(generation, one)
+        if generation.state is not GenerationState.ACTIVE:
+            if reloading.judging(state, one.id):
+                yield due
+        elif seat.not_replaced != one.id:
+            yield due
+        elif seating.gave_way(generation, seat) is None:
+            yield max(due, _pause_over(generation, seat))

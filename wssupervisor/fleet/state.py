@@ -90,6 +90,14 @@ class Worker:
     """Why we ended it, where that is not to be read off its exit status."""
     forced: int = field(default=0, metadata=ADDED)
     """Connections that it had when they were closed on it, or it was told to end."""
+    sweeps: SlotId | None = field(default=None, metadata=ADDED)
+    """Of a sweeper: whose queue it was started for."""
+    stalled_since: float | None = field(default=None, metadata=ADDED)
+    """It is steered away from, as its queue has not moved since then; ends with its next accept."""
+    stalled_with: int | None = field(default=None, metadata=ADDED)
+    """Its connections at the last census that began after that; more at the next are accepted."""
+    gave_way_at: float | None = field(default=None, metadata=ADDED)
+    """Another worker took its seat then, as it did not accept; one a seat may live at a time."""
     asked_until: float | None = field(default=None, metadata=ADDED)
     """While the instance is out: its connections were asked to close, spread until then."""
     rest_at: float | None = field(default=None, metadata=ADDED)
@@ -108,6 +116,14 @@ class Seat:
     worker: WorkerId | None = None
     failures: int = 0
     retry_at: float | None = None
+    stands_in_for: WorkerId | None = field(default=None, metadata=ADDED)
+    """A stalled worker that `worker` is to replace; it has the seat back if it accepts before that
+    is ready, and until then what is steered to the seat goes to its slots."""
+    replacements: int = field(default=0, metadata=ADDED)
+    """How many were started for stalled workers, one soon after the other: the last when?"""
+    replaced_at: float | None = field(default=None, metadata=ADDED)
+    not_replaced: WorkerId | None = field(default=None, metadata=ADDED)
+    """The stalled worker of which it was reported that it gets no replacement now."""
 
 
 @dataclass(slots=True)
@@ -217,6 +233,8 @@ class SlotWatch:
     stuck_since: float | None = None
     seen_at: float | None = None
     left_epoch: int = 1
+    moved_at: float | None = field(default=None, metadata=ADDED)
+    """When it was last seen empty, or shorter than at the look before."""
 
 
 @dataclass(frozen=True, slots=True)

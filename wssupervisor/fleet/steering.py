@@ -3,7 +3,7 @@
 Pure functions of the state; nothing here changes it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from wssupervisor.fleet.model import GenerationState, Listener, SlotId, Table, WorkerState
@@ -34,30 +34,67 @@ def wanted_table(state: State) -> Table:
         serving = state.active
     if serving is None:
         return parked(state)
-    seats = _named_seats(serving)
+    by_client = serving.policy.by_client
+    places = {sticky: _places(serving, sticky=sticky) for sticky in (False, True)}
     return Table(
         {
-            name: _weights(name, seats) if one.shared is None else {one.shared: 1}
+            name: _weights(name, places[name in by_client])
+            if one.shared is None
+            else {one.shared: 1}
             for name, one in state.listeners.items()
         },
-        serving.policy.by_client,
+        by_client,
     )
 
 
-def _named_seats(generation: Generation) -> list[Seat]:
-    """The seats with a ready worker, or all of them: their queues wait for the replacements."""
-    ready = [seat for seat in generation.seats if serves(generation, seat)]
-    return ready or generation.seats
+def _places(generation: Generation, *, sticky: bool) -> list[Mapping[str, SlotId]]:
+    """Slots of the seats that serve, or else of the best there is.
+
+    Those are workers that pause: they will accept what waits. Next come those that have not
+    accepted for long, and in the end all seats: their queues wait for the replacements. `sticky`:
+    a client's other connections are where it was steered before, so that it waits for a pause.
+    """
+    ready: list[Mapping[str, SlotId]] = []
+    pausing: list[Mapping[str, SlotId]] = []
+    stalled: list[Mapping[str, SlotId]] = []
+    for seat in generation.seats:
+        holder = seat.stands_in_for or seat.worker
+        if serves(generation, seat) or (sticky and _pauses(generation, seat)):
+            ready.append(seat.slots)
+        elif holder is not None and generation.workers[holder].state is WorkerState.READY:
+            few = pausing if _pauses(generation, seat) else stalled
+            few.append(generation.workers[holder].slots)
+    return ready or pausing or stalled or [seat.slots for seat in generation.seats]
 
 
-def serves(generation: Generation, seat: Seat) -> bool:
-    """Its worker is ready and not mute; or, where that drains, could serve again."""
+def _pauses(generation: Generation, seat: Seat) -> bool:
+    """Its worker does not accept now, and will in all likelihood do so in a moment."""
     one = None if seat.worker is None else generation.workers[seat.worker]
     return (
         one is not None
+        and one.state is WorkerState.READY
+        and one.stalled_since is not None
         and one.mute_since is None
-        and (one.state is WorkerState.READY or can_serve_again(one))
+        and seat.stands_in_for is None
+        and seat.not_replaced != one.id
     )
+
+
+def pauses(generation: Generation) -> bool:
+    """A client that connects now will in all likelihood be accepted in a moment."""
+    return any(_pauses(generation, seat) for seat in generation.seats)
+
+
+def serves(generation: Generation, seat: Seat) -> bool:
+    """Its worker could serve what is steered to it now."""
+    return seat.worker is not None and could_serve(generation.workers[seat.worker])
+
+
+def could_serve(one: Worker) -> bool:
+    """It is ready, neither mute nor stalled; or, where it drains, could be so again."""
+    if one.mute_since is not None or one.stalled_since is not None:
+        return False
+    return one.state is WorkerState.READY or can_serve_again(one)
 
 
 def outsiders(state: State) -> set[SlotId]:
@@ -77,10 +114,10 @@ def alone_in(state: State, seat: Seat) -> bool:
     return outsiders(state).isdisjoint(seat.slots.values())
 
 
-def _weights(listener: str, seats: Iterable[Seat]) -> dict[SlotId, int]:
+def _weights(listener: str, places: Iterable[Mapping[str, SlotId]]) -> dict[SlotId, int]:
     weights: dict[SlotId, int] = {}
-    for seat in seats:
-        slot = seat.slots[listener]
+    for place in places:
+        slot = place[listener]
         weights[slot] = weights.get(slot, 0) + 1
     return weights
 
@@ -175,13 +212,21 @@ def accepting_slots(state: State) -> set[SlotId]:
 
 
 def orphans(state: State) -> list[tuple[str, SlotId]]:
-    """(listener, slot) of each queue that nobody empties and that no seat's next worker will."""
+    """(listener, slot) of each queue that nobody empties and that no seat's next worker will.
+
+    A slot has one sweeper at the most: where that does not accept another one would not, either.
+    """
     cared_for = {
         slot
         for worker in state.workers()
         if worker.state in ACCEPTING
         or (worker.state is WorkerState.STOPPING and worker.leftover is None)
         for slot in worker.slots.values()
+    }
+    cared_for |= {
+        worker.sweeps
+        for worker in state.workers()
+        if worker.sweeps is not None and worker.leftover is None
     }
     for generation in state.in_state(GenerationState.ACTIVE):
         cared_for |= {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from wssupervisor.fleet import draining, leaving, reloading, steering
+from wssupervisor.fleet import draining, leaving, reloading, stall, steering
 from wssupervisor.fleet.model import GenerationState, InstanceState, SlotId, WorkerState
 from wssupervisor.fleet.state import Generation, Out, Seat, State, Verdict, Worker
 
@@ -106,7 +106,7 @@ def view(state: State, now: float) -> FleetView:
             )
             for one in state.listeners.values()
         ),
-        generations=tuple(_generation(state, state.generations[number]) for number in numbers),
+        generations=tuple(_generation(state, state.generations[number], now) for number in numbers),
         verdict=state.verdict,
         waits_for=None if state.reload is None else reloading.waits_for(state, now),
         out=None if state.out is None else _out(state, state.out),
@@ -139,7 +139,7 @@ def _out(state: State, out: Out) -> OutView:
     )
 
 
-def _generation(state: State, generation: Generation) -> GenerationView:
+def _generation(state: State, generation: Generation, now: float) -> GenerationView:
     drain = None
     if generation.drain_since is not None:
         drain = DrainView(
@@ -154,7 +154,7 @@ def _generation(state: State, generation: Generation) -> GenerationView:
         if generation.state is GenerationState.ACTIVE
         else []
     )
-    living = [_worker(state, one) for one in generation.workers.values()]
+    living = [_worker(state, generation, one, now) for one in generation.workers.values()]
     return GenerationView(
         number=generation.number,
         state=generation.state,
@@ -168,13 +168,14 @@ def _generation(state: State, generation: Generation) -> GenerationView:
     )
 
 
-def _worker(state: State, one: Worker) -> WorkerView:
+def _worker(state: State, generation: Generation, one: Worker, now: float) -> WorkerView:
+    stalled = one.state is WorkerState.READY and one.stalled_since is not None
     own = [slot for slot in one.slots.values() if not state.shared(slot)]
     return WorkerView(
         index=one.id.index,
         incarnation=one.id.incarnation,
         pid=one.pid,
-        state=one.state,
+        state=WorkerState.SILENT if stalled else one.state,
         slots=dict(one.slots),
         connections=one.connections,
         reported=one.reported,
@@ -184,7 +185,7 @@ def _worker(state: State, one: Worker) -> WorkerView:
         spawned_at=one.spawned_at,
         restarts=one.id.incarnation - 1,
         retry_at=None,
-        reason=one.reason or _why_left(one),
+        reason=stall.why(generation, one, now) if stalled else one.reason or _why_left(one),
         sweeper=one.sweeper,
         still_listens=one.drain is not None and one.drain.still_listens,
     )

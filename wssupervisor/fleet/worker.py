@@ -140,6 +140,7 @@ def tell_drain(worker: Worker) -> TellDrain:
 def end_drain(worker: Worker) -> list[Action]:
     """It is steered to again, as if it had never drained."""
     worker.state = WorkerState.READY
+    worker.reason = None
     worker.drain = None
     worker.asked_until = None
     call_off(worker)
@@ -244,12 +245,15 @@ def can_serve_again(worker: Worker) -> bool:
 
 def fall_silent(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
     """It does not accept any more: it keeps what it has and gets nothing new."""
+    silent = note(NoteKind.WORKER_SILENT, worker, reason=reason)
+    return [silent, *lose_place(worker, policy, reason, now)]
+
+
+def lose_place(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
+    """The same of one of which it was reported before."""
     worker.state = WorkerState.SILENT
     worker.reason = reason
-    actions: list[Action] = [note(NoteKind.WORKER_SILENT, worker, reason=reason)]
-    if worker.drain is None:
-        actions += begin_drain(worker, policy, 0.0, now)
-    return actions
+    return begin_drain(worker, policy, 0.0, now) if worker.drain is None else []
 
 
 def stop(worker: Worker, policy: Policy, now: float) -> list[Action]:

@@ -87,6 +87,8 @@ WARNINGS = frozenset(
         NoteKind.WORKER_SILENT,
         NoteKind.WORKER_KILLED,
         NoteKind.WORKER_MUTE,
+        NoteKind.STALL_REPLACED,
+        NoteKind.STALL_NOT_REPLACED,
         NoteKind.DRAIN_LIMIT,
         NoteKind.DRAIN_HURRIED,
         NoteKind.STILL_LISTENS,

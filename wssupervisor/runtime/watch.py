@@ -213,9 +213,14 @@ class Watch:
         return now >= self._census_at
 
     def _somebody_waits(self) -> bool:
-        """For a worker, or all of them, to have no connection left."""
-        out = self._supervisor.fleet.state.out
-        return bool(self._drains()) or (out is not None and out.emptied_at is None)
+        """For a worker, or all of them, to have no connection left; or for one to have another."""
+        state = self._supervisor.fleet.state
+        out = state.out
+        return (
+            bool(self._drains())
+            or (out is not None and out.emptied_at is None)
+            or any(one.stalled_since is not None for one in state.workers())
+        )
 
     def _drains(self) -> list[Drain]:
         return [
