@@ -24,10 +24,14 @@ class Acceptor:
         if self._again is not None:
             self._again.cancel()
             self._again = None
+        if self._listening.fileno() < 0:
+            return  # closed, and not replaced yet
         asyncio.get_running_loop().remove_reader(self._listening)
 
     def resume(self) -> None:
         self._again = None
+        if self._listening.fileno() < 0:
+            return
         asyncio.get_running_loop().add_reader(self._listening, self._accept)
 
     def _accept(self) -> None:

@@ -51,6 +51,14 @@ class LockFile:
         """One that this process, or the program before it, has claimed."""
         return cls(f"{path}.lock", descriptor)
 
+    def is_there(self) -> bool:
+        """Whether it still keeps others out: the file of that name is ours. Raises OSError."""
+        return _is_at(self._descriptor, self._path)
+
+    def abandon(self) -> None:
+        """Let go of one whose file is gone, or is another one's by now."""
+        os.close(self._descriptor)
+
     def fileno(self) -> int:
         return self._descriptor
 
@@ -63,5 +71,5 @@ def _is_at(descriptor: int, path: str) -> bool:
     """Whether the open file is still the one of that name."""
     try:
         return os.path.samestat(os.fstat(descriptor), Path(path).lstat())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False

@@ -143,16 +143,19 @@ class Daemon:
     # -- the daemon
 
     def command(self) -> list[str]:
+        return [*self._wrapper, *self._unwrapped()]
+
+    def _unwrapped(self) -> list[str]:
         command = [self._python, "-m", "wssupervisor"]
         if self._dies_at is not None:
             command = [sys.executable, str(DIES_AT), str(self._dies_at)]
         own = ["--config", str(self.config), "--control", str(self.control)]
         command += self._relative or own
         command += ["--name", self.settings.name, *self._options]
-        return [*self._wrapper, *command]
+        return command
 
     def launch(self) -> subprocess.Popen[bytes]:
-        command = self.command()
+        command = self._unwrapped()
         if self._contained:
             command = [*CONTAIN, *command]
         if self._open_files is not None:
@@ -166,7 +169,7 @@ class Daemon:
             errors = self._errors_to or self._log
             with self._log.open("ab") as log, errors.open("ab") as stderr:
                 self._process = subprocess.Popen(
-                    command,
+                    [*self._wrapper, *command],
                     cwd=self._starts_in,
                     env={**environment(), **self._variables},
                     stdin=subprocess.DEVNULL,

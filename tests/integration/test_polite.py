@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,29 @@ RESTART = "closed by the server: 03f4"
 GOING_AWAY = "closed by the server: 03e9"
 
 
-@pytest.fixture
-def polite(settings: Settings) -> Settings:
+@pytest.fixture(params=["asyncio", "uvloop"])
+def polite(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     """An instance whose workers use the library and say themselves when they are ready."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+    return on(settings, request.param)
+
+
+@pytest.fixture
+def simple(settings: Settings) -> Settings:
+    """The same for what does not depend on the worker's loop."""
+    return on(settings, "asyncio")
+
+
+def on(settings: Settings, loop: str) -> Settings:
     settings.releases.install("polite", "polite")
-    return replace(settings, listeners=("ws",), ready_by="notify", stop='close_over = "1s"')
+    return replace(
+        settings,
+        listeners=("ws",),
+        ready_by="notify",
+        stop='close_over = "1s"',
+        environment={"LOOP": loop},
+    )
 
 
 def closing(settings: Settings, timeout: str, over: str) -> Settings:
@@ -230,6 +249,41 @@ def test_in_shared_mode_old_workers_stop_accepting_without_a_signal(
         assert "still listens" not in daemon.ctl("events").out
 
 
+ASGI = """
+import os
+from wssupervisor.worker import Supervised
+
+async def app(scope, receive, send):
+    if scope["type"] != "websocket":
+        raise NotImplementedError
+    await receive()
+    await send({"type": "websocket.accept"})
+    generation, pid = os.environ["WSSUPERVISOR_GENERATION"], os.getpid()
+    await send({"type": "websocket.send", "text": f"generation {generation} process {pid}"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+app = Supervised(app)
+"""
+
+
+def test_an_asgi_application_closes_politely_on_any_loop(polite: Settings) -> None:
+    release = polite.releases.install("asgi")
+    (release / "app.py").write_text(ASGI)
+    loop = polite.environment["LOOP"]
+    uvicorn = (sys.executable, "-m", "uvicorn", "app:app", "--fd", "3", "--loop", loop)
+    with Daemon(replace(closing(polite, "0s", "1s"), command=uvicorn, workers=1)) as daemon:
+        daemon.start()
+        with holding(daemon, 20, returns=True) as held:
+            held.wait_open()
+            daemon.reload()
+            held.wait_broken(20, SOON)
+            verdict = held.finish()
+
+    assert reasons(verdict) == {RESTART: 20}
+    assert verdict.returned == {2: 20}
+
+
 # -- those that lie, flood, or hang --------------------------------------------------------------
 
 
@@ -262,22 +316,22 @@ def rave(settings: Settings, what: str) -> None:
     ],
 )
 def test_who_breaks_the_protocol_is_treated_as_one_without_the_library(
-    polite: Settings, what: str, told: str
+    simple: Settings, what: str, told: str
 ) -> None:
-    rave(polite, what)
-    with Daemon(replace(polite, keep="0s")) as daemon:
+    rave(simple, what)
+    with Daemon(replace(simple, keep="0s")) as daemon:
         daemon.start()
         wait_log(daemon, told, count=2)
-        polite.releases.switch("polite")
+        simple.releases.switch("polite")
         daemon.reload()
         daemon.wait_for(
             lambda status: len(status["generations"]) == 1, within=SOON, what="retirement"
         )
 
 
-def test_who_floods_hurts_only_himself(polite: Settings) -> None:
+def test_who_floods_hurts_only_himself(simple: Settings) -> None:
     rave(
-        polite,
+        simple,
         "import threading\n"
         'count = json.dumps({"type": "counts", "open": 3}).encode()\n'
         "def flood():\n"
@@ -288,9 +342,9 @@ def test_who_floods_hurts_only_himself(polite: Settings) -> None:
         "            return\n"
         "threading.Thread(target=flood, daemon=True).start()",
     )
-    with Daemon(replace(polite, workers=1)) as daemon:
+    with Daemon(replace(simple, workers=1)) as daemon:
         daemon.start()
-        polite.releases.switch("polite")
+        simple.releases.switch("polite")
         daemon.reload()
         with holding(daemon, 20) as held:
             held.wait_open()
@@ -298,12 +352,12 @@ def test_who_floods_hurts_only_himself(polite: Settings) -> None:
             assert held.finish().broken == ()
 
 
-def test_a_worker_that_never_reads_is_ended_at_the_limit(polite: Settings) -> None:
+def test_a_worker_that_never_reads_is_ended_at_the_limit(simple: Settings) -> None:
     """It said that it closes connections when asked, and does not."""
-    rave(polite, "")
-    with Daemon(closing(polite, "0s", "200ms")) as daemon:
+    rave(simple, "")
+    with Daemon(closing(simple, "0s", "200ms")) as daemon:
         daemon.start()
-        polite.releases.switch("polite")
+        simple.releases.switch("polite")
         daemon.reload()
         daemon.wait_for(
             lambda status: len(status["generations"]) == 1, within=SOON, what="retirement"
@@ -312,7 +366,8 @@ def test_a_worker_that_never_reads_is_ended_at_the_limit(polite: Settings) -> No
 
 def stuck(settings: Settings, seconds: float, replace_after: str) -> Settings:
     more = f'[watchdog]\ninterval = "1s"\nreplace_after = "{replace_after}"'
-    return replace(settings, more=more, environment={"STUCK_SECONDS": str(seconds)})
+    variables = {**settings.environment, "STUCK_SECONDS": str(seconds)}
+    return replace(settings, more=more, environment=variables)
 
 
 def test_a_stuck_worker_gets_nothing_new_and_is_replaced_with_what_it_had(
@@ -389,9 +444,9 @@ def test_one_that_wakes_again_serves_again(polite: Settings) -> None:
 
 @pytest.mark.alone
 @pytest.mark.timeout(180)
-def test_2000_clients_leave_as_a_slope_and_find_the_new_generation(polite: Settings) -> None:
+def test_2000_clients_leave_as_a_slope_and_find_the_new_generation(simple: Settings) -> None:
     count, over = 2_000, 20
-    with Daemon(closing(polite, "0s", f"{over}s")) as daemon:
+    with Daemon(closing(simple, "0s", f"{over}s")) as daemon:
         daemon.start()
         with holding(daemon, count, returns=True, interval=10.0) as held:
             held.wait_open()

@@ -5,7 +5,6 @@ import contextlib
 import os
 import pwd
 import socket
-import stat
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +16,13 @@ import structlog
 from wssupervisor.acceptor import Acceptor
 from wssupervisor.control import protocol
 from wssupervisor.control.paths import make_directory
+from wssupervisor.control.socket_file import (
+    Identity,
+    bound,
+    identity,
+    refuse_other_files,
+    replace_stale,
+)
 from wssupervisor.errors import InstanceRunning, ListenFailed, NotAllowed, ProtocolError, WssError
 from wssupervisor.lock_file import Held, LockFile
 
@@ -29,10 +35,8 @@ WRITE_SECONDS = 10.0
 ANSWERED_WITHIN = 1.0
 """Who waits when the server closes has so long to get the answer."""
 CLIENTS_MAX = 64
-BACKLOG = 100
 PIPELINED_MAX = 16
 """Requests of one client that may wait for the one before them."""
-MODE = 0o660
 READ_METHODS = frozenset({"status", "events", "verdict", "history", "why", "metrics"})
 _PEER = struct.Struct("=iII")
 
@@ -71,6 +75,7 @@ class ControlServer:
         self.group_may_operate = False
         self.made_directory = False
         """The socket's directory was not there before: it goes with us."""
+        self._file: Identity | None = None
         self._lock: LockFile | None = None
         self._listening: socket.socket | None = None
         self._acceptor: Acceptor | None = None
@@ -82,7 +87,7 @@ class ControlServer:
     def claim(self) -> None:
         """Be the one daemon of this path. Raises InstanceRunning, ListenFailed."""
         try:
-            _refuse_other_files(self.path)
+            refuse_other_files(self.path)
             self.made_directory = make_directory(Path(self.path).parent)
             self._lock = LockFile.claim(self.path)
         except Held as held:
@@ -125,10 +130,10 @@ class ControlServer:
     def start(self) -> None:
         """Listen; what a dead daemon left at the path is replaced. Raises ListenFailed."""
         try:
-            _refuse_other_files(self.path)
+            refuse_other_files(self.path)
             with contextlib.suppress(FileNotFoundError):
                 Path(self.path).unlink()
-            self._listening = _listening(self.path)
+            self._listening = bound(self.path)
         except OSError as error:
             advice = (
                 "the path is too long for a socket"
@@ -165,8 +170,39 @@ class ControlServer:
             with contextlib.suppress(OSError):
                 Path(self.path).parent.rmdir()
 
+    def mend(self) -> bool:
+        """Make again what was swept away; True if that was anything.
+
+        Nothing is taken from another daemon that has the path by now. Raises OSError,
+        InstanceRunning, ListenFailed.
+        """
+        if self._closing or self._listening is None or self._lock is None:
+            return False
+        has_lock, has_file = self._lock.is_there(), identity(self.path) == self._file
+        if has_lock and has_file:
+            return False
+        if not has_lock:
+            old, made_before = self._lock, self.made_directory
+            self.claim()
+            self.made_directory |= made_before
+            old.abandon()
+        if not has_file:
+            replace_stale(self.path)
+            old_socket, self._listening = self._listening, bound(self.path)
+            if self._acceptor is not None:
+                self._acceptor.pause()
+            with contextlib.suppress(OSError):  # BlockingIOError: those are all
+                while True:
+                    client, _ = old_socket.accept()
+                    client.setblocking(False)
+                    self._welcome(client)
+            old_socket.close()
+            self._listen_on()
+        return True
+
     def _listen_on(self) -> None:
         assert self._listening is not None
+        self._file = identity(self.path)
         self._acceptor = Acceptor(self._listening, self._welcome)
 
     def _welcome(self, connection: socket.socket) -> None:
@@ -304,31 +340,6 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
         await asyncio.wait_for(writer.wait_closed(), WRITE_SECONDS)
     except (OSError, TimeoutError):
         writer.transport.abort()
-
-
-def _listening(path: str) -> socket.socket:
-    """Raises OSError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    mask = os.umask(0o777 & ~MODE)
-    try:
-        sock.bind(path)
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    finally:
-        os.umask(mask)
-    return sock
-
-
-def _refuse_other_files(path: str) -> None:
-    """Raises ListenFailed for what is not a socket: it is not ours to replace."""
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(Path(path).lstat().st_mode):
-            raise ListenFailed(
-                f"{path} is there already and is not a socket; choose another place for the"
-                " control socket with --control PATH"
-            )
 
 
 def _peer_of(sock: socket.socket) -> Peer:

@@ -111,8 +111,7 @@ class Crew:
         with ExitStack() as stack:
             output = Output.create(f"wssupervisor-{worker}")
             stack.callback(output.close)
-            at = self._notify_at
-            notify = NotifySocket.create(None if at is None else f"{at}.{worker}")
+            notify = self._notify_socket(worker)
             stack.callback(notify.close)
             channel = Channel.create()
             stack.callback(channel.close)
@@ -134,6 +133,42 @@ class Crew:
         hand = Hand(process, output, notify, channel, spawn.watchdog, dict(spawn.slots))
         self._listen_to(worker, hand)
         return process.pid
+
+    def _notify_socket(self, worker: WorkerId) -> NotifySocket:
+        """At its path; where that cannot be had, by a name in the kernel. Raises OSError."""
+        at = self._notify_at
+        path = None if at is None else f"{at}.{worker}"
+        try:
+            return NotifySocket.create(path)
+        except OSError as error:
+            if path is None:
+                raise
+            self._warn(
+                worker,
+                f"{path} cannot be made ({error.strerror}): NOTIFY_SOCKET is an abstract address,"
+                " which not every server knows",
+            )
+            return NotifySocket.create(None)
+
+    def mend(self) -> bool:
+        """Make swept notify sockets again; True if there were any. Raises OSError."""
+        lost = [one for one in self._hands.items() if one[1].notify.is_lost()]
+        for worker, hand in lost:
+            again = hand.notify.made_again()
+            self._notified(worker)
+            asyncio.get_running_loop().remove_reader(hand.notify.fileno())
+            hand.notify.abandon()
+            hand.notify = again
+            asyncio.get_running_loop().add_reader(again.fileno(), self._notified, worker)
+            self._store.drop([worker_name(worker)])
+            self._store_again(worker, hand)
+        return bool(lost)
+
+    def _store_again(self, worker: WorkerId, hand: Hand) -> None:
+        own = [hand.output.descriptor, hand.notify.fileno(), hand.process.pidfd]
+        if not hand.channel.closed:
+            own.append(hand.channel.fileno())
+        self._store.put(worker_name(worker), own)
 
     def _listen_to(self, worker: WorkerId, hand: Hand) -> None:
         self._hands[worker] = hand
@@ -184,10 +219,7 @@ class Crew:
                 one.status,
                 one.library,
             )
-            own = [hand.output.descriptor, hand.notify.fileno(), hand.process.pidfd]
-            if not hand.channel.closed:
-                own.append(hand.channel.fileno())
-            self._store.put(worker_name(one.id), own)
+            self._store_again(one.id, hand)
             self._listen_to(one.id, hand)
 
     def parted(self) -> list[WorkerId]:

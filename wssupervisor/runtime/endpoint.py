@@ -35,6 +35,15 @@ class Endpoint:
         """As `OwnListener.begin`."""
         self._listener.begin(before, anew=anew)
 
+    def mend(self) -> bool:
+        """Bind again a path that was swept away; True if it was. Raises OSError."""
+        if not self._listener.is_swept():
+            return False
+        if self._server is not None:
+            self._server.accept_nothing()
+        self._listener.bind_again()
+        return True
+
     def carry(self) -> CarriedListener | None:
         return self._listener.carry()
 
@@ -58,6 +67,9 @@ class Endpoint:
     def _serve(self, listening: socket.socket) -> None:
         from wssupervisor.runtime.http import HttpServer, accepted_hosts  # noqa: PLC0415 - h11
 
+        if self._server is not None:
+            self._server.accept_from(listening)
+            return
         self._server = HttpServer(listening, accepted_hosts(self._http), self._pages())
 
     def _pages(self) -> "Pages":

@@ -99,6 +99,10 @@ class History:
         self._followers.add(follower)
         return lambda: self._followers.discard(follower)
 
+    def mend(self) -> bool:
+        """Write down again what was swept away, as far as it is in memory. Raises OSError."""
+        return any([kept.mend() for kept in (self._all, self._reloads)])  # noqa: C419 - both
+
     def close(self) -> None:
         for kept in (self._all, self._reloads):
             kept.close()
@@ -131,6 +135,13 @@ class _Kept:
             self.entries.append(entry)
             if self._file is not None:
                 self._file.append(entry)
+
+    def mend(self) -> bool:
+        if self._file is None or not self._file.is_lost():
+            return False
+        for entry in self.entries:
+            self._file.append(entry)
+        return self._file.works
 
     def is_in_file(self) -> bool:
         return self._file is not None and self._file.works

@@ -15,6 +15,8 @@ from typing import Any
 
 import structlog
 
+from wssupervisor.control.socket_file import identity
+
 log = structlog.get_logger()
 
 MODE = 0o640
@@ -53,7 +55,16 @@ class HistoryFile:
         else:
             self.works = True
 
+    def is_lost(self) -> bool:
+        """Whether what was written is not where a later program looks for it. Raises OSError."""
+        if self._file is None:
+            return False
+        found = os.fstat(self._file)
+        return identity(self._path) != (found.st_dev, found.st_ino)
+
     def _append(self, line: bytes) -> None:
+        if self.is_lost():
+            self.close()
         if self._file is None:
             self._open()
         if self._size and self._size + len(line) > self._limit:

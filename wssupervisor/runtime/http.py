@@ -86,6 +86,14 @@ class HttpServer:
         self._clients: dict[asyncio.Task[None], socket.socket] = {}
         self._acceptor = Acceptor(listening, self._welcome)
 
+    def accept_nothing(self) -> None:
+        """Before the socket is closed."""
+        self._acceptor.pause()
+
+    def accept_from(self, listening: socket.socket) -> None:
+        """Another socket, in place of one that was closed."""
+        self._acceptor = Acceptor(listening, self._welcome)
+
     async def pause(self) -> None:
         """Accept nobody more, and answer who is there; not those who take their time to ask."""
         self._acceptor.pause()

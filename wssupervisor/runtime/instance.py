@@ -4,6 +4,7 @@ It begins in one of three ways: anew; as another program in the same process, af
 in place of a supervisor that died, whose workers serve on.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from wssupervisor import __version__
 from wssupervisor.config import Config, Overrides
 from wssupervisor.config_file import load_config, read_config
 from wssupervisor.control.server import ControlServer
-from wssupervisor.errors import ConfigInvalid, WssError
+from wssupervisor.errors import ConfigInvalid, InstanceRunning, WssError
 from wssupervisor.fleet.actions import Action, NoteKind
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.runtime import acquire, kept, recovery
@@ -27,7 +28,8 @@ from wssupervisor.runtime.endpoint import Endpoint
 from wssupervisor.runtime.errands import warn_unpinned
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.history import History
-from wssupervisor.runtime.kept import Kept, StateFile, Undone
+from wssupervisor.runtime.holders import is_alive
+from wssupervisor.runtime.kept import Kept, StateFile, Undone, Unusable
 from wssupervisor.runtime.notify import remove_others
 from wssupervisor.runtime.processes import become_subreaper, keep_descriptors, supervisor_id
 from wssupervisor.runtime.recovery import Found
@@ -48,6 +50,7 @@ from wssupervisor.runtime.systemd import (
 )
 from wssupervisor.runtime.unpinned import unpinned
 from wssupervisor.runtime.upgrade import Upgrade
+from wssupervisor.runtime.upkeep import Upkeep
 from wssupervisor.runtime.watch import Watch
 
 log = structlog.get_logger()
@@ -147,6 +150,7 @@ class Instance:
                 raise
             problem = error
         self._server.claim()
+        self._refuse_living()
         become_subreaper()
         keep_descriptors()
         passed, stored = split(passed_sockets())
@@ -165,6 +169,20 @@ class Instance:
         if problem is not None:
             raise problem
         return self._anew(config, text, passed)
+
+    def _refuse_living(self) -> None:
+        """The lock is ours; but its file may have been swept from under one that lives.
+
+        Raises InstanceRunning.
+        """
+        with contextlib.suppress(Unusable):
+            found = self._file.read(self._name)
+            pid, _, started = ("" if found is None else found.supervisor).partition(":")
+            if started.isdecimal() and is_alive(int(pid), int(started)):
+                raise InstanceRunning(
+                    f"a daemon (pid {pid}) runs at {self._control}, though its lock was removed;"
+                    " put a new release live with `wssctl reload`, or end it with `wssctl stop`"
+                )
 
     def _anew(self, config: Config, text: str | None, passed: Sequence[Passed]) -> Beginning:
         release = resolve(config)
@@ -246,11 +264,38 @@ class Instance:
             supervisor.take_over(carried)
             watch.take_over(carried)
         supervisor.keep = partial(self._keep, supervisor, watch, beginning.text)
+        watch.mend = self._upkeep(supervisor).look
         obey_signals(supervisor, upgrade)
         supervisor.history.follow(lambda note: _tell_systemd(self._herald, str(note["kind"])))
         if not gate.slots_before:
             counts.remember()
         return supervisor, watch, counts
+
+    def _upkeep(self, supervisor: Supervisor) -> Upkeep:
+        """The directory and its lock first: the others lie in it."""
+        assert self._http is not None
+
+        def control() -> bool:
+            made = self._server.mend()
+            if made:
+                self._store.drop([CONTROL])
+                self._store.put(CONTROL, [self._server.listening])
+            return made
+
+        def state() -> bool:
+            if self._file.is_there():
+                return False
+            supervisor.keep(())
+            return self._file.is_there()
+
+        parts = {
+            f"control socket {self._control}": control,
+            "state": state,
+            "history": self._history.mend,
+            "notify sockets of workers": supervisor.crew.mend,
+            "[http] address": self._http.mend,
+        }
+        return Upkeep(parts, supervisor.gate.pools.values())
 
     def _listen_for_clients(self, beginning: Beginning, before: Carried | None) -> None:
         if before is not None and before.control is not None:

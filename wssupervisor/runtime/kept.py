@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wssupervisor import __version__
+from wssupervisor.control.socket_file import identity
 from wssupervisor.fleet.actions import (
     Action,
     AskToClose,
@@ -106,6 +107,13 @@ class StateFile:
         self._files: list[int] = []
         self._sequence = 0
 
+    def is_there(self) -> bool:
+        """Whether the next supervisor will find what was written last. Raises OSError."""
+        return bool(self._files) and all(
+            identity(path) == (found.st_dev, found.st_ino)
+            for path, found in zip(self._paths, map(os.fstat, self._files), strict=True)
+        )
+
     def exists(self) -> bool:
         return any(Path(path).exists() for path in self._paths)
 
@@ -117,6 +125,9 @@ class StateFile:
         """The same for what is plain already."""
         try:
             if not self._files:
+                self._open()
+            elif not self.is_there():
+                self.close()  # swept away: nobody would find what we write
                 self._open()
             self._sequence += 1
             body = json.dumps(document).encode()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wssupervisor.config import UNIX_PATH_BYTES
+from wssupervisor.control.socket_file import identity
 from wssupervisor.runtime.carried import CarriedNotify, taken_over
 
 MESSAGE_BYTES = 4096
@@ -80,6 +81,7 @@ class NotifySocket:
     def __init__(self, sock: socket.socket, address: str, path: str | None) -> None:
         self._socket = sock
         self._path = path
+        self._file = None if path is None else identity(path)
         self.address = address
         """For NOTIFY_SOCKET=."""
 
@@ -99,6 +101,19 @@ class NotifySocket:
     @classmethod
     def take_over(cls, carried: CarriedNotify) -> "NotifySocket":
         return cls(taken_over(carried.descriptor), carried.address, carried.path)
+
+    def is_lost(self) -> bool:
+        """Whether its file was swept away: its worker is not heard any more. Raises OSError."""
+        return self._path is not None and identity(self._path) != self._file
+
+    def made_again(self) -> "NotifySocket":
+        """Another one at the same path, which its worker goes by. Raises OSError."""
+        assert self._path is not None
+        return type(self)(_bound(self._path), self.address, self._path)
+
+    def abandon(self) -> None:
+        """Close it, and leave what is at its path."""
+        self._socket.close()
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -37,6 +37,8 @@ class OwnListener:
         self._serve = serve
         self._pool: Pool | None = None
         self._again: asyncio.TimerHandle | None = None
+        self._why: str | None = None
+        """Why we could not listen the last time; said once."""
 
     def begin(self, before: CarriedListener | None, *, anew: bool) -> None:
         """Listen, if there is an address; `before`: the socket of the program before us.
@@ -49,6 +51,17 @@ class OwnListener:
         elif anew:
             self._bind()
         else:
+            self._bind_at_last()
+
+    def is_swept(self) -> bool:
+        """Whether the path that we bound is gone, so that no client finds us. Raises OSError."""
+        return isinstance(self._pool, UnixPool) and self._pool.is_swept()
+
+    def bind_again(self) -> None:
+        """Another socket in place of a swept one; what cannot be bound now is tried again."""
+        if isinstance(self._pool, UnixPool):
+            self._pool.abandon()
+            self._pool = None
             self._bind_at_last()
 
     def carry(self) -> CarriedListener | None:
@@ -83,10 +96,12 @@ class OwnListener:
         try:
             self._bind()
         except ListenFailed as error:
-            log.error(  # noqa: TRY400 - what to do about it is not in the traceback
-                "cannot listen yet; it is tried again until it works",
-                listener=self._name,
-                why=str(error),
-            )
+            if self._why != str(error):
+                self._why = str(error)
+                log.error(  # noqa: TRY400 - what to do about it is not in the traceback
+                    "cannot listen yet; it is tried again until it works",
+                    listener=self._name,
+                    why=self._why,
+                )
             loop = asyncio.get_running_loop()
             self._again = loop.call_later(AGAIN_SECONDS, self._bind_at_last)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wssupervisor.config import Listen, UnixAddress
+from wssupervisor.control.socket_file import identity
 from wssupervisor.errors import AddressTaken, ListenFailed
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.lock_file import Held, LockFile
@@ -78,6 +79,18 @@ class UnixPool:
     def connections(self) -> Connections:
         found = frozenset(one.inode for one in unixdiag.connections(self._file) if one.inode)
         return Connections(found, live=found)
+
+    def is_swept(self) -> bool:
+        """Whether the file that we made is gone: nobody can connect any more. Raises OSError."""
+        found = identity(self._path)
+        return self._lock is not None and (found is None or found[1] != self._file)
+
+    def abandon(self) -> None:
+        """Close it, and leave what is at its path."""
+        self.slots[0].socket.close()
+        if self._lock is not None:
+            self._lock.abandon()
+            self._lock = None
 
     def close(self) -> None:
         """Close it, and remove the file if it is still ours."""

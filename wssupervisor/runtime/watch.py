@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -68,6 +68,8 @@ class Watch:
         self.usage = Usage()
         self.lag = Histogram()
         """How much later than asked for the loop went on."""
+        self.mend: Callable[[], object] = lambda: None
+        """Make again what was swept away; set by the instance; raises nothing."""
         supervisor.look = self.glance
         supervisor.history.follow(self._note)
 
@@ -105,6 +107,7 @@ class Watch:
                 if time.monotonic() >= self._chore_at:
                     self._chore_at = time.monotonic() + CHORE_SECONDS
                     self._supervisor.crew.reap_orphans()
+                    self.mend()
                     self._look_at_listeners()
                     self.look_at_usage()
                     self._tell_status()

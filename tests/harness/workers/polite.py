@@ -46,4 +46,9 @@ async def main() -> None:
 
 logging.getLogger("websockets").addHandler(logging.NullHandler())
 logging.getLogger("websockets").propagate = False
-asyncio.run(main())
+if os.environ.get("LOOP") == "uvloop":
+    import uvloop
+
+    uvloop.run(main())
+else:
+    asyncio.run(main())

@@ -17,6 +17,7 @@ $SAYS_READY it tells its NOTIFY_SOCKET when it serves, and that it lives where t
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -159,7 +160,11 @@ async def finish_handshakes(servers: list[Server]) -> None:
 def say(what: bytes) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address and os.environ.get("SAYS_READY"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        # As sd_notify(3): that nobody can be told is no failure.
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify,
+            contextlib.suppress(OSError),
+        ):
             notify.connect(address.replace("@", "\0", 1))
             notify.send(what)
 
