@@ -24,7 +24,7 @@ from wssupervisor.config import (
     overlap,
 )
 from wssupervisor.config_app import UNREADABLE, read_app
-from wssupervisor.config_reader import COMMAND_LINE, Reader, Table
+from wssupervisor.config_reader import COMMAND_LINE, HIDDEN, Reader, Table
 from wssupervisor.errors import ConfigInvalid
 from wssupervisor.fleet.model import Check, ReadyBy, WhenFull
 
@@ -51,7 +51,7 @@ def load_config(
         path=path,
         app=read_app(reader, given, listeners),
         listeners=tuple(listeners.values()),
-        ready=_ready(reader.table("ready"), listeners),
+        ready=_ready(reader, listeners),
         drain=_drain(reader.table("drain")),
         stop=_stop(reader.table("stop")),
         restart=_restart(reader.table("restart")),
@@ -198,13 +198,14 @@ PROBED = frozenset({ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET})
 """A probe cannot tell the generations apart that accept from one socket."""
 
 
-def _ready(table: Table, listeners: Mapping[str, Listen]) -> Ready:
+def _ready(reader: Reader, listeners: Mapping[str, Listen]) -> Ready:
+    table = reader.table("ready")
     by = table.take("by", values.ready_by, ReadyBy.CONNECT)
     found = Ready(
         by=by,
         timeout=table.take("timeout", values.positive, 30.0),
         stable=table.take("stable", values.finite, 1.0),
-        check=_check(table, by, listeners),
+        check=_check(reader, table, by, listeners),
     )
     shared = next((one for one in listeners.values() if one.why_shared is not None), None)
     if shared is not None and found.by in PROBED and "by" not in table.failed:
@@ -216,7 +217,9 @@ def _ready(table: Table, listeners: Mapping[str, Listen]) -> Ready:
     return found
 
 
-def _check(table: Table, by: ReadyBy, listeners: Mapping[str, Listen]) -> Check | None:
+def _check(
+    reader: Reader, table: Table, by: ReadyBy, listeners: Mapping[str, Listen]
+) -> Check | None:
     """What `http` and `websocket` ask; the keys of other ways are mistakes."""
     names = {name: name for name in listeners if name != UNREADABLE}
     first = next(iter(names), "")
@@ -226,14 +229,29 @@ def _check(table: Table, by: ReadyBy, listeners: Mapping[str, Listen]) -> Check 
         path=table.take("path", values.http_path, "/"),
         send=table.take("send", values.text, None),
         expect=table.take("expect", values.text, None),
+        host=table.take("host", values.host_name, None),
+        headers=_headers(reader.within(table, "headers")),
+        subprotocol=table.take("subprotocol", values.subprotocol, None),
     )
     both = (ReadyBy.HTTP, ReadyBy.WEBSOCKET)
-    for key in ("listener", "path", "send", "expect"):
-        ways = both if key in ("listener", "path") else (ReadyBy.WEBSOCKET,)
+    for key in ("listener", "path", "host", "headers", "send", "expect", "subprotocol"):
+        ways = (ReadyBy.WEBSOCKET,) if key in ("send", "expect", "subprotocol") else both
         if key in table.data and key not in table.failed and by not in ways:
             needs = " or ".join(f'"{way.value}"' for way in ways)
-            table.wrong(key, table.data[key], f"it left out: it is for by = {needs}")
+            written = HIDDEN if key == "headers" else table.data[key]
+            table.wrong(key, written, f"it left out: it is for by = {needs}")
     return check if by in both else None
+
+
+def _headers(table: Table) -> tuple[tuple[str, str], ...]:
+    """Their values may be secrets: no message repeats one."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in table.data:
+        value = table.take(name, values.header(name), "", secret=True)
+        if name.lower() in found:
+            table.wrong(name, HIDDEN, f"it once: {found[name.lower()][0]} is the same header")
+        found[name.lower()] = (name, value)
+    return tuple(found.values())
 
 
 def _drain(table: Table) -> Drain:

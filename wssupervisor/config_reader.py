@@ -10,6 +10,7 @@ T = TypeVar("T")
 
 LATER = "comes in a later version"
 COMMAND_LINE = "command line"
+HIDDEN = "a value that is not shown"
 SHOWN_MAX = 60
 """Characters of a wrong value that are repeated to its author."""
 
@@ -67,8 +68,11 @@ class Table:
             self.failed.add(key)
             self._problems.append(f"{self.where}{key}: found nothing, expected {allowed}")
 
-    def take(self, key: str, read: Callable[[object], T], default: T) -> T:
-        """One value; `read` raises ValueError, whose text is what is allowed, for a wrong one."""
+    def take(self, key: str, read: Callable[[object], T], default: T, *, secret: bool = False) -> T:
+        """One value; `read` raises ValueError, whose text is what is allowed, for a wrong one.
+
+        A wrong one that is `secret` is not repeated.
+        """
         self.known.append(key)
         if key not in self.data:
             return default
@@ -83,7 +87,7 @@ class Table:
             )
         except ValueError as error:
             part = error.part if isinstance(error, PartWrong) else value
-            self.wrong(key, part, str(error).removeprefix("expected "))
+            self.wrong(key, HIDDEN if secret else part, str(error).removeprefix("expected "))
         return default
 
     def later(self, key: str, read: Callable[[object], T], default: T, *, written: str) -> None:

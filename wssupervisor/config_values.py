@@ -23,6 +23,27 @@ SIGNALS = {one.name for one in signal.Signals} - {"SIGKILL", "SIGSTOP", "SIGCHLD
 
 _HTTP_PATH = re.compile(r"/[!-~]*")
 _HOST_NAME = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""A header's name, a subprotocol (RFC 9110, 5.6.2)."""
+_HEADER_VALUE = re.compile(r"([!-~]([ -~]*[!-~])?)?")
+_OWN_HEADERS = {
+    "host": "[ready] host is for that",
+    "sec-websocket-protocol": "[ready] subprotocol is for that",
+    **dict.fromkeys(
+        (
+            "connection",
+            "upgrade",
+            "content-length",
+            "transfer-encoding",
+            "expect",
+            "sec-websocket-key",
+            "sec-websocket-version",
+            "sec-websocket-extensions",
+            "sec-websocket-accept",
+        ),
+        "the probe sets it itself",
+    ),
+}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -234,6 +255,34 @@ def host_names(value: object) -> tuple[str, ...]:
             ' or "localhost:8080"'
         )
     return tuple(one.lower() for one in found)
+
+
+def host_name(value: object) -> str:
+    """As a client writes it into the Host header."""
+    if not isinstance(value, str) or not _HOST_NAME.fullmatch(value):
+        raise ValueError('a host name, with a port if clients use one, such as "chat.example.org"')
+    return value
+
+
+def subprotocol(value: object) -> str:
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise ValueError('one WebSocket subprotocol, such as "graphql-transport-ws"')
+    return value
+
+
+def header(name: str) -> Callable[[object], str]:
+    """The value of a request header; its name is judged with it."""
+
+    def read(value: object) -> str:
+        if not _TOKEN.fullmatch(name):
+            raise ValueError('a header name such as "Origin" or "Authorization"')
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"it left out: {_OWN_HEADERS[name.lower()]}")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError("a string of printable ASCII characters without blanks at its ends")
+        return value
+
+    return read
 
 
 def file_mode(value: object) -> int:

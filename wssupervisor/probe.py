@@ -1,34 +1,52 @@
 """A short child process that asks one question of a worker over a connection that is open already.
 
-    python -m wssupervisor.probe '{"by": "http", ...}'      the connection is descriptor 3
+    helper.module("wssupervisor.probe")     asked on standard input, the connection is descriptor 3
 
-It says on standard output what is wrong, or nothing. The daemon itself imports neither `websockets`
-nor `http.client`; and whatever a worker answers, it is not the daemon that reads it.
+Its verdict on standard output is GOOD, or WRONG and what is wrong; a probe that prints neither, or
+ends with another status than 0, has no verdict. The daemon itself imports neither `websockets` nor
+`http.client`, and does not read what a worker answers.
 """
 
 import json
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from wssupervisor.verdict import GOOD, WRONG
 
 CONNECTION = 3
 SHOWN_CHARS = 60
 MESSAGES_MAX = 100
 """A server may greet before it answers; one that talks without end is not waited for."""
+USER_AGENT = "wssupervisor-probe"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`by`: "http", or "websocket", for which `send` and `expect` are. `seconds`: the limit."""
+    """`by`: "http", or "websocket", for which `send`, `expect` and `subprotocol` are.
+
+    `host`: the Host header; None for the address. `seconds`: the limit.
+    """
 
     by: str
-    host: str
+    address: str
     port: int
     path: str
     seconds: float
     send: str | None = None
     expect: str | None = None
+    host: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    subprotocol: str | None = None
+
+    @property
+    def authority(self) -> str:
+        if self.host is not None:
+            return self.host
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{address}:{self.port}"
 
 
 class Wrong(Exception):
@@ -36,48 +54,73 @@ class Wrong(Exception):
 
 
 def main() -> None:
-    """Ask, and print what is wrong, if anything is."""
-    question = Question(**json.loads(sys.argv[1]))
+    """Ask, and print the verdict."""
+    question = Question(**json.load(sys.stdin))
+    print(_verdict(question))  # noqa: T201 - that is its answer
+
+
+def _verdict(question: Question) -> str:
     ask = {"http": ask_http, "websocket": ask_websocket}[question.by]
     with socket.socket(fileno=CONNECTION) as connection:
         connection.settimeout(question.seconds)
         try:
             ask(connection, question)
         except Wrong as wrong:
-            print(wrong)  # noqa: T201 - that is its answer
+            return f"{WRONG}{wrong}"
         except TimeoutError:
-            print(f"did not answer within {question.seconds:g}s")  # noqa: T201
+            return f"{WRONG}did not answer within {question.seconds:g}s"
         except (OSError, EOFError) as error:
-            print(f"broke the connection off: {error}")  # noqa: T201
+            return f"{WRONG}broke the connection off: {_shown(str(error))}"
+    return GOOD
 
 
 def ask_http(connection: socket.socket, question: Question) -> None:
     """GET the path: a status from 200 to 299 will do. Raises Wrong, OSError."""
     from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - only what is asked for
 
-    client = HTTPConnection(question.host, question.port)
+    client = HTTPConnection(question.address, question.port)
     client.sock = connection
+    own = {"Host": question.authority, "User-Agent": USER_AGENT}
+    given = {name.lower() for name in question.headers}
+    headers = {name: value for name, value in own.items() if name.lower() not in given}
     try:
-        client.request("GET", question.path, headers={"User-Agent": "wssupervisor-probe"})
+        client.request("GET", question.path, headers={**headers, **question.headers})
         status = client.getresponse().status
     except HTTPException as error:
         raise Wrong(f"gave no HTTP answer: {_shown(repr(error))}") from error
     if not 200 <= status < 300:
-        raise Wrong(f"answered {status} to GET {question.path}, not 200 to 299")
+        raise Wrong(
+            f"answered {status} to GET {question.path}, not 200 to 299{_advice(status, question)}"
+        )
 
 
 def ask_websocket(connection: socket.socket, question: Question) -> None:
     """Shake hands, and have a message answered. Raises Wrong, OSError."""
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake  # noqa: PLC0415
+    from websockets.exceptions import (  # noqa: PLC0415
+        ConnectionClosed,
+        InvalidHandshake,
+        InvalidStatus,
+    )
     from websockets.sync.client import connect  # noqa: PLC0415
+    from websockets.typing import Subprotocol  # noqa: PLC0415
 
     until = time.monotonic() + question.seconds
-    host = f"[{question.host}]" if ":" in question.host else question.host
-    uri = f"ws://{host}:{question.port}{question.path}"
+    wanted = question.subprotocol
+    agent = next((one for key, one in question.headers.items() if key.lower() == "user-agent"), "")
+    others = {key: one for key, one in question.headers.items() if key.lower() != "user-agent"}
     try:
         with connect(
-            uri, sock=connection, proxy=None, open_timeout=question.seconds, close_timeout=1
+            f"ws://{question.authority}{question.path}",
+            sock=connection,
+            proxy=None,
+            open_timeout=question.seconds,
+            close_timeout=1,
+            subprotocols=None if wanted is None else [Subprotocol(wanted)],
+            additional_headers=others,
+            user_agent_header=agent or USER_AGENT,
         ) as client:
+            if client.subprotocol != wanted:
+                raise Wrong(f"did not take the subprotocol {_shown(repr(wanted))}")
             if question.send is not None:
                 client.send(question.send)
             if question.expect is None:
@@ -92,10 +135,27 @@ def ask_websocket(connection: socket.socket, question: Question) -> None:
                     return
             last = f", the last message was {_shown(repr(said))}" if said else ""
             raise Wrong(f"did not answer {_shown(repr(question.expect))}{last}")
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise Wrong(
+            f"refused the WebSocket handshake: {_shown(str(error))}{_advice(status, question)}"
+        ) from error
     except InvalidHandshake as error:
         raise Wrong(f"refused the WebSocket handshake: {_shown(str(error))}") from error
     except ConnectionClosed as error:
         raise Wrong(f"closed the WebSocket: {_shown(str(error))}") from error
+    except ValueError as error:  # a redirect, which is not followed over a connection of ours
+        raise Wrong(f"refused the WebSocket handshake: {_shown(str(error))}") from error
+
+
+def _advice(status: int, question: Question) -> str:
+    """For what servers answer to a Host or an Origin that they do not expect."""
+    if status in (301, 302, 307, 308, 400, 403, 421) and not (question.host and question.headers):
+        return (
+            "; if it expects a certain Host, Origin or other header, set [ready] host and"
+            " [ready.headers]"
+        )
+    return ""
 
 
 def _shown(text: str) -> str:

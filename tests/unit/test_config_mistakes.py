@@ -155,8 +155,8 @@ x = 1
         (
             '[ready]\n"by\\u001b[2J" = 1',
             (
-                '[ready] "by\\u001b[2J": no such key (allowed: by, expect, listener, path, send,'
-                " stable, timeout)"
+                '[ready] "by\\u001b[2J": no such key (allowed: by, expect, headers, host, listener,'
+                " path, send, stable, subprotocol, timeout)"
             ),
         ),
     ],

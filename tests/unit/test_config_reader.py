@@ -18,6 +18,7 @@ from wssupervisor.errors import ConfigInvalid
 KEYS = (
     *("command", "directory", "workers", "environment_files", "environment"),
     *("name", "address", "mode", "backlog", "accept_stall", "by", "path", "send", "expect"),
+    *("host", "headers", "subprotocol"),
     *("timeout", "stable", "keep", "signal", "close_over", "max_draining", "when_full"),
     *("kill_after", "backoff", "backoff_max", "interval", "group_may_operate", "nonsense"),
 )

@@ -49,7 +49,9 @@ class ReadyBy(Enum):
 class Check:
     """What a worker is asked before it counts as ready; `by` is HTTP or WEBSOCKET.
 
-    `send` and `expect`: a message, and one that must come back; None for neither.
+    `send` and `expect`: a message, and one that must come back; None for neither. `host`: what the
+    Host header says, instead of the address. The values of `headers` may be secrets: they appear in
+    no log.
     """
 
     by: ReadyBy
@@ -57,6 +59,9 @@ class Check:
     path: str = "/"
     send: str | None = None
     expect: str | None = None
+    host: str | None = field(default=None, metadata=ADDED)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False, metadata=ADDED)
+    subprotocol: str | None = field(default=None, metadata=ADDED)
 
 
 class WhenFull(Enum):

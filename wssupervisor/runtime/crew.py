@@ -246,6 +246,7 @@ class Crew:
 
     def signal(self, worker: WorkerId, name: str, *, rest: bool = False) -> None:
         if hand := self._hands.get(worker):
+            self._gate.held_probes.end(hand.process)
             send = hand.process.signal_rest if rest else hand.process.signal
             send(signal.Signals[name])
 
@@ -269,6 +270,7 @@ class Crew:
     def kill(self, worker: WorkerId) -> None:
         if hand := self._hands.get(worker):
             hand.killed = True
+            self._gate.held_probes.end(hand.process)
             hand.process.kill()
 
     # -- what is seen -------------------------------------------------------------------------
@@ -358,6 +360,7 @@ class Crew:
         loop.remove_reader(hand.notify.fileno())
         loop.remove_reader(hand.channel.fileno())
         del self._hands[worker]
+        self._gate.held_probes.end(hand.process)
         self._store.drop([worker_name(worker)])
         hand.close()
         ended = hand.process.exit

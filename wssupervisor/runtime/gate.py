@@ -8,6 +8,7 @@ from typing import NamedTuple
 from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.model import Listener, SlotId, Table
 from wssupervisor.runtime.carried import CarriedListener
+from wssupervisor.runtime.held_probes import HeldProbes
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.slots import SlotPool
 from wssupervisor.runtime.steering import Steering
@@ -28,6 +29,10 @@ class Gate:
 
     def __init__(self, pools: Sequence[Pool], backlogs: Mapping[str, int]) -> None:
         self.pools = {pool.name: pool for pool in pools}
+        self.held_probes = HeldProbes()
+        for pool in pools:
+            if isinstance(pool, SlotPool):
+                pool.own = lambda: self.held_probes.inodes
         # A single socket has nothing to steer; several that are shared are steered to one of them.
         self.steerings = {
             pool.name: Steering(pool)
@@ -132,5 +137,6 @@ class Gate:
         return [pool.by_inode(slots[name]).socket.fileno() for name, pool in self.pools.items()]
 
     def close(self) -> None:
+        self.held_probes.close()
         for pool in self.pools.values():
             pool.close()

@@ -1,5 +1,6 @@
 """Who holds a socket: found by inode in /proc, to name them in messages and to end left-overs."""
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -174,6 +175,21 @@ def _links(pid: int) -> Iterator[tuple[str, str]]:
             yield name, os.readlink(f"{directory}/{name}")  # noqa: PTH115
         except OSError:
             continue
+
+
+def may_look(pid: int) -> bool:
+    """Whether this user may see which descriptors a process has; one that has ended has none."""
+    directory = f"/proc/{pid}/fd"
+    try:
+        for name in os.listdir(directory):  # noqa: PTH208 - as above
+            with contextlib.suppress(FileNotFoundError):
+                os.readlink(f"{directory}/{name}")  # noqa: PTH115
+                return True
+    except PermissionError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def socket_inodes(pid: int) -> set[int]:

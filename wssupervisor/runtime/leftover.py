@@ -52,7 +52,7 @@ async def _accepts(gate: Gate, process: Process, name: str, slot: SlotId) -> boo
     if pool.why_shared is not None or name not in gate.steerings:
         # Any worker could take a probe: so look for a process that waits for one.
         return any(_waits(pid, slot) for pid in process.members())
-    return await readiness.accepts(gate.steerings[name], process, slot, lambda: None)
+    return await readiness.accepts(gate, gate.steerings[name], process, slot, lambda: None)
 
 
 def _take_back(gate: Gate, action: JudgeLeftover) -> None:

@@ -15,6 +15,7 @@ from wssupervisor.runtime.carried import CarriedProcess
 from wssupervisor.runtime.holders import (
     environment,
     is_alive,
+    may_look,
     pids,
     socket_descriptors,
     socket_inodes,
@@ -74,9 +75,13 @@ def keep_descriptors() -> None:
                 os.set_inheritable(int(name), False)
 
 
+_HELPERS: set[int] = set()
+"""Living helpers: how each ended is asked for by whoever started it."""
+
+
 def reap_orphans(own: frozenset[int]) -> None:
     """Reap ended children that are no worker's main process."""
-    for pid in _children(os.getpid()) - own:
+    for pid in _children(os.getpid()) - own - _HELPERS:
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
@@ -88,6 +93,8 @@ class Process:
         self.pid = pid
         self.pidfd = pidfd
         self.exit: Exit | None = None
+        self.probes = 0
+        """Connections of our own that it has accepted, and that we hold open."""
         self._identity = identity
         self._ended_at: float | None = None
         self.serving = Serving(pid)
@@ -213,20 +220,30 @@ class Process:
         """Of each process of the tree: the sockets it holds, by inode, with their descriptors."""
         return {pid: socket_descriptors(pid) for pid in self.members()}
 
+    def hidden(self) -> frozenset[int]:
+        """Those of the tree whose descriptors we may not see: of another uid, or with rights."""
+        return frozenset(pid for pid in self.members() if not may_look(pid))
+
     def took(self, inode: int) -> bool:
-        """Whether a process of the tree holds this probe, which is remembered."""
+        """Whether a process of the tree holds this probe, which is remembered.
+
+        One that cannot be looked into may hold it: nobody else was steered to.
+        """
         holders = {pid for pid in self.members() if inode in socket_inodes(pid)}
         if holders:
             self.serving.took_probe(holders)
-        return bool(holders)
+        return bool(holders) or bool(self.hidden())
 
     def descriptor_count(self) -> int:
-        """Open descriptors of the whole tree; 0 where the kernel (before 6.2) does not tell."""
+        """Open descriptors of the whole tree, less those of our probes.
+
+        0 where the kernel (before 6.2) does not tell.
+        """
         total = 0
         for pid in self.members():
             with contextlib.suppress(OSError):
                 total += os.stat(f"/proc/{pid}/fd").st_size  # noqa: PTH116 - a third of the cost
-        return total
+        return max(0, total - self.probes)
 
     def has_placed(self, inodes: Sequence[int]) -> bool:
         """Its main process still has these sockets where they were placed at its start."""
@@ -301,15 +318,18 @@ def _status_of(pidfd: int) -> int | None:
 
 
 class Child:
-    """A short helper of ours, reaped with the orphans: it says all on its output."""
+    """A short helper of ours: it says all on its output, and by its exit status."""
 
     def __init__(self, pid: int) -> None:
+        self._pid = pid
         self._pidfd = os.pidfd_open(pid)
+        _HELPERS.add(pid)
 
     @classmethod
     def spawn(
         cls,
         command: list[str],
+        question: int,
         output: int,
         descriptor: int,
         more: Mapping[str, str] | None = None,
@@ -318,13 +338,13 @@ class Child:
     ) -> "Child":
         """Start it with `descriptor` as its 3, and `more` variables. Raises OSError.
 
-        `errors`: its standard error goes to `output`, too.
+        `question`: its standard input. `errors`: its standard error goes to `output`, too.
         """
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         variables = {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}
         variables |= more or {}
         try:
-            placed = [(null, 0), (output, 1), (output if errors else null, 2)]
+            placed = [(question, 0), (output, 1), (output if errors else null, 2)]
             placed += [(descriptor, FIRST_DESCRIPTOR)]
             pid = os.posix_spawn(
                 command[0],
@@ -339,11 +359,24 @@ class Child:
             os.close(null)
         return cls(pid)
 
+    def fileno(self) -> int:
+        """Readable from its end on."""
+        return self._pidfd
+
+    def status(self) -> int | None:
+        """Its exit status, once it has ended; None where a signal ended it."""
+        with contextlib.suppress(ChildProcessError):
+            found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+            if found is not None and found.si_code == os.CLD_EXITED:
+                return found.si_status
+        return None
+
     def end(self) -> None:
-        """It has said what it had to say, or took too long."""
+        """It has said what it had to say, or took too long; then it is reaped with the orphans."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         os.close(self._pidfd)
+        _HELPERS.discard(self._pid)
 
 
 def _placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:

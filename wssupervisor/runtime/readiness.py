@@ -5,21 +5,23 @@ reads. So the kernel is asked who holds the server's end of it.
 """
 
 import asyncio
-import contextlib
 import json
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
 
 from wssupervisor.fleet.actions import Probe
 from wssupervisor.fleet.model import Check, SlotId
 from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.helper import ask_child, module
+from wssupervisor.runtime.helper import Said, ask_child, module
 from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.self_bound import another_address, same_address
-from wssupervisor.runtime.sockdiag import Endpoint, server_side
+from wssupervisor.runtime.sockdiag import Endpoint, TcpState, server_side
 from wssupervisor.runtime.steering import CONNECT_SECONDS, Steering, probe_socket
+from wssupervisor.verdict import GOOD, WRONG
 
 LOOK_SECONDS = 0.01
 SLOW_LOOK_SECONDS = 0.1
@@ -56,31 +58,54 @@ async def ready(gate: Gate, process: Process, probe: Probe, tried: Callable[[str
             await _checked(steering, process, slot, probe.check, tried, suspect)
             continue
         # The kernel has no event for an accept() elsewhere.
-        while not await accepts(steering, process, slot, suspect):  # noqa: ASYNC110
+        while not await accepts(gate, steering, process, slot, suspect):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
 
 
 async def accepts(
-    steering: Steering, process: Process, slot: SlotId, suspect: Callable[[], None]
+    gate: Gate, steering: Steering, process: Process, slot: SlotId, suspect: Callable[[], None]
 ) -> bool:
     """One try: False where it cannot be reached, or somebody else who shares the slot took it."""
-    async with _connection(steering, process, slot, suspect) as client:
-        return client is not None
+    async with _connection(steering, process, slot, suspect) as taken:
+        if taken is None:
+            return False
+        if taken.inode:
+            queued = steering.pool.by_inode(slot).queued
+            gate.held_probes.hold(taken.client.dup(), taken.inode, process, queued)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A connection of ours that the process has accepted; `inode` 0: and has closed again."""
+
+    client: socket.socket
+    inode: int
 
 
 @asynccontextmanager
 async def _connection(
     steering: Steering, process: Process, slot: SlotId, suspect: Callable[[], None]
-) -> AsyncIterator[socket.socket | None]:
+) -> AsyncIterator[Taken | None]:
     """One that the process has accepted from its slot; None as `accepts` says."""
     with probe_socket(steering.pool) as (client, source):
         client.setblocking(False)
+        listening = steering.pool.by_inode(slot)
+        unbroken = listening.times_down
+        inode: int | None = None
         with steering.probing(source, slot):
             connected = await _connected(client, steering)
-        mine = connected and await _taken(client, steering, source, process, suspect)
         if connected:
+            inode = await _taken(
+                client,
+                steering,
+                source,
+                process,
+                suspect,
+                lambda: listening.reset_nobody(unbroken),
+            )
             steering.accepted(source, slot)
-        yield client if mine else None
+        yield None if inode is None else Taken(client, inode)
 
 
 async def _checked(
@@ -94,14 +119,14 @@ async def _checked(
     """Ask again and again, each time over a connection of its own, until the answer is right."""
     first = True
     while True:
-        async with _connection(steering, process, slot, suspect) as client:
-            if client is None:
+        async with _connection(steering, process, slot, suspect) as taken:
+            if taken is None:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             if first:
                 tried("has accepted a connection, and not answered yet")
                 first = False
-            wrong = await _asked(client, steering, check)
+            wrong = await _asked(taken.client, steering, check)
         if wrong is None:
             return
         tried(wrong)
@@ -112,22 +137,38 @@ async def _asked(client: socket.socket, steering: Steering, check: Check) -> str
     """What a child process has to say of the worker's answer; None where it is right."""
     question = {
         "by": check.by.value,
-        "host": steering.pool.reachable_host,
+        "address": steering.pool.reachable_host,
         "port": steering.pool.port,
         "path": check.path,
         "seconds": ANSWER_SECONDS,
         "send": check.send,
         "expect": check.expect,
+        "host": check.host,
+        "headers": dict(check.headers),
+        "subprotocol": check.subprotocol,
     }
     client.setblocking(True)
     said = await ask_child(
-        module("wssupervisor.probe", json.dumps(question)),
+        module("wssupervisor.probe"),
         client.fileno(),
         within=ANSWER_SECONDS + CHILD_SECONDS,
+        question=json.dumps(question),
     )
+    return _judged(said)
+
+
+def _judged(said: Said | None) -> str | None:
+    """Only a good word and a good end are good."""
     if said is None:
         return "was asked by a probe that did not end"
-    return said or None
+    if said.status != 0:
+        how = "was killed" if said.status is None else f"failed with status {said.status}"
+        return f"was asked by a probe that {how}"
+    if said.text == GOOD:
+        return None
+    if said.text.startswith(WRONG):
+        return said.text.removeprefix(WRONG)
+    return "was asked by a probe that came to no verdict"
 
 
 async def _connected(client: socket.socket, steering: Steering) -> bool:
@@ -146,20 +187,27 @@ async def _taken(
     source: Endpoint,
     process: Process,
     suspect: Callable[[], None],
-) -> bool:
-    """Once somebody holds the other end: is it this process?
+    not_reset_by_kernel: Callable[[], bool],
+) -> int | None:
+    """The inode of the other end, once the process holds it; None: it never will.
 
-    A candidate that has closed it again has accepted it too. One that lets us wait is looked at.
+    0: it has closed it again, as its words, its end or its reset show. A process that lets us wait
+    is looked at.
     """
     began = time.monotonic()
     suspect_at = began + SUSPECT_SECONDS
     local = (steering.pool.reachable_host, steering.pool.port)
     while True:
         found = server_side(steering.pool.family, local, source)
-        if found is None or _closed(client):
-            return True
-        if found.inode:
-            return process.took(found.inode)
+        if found is not None and found.inode:
+            return found.inode if process.took(found.inode) else None
+        heard = _heard(client)
+        if heard is Heard.WORDS or (found is not None and found.state in CLOSED_BY_SERVER):
+            return 0
+        if heard is Heard.RESET:
+            return 0 if not_reset_by_kernel() else None
+        if found is None:
+            return None  # the handshake was given up: its queue was full
         if time.monotonic() >= suspect_at:
             suspect()
             suspect_at += SUSPECT_SECONDS
@@ -167,11 +215,30 @@ async def _taken(
         await asyncio.sleep(SLOW_LOOK_SECONDS if slow else LOOK_SECONDS)
 
 
-def _closed(client: socket.socket) -> bool:
-    """The other side has closed or reset it."""
-    with contextlib.suppress(BlockingIOError):
-        try:
-            return client.recv(1, socket.MSG_PEEK) == b""
-        except ConnectionError:
-            return True
-    return False
+class Heard(Enum):
+    """`WORDS`: bytes or an end, which only a server that accepted can send."""
+
+    NOTHING = "nothing"
+    WORDS = "words"
+    RESET = "reset"
+
+
+CLOSED_BY_SERVER = frozenset(
+    {
+        TcpState.FIN_WAIT1,
+        TcpState.FIN_WAIT2,
+        TcpState.CLOSING,
+        TcpState.LAST_ACK,
+        TcpState.TIME_WAIT,
+    }
+)
+
+
+def _heard(client: socket.socket) -> Heard:
+    try:
+        client.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return Heard.NOTHING
+    except ConnectionError:
+        return Heard.RESET
+    return Heard.WORDS

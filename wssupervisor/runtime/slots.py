@@ -5,7 +5,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -35,6 +35,8 @@ class Slot:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.inode: SlotId = os.fstat(sock.fileno()).st_ino
+        self.times_down = 0
+        """How often a worker has shut it down."""
 
     def _queue(self) -> tuple[int, int]:
         info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
@@ -65,6 +67,14 @@ class Slot:
         if self.listening():
             self.socket.listen(backlog)
 
+    def reset_nobody(self, times_down: int) -> bool:
+        """The kernel itself has reset none of its connections since it was down so many times.
+
+        It resets all that wait in a socket that is shut down; with net.ipv4.tcp_abort_on_overflow
+        also those that find the queue full.
+        """
+        return self.times_down == times_down and self.listening() and not self.full()
+
     def full(self) -> bool:
         """The kernel drops what is steered here until somebody accepts."""
         length, limit = self._queue()
@@ -90,6 +100,8 @@ class SlotPool:
     source: str
     slots: list[Slot]
     why_shared: str | None = None
+    own: Callable[[], frozenset[int]] = frozenset
+    """Inodes that belong to connections of our own: no client has them."""
 
     @property
     def address(self) -> str:
@@ -138,7 +150,10 @@ class SlotPool:
             raise taken(self.name, self.address, foreign)
 
     def connections(self) -> Connections:
-        found = list(held_inodes(self.family, self.port, self.local_host))
+        own = self.own()
+        found = [
+            one for one in held_inodes(self.family, self.port, self.local_host) if one[0] not in own
+        ]
         return Connections(
             frozenset(inode for inode, _ in found),
             frozenset(inode for inode, state in found if state in LIVE),

@@ -255,6 +255,7 @@ class Steering:
         holes = [index for index in range(left) if self.order[index] in gone]
         movers = [inode for inode in self.order[left:] if inode not in gone]
         for slot in down:
+            slot.times_down += 1
             slot.socket.listen(backlog)
         self.order = [*self.order[:left], *(slot.inode for slot in down)]
         self._fill(holes, movers)

@@ -99,9 +99,9 @@ class Upgrade:
                 os.close(memfd)
         except OSError as error:
             raise OperationFailed(f"the new program could not be tried: {error.strerror}") from None
-        lines = (said or "").splitlines()
+        lines = ("" if said is None else said.text).splitlines()
         last = lines[-1] if lines else ""
-        if last.startswith(READY):
+        if last.startswith(READY) and said is not None and said.status == 0:
             return last.removeprefix(READY)
         what = (
             f"did not answer within {TRIAL_SECONDS:g}s"
