@@ -1,5 +1,6 @@
 """Where an instance's control socket is; the daemon and wssctl must agree."""
 
+import contextlib
 import os
 import socket
 import stat
@@ -78,6 +79,23 @@ def make_directory(directory: Path) -> bool:
         return False
     directory.mkdir(mode=0o750, parents=True)
     return True
+
+
+def let_pass(directory: Path) -> None:
+    """As root: let a worker that becomes another user reach what it may use in there.
+
+    Only directories of our own are opened, and only to pass through: each file in them has a mode
+    of its own, and none can be listed.
+    """
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    own = [*roots(), *([Path(given)] if given else [])]
+    for one in (directory, *directory.parents):
+        if not any(root in (one, *one.parents) for root in own):
+            return
+        with contextlib.suppress(OSError):
+            mode = stat.S_IMODE(one.stat().st_mode)
+            if _is_ours(one) and not mode & stat.S_IXOTH:
+                one.chmod(mode | stat.S_IXOTH)
 
 
 def _is_ours(directory: Path) -> bool:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import assert_never
 
 from wssupervisor.fleet.actions import Spawn
@@ -369,7 +370,8 @@ class Crew:
 
     def _notified(self, worker: WorkerId) -> None:
         hand = self._hands[worker]
-        for message in hand.notify.receive():
+        members = cache(hand.process.members)
+        for message in hand.notify.receive(lambda pid: pid in members()):
             if isinstance(message, Malformed):
                 self._warn(worker, message.reason)
                 continue

@@ -4,11 +4,12 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
 from wssupervisor.config import UNIX_PATH_BYTES
+from wssupervisor.control.paths import let_pass
 from wssupervisor.control.socket_file import identity
 from wssupervisor.runtime.carried import CarriedNotify, taken_over
 
@@ -74,8 +75,8 @@ def printable(text: str) -> str:
 class NotifySocket:
     """A file, as systemd's own is: puma's sd_notify, for one, knows no abstract addresses.
 
-    Where there is no path, or it is too long, an abstract one all the same. The sender's uid is
-    checked with each message.
+    Where there is no path, or it is too long, an abstract one all the same. The sender is checked
+    with each message: a worker of root may have become another user, and is known by its pid then.
     """
 
     def __init__(self, sock: socket.socket, address: str, path: str | None) -> None:
@@ -90,6 +91,8 @@ class NotifySocket:
         """`path` is ours: what a dead supervisor left there is removed. Raises OSError."""
         if path is not None and len(os.fsencode(path)) > UNIX_PATH_BYTES:
             path = None
+        if path is not None and os.geteuid() == 0:
+            let_pass(Path(path).parent)
         sock = _bound("" if path is None else path)
         if path is None:
             return cls(sock, "@" + sock.getsockname()[1:].decode("ascii"), None)
@@ -118,18 +121,25 @@ class NotifySocket:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def receive(self) -> list[Notification | Malformed]:
-        """What has come since the last look, at most MESSAGES_PER_LOOK; never blocks."""
+    def receive(self, ours: Callable[[int], bool]) -> list[Notification | Malformed]:
+        """What has come since the last look, at most MESSAGES_PER_LOOK; never blocks.
+
+        `ours`: whether a pid is the worker's, asked for senders of another user.
+        """
         found: list[Notification | Malformed] = []
         space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * DESCRIPTORS_MAX)
-        while len(found) < MESSAGES_PER_LOOK:
+        strangers = 0
+        for _ in range(MESSAGES_PER_LOOK):
             try:
                 data, control, _, _ = self._socket.recvmsg(MESSAGE_BYTES + 1, space)
             except BlockingIOError:
                 break
-            uid = _take_control(control)
-            if uid not in (0, os.geteuid()):
-                found.append(Malformed(f"sent by uid {uid}"))
+            pid, uid = _take_control(control)
+            if uid not in (0, os.geteuid()) and not (pid and ours(pid)):
+                strangers += 1
+                if strangers == 1:  # anybody may send: they do not fill the log
+                    text = f"sent by uid {uid}, pid {pid}, which is no process of this worker"
+                    found.append(Malformed(text))
             else:
                 found.append(parse(data))
         return found
@@ -168,23 +178,26 @@ def _bound(name: str) -> socket.socket:
             Path(name).unlink(missing_ok=True)
         sock.bind(name)
         if is_file:
-            Path(name).chmod(0o600)
+            Path(name).chmod(0o666 if os.geteuid() == 0 else 0o600)
     except OSError:
         sock.close()
         raise
     return sock
 
 
-def _take_control(control: list[tuple[int, int, bytes]]) -> int | None:
-    """The sender's uid; descriptors sent along (BARRIER=1, FDSTORE=1) are closed: that answers."""
-    uid = None
+def _take_control(control: list[tuple[int, int, bytes]]) -> tuple[int | None, int | None]:
+    """The sender's pid and uid.
+
+    Descriptors sent along (BARRIER=1, FDSTORE=1) are closed: that answers.
+    """
+    pid, uid = None, None
     for level, kind, data in control:
         if level != socket.SOL_SOCKET:
             continue
         if kind == socket.SCM_CREDENTIALS:
-            _, uid, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
+            pid, uid, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
         elif kind == socket.SCM_RIGHTS:
             for (descriptor,) in struct.iter_unpack("=i", data[: len(data) // 4 * 4]):
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
-    return uid
+    return pid, uid
