@@ -77,8 +77,10 @@ def test_a_release_that_answers_after_a_while_is_waited_for(settings: Settings) 
 
 
 def test_no_child_of_a_probe_is_left(settings: Settings) -> None:
-    with Daemon(replace(probed(settings, "websocket"), ready_timeout="2s")) as daemon:
+    own = probed(settings, "websocket")
+    with Daemon(own) as daemon:
         daemon.start()
+        replace(own, ready_timeout="2s").write()
         settings.releases.install("bad", "never_answers")
         assert daemon.ctl("reload").status == 1
 
