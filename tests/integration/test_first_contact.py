@@ -330,7 +330,9 @@ def test_who_may_only_look_is_told_how_to_be_let_do_more(settings: Settings) -> 
         status, said = as_a_stranger(daemon, "reload", groups=[GROUP])
 
     assert status == 77
-    assert_says(said, "may look at this instance but not reload it", "group_may_operate = true")
+    assert_says(
+        said, "may read but not reload this instance. Run as root", "group_may_operate = true"
+    )
 
 
 # -- the wrong instance, or several ----------------------------------------------------------

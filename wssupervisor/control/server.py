@@ -6,7 +6,7 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,6 +73,8 @@ class ControlServer:
         self.path = path
         self.handler = handler
         self.group_may_operate = False
+        self.instead: Mapping[str, str] = {}
+        """The command to use instead of a method that the daemon refuses to everyone."""
         self.made_directory = False
         """The socket's directory was not there before: it goes with us."""
         self._file: Identity | None = None
@@ -260,7 +262,12 @@ class ControlServer:
             await _send(writer, protocol.event(request.id, value))
 
         async def handle() -> protocol.Object:
-            _authorize(peer, request.method, group_may_operate=self.group_may_operate)
+            _authorize(
+                peer,
+                request.method,
+                group_may_operate=self.group_may_operate,
+                instead=self.instead.get(request.method),
+            )
             return await self.handler(peer, request.method, request.params, send_event)
 
         work: asyncio.Future[protocol.Object] = asyncio.ensure_future(handle())
@@ -347,7 +354,9 @@ def _peer_of(sock: socket.socket) -> Peer:
     return Peer(*_PEER.unpack(data))
 
 
-def _authorize(peer: Peer, method: str, *, group_may_operate: bool = False) -> None:
+def _authorize(
+    peer: Peer, method: str, *, group_may_operate: bool = False, instead: str | None = None
+) -> None:
     """Root and our own user may do everything; who else can open the socket may read.
 
     The socket's mode has let in only its group by then. Raises NotAllowed.
@@ -355,7 +364,9 @@ def _authorize(peer: Peer, method: str, *, group_may_operate: bool = False) -> N
     if peer.uid in (0, os.geteuid()) or method in READ_METHODS or group_may_operate:
         return
     owner = Peer(os.getpid(), os.geteuid(), os.getegid()).name
-    raise NotAllowed(
-        f"user {peer.name} may look at this instance but not {method} it; do it as root or {owner},"
-        " or let the group of the control socket with [control] group_may_operate = true"
+    advice = (
+        f"Run as root or {owner}, or set [control] group_may_operate = true."
+        if instead is None
+        else f"Run as root: {instead}"
     )
+    raise NotAllowed(f"user {peer.name} may read but not {method} this instance. {advice}")

@@ -47,6 +47,7 @@ from wssupervisor.runtime.systemd import (
     Store,
     passed_sockets,
     slots_name,
+    stop_command,
 )
 from wssupervisor.runtime.unpinned import unpinned
 from wssupervisor.runtime.upgrade import Upgrade
@@ -253,6 +254,8 @@ class Instance:
             self._http.quiet,
         )
         self._server.group_may_operate = config.control.group_may_operate
+        if (command := stop_command(config.name)) is not None:
+            self._server.instead = {"stop": command}
         self._server.handler = Requests(supervisor, watch, upgrade, scrape).handle
         self._listen_for_clients(beginning, before)
         self._http.begin(None if before is None else before.http, anew=carried is None)

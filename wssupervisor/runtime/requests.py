@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import os
 import re
 from typing import Any
 
@@ -46,6 +45,7 @@ from wssupervisor.runtime.requester import requester
 from wssupervisor.runtime.scrape import Scrape
 from wssupervisor.runtime.status import document
 from wssupervisor.runtime.supervisor import Supervisor
+from wssupervisor.runtime.systemd import stop_command
 from wssupervisor.runtime.upgrade import Upgrade
 from wssupervisor.runtime.watch import Watch
 
@@ -238,12 +238,8 @@ class Requests:
         return self._done(verdict)
 
     async def _stop(self, peer: Peer, params: Object) -> Object:
-        name = self._supervisor.config.name
-        if "INVOCATION_ID" in os.environ and "NOTIFY_SOCKET" in os.environ:
-            raise OperationFailed(
-                f"systemd runs this instance; stop it with: systemctl stop"
-                f" wssupervisor@{name}.socket wssupervisor@{name}.service"
-            )
+        if (command := stop_command(self._supervisor.config.name)) is not None:
+            raise OperationFailed(f"systemd runs this instance; stop it with: {command}")
         within = _seconds(params, "within", None)
         log.info("stop requested", by=peer.name, by_pid=peer.pid)
         who = self._answers.next_request()

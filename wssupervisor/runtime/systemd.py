@@ -4,6 +4,7 @@ import os
 import select
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.systemd_protocol import notify, passed_descriptors
@@ -35,6 +36,26 @@ def worker_name(worker: WorkerId) -> str:
 def slots_name(listener: str) -> str:
     """Name of the slots, in the store, of a listener that we bound."""
     return f"slots-{listener}"
+
+
+def is_service() -> bool:
+    """Whether systemd started this process as the main process of a service."""
+    return "NOTIFY_SOCKET" in os.environ and "INVOCATION_ID" in os.environ
+
+
+def stop_command(instance: str) -> str | None:
+    """How an operator stops this service with the unit's own name; None for what is no service."""
+    if not is_service():
+        return None
+    try:
+        group = Path("/proc/self/cgroup").read_text(encoding="utf-8").strip()
+    except OSError:
+        group = ""
+    unit = group.rpartition("/")[2]
+    if not unit.endswith(".service"):
+        unit = f"wssupervisor@{instance}.service"
+    units = f"{unit.removesuffix('.service')}.socket {unit}" if "@" in unit else unit
+    return f"systemctl{' --user' if '/user@' in group else ''} stop {units}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +123,7 @@ class Herald:
 
     def __init__(self) -> None:
         self._said: str | None = None
-        self.is_service = "NOTIFY_SOCKET" in os.environ and "INVOCATION_ID" in os.environ
+        self.is_service = is_service()
         """What is in our control group is ours."""
         interval = os.environ.get("WATCHDOG_USEC", "")
         own = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
