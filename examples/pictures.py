@@ -98,11 +98,12 @@ class Terminal:
 
 
 def draw(captured: str, path: Path, columns: int, title: str) -> None:
-    """Without the empty lines at the end."""
+    """Without the empty lines at the end, but one: rich cuts off what the last line has below."""
     text = Text.from_ansi(captured.rstrip())
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=columns, file=nowhere, force_terminal=True)
         console.print(text, no_wrap=True, overflow="crop")
+        console.print()
     drawn = console.export_svg(
         title=title, theme=THEME, code_format=FRAME, unique_id=path.stem, font_aspect_ratio=0.61
     )

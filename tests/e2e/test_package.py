@@ -253,12 +253,52 @@ def test_purge_leaves_nothing_but_the_user(
     assert fresh.run("id", "--user", "--name", "wssupervisor").stdout == "wssupervisor\n"
 
 
-def test_needrestart_is_told_to_leave_instances_alone(machine: Machine) -> None:
-    path = "/etc/needrestart/conf.d/wssupervisor.conf"
-    code = (
-        f'our %nrconf; do "{path}"; die $@ if $@; my %rules = %{{$nrconf{{override_rc}}}};'
-        ' for my $rule (keys %rules) { print "$rules{$rule}\\n" if'
-        ' "wssupervisor\\@chat.service" =~ /$rule/ }'
-    )
+def test_purge_keeps_what_workers_wrote_and_says_where(
+    fresh: Machine, record: Callable[[Counts], None]
+) -> None:
+    apt(fresh, "install", "/root/wssupervisor_0.1.0_all.deb")
+    chat = served(fresh, record)
+    chat.reload()
+    state = fresh.root / "var/lib/wssupervisor/chat"
+    before = {one.name for one in state.iterdir()}
+    (state / "messages.db").write_text("what users said")
+    said = apt(fresh, "purge", "wssupervisor")
 
-    assert machine.run("perl", "-e", code).stdout == "0\n"
+    assert {"events.jsonl", "reloads.jsonl"} <= before
+    assert [one.name for one in state.iterdir()] == ["messages.db"]
+    assert "kept what the workers of these instances wrote" in said
+    assert "/var/lib/wssupervisor/chat\n" in said
+    assert not (fresh.root / "etc/wssupervisor").exists()
+
+
+MINE = """
+[Service]
+Type=notify
+ExecStart=/usr/bin/wssupervisor --name mine --listen 127.0.0.1:8799 -- python3 {server}
+NonBlocking=yes
+KillMode=process
+"""
+ASKS = """
+our %nrconf = (blacklist_rc => []);
+do "{path}" or die "$@ $!";
+for my $rc (@ARGV) {{ print "$rc\\n" if grep {{ $rc =~ /$_/ }} @{{$nrconf{{blacklist_rc}}}} }}
+"""
+
+
+def test_needrestart_neither_restarts_an_instance_nor_suggests_it(machine: Machine) -> None:
+    """The packages' units by their name, others by what runs in them: read as needrestart does."""
+    server = "/usr/share/doc/wssupervisor/examples/chat/server.py"
+    machine.write("/etc/systemd/system/mine.service", MINE.format(server=server))
+    machine.systemctl("start", "mine.service")
+    units = (
+        "wssupervisor@my-chat.v2.service",
+        "mine.service",
+        "systemd-journald.service",
+        "x.service",
+    )
+    code = ASKS.format(path="/etc/needrestart/conf.d/wssupervisor.conf")
+    said = machine.run("perl", "-e", code, *units).stdout
+    machine.systemctl("stop", "mine.service")
+
+    assert said.splitlines() == ["wssupervisor@my-chat.v2.service", "mine.service"]
+    assert machine.run("perl", "-e", code, "mine.service").stdout == ""

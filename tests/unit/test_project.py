@@ -271,6 +271,20 @@ def test_every_picture_is_shown_in_the_readme_and_loads_nothing_from_elsewhere()
         assert picture.stat().st_size < 50_000
 
 
+@pytest.mark.parametrize(
+    "picture", (ROOT / "docs/pictures").glob("*.svg"), ids=lambda one: one.stem
+)
+def test_no_line_of_a_picture_is_cut_off_below(picture: Path) -> None:
+    """An underscore and what hangs below the line need a quarter of the line's height."""
+    text = picture.read_text()
+    clip = re.search(r'<rect x="0" y="0" width="[0-9.]+" height="([0-9.]+)" />', text)
+    lines = re.findall(r'<text class="\S+" x="[0-9.]+" y="([0-9.]+)"[^>]*>([^<]*)</text>', text)
+    written = [float(y) for y, words in lines if words.replace("&#160;", "").strip()]
+
+    assert clip is not None
+    assert max(written) + 24.4 / 4 <= float(clip[1])
+
+
 VERBS = (
     "demo",
     "test",
