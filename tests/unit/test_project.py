@@ -272,7 +272,7 @@ def test_every_picture_is_shown_in_the_readme_and_loads_nothing_from_elsewhere()
 
 
 @pytest.mark.parametrize(
-    "picture", (ROOT / "docs/pictures").glob("*.svg"), ids=lambda one: one.stem
+    "picture", sorted((ROOT / "docs/pictures").glob("*.svg")), ids=lambda one: one.stem
 )
 def test_no_line_of_a_picture_is_cut_off_below(picture: Path) -> None:
     """An underscore and what hangs below the line need a quarter of the line's height."""
