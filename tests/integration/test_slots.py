@@ -181,7 +181,6 @@ def test_backlog_before_start_is_kept(held: Callable[..., list[socket.socket]]) 
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"defer": True}, ListenFailed, "DeferAcceptSec="),
         ({"listen": False}, ListenFailed, "does not listen"),
     ],
 )

@@ -97,6 +97,7 @@ def _adopted(config: Config, listen: Listen, descriptors: list[int]) -> Pool:
     _end(abandoned({slot.inode for slot in pool.slots}, config.name), config.stop.kill_after)
     for descriptor in descriptors:
         os.close(descriptor)
+    _say_deferred(pool)
     if listen.address is not None and str(listen.address) != pool.address:
         pool.close()
         raise ListenFailed(
@@ -129,6 +130,24 @@ def _adopt(listen: Listen, descriptors: list[int]) -> Pool:
     if pool.why_shared is None:
         pool.why_shared = listen.why_shared
     return pool
+
+
+def _say_deferred(pool: Pool) -> None:
+    """TCP_DEFER_ACCEPT is switched off before a worker gets a slot: it would hide its clients."""
+    if not isinstance(pool, SlotPool) or not any(slot.defers() for slot in pool.slots):
+        return
+    by_unit = all(slot.defers() for slot in pool.slots)
+    log.warning(
+        "TCP_DEFER_ACCEPT is switched off: it hides clients that wait for a worker",
+        listener=pool.name,
+        advice=(
+            "remove DeferAcceptSec= from the socket unit"
+            if by_unit
+            else "a worker of an earlier run left it on some slots; nothing needs to be done"
+        ),
+    )
+    for slot in pool.slots:
+        slot.show_clients()
 
 
 def _is_unix(descriptor: int) -> bool:

@@ -42,6 +42,10 @@ class CarriedListener:
     path: str | None = None
     lock: int | None = None
     by_client: bool = field(default=False, metadata=ADDED)
+    promise: dict[str, str] = field(default_factory=dict, metadata=ADDED)
+    """Socket options as they were at first: see socket_options."""
+    holders: dict[int, str] = field(default_factory=dict, metadata=ADDED)
+    """By slot: the worker that was given it last."""
 
 
 @dataclass(frozen=True, slots=True)

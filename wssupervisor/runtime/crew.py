@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -117,6 +117,7 @@ class Crew:
             channel = Channel.create()
             stack.callback(channel.close)
             names = list(self._gate.pools)
+            self._gate.hand_out(spawn.slots, worker)
             # Before it lives: we may die in the next moment.
             stored = worker_name(worker)
             self._store.put(stored, [output.descriptor, notify.fileno(), channel.fileno()])
@@ -282,6 +283,11 @@ class Crew:
 
     def processes(self) -> dict[WorkerId, Process]:
         return {worker: hand.process for worker, hand in self._hands.items()}
+
+    def shared_slots(self) -> set[SlotId]:
+        """Those that several living workers were given."""
+        given = Counter(slot for hand in self._hands.values() for slot in hand.slots.values())
+        return {slot for slot, count in given.items() if count > 1}
 
     def seems_to_listen(self, worker: WorkerId) -> bool:
         """As far as can be seen at once; where not, a census tells."""

@@ -3,15 +3,22 @@
 import contextlib
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+import structlog
+
 from wssupervisor.errors import SteeringRefused
-from wssupervisor.fleet.model import Listener, SlotId, Table
+from wssupervisor.fleet.model import Listener, SlotId, Table, WorkerId
+from wssupervisor.runtime import socket_options
 from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.held_probes import HeldProbes
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.slots import SlotPool
+from wssupervisor.runtime.socket_options import set_nonblocking
 from wssupervisor.runtime.steering import Steering
+
+log = structlog.get_logger()
 
 
 class Moment(NamedTuple):
@@ -44,12 +51,19 @@ class Gate:
         self.stored = False
         """systemd holds the slots that we bound, too: all survive us."""
         self._backlogs = backlogs
+        self.holders: dict[SlotId, str] = {}
+        """Which worker was given each slot last."""
+        self.spoilt: dict[SlotId, str] = {}
+        """What a worker left on a slot that cannot be taken off; it completes: it ..."""
 
     def carry(self) -> tuple[CarriedListener, ...]:
-        return tuple(
-            self.steerings[name].carry(pool.carry()) if name in self.steerings else pool.carry()
-            for name, pool in self.pools.items()
-        )
+        found = []
+        for name, pool in self.pools.items():
+            own = {slot.inode for slot in pool.slots}
+            holders = {slot: who for slot, who in self.holders.items() if slot in own}
+            one = replace(pool.carry(), holders=holders)
+            found.append(self.steerings[name].carry(one) if name in self.steerings else one)
+        return tuple(found)
 
     def take_over(self, listeners: Iterable[CarriedListener], *, attach: bool) -> None:
         """Go on with the steering that was in force, attached again or not.
@@ -57,6 +71,7 @@ class Gate:
         Raises SteeringRefused.
         """
         for one in listeners:
+            self.holders |= one.holders
             if one.name in self.steerings:
                 self.steerings[one.name].take_over(one, attach=attach)
 
@@ -100,6 +115,54 @@ class Gate:
                     steering.attach(weights, by_client=by_client)
             raise
         return Moment(begun, time.monotonic())
+
+    def hand_out(self, slots: Mapping[str, SlotId], worker: WorkerId) -> None:
+        """A worker gets these slots: as promised, whatever those before it did to them."""
+        for name, inode in slots.items():
+            self._restore(self.pools[name], inode)
+            self.holders[inode] = f"worker {worker.index} of generation {worker.generation}"
+
+    def restore(self) -> None:
+        """All slots as they were at first: systemd keeps its own for the next run."""
+        for pool in self.pools.values():
+            for slot in pool.slots:
+                self._restore(pool, slot.inode)
+
+    def unblock(self, shared: Container[SlotId]) -> None:
+        """Slots that several workers accept from: one that made it blocking stops the others."""
+        for pool in self.pools.values():
+            for slot in pool.slots:
+                if slot.inode in shared and set_nonblocking(slot.socket):
+                    log.warning(
+                        "a worker made a shared listening socket blocking; it was set back",
+                        listener=pool.name,
+                        by=self.holders.get(slot.inode),
+                    )
+
+    def _restore(self, pool: Pool, inode: SlotId) -> None:
+        who = self.holders.get(inode, "a worker of an earlier run")
+        left = socket_options.restore(pool.by_inode(inode).socket, pool.promise)
+        stuck = ", ".join(f"{one.option} ({one.why})" for one in left if one.why is not None)
+        self.spoilt.pop(inode, None)
+        if stuck:
+            self.spoilt[inode] = (
+                f"was given a listening socket on which {who} left {stuck}; restart the instance,"
+                " with its socket unit if it has one"
+            )
+            log.error(
+                "options that a worker left on a listening socket cannot be set back",
+                listener=pool.name,
+                options=stuck,
+                by=who,
+            )
+        mended = ", ".join(one.option for one in left if one.why is None)
+        if mended:
+            log.warning(
+                "options that a worker left on a listening socket were set back",
+                listener=pool.name,
+                options=mended,
+                by=who,
+            )
 
     def look(self) -> dict[SlotId, int | None]:
         """The length of each slot's queue; None of one that was shut down."""

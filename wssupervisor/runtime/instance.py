@@ -122,6 +122,7 @@ class Instance:
         ended = await supervisor.run(partial(beginning.begin, supervisor), watch.run)
         if ended.status == 0:
             counts.remember()
+        gate.restore()
         self._history.end()
         self._file.remove()
         await self._close_servers()

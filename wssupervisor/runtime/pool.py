@@ -45,6 +45,9 @@ class Pool(Protocol):
     why_shared: str | None
     """Why all workers share its first slot; None in steered mode."""
 
+    promise: dict[str, str]
+    """Socket options as they were at first: see socket_options."""
+
     @property
     def address(self) -> str: ...
 

@@ -19,6 +19,7 @@ from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.helper import Said, ask_child, module
 from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.self_bound import another_address, same_address
+from wssupervisor.runtime.slots import Slot
 from wssupervisor.runtime.sockdiag import Endpoint, TcpState, server_side
 from wssupervisor.runtime.steering import CONNECT_SECONDS, Steering, probe_socket
 from wssupervisor.verdict import GOOD, WRONG
@@ -53,6 +54,8 @@ async def ready(gate: Gate, process: Process, probe: Probe, tried: Callable[[str
             tried(elsewhere)
 
     for name, slot in probe.slots.items():
+        if spoilt := gate.spoilt.get(slot):
+            tried(spoilt)
         steering = gate.steerings[name]
         if probe.check is not None and probe.check.listener == name:
             await _checked(steering, process, slot, probe.check, tried, suspect)
@@ -91,7 +94,7 @@ async def _connection(
     with probe_socket(steering.pool) as (client, source):
         client.setblocking(False)
         listening = steering.pool.by_inode(slot)
-        unbroken = listening.times_down
+        listening.show_clients()
         inode: int | None = None
         with steering.probing(source, slot):
             connected = await _connected(client, steering)
@@ -102,7 +105,7 @@ async def _connection(
                 source,
                 process,
                 suspect,
-                lambda: listening.reset_nobody(unbroken),
+                listening,
             )
             steering.accepted(source, slot)
         yield None if inode is None else Taken(client, inode)
@@ -187,13 +190,14 @@ async def _taken(
     source: Endpoint,
     process: Process,
     suspect: Callable[[], None],
-    not_reset_by_kernel: Callable[[], bool],
+    listening: Slot,
 ) -> int | None:
     """The inode of the other end, once the process holds it; None: it never will.
 
     0: it has closed it again, as its words, its end or its reset show. A process that lets us wait
     is looked at.
     """
+    unbroken = listening.times_down
     began = time.monotonic()
     suspect_at = began + SUSPECT_SECONDS
     local = (steering.pool.reachable_host, steering.pool.port)
@@ -205,9 +209,11 @@ async def _taken(
         if heard is Heard.WORDS or (found is not None and found.state in CLOSED_BY_SERVER):
             return 0
         if heard is Heard.RESET:
-            return 0 if not_reset_by_kernel() else None
+            return 0 if listening.reset_nobody(unbroken) else None
         if found is None:
             return None  # the handshake was given up: its queue was full
+        if listening.defers():  # since we connected: it would never see us
+            return None
         if time.monotonic() >= suspect_at:
             suspect()
             suspect_at += SUSPECT_SECONDS

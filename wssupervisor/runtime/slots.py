@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from wssupervisor.config import Mode
@@ -16,6 +16,7 @@ from wssupervisor.runtime.carried import CarriedListener, taken_over
 from wssupervisor.runtime.holders import describe_holders, ending, listening_inodes
 from wssupervisor.runtime.pool import Connections
 from wssupervisor.runtime.sockdiag import TcpState, held_inodes
+from wssupervisor.runtime.socket_options import original_of, promise_of
 
 TCP_INFO_BYTES = 104
 _QUEUE = struct.Struct("=II")
@@ -67,6 +68,15 @@ class Slot:
         if self.listening():
             self.socket.listen(backlog)
 
+    def defers(self) -> bool:
+        """Clients that have sent nothing yet are hidden from its queue."""
+        return bool(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT))
+
+    def show_clients(self) -> None:
+        """Also where its own worker has hidden them: they could not be seen to wait for it."""
+        if self.defers():
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
+
     def reset_nobody(self, times_down: int) -> bool:
         """The kernel itself has reset none of its connections since it was down so many times.
 
@@ -100,6 +110,7 @@ class SlotPool:
     source: str
     slots: list[Slot]
     why_shared: str | None = None
+    promise: dict[str, str] = field(default_factory=dict)
     own: Callable[[], frozenset[int]] = frozenset
     """Inodes that belong to connections of our own: no client has them."""
 
@@ -127,7 +138,9 @@ class SlotPool:
 
     def carry(self) -> CarriedListener:
         descriptors = tuple(slot.socket.fileno() for slot in self.slots)
-        return CarriedListener(self.name, self.source, self.why_shared, descriptors)
+        return CarriedListener(
+            self.name, self.source, self.why_shared, descriptors, promise=dict(self.promise)
+        )
 
     @classmethod
     def take_over(cls, carried: CarriedListener) -> "SlotPool":
@@ -135,7 +148,14 @@ class SlotPool:
         first = slots[0].socket
         host, port = first.getsockname()[:2]
         return cls(
-            carried.name, first.family, host, port, carried.source, slots, carried.why_shared
+            carried.name,
+            first.family,
+            host,
+            port,
+            carried.source,
+            slots,
+            carried.why_shared,
+            dict(carried.promise) or original_of([slot.socket for slot in slots]),
         )
 
     def by_inode(self, inode: SlotId) -> Slot:
@@ -215,7 +235,8 @@ def bind_pool(
         for sock in made:
             sock.close()
         raise _bind_failed(error, name, shown, family=family, host=host, port=port) from error
-    return SlotPool(name, family, host, port, "self", [Slot(sock) for sock in made], why_shared)
+    slots = [Slot(sock) for sock in made]
+    return SlotPool(name, family, host, port, "self", slots, why_shared, promise_of(made[0]))
 
 
 def bind_one_more(family: int, host: str, port: int, backlog: int) -> socket.socket:
@@ -281,7 +302,8 @@ def adopt(name: str, descriptors: Sequence[int], mode: Mode = Mode.AUTO) -> Slot
             os.close(descriptor)
         raise
     slots = [Slot(sock) for sock in sockets]
-    return SlotPool(name, sockets[0].family, host, port, "systemd", slots, why_shared)
+    family, promise = sockets[0].family, original_of(sockets)
+    return SlotPool(name, family, host, port, "systemd", slots, why_shared, promise)
 
 
 def _opened(name: str, descriptor: int) -> socket.socket:
@@ -324,11 +346,6 @@ def _why_shared(name: str, sock: socket.socket, mode: Mode) -> str | None:
         raise ListenFailed(f"{where}: neither a TCP nor an AF_UNIX stream socket")
     if not option(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise ListenFailed(f"{where}: does not listen; Accept= must be no in the socket unit")
-    if option(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT):
-        raise ListenFailed(
-            f"{where}: has TCP_DEFER_ACCEPT, which hides waiting clients from its queue;"
-            " remove DeferAcceptSec= from the socket unit"
-        )
     if not option(socket.SOL_SOCKET, socket.SO_REUSEPORT):
         text = "was made without SO_REUSEPORT (ReusePort=yes in the socket unit)"
         if mode is Mode.STEERED:

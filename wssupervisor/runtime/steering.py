@@ -28,6 +28,7 @@ from wssupervisor.runtime.sockdiag import (
 from wssupervisor.runtime.steering_program import ProbeRule, steering_program
 
 SO_ATTACH_REUSEPORT_CBPF = 51
+SO_LOCK_FILTER = 44
 IP_BIND_ADDRESS_NO_PORT = 24
 _PROGRAM = struct.Struct("HP")
 
@@ -139,10 +140,18 @@ class Steering:
         )
 
     def _member(self) -> Slot:
-        """A slot that is in the group: one that was shut down takes a program too, for itself."""
+        """A slot in the group, best one whose program no worker has locked.
+
+        One that was shut down takes a program too, for itself.
+        """
+        locked = None
         for slot in self.pool.slots:
             if slot.listening():
-                return slot
+                if not slot.socket.getsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER):
+                    return slot
+                locked = locked or slot
+        if locked is not None:
+            return locked
         raise SteeringRefused(
             f"listener {self.pool.name!r}: all slots of {self.pool.address} were shut down"
         )

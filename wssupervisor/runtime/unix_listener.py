@@ -18,6 +18,7 @@ from wssupervisor.runtime import unixdiag
 from wssupervisor.runtime.carried import CarriedListener, taken_over
 from wssupervisor.runtime.holders import describe_holders, ending
 from wssupervisor.runtime.pool import Connections
+from wssupervisor.runtime.socket_options import promise_of
 
 WHY_SHARED = "AF_UNIX sockets cannot be steered"
 STALE = {errno.ECONNREFUSED, errno.ENOENT}
@@ -49,6 +50,7 @@ class UnixPool:
         self.name = name
         self.source = "systemd" if lock is None else "self"
         self.slots = [UnixSlot(sock)]
+        self.promise = promise_of(sock)
         self._path = path
         self._lock = lock
         self._file = unixdiag.bound_file(self.slots[0].inode)
@@ -61,14 +63,22 @@ class UnixPool:
         lock = None if self._lock is None else self._lock.fileno()
         descriptors = (self.slots[0].socket.fileno(),)
         return CarriedListener(
-            self.name, self.source, self.why_shared, descriptors, path=self._path, lock=lock
+            self.name,
+            self.source,
+            self.why_shared,
+            descriptors,
+            path=self._path,
+            lock=lock,
+            promise=self.promise,
         )
 
     @classmethod
     def take_over(cls, carried: CarriedListener) -> "UnixPool":
         path = carried.path or ""
         lock = None if carried.lock is None else LockFile.held(path, carried.lock)
-        return cls(carried.name, taken_over(carried.descriptors[0]), path, lock=lock)
+        found = cls(carried.name, taken_over(carried.descriptors[0]), path, lock=lock)
+        found.promise = dict(carried.promise) or found.promise
+        return found
 
     def by_inode(self, inode: SlotId) -> UnixSlot:
         return next(slot for slot in self.slots if slot.inode == inode)

@@ -90,6 +90,7 @@ class Watch:
         if state.active is not None and gate.probes_left:
             gate.take_back_probes(unheld_slots(state))
         over = supervisor.handshakes.over()  # before the queues: what leaves it is seen in them
+        gate.unblock(supervisor.crew.shared_slots())
         queues = gate.look()
         if None in queues.values():
             supervisor.recover_slots()

@@ -1,0 +1,234 @@
+"""What a worker can leave on a listening socket, where it meets the next worker and its clients.
+
+Options belong to the socket, not to a process: whoever holds a slot next has them, and connections
+inherit most. So what was there when the socket came to us is remembered, and set again before each
+start. Numbers are those of linux/socket.h, tcp.h, in.h and in6.h.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+SO_DETACH_FILTER = 27
+TCP_MAXSEG_DEFAULT = 536
+"""What getsockopt() says of a listening socket whose TCP_MAXSEG nobody has set: set by 0."""
+NO_CLAMP = 0x7FFFFFFF
+"""TCP_WINDOW_CLAMP of a listening socket cannot be taken off, only be made too large to matter."""
+SO_BUF_LOCK = 72
+TEXTS = ("TCP_CONGESTION", "SO_BINDTODEVICE")
+_INT = struct.Struct("=i")
+VALUE_BYTES = 128
+
+Promise = Mapping[str, str]
+"""By the option's name: its value, in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """`promised`: what it has to be, whatever it was when the socket came; None: as it was."""
+
+    name: str
+    level: int
+    number: int
+    promised: bytes | None = None
+    families: tuple[int, ...] = (socket.AF_INET, socket.AF_INET6)
+
+
+def _ints(level: int, **numbers: int) -> tuple[Option, ...]:
+    return tuple(Option(name, level, number) for name, number in numbers.items())
+
+
+OFF = _INT.pack(0)
+ANY = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+TABLE = (
+    # What makes accept() fail, drops clients, or closes connections without their data.
+    Option("SO_RCVTIMEO", socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16), ANY),
+    Option("SO_SNDTIMEO", socket.SOL_SOCKET, socket.SO_SNDTIMEO, bytes(16), ANY),
+    Option("SO_LINGER", socket.SOL_SOCKET, socket.SO_LINGER, bytes(8), ANY),
+    # Hides waiting clients from the queue until they send: as if nobody was there.
+    Option("TCP_DEFER_ACCEPT", socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, OFF),
+    *_ints(
+        socket.SOL_SOCKET,
+        SO_RCVLOWAT=18,
+        SO_KEEPALIVE=9,
+        SO_OOBINLINE=10,
+        SO_DONTROUTE=5,
+        SO_PRIORITY=12,
+        SO_MARK=36,
+        SO_BINDTODEVICE=25,
+        SO_TIMESTAMP=29,
+        SO_TIMESTAMPNS=35,
+        SO_INCOMING_CPU=49,
+        SO_MAX_PACING_RATE=47,
+        SO_BUSY_POLL=46,
+        SO_PREFER_BUSY_POLL=69,
+        SO_ZEROCOPY=60,
+        SO_TXREHASH=74,
+        SO_REUSEADDR=2,
+        SO_REUSEPORT=15,
+        SO_RCVBUF=8,
+        SO_SNDBUF=7,
+        # After the sizes, which set it: a fixed size switches the kernel's own tuning off.
+        SO_BUF_LOCK=SO_BUF_LOCK,
+    ),
+    *_ints(
+        socket.IPPROTO_TCP,
+        TCP_NODELAY=1,
+        TCP_MAXSEG=2,
+        TCP_CORK=3,
+        TCP_KEEPIDLE=4,
+        TCP_KEEPINTVL=5,
+        TCP_KEEPCNT=6,
+        TCP_SYNCNT=7,
+        TCP_LINGER2=8,
+        TCP_WINDOW_CLAMP=10,
+        TCP_CONGESTION=13,
+        TCP_THIN_LINEAR_TIMEOUTS=16,
+        TCP_USER_TIMEOUT=18,
+        TCP_FASTOPEN=23,
+        TCP_NOTSENT_LOWAT=25,
+        TCP_SAVE_SYN=27,
+        TCP_FASTOPEN_NO_COOKIE=34,
+        TCP_INQ=36,
+        TCP_TX_DELAY=37,
+        TCP_RTO_MAX_MS=44,
+    ),
+    *_ints(
+        socket.IPPROTO_IP,
+        IP_TOS=1,
+        IP_TTL=2,
+        IP_MTU_DISCOVER=10,
+        IP_RECVERR=11,
+        IP_FREEBIND=15,
+        IP_TRANSPARENT=19,
+        IP_MINTTL=21,
+        IP_UNICAST_IF=50,
+    ),
+    *(
+        Option(one.name, one.level, one.number, families=(socket.AF_INET6,))
+        for one in _ints(
+            socket.IPPROTO_IPV6,
+            IPV6_UNICAST_HOPS=16,
+            IPV6_MTU_DISCOVER=23,
+            IPV6_RECVERR=25,
+            IPV6_DONTFRAG=62,
+            IPV6_TCLASS=67,
+            IPV6_AUTOFLOWLABEL=70,
+            IPV6_MINHOPCOUNT=73,
+        )
+    ),
+)
+"""Not: IP_BIND_ADDRESS_NO_PORT, which is ours; the limit of the queue, which `steer` sets again;
+the program of the group, which is attached again at each steering."""
+
+FLAGS = "O_NONBLOCK"
+FILTER = "SO_ATTACH_FILTER"
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Something that was not as promised. `why` it could not be set again; None: it was."""
+
+    option: str
+    why: str | None = None
+
+
+def promise_of(sock: socket.socket) -> dict[str, str]:
+    """What is there now."""
+    found = {}
+    for option in TABLE:
+        value = _value(sock, option)
+        if value is not None:
+            found[option.name] = value.hex()
+    return found
+
+
+def restore(sock: socket.socket, promise: Promise) -> list[Left]:
+    """Set everything again that is not as promised; what that was."""
+    left = [*_set_flags(sock), *_detach_filter(sock)]
+    for option in TABLE:
+        value = _value(sock, option)
+        wanted = option.promised
+        if wanted is None and option.name in promise:
+            wanted = bytes.fromhex(promise[option.name])
+        if value is None or wanted is None or value == wanted:
+            continue
+        try:
+            _set(sock, option, wanted)
+        except OSError as error:
+            left.append(Left(option.name, error.strerror or str(error)))
+        else:
+            left.append(Left(option.name))
+    return left
+
+
+def original_of(sockets: Sequence[socket.socket]) -> dict[str, str]:
+    """What one listener's sockets had before any worker did.
+
+    They were made alike, and the last one is given to workers least of all. Where it alone differs
+    from the others, and from what the kernel gives a new socket, it was changed, too.
+    """
+    *others, last = [promise_of(sock) for sock in sockets]
+    if not others:
+        return last
+    with socket.socket(sockets[0].family, socket.SOCK_STREAM) as fresh:
+        default = promise_of(fresh)
+    found = dict(last)
+    for name, value in last.items():
+        theirs = {one.get(name) for one in others}
+        if len(theirs) == 1 and value != default.get(name):
+            (one,) = theirs
+            found[name] = value if one is None else one
+    return found
+
+
+def set_nonblocking(sock: socket.socket) -> bool:
+    """True where a worker had made it blocking."""
+    return bool(_set_flags(sock))
+
+
+def _set_flags(sock: socket.socket) -> list[Left]:
+    flags = fcntl.fcntl(sock, fcntl.F_GETFL)
+    wanted = (flags | os.O_NONBLOCK) & ~os.O_ASYNC
+    if flags == wanted:
+        return []
+    fcntl.fcntl(sock, fcntl.F_SETFL, wanted)
+    return [Left(FLAGS)]
+
+
+def _detach_filter(sock: socket.socket) -> list[Left]:
+    """A filter drops packets before a connection comes to be."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOPROTOOPT, errno.EOPNOTSUPP):
+            return []
+        return [Left(FILTER, "it was locked with SO_LOCK_FILTER")]
+    return [Left(FILTER)]
+
+
+def _value(sock: socket.socket, option: Option) -> bytes | None:
+    """None where this kernel or socket does not know it."""
+    if sock.family not in option.families:
+        return None
+    with suppress(OSError):
+        found = sock.getsockopt(option.level, option.number, VALUE_BYTES)
+        if option.name == "TCP_WINDOW_CLAMP" and _INT.unpack(found)[0] == NO_CLAMP:
+            return OFF
+        return found.rstrip(b"\0") if option.name in TEXTS else found
+    return None
+
+
+def _set(sock: socket.socket, option: Option, value: bytes) -> None:
+    if option.name in ("SO_RCVBUF", "SO_SNDBUF"):
+        value = _INT.pack(_INT.unpack(value)[0] // 2)  # the kernel doubles what it is given
+    elif option.name == "TCP_MAXSEG" and value == _INT.pack(TCP_MAXSEG_DEFAULT):
+        value = OFF
+    elif option.name == "TCP_WINDOW_CLAMP" and value == OFF:
+        value = _INT.pack(NO_CLAMP)
+    sock.setsockopt(option.level, option.number, value or b"\0")
