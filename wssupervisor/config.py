@@ -12,8 +12,14 @@ from wssupervisor.config_reader import COMMAND_LINE, shown
 from wssupervisor.errors import ConfigInvalid
 from wssupervisor.fleet.model import Check, Policy, ReadyBy, WhenFull
 
-INSTANCE_NAME = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9_.-]+")
-"""Safe as a directory's name and in unit names."""
+INSTANCE_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}")
+"""Safe as a directory's name, an option's value and in unit names: systemd leaves it as it is.
+
+With 64 characters the control socket's path still fits below a user's runtime directory.
+"""
+INSTANCE_NAME_ALLOWED = (
+    'at most 64 letters, digits, ".", "-" and "_", of which "." and "-" do not come first'
+)
 
 LISTENER_NAME = re.compile(r"[a-z0-9_-]+")
 """Safe in LISTEN_FDNAMES (colons separate names there) and in {fd:NAME}."""
@@ -298,8 +304,8 @@ def instance_name(path: str | None, overrides: Overrides) -> str:
     else:
         return "default"
     if not INSTANCE_NAME.fullmatch(name):
-        allowed = 'letters, digits, ".", "-" and "_"'
-        raise ConfigInvalid([f"{source}: found {shown(name)}, expected {allowed}{advice}"])
+        found = shown(name)
+        raise ConfigInvalid([f"{source}: found {found}, expected {INSTANCE_NAME_ALLOWED}{advice}"])
     return name
 
 

@@ -34,6 +34,9 @@ RESERVED = ("limits", "hooks")
 BACKLOG_MAX = 1 << 20
 DRAINING_MAX = 100
 
+INSTANCES = Path("/etc/wssupervisor")
+"""Where the units' configurations are."""
+
 
 def load_config(
     path: str | None, overrides: Overrides | None = None, text: str | None = None
@@ -72,12 +75,27 @@ def read_config(path: str | None) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        problem = "no such file; give --config FILE, or --listen ADDRESS -- COMMAND"
+        problem = f"no such file{_meant(Path(path))}"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
         problem = f"not valid TOML: not UTF-8 at byte {error.start}"
     raise ConfigInvalid([f"{path}: {problem}"])
+
+
+def _meant(missing: Path) -> str:
+    """Which file may have been meant, and what to do where none was."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a file that is not there
+
+    advice = "give --config FILE, or --listen ADDRESS -- COMMAND"
+    if missing.parent == INSTANCES:
+        advice = f"make the instance with `wssctl init {missing.stem}`"
+    try:
+        found = sorted(one.name for one in missing.parent.glob("*.toml"))
+    except OSError:
+        found = []
+    meant = get_close_matches(missing.name, found, 1)
+    return f", did you mean {missing.with_name(meant[0])}? Or {advice}" if meant else f"; {advice}"
 
 
 def _parsed(path: str | None, text: str | None) -> Mapping[str, object]:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import faulthandler
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,10 +11,11 @@ from wssupervisor import __version__, logging, start_directory, stdio
 from wssupervisor.command_line import corrected
 from wssupervisor.config import Overrides, instance_name
 from wssupervisor.control.paths import daemon_path
-from wssupervisor.errors import WssError
+from wssupervisor.errors import Busy, ConfigInvalid, WssError
 from wssupervisor.runtime.carried import Carried
 from wssupervisor.runtime.endpoint import prepare
 from wssupervisor.runtime.instance import Instance, Source
+from wssupervisor.runtime.systemd import clients_wait
 from wssupervisor.runtime.upgrade import READY, is_resumed, left_to_us, on_trial
 
 FLUSH_SECONDS = 1.0
@@ -33,8 +35,10 @@ re-executes the supervisor, as `wssctl upgrade` does. SIGUSR1 and SIGWINCH are p
 workers that serve if [app] forward_signals names them, and ignored otherwise.
 As the first process of a container it reaps what is left to it.
 
-exit status: 0 stopped as told, 1 could not start or serve, 2 usage, 78 bad configuration
+exit status: 0 stopped as told, 1 could not start or serve, 2 usage, 78 bad configuration (75 if
+clients wait in systemd's sockets, so that it is tried again)
 """
+TRIED_AGAIN = "clients wait in the sockets: systemd tries again, with growing pauses"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,11 +112,22 @@ def _main(arguments: Sequence[str] | None) -> int:
         instance = Instance(name, control or daemon_path(name), source)
         ended = asyncio.run(instance.run(before))
     except WssError as error:
-        return _complain(error.exit_status, str(error), error.lines)
+        again = _is_tried_again(error)
+        status = Busy.exit_status if again else error.exit_status
+        return _complain(status, str(error), [*error.lines, *([TRIED_AGAIN] if again else [])])
     if ended.status:
         reason = f"instance {name!r} did not start: {ended.reason}"
         return _complain(ended.status, reason, ended.lines)
     return 0
+
+
+def _is_tried_again(error: WssError) -> bool:
+    """A configuration that cannot be right is not, unless clients wait for it in the sockets.
+
+    systemd would start us for them at once, and again, without any pause.
+    """
+    bad = error.exit_status == ConfigInvalid.exit_status
+    return bad and "NOTIFY_SOCKET" in os.environ and clients_wait()
 
 
 def _judge(found: Carried, source: Source) -> int:

@@ -5,7 +5,8 @@
     ├── ConfigInvalid           config-invalid     78
     ├── ReleaseInvalid          release-invalid    1   command, directory or environment is wrong
     ├── ListenFailed            listen-failed      1
-    │   └── AddressTaken        address-taken      1   somebody else listens there
+    │   ├── AddressTaken        address-taken      1   somebody else listens there
+    │   └── SocketsMissing      sockets-missing    78  systemd passed none for a listener
     ├── SteeringRefused         steering-refused   1   the kernel or a sandbox refused the program
     ├── InstanceRunning         instance-running   1   a daemon of this name lives already
     ├── NotRunning              not-running        69
@@ -69,6 +70,13 @@ class AddressTaken(ListenFailed):
 
     code = "address-taken"
     inodes: frozenset[int] = frozenset()
+
+
+class SocketsMissing(ListenFailed):
+    """A restart would not help: 78, as a configuration that cannot be right."""
+
+    code = "sockets-missing"
+    exit_status = 78
 
 
 class SteeringRefused(WssError):

@@ -32,7 +32,7 @@ def test_the_managers_own_reload_changes_nothing(chat: Service, verb: str) -> No
 def test_a_changed_drop_in_of_the_socket_takes_effect_when_both_were_stopped(
     chat: Service,
 ) -> None:
-    """wssupervisor(8), UNITS."""
+    """wssupervisor(8), UNITS. A restart of the socket unit is one of both."""
     path = f"/etc/systemd/system/{chat.socket}.d/address.conf"
     chat.machine.write(path, chat.machine.read(path) + "ListenStream=127.0.0.1:8765\n" * 4)
     before = state(chat)
@@ -45,11 +45,7 @@ def test_a_changed_drop_in_of_the_socket_takes_effect_when_both_were_stopped(
     chat.systemctl("restart")
     assert state(chat)[2] == before[2]
 
-    refused = chat.machine.systemctl("restart", chat.socket, check=False)
-    assert refused.returncode == 1
-
-    chat.machine.systemctl("stop", chat.socket, chat.service)
-    chat.machine.systemctl("start", chat.socket, chat.service)
+    chat.machine.systemctl("restart", chat.socket)
     chat.wait_serving()
     assert chat.status()["listeners"][0]["slots"] == 20
 

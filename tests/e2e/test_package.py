@@ -63,8 +63,8 @@ def version(machine: Machine) -> str:
     return done.stdout
 
 
-def served(machine: Machine, record: Callable[[Counts], None]) -> Service:
-    found = Service(machine, record)
+def served(machine: Machine, record: Callable[[Counts], None], name: str = "chat") -> Service:
+    found = Service(machine, record, name=name)
     found.release("one")
     found.init()
     found.start()
@@ -150,15 +150,20 @@ def test_from_the_package_to_a_reloadable_app_in_three_commands(
 def test_another_version_is_installed_under_load(
     upgradable: Machine, record: Callable[[Counts], None], other: str
 ) -> None:
-    chat = served(upgradable, record)
+    """Instances of every kind of name; systemd would escape the first one's dash."""
+    chat = served(upgradable, record, "my-chat.v2")
+    longest = Service(upgradable, record, name="_" + "x" * 63, port=8766)
+    longest.release("one")
+    longest.init()
+    longest.start()
     package = variant(upgradable, other)
     before = state(chat)
     with chat.load() as clients:
         said = apt(upgradable, "install", package)
         clients.more(50)
         assert version(upgradable) == other
-        assert f"wssupervisor {other} supervises, in place of 0.1.0" in said
-        assert chat.status()["version"] == other
+        assert said.count(f"wssupervisor {other} supervises, in place of 0.1.0") == 2
+        assert [one.status()["version"] for one in (chat, longest)] == [other, other]
         assert state(chat) == before
         chat.reload()
         clients.more(50)

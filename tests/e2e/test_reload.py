@@ -174,6 +174,44 @@ def test_a_reload_past_its_limit_fails_and_does_not_cut_over_later(
     chat.wait_alone()
 
 
+def test_ctrl_c_in_systemctl_reload_cancels_nothing_and_a_kill_of_its_control_process_does(
+    chat: Service,
+) -> None:
+    """As wssupervisor(8) says. `wssctl reload` is cancelled by Ctrl-C (test_cancel.py)."""
+    before = unchanged(chat)
+    chat.release("slow", script="#!/bin/sh\nsleep 3\nexec python3 ./app.py well\n")
+    asking = chat.machine.launch("systemctl", "reload", chat.service)
+    wait_reloading(chat)
+    chat.machine.run("pkill", "-INT", "--full", "systemctl reload")
+    assert asking.wait(LATE_SECONDS) != 0
+    asking.communicate()
+    wait_until(lambda: chat.active() == 2, within=LATE_SECONDS * 3, what="the cutover", every=0.1)
+
+    chat.release("never", "never_ready")
+    asking = chat.machine.launch("systemctl", "reload", chat.service)
+    wait_reloading(chat)
+    chat.machine.systemctl("kill", "--kill-whom=control", chat.service)
+    assert asking.wait(LATE_SECONDS) != 0
+    asking.communicate()
+    wait_until(
+        lambda: chat.status()["last_reload"]["ok"] is False,
+        within=LATE_SECONDS,
+        what="the end of the reload",
+    )
+    assert chat.active() == 2
+    assert chat.main_pid() == before.main_pid
+    assert active_state(chat) == ("active", "success")
+
+
+def wait_reloading(service: Service) -> None:
+    wait_until(
+        lambda: service.status()["state"] == "reloading",
+        within=LATE_SECONDS,
+        what="a reload under way",
+        every=0.1,
+    )
+
+
 def test_a_reload_of_a_service_that_drains_returns_before_the_drain_has_ended(
     chat: Service,
 ) -> None:

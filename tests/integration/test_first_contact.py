@@ -103,7 +103,7 @@ def test_no_address(tmp_path: Path) -> None:
     control = str(tmp_path / "control.sock")
     status, _, err = wssupervisor("--config", str(config), "--control", control, home=tmp_path)
 
-    assert status == 1
+    assert status == 78
     assert_says(err, "listener 'ws' has no address", "set [[listen]] address", "--listen ws=")
 
 

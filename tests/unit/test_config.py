@@ -65,8 +65,11 @@ def test_an_instance_is_named_by_option_or_file(
     assert instance_name(path, Overrides(name=option)) == name
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "é", "chat\n", "@x"])
-def test_an_instances_name_is_safe_as_a_directory(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/b", "a b", "é", "chat\n", "@x", "a@b", "a\\x2db", "-x", ".x", "x" * 65],
+)
+def test_an_instances_name_is_safe_as_a_directory_a_unit_and_an_option(name: str) -> None:
     with pytest.raises(ConfigInvalid, match=r"^command line: --name: found"):
         instance_name(None, Overrides(name=name))
 
@@ -77,8 +80,9 @@ def test_a_file_that_names_no_instance_says_what_to_do() -> None:
 
     assert caught.value.problems == (
         (
-            '/etc/my chat.toml: instance name: found "my chat", expected letters, digits, ".", "-"'
-            ' and "_"; rename the file, or give --name'
+            '/etc/my chat.toml: instance name: found "my chat", expected at most 64 letters,'
+            ' digits, ".", "-" and "_", of which "." and "-" do not come first; rename the file, or'
+            " give --name"
         ),
     )
 

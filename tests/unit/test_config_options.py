@@ -113,7 +113,7 @@ NAMES = 'lower-case letters, digits, "-" and "_", such as "ws"'
         ),
         ({"command": ("",)}, 'COMMAND: found [""], expected a program and its arguments'),
         ({"command": ("a", "{fd:b}")}, 'COMMAND: found "{fd:b}", expected a listener'),
-        ({"name": ""}, '--name: found "", expected letters, digits, ".", "-" and "_"'),
+        ({"name": ""}, '--name: found "", expected at most 64 letters, digits, ".", "-" and "_"'),
     ],
 )
 def test_a_mistake_in_an_option_names_the_option(given: dict[str, object], problem: str) -> None:

@@ -39,7 +39,7 @@ class Written:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("name", help="of the instance: letters, digits, ., - and _")
+    add("name", help="of the instance: up to 64 letters, digits, . - _")
     add("--command", required=True, metavar="WORDS", help="the server, quoted as for a shell")
     add("--listen", required=True, metavar="ADDRESS", help="such as 0.0.0.0:8765 or unix:/run/x")
     add("--directory", help="where it runs; best a symlink to the current release")
@@ -62,7 +62,7 @@ def run(given: argparse.Namespace) -> int:
     files = [
         Written(Path(given.root, "etc/wssupervisor", f"{given.name}.toml"), config),
         Written(_drop_in(given, "socket", "address.conf"), _socket_text(given, checked)),
-        Written(_drop_in(given, "service", "user.conf"), f"[Service]\nUser={given.user}\n"),
+        Written(_drop_in(given, "service", "user.conf"), _service_text(given)),
     ]
     _check_user(given.user)
     if given.dry_run:
@@ -145,6 +145,17 @@ def _socket_text(given: argparse.Namespace, config: "Config") -> str:
         *[f"ListenStream={address}"] * slots,
     ]
     return "\n".join(lines) + "\n"
+
+
+def _service_text(given: argparse.Namespace) -> str:
+    return (
+        "[Unit]\n"
+        "# Started with the service if need be. A stop or restart of the socket is one of both.\n"
+        f"Requires=wssupervisor@{given.name}.socket\n"
+        "\n"
+        "[Service]\n"
+        f"User={given.user}\n"
+    )
 
 
 def _check_user(user: str) -> None:

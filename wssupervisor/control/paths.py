@@ -36,7 +36,11 @@ class Found:
 
 def _private() -> Path:
     """This user's directory below the temporary one, where there is no runtime directory."""
-    return Path(tempfile.gettempdir(), f"wssupervisor-{os.geteuid()}")
+    try:
+        temporary = tempfile.gettempdir()
+    except FileNotFoundError:  # none that can be written to: then nothing of ours is there
+        temporary = "/tmp"  # noqa: S108
+    return Path(temporary, f"wssupervisor-{os.geteuid()}")
 
 
 def systemd_runs() -> bool:

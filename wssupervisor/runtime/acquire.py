@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from wssupervisor.config import Config, Listen, Mode, UnixAddress
-from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
+from wssupervisor.errors import AddressTaken, ListenFailed, SocketsMissing, SteeringRefused
 from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.holders import abandoned, left_in_cgroup, left_over, start_time
@@ -167,12 +167,7 @@ def _check_steerable(pool: Pool) -> None:
 def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> Pool:
     address = listen.address
     if address is None:
-        got = ", ".join(sorted({repr(one.name) for one in passed})) or "nothing"
-        raise ListenFailed(
-            f"listener {listen.name!r} has no address and systemd passed {got} for it; set"
-            f" [[listen]] address (or --listen {listen.name}=ADDRESS), or FileDescriptorName= in"
-            " the socket unit"
-        )
+        raise SocketsMissing(_why_missing(config.name, listen.name, passed))
     if isinstance(address, UnixAddress):
         return _after_left_overs(config, lambda: bind_unix(listen))
     bind = partial(
@@ -197,6 +192,20 @@ def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> Pool:
         pool.close()
         raise
     return pool
+
+
+def _why_missing(instance: str, listener: str, passed: Sequence[Passed]) -> str:
+    got = ", ".join(sorted({repr(one.name) for one in passed})) or "nothing"
+    begin = f"listener {listener!r} has no address and systemd passed {got} for it"
+    address = f"[[listen]] address (or --listen {listener}=ADDRESS)"
+    if passed or "INVOCATION_ID" not in os.environ:
+        return f"{begin}; set {address}, or FileDescriptorName= in the socket unit"
+    unit = f"wssupervisor@{instance}"
+    return (
+        f"{begin}: its socket unit is not active. Start both with: systemctl start {unit}.socket"
+        f" {unit}.service (Requires={unit}.socket in a drop-in of the service does that from then"
+        f" on). Without a socket unit, set {address}"
+    )
 
 
 P = TypeVar("P", bound=Pool)

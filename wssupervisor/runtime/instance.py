@@ -23,6 +23,7 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.runtime import acquire, kept, recovery
 from wssupervisor.runtime.agent import Agent
 from wssupervisor.runtime.carried import Carried, CarriedControl
+from wssupervisor.runtime.control_group import refuse_beyond_reach
 from wssupervisor.runtime.descriptors import check_limit
 from wssupervisor.runtime.endpoint import Endpoint
 from wssupervisor.runtime.errands import warn_unpinned
@@ -155,6 +156,8 @@ class Instance:
         self._refuse_living()
         become_subreaper()
         keep_descriptors()
+        if self._herald.is_service:
+            refuse_beyond_reach(self._name, self._file.user(self._name))
         passed, stored = split(passed_sockets())
         found = recovery.find(
             self._file, self._name, passed, stored, self._control + NOTIFY, self._source.load
@@ -342,7 +345,8 @@ class Instance:
         )
         undone = Undone.of(actions)
         now, own = time.monotonic(), supervisor_id()
-        whole = Kept(kept.VERSION, self._name, kept.boot_id(), own, now, undone, carried)
+        boot, user = kept.boot_id(), os.geteuid()
+        whole = Kept(kept.VERSION, self._name, boot, own, now, undone, carried, user)
         try:
             self._file.write(whole)
         except OSError as error:

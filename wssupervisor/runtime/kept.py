@@ -97,6 +97,8 @@ class Kept:
     at: float
     undone: Undone
     carried: Carried
+    user: int | None = field(default=None, metadata=ADDED)
+    """What the supervisor ran as."""
 
 
 class StateFile:
@@ -174,6 +176,14 @@ class StateFile:
         if kept.name != name:
             raise Unusable(f"it is of instance {kept.name!r}")
         return kept
+
+    def user(self, name: str) -> int | None:
+        """What the supervisor ran as that wrote it, as far as it says so."""
+        try:
+            found = self.read(name)
+        except Unusable:
+            return None
+        return None if found is None else found.user
 
     def close(self) -> None:
         while self._files:

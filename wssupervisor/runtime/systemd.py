@@ -1,7 +1,9 @@
 """What systemd passes to us and what we report to it."""
 
+import contextlib
 import os
 import select
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ STORED = "wss-"
 STORED_AT_ONCE = 200
 """One message carries 253 descriptors at the most (SCM_MAX_FD)."""
 BARRIER_SECONDS = 5.0
+FIRST_PASSED = 3
+"""SD_LISTEN_FDS_START."""
 
 
 CONTROL = "control"
@@ -73,6 +77,20 @@ def passed_sockets() -> list[Passed]:
     """
     found = passed_descriptors()
     return [Passed(name, descriptor) for descriptor, name in sorted(found.items())]
+
+
+def clients_wait() -> bool:
+    """Whether a client waits in a listening socket of ours, such as systemd passed."""
+    poll = select.poll()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        number = int(name)
+        with contextlib.suppress(OSError):  # no socket; or the one that listed them
+            own = socket.socket(fileno=os.dup(number)) if number >= FIRST_PASSED else None
+            if own is not None:
+                with own:
+                    if own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                        poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Store:
