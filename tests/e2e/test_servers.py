@@ -11,6 +11,8 @@ from tests.e2e.service import QUICK, Counts, Service
 
 EXAMPLES = Path(__file__).parents[2] / "examples/servers"
 RELOADS = 3
+MORE = 60
+"""New connections that are answered after each cutover, at 100 a second."""
 BIN = "/opt/servers/bin"
 
 SERVERS = {
@@ -19,6 +21,12 @@ SERVERS = {
     "gunicorn-uvicorn": f"{BIN}/gunicorn --version",
     "gunicorn-asgi": f"{BIN}/gunicorn --version",
     "hypercorn": f"{BIN}/pip show hypercorn",
+    "fastapi": f"{BIN}/pip show fastapi",
+    "quart": f"{BIN}/pip show quart",
+    "channels": f"{BIN}/pip show channels",
+    "socketio": f"{BIN}/pip show python-socketio",
+    "tornado": f"{BIN}/python -c 'import tornado; print(tornado.version)'",
+    "sanic": f"{BIN}/sanic --version",
     "aiohttp": f"{BIN}/python -c 'import aiohttp; print(aiohttp.__version__)'",
     "websockets": f"{BIN}/python -c 'import websockets; print(websockets.__version__)'",
     "node-ws": "node -p 'require(\"/usr/share/nodejs/ws/package.json\").version'",
@@ -33,7 +41,7 @@ def chat(server_machine: Machine, record: Callable[[Counts], None]) -> Service:
     found = Service(server_machine, record)
     for release in ("one", "two"):
         place = f"/srv/chat/releases/{release}"
-        for example in EXAMPLES.iterdir():
+        for example in filter(Path.is_file, EXAMPLES.iterdir()):
             server_machine.write(f"{place}/{example.name}", example.read_text())
         for part in ("bin", "lib", "pyvenv.cfg"):  # as if it had a virtual environment of its own
             server_machine.run("ln", "-s", f"/opt/servers/{part}", f"{place}/{part}")
@@ -59,7 +67,7 @@ def test_reloads_of_a_server_as_released(
         for release in ("two", "one", "two")[:RELOADS]:
             chat.switch(release)
             chat.reload()
-            clients.more(100)
+            clients.more(MORE)
         chat.wait_connections(1, 40)  # of the whole process tree
         record_property("server", f"{name} {version[0]}, {RELOADS} reloads")
         clients.assert_unnoticed(chat.cutovers)

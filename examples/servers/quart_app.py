@@ -1,0 +1,21 @@
+"""A Quart application, which hypercorn serves: greets whoever opens a WebSocket, and echoes."""
+
+import os
+
+from quart import Quart, websocket
+
+GREETING = f"generation {os.environ.get('WSSUPERVISOR_GENERATION', '0')} process {os.getpid()}"
+
+app = Quart(__name__)
+
+
+@app.get("/healthz")
+async def healthz():
+    return GREETING
+
+
+@app.websocket("/")
+async def echo():
+    await websocket.send(GREETING)
+    while True:
+        await websocket.send(await websocket.receive())
