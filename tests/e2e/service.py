@@ -213,7 +213,7 @@ class Service:
         return found
 
     def wait_connections(self, generation: int, count: int, within: float = 30.0) -> None:
-        """Until a census has counted so many: at one look it may be an estimate, a few off."""
+        """Until a census has counted so many: what a look finds may be a little old."""
 
         def counted() -> bool:
             found = {one["number"]: one["connections"] for one in self.status()["generations"]}

@@ -90,9 +90,8 @@ def test_the_workers_clients_are_counted_and_nothing_else(
                 stack.enter_context(client)
             clients += more
             wait_until(all_accepted, within=SOON, what="three more")
-            told = Path("/proc/self/fd").stat().st_size > 0  # not before Linux 6.2
 
-            assert census.estimate(found, {WORKER: process}) == ({WORKER: 10} if told else None)
+            assert census.may_have_changed(found, {WORKER: process})
         finally:
             process.kill()
             wait_until(lambda: process.reap() is not None, within=SOON, what="the end")

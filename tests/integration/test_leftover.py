@@ -5,11 +5,13 @@ Some of the servers are real (uvicorn with a process pool), others do what real 
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from examples.load.waiting import wait_until
-from tests.harness.census import alive, children_of
+from tests.harness.census import alive, children_of, workers_of
 from tests.harness.daemon import Daemon
 from tests.harness.releases import WORKERS
 from tests.harness.settings import Settings
@@ -176,3 +178,223 @@ def test_clients_that_have_left_keep_no_generation_though_helpers_hold_their_soc
 
 def why(daemon: Daemon, generation: int = 1) -> dict[str, Any]:
     return daemon.ctl("why", str(generation), "--json").document
+
+
+def preforked(settings: Settings, *arguments: str, **changes: Any) -> Settings:
+    command = (sys.executable, str(WORKERS / "preforked.py"), *arguments)
+    given: dict[str, Any] = {"listeners": ("raw",), "command": command, "workers": 1}
+    return replace(settings, **given | changes)
+
+
+class Line:
+    """A connection that was greeted with the pid of the process that serves it."""
+
+    def __init__(self, settings: Settings) -> None:
+        path, port = settings.target("raw")
+        self.socket = socket.socket(socket.AF_UNIX if settings.unix else socket.AF_INET)
+        self.socket.settimeout(SOON)
+        self.socket.connect(path if settings.unix else (path, port))
+        self._file = self.socket.makefile("rb")
+        self.pid = int(self._file.readline())
+
+    def echoes(self) -> bool:
+        self.socket.sendall(b"still there\n")
+        return self._file.readline() == b"still there\n"
+
+    def close(self) -> None:
+        self._file.close()
+        self.socket.close()
+
+
+@pytest.mark.parametrize("unix", [False, True])
+def test_children_that_serve_keep_their_clients_when_their_main_process_is_killed(
+    settings: Settings, unix: bool
+) -> None:
+    own = preforked(settings)
+    if unix:
+        own = preforked(settings, "says_ready", unix=True, ready_by="notify")
+    with Daemon(own) as daemon, ExitStack() as stack:
+        daemon.start()
+        lines = [Line(own) for _ in range(6)]
+        for line in lines:
+            stack.callback(line.close)
+        wait_until(lambda: counted(daemon) == 6, within=SOON, what="their count")
+        [main] = daemon.active_pids()
+        os.kill(main, signal.SIGKILL)
+        wait_until(lambda: events(daemon, "leftover-serves"), within=SOON, what="the verdict")
+        daemon.wait_for(
+            lambda status: status["state"] == "serving", within=SOON, what="a replacement"
+        )
+        served = {line.pid for line in lines}
+        new = Line(own)
+        stack.callback(new.close)
+
+        assert [line.echoes() for line in lines] == [True] * 6
+        assert unix or new.pid not in served, "the slot of what is left is steered away from"
+        assert events(daemon, "leftover-ended") == []
+
+        if unix:  # no process can tell them to stop accepting
+            daemon.ctl("drain", "1", "--within", "0s")
+        for line in lines:
+            line.close()
+        wait_until(lambda: not any(map(alive, served)), within=SOON, what="the children's end")
+        new_serves = unix or new.echoes()
+        wait_until(lambda: events(daemon, "worker-exited"), within=SOON, what="the event")
+        [ended] = events(daemon, "worker-exited")
+
+    assert new_serves
+    assert ended["expected"] is True
+    assert ended["connections"] == 0 or unix
+
+
+CANDIDATE = """
+import os, socket, sys, time
+if os.fork() == 0:
+    listening = socket.socket(fileno=3)
+    listening.setblocking(True)
+    print("child", os.getpid(), flush=True)
+    while sys.argv[1] == "serves":
+        listening.accept()[0].sendall(b"hello")
+    time.sleep(600)
+time.sleep(0.2)
+print("cannot open the database", flush=True)
+os._exit(7)
+"""
+
+
+@pytest.mark.parametrize("child", ["serves", "sleeps"])
+def test_a_candidate_whose_main_process_exits_has_failed_whatever_it_leaves(
+    settings: Settings, child: str
+) -> None:
+    own = replace(settings, listeners=("raw",), workers=1)
+    with Daemon(own) as daemon:
+        daemon.start()
+        [before] = daemon.active_pids()
+        code = own.releases.root / "candidate.py"
+        code.write_text(CANDIDATE)
+        daemon.settings = replace(own, command=(sys.executable, str(code), child), stable="5s")
+        daemon.settings.write()
+        began = time.monotonic()
+        answer = daemon.ctl("reload")
+        seconds = time.monotonic() - began
+        wait_until(
+            lambda: list(map(alive, workers_of(own.name))) == [True], within=SOON, what="its end"
+        )
+
+        assert answer.status == 1
+        assert "exited with status 7" in answer.err
+        assert "cannot open the database" in answer.err
+        assert seconds < 5.0
+        assert list(workers_of(own.name)) == [before]
+
+
+GRACEFUL = """
+import asyncio, os, signal, socket, sys
+
+async def close(reader, writer):
+    writer.close()
+
+async def main():
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    async with await asyncio.start_server(close, sock=socket.socket(fileno=3)):
+        await ended.wait()
+    open(sys.argv[1], "w").close()
+
+asyncio.run(main())
+"""
+WRAPPERS = {
+    "plain": "{python} server.py $1$WSSUPERVISOR_GENERATION\ntrue\n",
+    "trap": "trap 'echo cleaned' TERM\n{python} server.py $1$WSSUPERVISOR_GENERATION\ntrue\n",
+    "job": (
+        "(trap 'touch $1$WSSUPERVISOR_GENERATION; exit' TERM; touch $1$WSSUPERVISOR_GENERATION.job;"
+        " while true; do sleep 0.05; done) &\n"
+        "exec {python} server.py $1.server\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("wrapper", list(WRAPPERS))
+def test_all_of_a_tree_is_told_to_end_before_it_is_killed(settings: Settings, wrapper: str) -> None:
+    release = settings.releases.root / "releases" / "one"
+    (release / "server.py").write_text(GRACEFUL)
+    (release / "run.sh").write_text(WRAPPERS[wrapper].format(python=sys.executable))
+    mark = settings.releases.root / "ended-"
+    own = replace(
+        settings,
+        listeners=("raw",),
+        workers=1,
+        kill_after="4s",
+        stop_timeout="8s",
+        command=("bash", "run.sh", str(mark)),
+    )
+    with Daemon(own) as daemon:
+        daemon.start()
+        if wrapper == "job":
+            wait_until(Path(f"{mark}1.job").exists, within=SOON, what="the job")
+        daemon.reload()
+        wait_until(
+            lambda: events(daemon, "generation-retired"), within=SOON, what="generation 1's end"
+        )
+        drained = Path(f"{mark}1").exists()
+        if wrapper == "job":
+            wait_until(Path(f"{mark}2.job").exists, within=SOON, what="the job")
+
+        assert daemon.stop() == 0
+        assert drained, "at the end of a drain"
+        assert Path(f"{mark}2").exists(), "at a stop"
+        assert "worker killed" not in daemon.log()
+
+
+FILES = """
+import os, socket, time
+listening = socket.socket(fileno=3)
+listening.setblocking(True)
+kept = []
+while True:
+    kept.append((listening.accept()[0].close(), [open("/dev/null") for _ in range(43)]))
+"""
+
+
+def test_files_that_a_worker_opens_are_no_connections_and_no_losses(settings: Settings) -> None:
+    code = settings.releases.root / "files.py"
+    code.write_text(FILES)
+    own = replace(settings, listeners=("raw",), workers=1, command=(sys.executable, str(code)))
+    with Daemon(own) as daemon:
+        daemon.start()
+        [pid] = daemon.active_pids()
+        with socket.create_connection(own.target("raw"), SOON) as client:
+            assert client.recv(1) == b""
+        wait_until(
+            lambda: len(list(Path(f"/proc/{pid}/fd").iterdir())) > 80, within=SOON, what="files"
+        )
+        for _ in range(3):
+            shown = daemon.ctl("metrics").out
+            assert 'connections{state="active"} 0' in shown.replace('instance="x",', "")
+        os.kill(pid, signal.SIGKILL)
+        daemon.wait_ready(1, within=SOON)
+        wait_until(lambda: crashed(daemon), within=SOON, what="the event")
+
+        assert [one["connections"] for one in crashed(daemon)] == [0]
+        assert lost_total(daemon) == 0
+
+
+def lost_total(daemon: Daemon) -> float:
+    lines = daemon.ctl("metrics").out.splitlines()
+    [found] = [one for one in lines if one.startswith("wssupervisor_connections_lost_total")]
+    return float(found.split()[-1])
+
+
+def test_a_kept_alive_connection_is_described_as_far_as_it_is_known(settings: Settings) -> None:
+    own = preforked(settings)
+    with Daemon(own) as daemon:
+        daemon.start()
+        line = Line(own)
+        assert line.echoes()
+        [row] = why(daemon)["longest_idle"]
+        line.close()
+
+    assert row["received_bytes"] == len("still there\n")
+    assert row["sent_bytes"] == len(f"{line.pid}\nstill there\n")
+    assert row["answered"] is True
+    assert row["looks_like"] is None, "it is not idle for long"

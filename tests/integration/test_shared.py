@@ -178,7 +178,6 @@ def test_connections_over_af_unix_are_counted(unix: Settings) -> None:
     with Daemon(unix) as daemon, load(daemon.start(), held=HELD) as clients:
         daemon.reload()
         clients.more(ANSWERS_AFTER)
-        # At one look it may be an estimate, which is a connection or two off; a census is not.
         daemon.wait_for(
             lambda status: [one["connections"] for one in status["generations"][1:]] == [HELD],
             within=WITHIN,

@@ -7,8 +7,9 @@ import sys
 from wssupervisor.control.client import Client
 
 EXAMPLES = """\
-The same as http://ADDRESS/metrics, where [http] gives an address. Connections are counted from the
-kernel when that is due anyway, and estimated from open descriptors in between.
+The same as http://ADDRESS/metrics, where [http] gives an address. Connections are as the kernel's
+tables had them at the last count; a scrape that finds other numbers of descriptors has them counted
+again soon.
 
 examples:
   wssctl metrics

@@ -33,7 +33,6 @@ from wssupervisor.fleet.actions import (
 )
 from wssupervisor.fleet.events import (
     CensusTaken,
-    ConnectionsEstimated,
     DrainLimited,
     DrainPaused,
     DrainResumed,
@@ -180,10 +179,6 @@ class Fleet:
                 return self._observed(event, now)
             case CensusTaken():
                 return self._counted(event, now)
-            case ConnectionsEstimated(counts=counts):
-                for worker_id, connections in counts.items():
-                    if found := state.worker(worker_id):
-                        found.connections = connections
             case Reexecuted():
                 return resuming.resume(state, event)
             case Recovered():

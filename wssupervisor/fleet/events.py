@@ -293,13 +293,6 @@ class CensusTaken:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionsEstimated:
-    """Live connections by worker, good enough to be shown and for no decision."""
-
-    counts: Mapping[WorkerId, int]
-
-
-@dataclass(frozen=True, slots=True)
 class Reexecuted:
     """The supervisor has become another program, in the same process; both by version."""
 
@@ -367,7 +360,6 @@ Event = (
     | SlotsReordered
     | Observed
     | CensusTaken
-    | ConnectionsEstimated
     | Reexecuted
     | Recovered
     | TimePassed

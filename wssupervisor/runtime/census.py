@@ -65,19 +65,16 @@ def take(pools: Sequence[Pool], processes: Mapping[WorkerId, Process]) -> Count:
     )
 
 
-def estimate(last: Count, processes: Mapping[WorkerId, Process]) -> dict[WorkerId, int] | None:
-    """The counts now, from how many descriptors more or fewer each worker has than then.
+def may_have_changed(last: Count, processes: Mapping[WorkerId, Process]) -> bool:
+    """Whether a census now might find other counts, at the cost of a system call a process.
 
-    For whoever looks, at the cost of a system call a process: right, unless the application opened
-    other descriptors meanwhile. None where it cannot be told: an unknown worker, an old kernel.
+    A hint: something was opened or closed, not necessarily a connection. True where nothing can
+    be said: an unknown worker, an old kernel.
     """
-    found = {}
-    for worker, process in processes.items():
-        now, then = process.descriptor_count(), last.descriptors.get(worker, 0)
-        if not now or not then:
-            return None
-        found[worker] = max(0, last.by_worker[worker] + now - then)
-    return found
+    return any(
+        not (now := process.descriptor_count()) or now != last.descriptors.get(worker)
+        for worker, process in processes.items()
+    )
 
 
 def _still_there(pools: Sequence[Pool]) -> frozenset[int]:

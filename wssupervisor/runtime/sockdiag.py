@@ -27,6 +27,9 @@ INFO = 2
 _IDLE = struct.Struct("=III")
 """tcpi_last_data_sent, tcpi_last_ack_sent, tcpi_last_data_recv: milliseconds ago."""
 _IDLE_AT = 44
+_BYTES = struct.Struct("=QQ")
+"""tcpi_bytes_acked, tcpi_bytes_received: of the whole connection (Linux 4.1)."""
+_BYTES_AT = 120
 SKV6ONLY = 11
 SOCKOPT = 22
 
@@ -151,7 +154,10 @@ def held_inodes(family: int, port: int, host: str | None) -> Iterator[tuple[int,
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A connection that a process holds. `idle`: seconds since data last came or went."""
+    """A connection that a process holds. `idle`: seconds since data last came or went.
+
+    `received` and `sent`: bytes so far. `answered`: what went last went to the client.
+    """
 
     inode: int
     peer: str
@@ -159,6 +165,9 @@ class Held:
     idle: float
     unread: int
     unsent: int
+    received: int = 0
+    sent: int = 0
+    answered: bool = False
 
 
 def held(family: int, port: int, host: str | None) -> Iterator[Held]:
@@ -173,12 +182,24 @@ def held(family: int, port: int, host: str | None) -> Iterator[Held]:
         if not one.inode or one.local[1] != port or host not in (None, one.local[0]):
             continue
         info = netlink.attributes(body, _ATTRIBUTES_AT).get(INFO, b"")
-        idle = 0.0
+        idle, answered, bytes_sent, bytes_received = 0.0, False, 0, 0
         if len(info) >= _IDLE_AT + _IDLE.size:
             sent, _, received = _IDLE.unpack_from(info, _IDLE_AT)
             idle = min(sent, received) / 1000
-        peer = one.remote[0].removeprefix("::ffff:")
-        yield Held(one.inode, peer, one.remote[1], idle, one.rqueue, one.wqueue)
+            answered = sent <= received
+        if len(info) >= _BYTES_AT + _BYTES.size:
+            bytes_sent, bytes_received = _BYTES.unpack_from(info, _BYTES_AT)
+        yield Held(
+            one.inode,
+            one.remote[0].removeprefix("::ffff:"),
+            one.remote[1],
+            idle,
+            one.rqueue,
+            one.wqueue,
+            bytes_received,
+            bytes_sent,
+            answered and bytes_received > 0 and bytes_sent > 0,
+        )
 
 
 def server_side(family: int, local: Endpoint, remote: Endpoint) -> DiagSocket | None:

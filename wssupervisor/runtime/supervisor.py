@@ -35,7 +35,6 @@ from wssupervisor.fleet.actions import (
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     CensusTaken,
-    ConnectionsEstimated,
     Event,
     Observed,
     Recovered,
@@ -74,7 +73,7 @@ from wssupervisor.worker import protocol
 
 log = structlog.get_logger()
 
-PASSING = (Observed, CensusTaken, ConnectionsEstimated, TimePassed, WorkerAlive, WorkerCounted)
+PASSING = (Observed, CensusTaken, TimePassed, WorkerAlive, WorkerCounted)
 """Events that will come again: without consequences they are not worth to be written down."""
 CLOSE_REASONS = {GOING_AWAY: "the service ends", SERVICE_RESTART: "a new version is running"}
 LEAVES = "this server goes out of service: come back, to another"

@@ -21,6 +21,7 @@ from wssupervisor.runtime.pool import Connections
 from wssupervisor.runtime.socket_options import promise_of
 
 WHY_SHARED = "AF_UNIX sockets cannot be steered"
+INODE_BITS = 0xFFFFFFFF
 STALE = {errno.ECONNREFUSED, errno.ENOENT}
 
 
@@ -53,7 +54,7 @@ class UnixPool:
         self.promise = promise_of(sock)
         self._path = path
         self._lock = lock
-        self._file = unixdiag.bound_file(self.slots[0].inode)
+        self._binding = unixdiag.binding(self.slots[0].inode)
 
     @property
     def address(self) -> str:
@@ -87,13 +88,17 @@ class UnixPool:
         """Nobody else can: whoever binds the path takes it away from us as a whole."""
 
     def connections(self) -> Connections:
-        found = frozenset(one.inode for one in unixdiag.connections(self._file) if one.inode)
-        return Connections(found, live=found)
+        found = [one for one in unixdiag.connections(self._binding) if one.inode]
+        inodes = frozenset(one.inode for one in found)
+        left = frozenset(one.inode for one in found if one.peer_left)
+        return Connections(inodes, live=inodes, peer_left=left)
 
     def is_swept(self) -> bool:
         """Whether the file that we made is gone: nobody can connect any more. Raises OSError."""
-        found = identity(self._path)
-        return self._lock is not None and (found is None or found[1] != self._file)
+        found, ours = identity(self._path), self._binding.file
+        if self._lock is None or ours is None:
+            return False
+        return found is None or found[1] & INODE_BITS != ours[0]
 
     def abandon(self) -> None:
         """Close it, and leave what is at its path."""
@@ -107,7 +112,8 @@ class UnixPool:
         self.slots[0].socket.close()
         if self._lock is None:
             return
-        _remove(self._path, self._file)
+        if self._binding.file is not None:
+            _remove(self._path, self._binding.file[0])
         self._lock.release()
         self._lock = None
 
@@ -221,9 +227,9 @@ def _advice(error: OSError, path: str) -> str:
 
 
 def _remove(path: str, file: int) -> None:
-    """Remove the path if it is still this file."""
+    """Remove the path if it is still this file, of which 32 bits of its inode may be known."""
     try:
-        if Path(path).lstat().st_ino == file:
+        if Path(path).lstat().st_ino & INODE_BITS == file & INODE_BITS:
             Path(path).unlink()
     except FileNotFoundError:
         pass

@@ -19,6 +19,9 @@ SHOW_QUEUE = 0x10
 NAME = 0
 VFS = 1
 QUEUE = 4
+SHUTDOWN = 6
+BOTH_WAYS = 3
+"""RCV_SHUTDOWN and SEND_SHUTDOWN: both ends have closed, or the other one is gone."""
 NO_COOKIE = 0xFFFFFFFF
 
 _REQUEST = struct.Struct("=BBHIIIII")
@@ -27,12 +30,34 @@ _PAIR = struct.Struct("=II")
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """What a socket is bound to: a name, and where that is a path also the file.
+
+    `file`: inode and device, as the kernel tells them, 32 bits each; None for abstract names and
+    for sockets that are not bound. An inode alone could be 0, which says nothing.
+    """
+
+    name: bytes
+    file: tuple[int, int] | None
+
+    def __bool__(self) -> bool:
+        return bool(self.name) or self.file is not None
+
+
+UNBOUND = Binding(b"", None)
+
+
+@dataclass(frozen=True, slots=True)
 class UnixSocket:
-    """`inode` 0: it waits in an accept queue. `file`: inode of what it is bound to."""
+    """`inode` 0: it waits in an accept queue. `peer_left`: its other end is gone."""
 
     inode: int
-    path: str
-    file: int
+    binding: Binding
+    peer_left: bool = False
+
+    @property
+    def path(self) -> str:
+        return os.fsdecode(self.binding.name.rstrip(b"\0"))
 
 
 def listening(path: str) -> list[UnixSocket]:
@@ -40,9 +65,14 @@ def listening(path: str) -> list[UnixSocket]:
     return [one for one in _dump(LISTEN) if one.path == path]
 
 
-def connections(file: int) -> list[UnixSocket]:
-    """The server's ends of all connections that came through the listener bound to this file."""
-    return [one for one in _dump(ESTABLISHED) if one.file == file]
+def connections(binding: Binding) -> list[UnixSocket]:
+    """The server's ends of all connections that came through the listener with this binding.
+
+    They inherit it. Clients are not bound, nor are the ends of a pair: those match nothing.
+    """
+    if binding.file is None:
+        return [one for one in _dump(ESTABLISHED) if binding and one.binding == binding]
+    return [one for one in _dump(ESTABLISHED) if one.binding.file == binding.file]
 
 
 def queued(inode: int) -> int:
@@ -56,10 +86,11 @@ def queued(inode: int) -> int:
     return 0
 
 
-def bound_file(inode: int) -> int:
-    """Inode of the file that this socket is bound to; 0 where there is none. Raises OSError."""
-    request = _request(1 << LISTEN, inode, SHOW_VFS)
-    return next((_parsed(body).file for body in netlink.ask(request, dump=False)), 0)
+def binding(inode: int) -> Binding:
+    """What this listening socket is bound to. Raises OSError."""
+    request = _request(1 << LISTEN, inode, SHOW_NAME | SHOW_VFS)
+    found = (_parsed(body).binding for body in netlink.ask(request, dump=False))
+    return next(found, UNBOUND)
 
 
 def _request(states: int, inode: int, show: int) -> bytes:
@@ -74,5 +105,6 @@ def _dump(state: int) -> list[UnixSocket]:
 def _parsed(body: bytes) -> UnixSocket:
     _, _, _, _, inode = _MESSAGE.unpack_from(body)
     found = netlink.attributes(body, _MESSAGE.size)
-    file = _PAIR.unpack(found[VFS])[0] if VFS in found else 0
-    return UnixSocket(inode, os.fsdecode(found.get(NAME, b"").rstrip(b"\0")), file)
+    file = _PAIR.unpack(found[VFS]) if VFS in found else None
+    shut = found.get(SHUTDOWN, b"\0")[0]
+    return UnixSocket(inode, Binding(found.get(NAME, b""), file), shut == BOTH_WAYS)

@@ -8,7 +8,7 @@ import structlog
 
 from wssupervisor.fleet.actions import NoteKind
 from wssupervisor.fleet.counters import LAG_BOUNDS, Histogram
-from wssupervisor.fleet.events import CensusTaken, ConnectionsEstimated, Observed, SlotLetGo
+from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo
 from wssupervisor.fleet.model import InstanceState, WorkerState
 from wssupervisor.fleet.state import Drain
 from wssupervisor.fleet.steering import unheld_slots
@@ -38,8 +38,11 @@ CENSUS_SHARE = 0.01
 IDLE_CENSUS_SHARE = 0.0005
 FRESH_SECONDS = 1.0
 """A census no older than this is good enough for `status`."""
-DEAR_SECONDS = 0.01
-"""A census that costs more is not taken only because somebody looks: an estimate will do."""
+EXPENSIVE_SECONDS = 0.01
+"""A census that costs more is not taken because an operator looks, unless descriptors hint that
+it would find something else than the last one."""
+ASKED_SHARE = 0.05
+"""Of one core, at most, for censuses that are only taken because an operator looks."""
 
 
 COUNTED_FOR = frozenset(
@@ -243,37 +246,27 @@ class Watch:
         return max(IDLE_CENSUS_SECONDS, found.cpu_seconds / IDLE_CENSUS_SHARE)
 
     async def fresh_count(self) -> None:
-        """Count for somebody who looks: exactly where that is cheap."""
+        """Count for an operator: where that is expensive, not when no count can have changed."""
         last = self._last
         if last is not None:
-            if time.monotonic() - last.began_at < FRESH_SECONDS:
+            age = time.monotonic() - last.began_at
+            if age < max(FRESH_SECONDS, last.cpu_seconds / ASKED_SHARE):
                 return
-            if last.cpu_seconds >= DEAR_SECONDS:
-                counts = census.estimate(last, self._supervisor.crew.processes())
-                if counts is not None:
-                    self._supervisor.post(ConnectionsEstimated(counts))
-                    return
+            expensive = last.cpu_seconds >= EXPENSIVE_SECONDS
+            if expensive and not census.may_have_changed(last, self._supervisor.crew.processes()):
+                return
         await self.count()
 
     def freshen(self) -> None:
-        """For monitoring: what can be told of the counts without a census, while none is due soon.
+        """For monitoring: have the connections counted soon where their numbers may have changed.
 
-        Not of a worker that was not ready at the last one, as it opened all kinds of things since:
-        for that the next one comes soon. Nor of one that is mute: there the count decides.
+        Descriptors only hint at that: a worker opens files, too.
         """
         last, fleet = self._last, self._supervisor.fleet.state
         if last is None or fleet.reload is not None or self._somebody_waits():
             return
-        processes = dict(self._supervisor.crew.processes())
-        for one in fleet.workers():
-            new = one.ready_at is None or one.ready_at >= last.began_at
-            if new and one.ready_at is not None:
-                self._count_soon(last)
-            if new or one.mute_since is not None:
-                processes.pop(one.id, None)
-        counts = census.estimate(last, processes)
-        if counts:
-            self._supervisor.post(ConnectionsEstimated(counts))
+        if census.may_have_changed(last, self._supervisor.crew.processes()):
+            self._count_soon(last)
 
     def _count_soon(self, last: census.Count) -> None:
         """At the rate at which it is done while somebody drains."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wssupervisor.durations import format_duration
 from wssupervisor.fleet import draining
 from wssupervisor.fleet.estimate import Unknown, emptying
 from wssupervisor.fleet.model import GenerationState, WorkerId
@@ -21,6 +22,7 @@ from wssupervisor.runtime.sockdiag import Held, held
 PEERS_MAX = 50
 CONNECTIONS_MAX = 50
 HELPERS_MAX = 50
+PEERS_NAMED = 3
 """Lines of an answer, which has to fit into 64 KiB; the rest is counted."""
 
 METHOD = "exponential decay through the counts at the drain's start and now"
@@ -31,6 +33,21 @@ NO_DRAIN: Document = {
     "unknown": "it does not drain",
     "method": METHOD,
 }
+
+
+KEEP_ALIVE_SECONDS = 60.0
+"""A server of WebSockets pings its clients more often (uvicorn and websockets each 20 s), and a
+client that waits for an answer has sent something last."""
+KEEP_ALIVE = "idle keep-alive connection"
+
+
+def looks_kept_alive(one: Held) -> bool:
+    """Answered, and silent in both directions since: as a proxy or scraper keeps a connection.
+
+    Whether it was upgraded to a WebSocket the kernel does not tell.
+    """
+    silent = one.idle >= KEEP_ALIVE_SECONDS and not one.unread and not one.unsent
+    return silent and one.answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +136,7 @@ def document(fleet: State, number: int, seen: Seen) -> Document:
         "state": generation.state.value,
         "release": generation.release.directory,
         "connections": total,
-        "reasons": _reasons(generation, total, now, seen.helpers),
+        "reasons": _reasons(generation, total, now, seen),
         "workers": [_worker(fleet, one) for one in generation.workers.values()],
         "peers": _peers(connections),
         "peers_left_out": max(0, len({one.socket.peer for one in connections}) - PEERS_MAX),
@@ -132,9 +149,7 @@ def document(fleet: State, number: int, seen: Seen) -> Document:
     }
 
 
-def _reasons(
-    generation: Generation, connections: int, now: float, helpers: Sequence[Helper]
-) -> list[str]:
+def _reasons(generation: Generation, connections: int, now: float, seen: Seen) -> list[str]:
     """In words, the weightiest first."""
     found = []
     match generation.state:
@@ -149,9 +164,10 @@ def _reasons(
     found += [
         f"{one.counted} of them held open only by pid {one.pid} ({one.command}): the process that"
         " accepted them has closed them, and their clients wait for the end"
-        for one in helpers
+        for one in seen.helpers
         if one.counted
     ]
+    found += _kept_alive(seen.connections)
     drains = draining.drains(generation)
     if draining.paused(generation):
         found.append("its drain is paused, until: wssctl drain --resume")
@@ -165,6 +181,22 @@ def _reasons(
     if not found:
         found.append("waiting for one more connection count before stopping")
     return found
+
+
+def _kept_alive(connections: Sequence[SeenConnection]) -> Iterator[str]:
+    """Connections that may be nobody's: said with what is known of them."""
+    found = [one.socket for one in connections if looks_kept_alive(one.socket)]
+    if not found:
+        return
+    least = min(one.idle for one in found)
+    received, sent = sum(one.received for one in found), sum(one.sent for one in found)
+    peers = sorted({one.peer for one in found})
+    shown = ", ".join(peers[:PEERS_NAMED]) + (", ..." if len(peers) > PEERS_NAMED else "")
+    yield (
+        f"{len(found)} of them (from {shown}) answered and silent for {format_duration(least)} or"
+        f" more, {received} bytes received and {sent} sent in all: if these are no WebSockets"
+        " without pings, they look like idle keep-alive connections of a proxy or a scraper"
+    )
 
 
 def _worker(fleet: State, one: Worker) -> Document:
@@ -215,6 +247,10 @@ def _connection(one: SeenConnection) -> Document:
         "age_at_least_seconds": one.age,
         "unsent_bytes": one.socket.unsent,
         "unread_bytes": one.socket.unread,
+        "received_bytes": one.socket.received,
+        "sent_bytes": one.socket.sent,
+        "answered": one.socket.answered,
+        "looks_like": KEEP_ALIVE if looks_kept_alive(one.socket) else None,
     }
 
 
