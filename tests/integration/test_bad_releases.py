@@ -1,5 +1,7 @@
 """A bad release changes nothing: it fails in time, says why, and no client notices."""
 
+import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -7,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.conftest import unique_name
-from tests.harness.census import workers_of
+from tests.harness.census import send, workers_of
 from tests.harness.daemon import Daemon, unchanged
 from tests.harness.load import load
 from tests.harness.releases import Releases
@@ -214,3 +216,30 @@ def test_an_invalid_config_keeps_the_daemon_from_starting(settings: Settings) ->
         assert status == 78
         assert "wrokers" in daemon.log()
         assert daemon.leftovers() == []
+
+
+def test_a_release_that_was_removed_under_its_workers_says_so_where_one_looks(
+    settings: Settings,
+) -> None:
+    """What is kept alive by its workers cannot be started again: not only the log must say why."""
+    with Daemon(settings) as daemon:
+        pids = daemon.start().active_pids()
+        gone = settings.releases.root / "releases" / "one"
+        shutil.rmtree(gone)
+        answer = daemon.ctl("reload")
+        assert answer.status == 1
+        assert f"no such directory (it leads to {gone})" in answer.err
+        assert f"it leads to {gone}" in daemon.status()["last_reload"]["reason"]
+
+        send(pids[0], signal.SIGKILL)
+        why = f"the release directory {gone} is gone, or its user may not enter it"
+        daemon.wait_for(
+            lambda status: any(
+                why in str(one.get("reason")) for one in status["generations"][0]["workers"]
+            ),
+            within=FAILS_WITHIN,
+            what="the reason in the status",
+        )
+        assert f"the last one exited with status 127: {why}" in daemon.ctl("status").out
+        assert why in daemon.ctl("events").out
+        assert pids[1] in daemon.active_pids()

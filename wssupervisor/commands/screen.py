@@ -300,7 +300,8 @@ def _remarks(one: Document) -> Iterator[str]:
         who = f"worker {worker['index']} of generation {number}"
         if "retry_at" in worker:
             wait = format_duration(max(0.0, -_ago(worker["retry_at"])))
-            yield f"{who} is started again in {wait}"
+            why = f": the last one {worker['reason']}" if worker.get("reason") else ""
+            yield f"{who} is started again in {wait}{why}"
         if worker["still_listens"]:
             yield f"{who} still listens: new connections may reach it,"
             yield (

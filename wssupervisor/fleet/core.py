@@ -243,18 +243,19 @@ class Fleet:
         how = str(ended)
         if one.drain is None and one.reason is not None:
             how = f"{one.reason}, and {how}"
+        told = how if advice is None else f"{how}: {advice}"
         judged = reloading.judging(self.state, worker_id)
         yield worker.note(
             NoteKind.WORKER_EXITED,
             one,
-            reason=how,
+            reason=told,
             connections=worker.at_stake(one),
             expected=worker.expected(one),
             cause=worker.cause(one, ended),
             forced=one.forced or None,
         )
         draining.worker_left(self.state.generations[worker_id.generation], one)
-        yield from seating.left(self.state, one, now)
+        yield from seating.left(self.state, one, told, now)
         if judged:
             reason = worker.why_failed(one, how, advice, now)
             yield from reloading.fail(self.state, reason, now, of=worker_id)

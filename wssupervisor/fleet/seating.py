@@ -46,8 +46,8 @@ def _spawn_into(generation: Generation, seat: Seat, now: float) -> Iterator[Acti
     yield Spawn(worker_id, generation.release, dict(seat.slots), generation.policy.watchdog)
 
 
-def left(state: State, one: Worker, now: float) -> Iterator[Action]:
-    """A worker that has gone leaves its seat, if it had one, to the next incarnation."""
+def left(state: State, one: Worker, how: str, now: float) -> Iterator[Action]:
+    """A worker that has gone, so, leaves its seat, if it had one, to the next incarnation."""
     generation = state.generations[one.id.generation]
     del generation.workers[one.id]
     shared = {slot for other in state.workers() for slot in other.slots.values()}
@@ -57,6 +57,7 @@ def left(state: State, one: Worker, now: float) -> Iterator[Action]:
     seat = _seat_of(generation, one.id)
     if seat is not None:
         _empty(seat, generation, one, now)
+        seat.reason = how
         if generation.state is GenerationState.ACTIVE and state.stop is None:
             seconds = round((seat.retry_at or now) - now, 3)
             if seconds > 0:

@@ -116,6 +116,8 @@ class Seat:
     worker: WorkerId | None = None
     failures: int = 0
     retry_at: float | None = None
+    reason: str | None = field(default=None, metadata=ADDED)
+    """How its last worker ended."""
     stands_in_for: WorkerId | None = field(default=None, metadata=ADDED)
     """A stalled worker that `worker` is to replace; it has the seat back if it accepts before that
     is ready, and until then what is steered to the seat goes to its slots."""

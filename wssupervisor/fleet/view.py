@@ -212,7 +212,7 @@ def _waiting(seat: Seat) -> WorkerView:
         spawned_at=None,
         restarts=seat.incarnation - 1,
         retry_at=seat.retry_at,
-        reason=None,
+        reason=seat.reason,
         sweeper=False,
         still_listens=False,
     )

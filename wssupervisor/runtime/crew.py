@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,7 @@ from wssupervisor.fleet.events import (
     WorkerParted,
     WorkerReady,
 )
-from wssupervisor.fleet.model import SlotId, WorkerId
+from wssupervisor.fleet.model import Exit, SlotId, WorkerId
 from wssupervisor.runtime import leftover
 from wssupervisor.runtime.carried import CarriedWorker
 from wssupervisor.runtime.channel import MESSAGES_PER_LOOK, Channel
@@ -49,6 +49,9 @@ SIGNS_A_WATCHDOG = 3
 """Signs of life that a worker is asked for in the time within which it must give one."""
 STATUS_AGAIN = 0.02
 """Seconds between two questions how a process ended that is no child of ours."""
+NOT_EXECUTED = (126, 127)
+"""Exit statuses of a shell that could not run what it was to; its last line says why."""
+LAST_WORD_CHARS = 300
 LAST_WORDS_KEPT = 32
 """Ended workers whose last lines are kept for whoever asks why."""
 
@@ -350,11 +353,15 @@ class Crew:
             assert ended is not None
             self._notified(worker)
             self._pass_on(worker, hand)
-            self._post(MainProcessEnded(worker, ended, self._advice(hand.output.last_lines())))
+            advice = self._advice(ended, hand.output.last_lines())
+            self._post(MainProcessEnded(worker, ended, advice))
 
-    def _advice(self, last_words: Iterable[str]) -> str | None:
+    def _advice(self, ended: Exit, last_words: Sequence[str]) -> str | None:
+        """What its last words say of the end, where that can be told from them."""
         addresses = [pool.address for pool in self._gate.pools.values()]
-        return taken_by_us(tuple(last_words), addresses)
+        if ended.status in NOT_EXECUTED and last_words:
+            return printable(last_words[-1][:LAST_WORD_CHARS])
+        return taken_by_us(last_words, addresses)
 
     def _bury(self, worker: WorkerId, hand: Hand) -> None:
         """No process of its tree is left."""
@@ -372,7 +379,7 @@ class Crew:
         hand.close()
         ended = hand.process.exit
         assert ended is not None
-        self._post(WorkerExited(worker, ended, self._advice(self._last_words[worker])))
+        self._post(WorkerExited(worker, ended, self._advice(ended, self._last_words[worker])))
 
     def _notified(self, worker: WorkerId) -> None:
         hand = self._hands[worker]
