@@ -11,15 +11,20 @@ from tests.e2e.service import Counts, Service
 
 __all__ = ["deb"]
 
-PROBES = """
-[ready]
-by = "websocket"
-"""
+WHEELS = Path(__file__).resolve().parents[2] / ".cache/debian12/wheels"
+PYTHON = "/opt/chat/bin/python"
+WORKER = f"#!/bin/sh\nexec {PYTHON} ./app.py well\n"
+"""The application brings a websockets of its own; the daemon has none."""
+PROBES = '[ready]\nby = "websocket"\n'
 
 
 @pytest.fixture
 def installed(deb: Path, tmp_path: Path) -> Iterator[Machine]:
-    with Machine(layered(tree("bookworm"), deb, None, "true"), tmp_path) as found:
+    script = (
+        f"python3 -m venv /opt/chat && {PYTHON} -m pip --quiet install --no-index"
+        " --find-links /wheels websockets"
+    )
+    with Machine(layered(tree("bookworm"), deb, WHEELS, script), tmp_path) as found:
         yield found
 
 
@@ -27,13 +32,13 @@ def test_it_serves_and_refuses_only_what_needs_a_newer_websockets(
     installed: Machine, record: Callable[[Counts], None]
 ) -> None:
     chat = Service(installed, record)
-    chat.release("one")
+    chat.release("one", script=WORKER)
     chat.init()
     chat.start()
     with chat.load() as clients:
         chat.reload()
         clients.more(100)
-        chat.configure(PROBES)
+        installed.write(chat.config, installed.read(chat.config).replace("[ready]\n", PROBES, 1))
         refused = chat.systemctl("reload", check=False)
         clients.more(100)
         clients.assert_unnoticed(chat.cutovers)
