@@ -94,12 +94,20 @@ def test_what_is_there_is_not_overwritten(
     assert path.read_text() == "mine"
 
 
-def test_an_af_unix_listener_is_one_line_and_wants_a_readiness(
+def test_an_af_unix_listener_is_one_line_and_wants_a_readiness_and_a_drain_signal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert init(tmp_path, listen="unix:/run/chat.sock") == 2
     assert "--ready notify" in capsys.readouterr().err
-    assert init(tmp_path, "--ready", "notify", listen="unix:/run/chat.sock") == 0
+    assert init(tmp_path, "--ready", "delay", listen="unix:/run/chat.sock") == 2
+    assert "--drain-signal NAME" in capsys.readouterr().err
+    assert files(tmp_path) == []
+
+    own = ("--ready", "notify", "--drain-signal", "SIGUSR1")
+    assert init(tmp_path, *own, listen="unix:/run/chat.sock") == 0
+
+    config = load_config(str(tmp_path / "etc/wssupervisor/chat.toml"), Overrides())
+    assert config.drain.signal == "SIGUSR1"
     assert "ListenStream=/run/chat.sock\n" in drop_in(tmp_path, "socket")
     assert "ReusePort=no" in drop_in(tmp_path, "socket")
 

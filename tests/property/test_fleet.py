@@ -976,6 +976,7 @@ class FleetMachine(RuleBasedStateMachine):
                     self.tell(self.world.exit(process))
                     continue
                 process.accepting = True
+                self.tell_of_a_listener_let_go(process)
                 while self.world.accept(process):
                     pass
                 process.connections = 0
@@ -990,6 +991,13 @@ class FleetMachine(RuleBasedStateMachine):
             if self.at_rest():
                 return
         raise AssertionError(f"it never came to rest: {self.fleet.state}")
+
+    def tell_of_a_listener_let_go(self, process: Process) -> None:
+        """Censuses find it, where the worker should have kept it."""
+        one = self.fleet.state.worker(process.worker)
+        shared = any(self.world.shared(slot) for slot in process.slots.values())
+        if one is not None and one.state is WorkerState.READY and shared and not process.listening:
+            self.tell(SlotLetGo(process.worker))
 
     def end_what_cannot_end_by_itself(self) -> None:
         """What an operator paused, and who does not let go what others serve, too.

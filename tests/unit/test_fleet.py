@@ -24,6 +24,7 @@ from wssupervisor.fleet.actions import (
     Spawn,
     Steer,
     Stopped,
+    TellDrain,
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
@@ -1327,21 +1328,83 @@ def shared(policy: Policy = POLICY) -> Told:
 
 
 TOLD = replace(POLICY, drain_signal="SIGUSR1", keep=0.0)
+BOTH = {worker(1, 0): 0, worker(1, 1): 0}
+LISTENS = {worker(1, 0): frozenset({10}), worker(1, 1): frozenset({10})}
 
 
-def shared_draining() -> Told:
-    """Generation 2 is active and generation 1 was told to drain in second 12."""
+def shared_letting_go() -> tuple[Told, list[Action]]:
+    """Generation 2 is ready, and generation 1 was told to let go in second 12."""
     told = shared(TOLD)
     told.begin_reload(10)
     told.make_ready(2, 11)
-    actions = told.steer(told.tell(TimePassed(), 12), 12)
-    told.look(12)
+    return told, told.tell(TimePassed(), 12)
 
-    assert [one for one in actions if isinstance(one, Signal)] == [
-        Signal(worker(1, 0), "SIGUSR1"),
-        Signal(worker(1, 1), "SIGUSR1"),
-    ]
+
+def shared_draining() -> Told:
+    """Generation 2 is active, and generation 1 has let go, or said so."""
+    told, _ = shared_letting_go()
+    told.steer(told.tell(CensusTaken(BOTH, 0, 12, {}), 12), 12)
+    told.look(12)
     return told
+
+
+def test_old_workers_let_a_shared_listener_go_before_the_cutover() -> None:
+    told, actions = shared_letting_go()
+
+    assert actions == [Signal(worker(1, 0), "SIGUSR1"), Signal(worker(1, 1), "SIGUSR1")]
+    assert told.tell(CensusTaken(BOTH, 0, 12.5, LISTENS), 12.5) == []
+
+    one_left = {worker(1, 1): frozenset({10})}
+
+    assert told.tell(CensusTaken(BOTH, 0, 13, one_left), 13) == []
+
+    (steer,) = told.tell(CensusTaken(BOTH, 0, 13.5, {}), 13.5)
+
+    assert isinstance(steer, Steer)
+    assert told.tell(Steered(steer.epoch), 13.5) == [Answer(1, CutOver(1, 2, 1, 3.5))]
+
+
+def test_a_reload_fails_whose_old_workers_accept_still_and_they_keep_serving() -> None:
+    told, _ = shared_letting_go()
+    told.tell(CensusTaken(BOTH, 0, 14, LISTENS), 14)
+    actions = told.tell(CensusTaken(BOTH, 0, 15, LISTENS), 15.1)
+    old = told.fleet.state.generations[1]
+
+    assert actions[:2] == [Signal(worker(2, 0), "SIGTERM"), Signal(worker(2, 1), "SIGTERM")]
+    assert "workers 0, 1 of generation 1 still listened on 'ws' 3 s after" in str(actions[2])
+    assert "SIGUSR1 ([drain] signal)" in str(actions[2])
+    assert [one.state for one in old.workers.values()] == [WorkerState.READY, WorkerState.READY]
+    assert told.state(15.1) is InstanceState.SERVING
+
+
+def test_one_that_let_go_for_a_reload_that_fails_is_replaced_and_keeps_its_connections() -> None:
+    told, _ = shared_letting_go()
+    one_left = {worker(1, 1): frozenset({10})}
+    actions = told.tell(CensusTaken(BOTH, 0, 15, one_left), 15.1)
+
+    assert Spawn(worker(1, 0, 2), A, {"ws": 10}) in actions
+    assert told.fleet.state.generations[1].workers[worker(1, 0)].state is WorkerState.SILENT
+
+
+def test_without_a_way_to_let_go_a_reload_is_refused_before_anything_starts() -> None:
+    told = shared()
+    told.tell(ReloadRequested(1), 10)
+    (answer,) = told.tell(ReleaseResolved(1, B, POLICY), 10)
+
+    assert "Set [drain] signal" in str(answer)
+
+
+def test_with_the_library_no_signal_is_needed() -> None:
+    told = shared()
+    for index in (0, 1):
+        told.tell(WorkerJoined(worker(1, index), closes=True, lets_go=True), 5)
+    told.begin_reload(10)
+    told.make_ready(2, 11)
+
+    assert told.tell(TimePassed(), 12) == [
+        TellDrain(worker(1, 0), stop_accepting=True),
+        TellDrain(worker(1, 1), stop_accepting=True),
+    ]
 
 
 def test_a_worker_in_shared_mode_is_ended_when_it_has_let_go_and_is_empty() -> None:

@@ -140,9 +140,9 @@ def _of_shared_mode(config: "Config") -> list[str]:
         return []
     return [
         f"listener {one.name!r} is in shared mode ({one.why_shared}) and [drain] signal is none:"
-        " nothing tells the old workers of a reload to stop accepting, so they go on getting new"
-        " connections and never end by themselves; set [drain] signal to one at which the server"
-        " stops accepting and keeps its connections"
+        " nothing tells the old workers to stop accepting, so every reload is refused; set [drain]"
+        " signal to one at which the server closes its listener and keeps its connections, unless"
+        " it uses the library wssupervisor.worker"
         for one in config.listeners
         if one.why_shared is not None
     ]

@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--user", default="wssupervisor", help="who runs it (default: wssupervisor)")
     add("--workers", default="1", metavar="N", help='worker processes, or "auto" (default 1)')
     add("--ready", metavar="BY", help="connect (default), notify, or delay")
+    add(
+        "--drain-signal",
+        metavar="NAME",
+        help="signal at which the server stops accepting and keeps its connections, or none if it"
+        " uses the library wssupervisor.worker (required with unix:, else default: none)",
+    )
     add("--dry-run", action="store_true", help="print the files, write nothing")
     add("--root", default="/", metavar="DIR", help="below which /etc is (default /)")
 
@@ -92,6 +98,8 @@ def _config_text(given: argparse.Namespace) -> str:
     ]
     if given.ready:
         lines += ["", "[ready]", f"by = {_quoted(given.ready)}"]
+    if given.drain_signal:
+        lines += ["", "[drain]", f"signal = {_quoted(given.drain_signal)}"]
     lines += [
         "",
         "# For monitoring and load balancers; no other instance may have the address.",
@@ -129,11 +137,7 @@ def _socket_text(given: argparse.Namespace, config: "Config") -> str:
     except ValueError as error:
         raise UsageError(f"--listen {given.listen!r}: {error}") from None
     if isinstance(address, UnixAddress):
-        if given.ready in (None, "connect"):
-            raise UsageError(
-                "an AF_UNIX listener is shared by old and new workers, which a probe cannot tell"
-                " apart: give --ready notify (the server says READY=1) or --ready delay"
-            )
+        _check_shared(given)
         return f"[Socket]\nReusePort=no\nListenStream={address.path}\n"
     slots = max(SLOTS_MIN, config.slots_wanted())
     lines = [
@@ -156,6 +160,22 @@ def _service_text(given: argparse.Namespace) -> str:
         "[Service]\n"
         f"User={given.user}\n"
     )
+
+
+def _check_shared(given: argparse.Namespace) -> None:
+    """Raises UsageError where a reload could not succeed."""
+    if given.ready in (None, "connect"):
+        raise UsageError(
+            "an AF_UNIX listener is shared by old and new workers, which a probe cannot tell"
+            " apart: give --ready notify (the server says READY=1) or --ready delay"
+        )
+    if given.drain_signal is None:
+        raise UsageError(
+            "an AF_UNIX listener is shared by old and new workers, so that old ones must stop"
+            " accepting at a reload: give --drain-signal NAME with a signal at which the server"
+            " closes its listener and keeps its connections, or --drain-signal none if it uses the"
+            " library wssupervisor.worker"
+        )
 
 
 def _check_user(user: str) -> None:

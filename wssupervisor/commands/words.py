@@ -35,6 +35,7 @@ SENTENCES = {
     "drain-hurried": "generation {generation} is ended early to make room{connections}",
     "drain-paused": "the drain of generation {generation} is paused",
     "drain-resumed": "the drain of generation {generation} goes on",
+    "letting-go": "generation {generation} is told to stop accepting on its shared listener",
     "still-listens": "{worker} still listens where new connections arrive",
     "scaled": "scaled from {before} to {workers} workers",
     "left": "out of its load balancer, requested by {who}{connections}",

@@ -236,6 +236,7 @@ class NoteKind(Enum):
     DRAIN_HURRIED = "drain-hurried"
     DRAIN_PAUSED = "drain-paused"
     DRAIN_RESUMED = "drain-resumed"
+    LETTING_GO = "letting-go"
     STILL_LISTENS = "still-listens"
     SCALED = "scaled"
     LEFT = "left"

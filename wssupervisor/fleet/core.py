@@ -14,6 +14,7 @@ from wssupervisor.fleet import (
     enforcing,
     leaving,
     leftover,
+    letting_go,
     reloading,
     resuming,
     rollback,
@@ -161,7 +162,7 @@ class Fleet:
                     found.tried = reason
             case SlotLetGo(worker=worker_id):
                 if found := state.worker(worker_id):
-                    return self._silent(found, "it closed its listening socket", now)
+                    return self._let_go(found, now)
             case WorkerExited(worker=worker_id, exit=how, advice=advice):
                 return self._exited(worker_id, how, now, advice)
             case MainProcessEnded():
@@ -311,6 +312,15 @@ class Fleet:
         yield from worker.fall_silent(one, self.state.policy, reason, now)
         yield from seating.vacate(self.state, one, now)
 
+    def _let_go(self, one: Worker, now: float) -> Iterable[Action]:
+        """Its slot: as it was told to for a reload, or it does not want to serve any more."""
+        reload = self.state.reload
+        letting = reload is not None and reload.phase is ReloadPhase.LETTING_GO
+        if letting and one.letting_go is not None:
+            one.letting_go.holds, one.letting_go.late = False, False
+            return []
+        return self._silent(one, "it closed its listening socket", now)
+
     def _replace_mute(self, one: Worker, now: float) -> Iterator[Action]:
         """It has been mute for too long: another one takes its seat, and it is ended by force."""
         silent = round(now - (one.alive_at or now), 1)
@@ -331,6 +341,7 @@ class Fleet:
                 alone = event.unattributed == 0 and all(
                     steering.nothing_comes(state, one, slot, holds) for slot in one.slots.values()
                 )
+                letting_go.counted(state, one, holds, event.began_at)
                 yield from stall.counted(state, one, connections, event, now)
                 yield from worker.counted(
                     one,

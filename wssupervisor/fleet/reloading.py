@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from math import inf
 
-from wssupervisor.fleet import draining, room, seating, steering, worker
+from wssupervisor.fleet import draining, letting_go, room, seating, steering, worker
 from wssupervisor.fleet.actions import (
     Accepted,
     Action,
@@ -116,6 +116,10 @@ def resolved(state: State, release: Release, policy: Policy, now: float) -> Iter
         )
         yield from fail(state, text, now)
         return
+    cannot = None if state.reload is None else letting_go.why_not(state, policy)
+    if cannot is not None:
+        yield from fail(state, cannot, now)
+        return
     yield from wait_for_room(state, Pinned(0, release, policy), now)
 
 
@@ -181,6 +185,7 @@ def fail(
     assert reload is not None
     candidate = state.candidate
     release = _release(reload, candidate)
+    yield from letting_go.call_off(state, now)
     if candidate is not None and candidate.drain_since is not None:
         yield from draining.go_on(state, candidate, now)
     elif candidate is not None:
@@ -226,7 +231,7 @@ def judging(state: State, worker_id: WorkerId) -> bool:
     return (
         reload is not None
         and candidate is not None
-        and reload.phase is ReloadPhase.STARTING
+        and reload.phase in (ReloadPhase.STARTING, ReloadPhase.LETTING_GO)
         and candidate.number == worker_id.generation
         and any(seat.worker == worker_id for seat in candidate.seats)
     )
@@ -247,6 +252,13 @@ def settle(state: State, now: float) -> Iterator[Action]:
         return
     candidate, cutover_at = state.candidate, _cutover_at(reload, state.candidate)
     if candidate is None or cutover_at is None or now < cutover_at:
+        return
+    if letting_go.needed(state):
+        reload.phase = ReloadPhase.LETTING_GO
+        yield from letting_go.ask(state, candidate.policy, now)
+        why_failed = letting_go.why_failed(state, candidate.policy)
+        if why_failed is not None:
+            yield from fail(state, why_failed, now)
         return
     if steering.may_steer(state, now):
         yield from room.make_room_to_drain(state, reload, candidate.policy, now)
@@ -296,6 +308,8 @@ def waits_for(state: State, now: float) -> str:
         tried = [candidate.workers[one].tried for one in _late_workers(candidate)]
         why = next((one for one in tried if one is not None), None)
         return text if why is None else f"{text}: it {why}"
+    if state.reload is not None and state.reload.phase is ReloadPhase.LETTING_GO:
+        return letting_go.waits_for(state)
     stable_at = _stable_at(candidate)
     if stable_at is not None and now < stable_at:
         return f"generation {candidate.number} ready, must stay so for {stable_at - now:.1f} s more"
@@ -349,7 +363,8 @@ def deadlines(state: State) -> Iterable[float]:
         return
     yield reload.deadline
     cutover_at = _cutover_at(reload, state.candidate)
-    if cutover_at is not None and state.steering.in_flight is None:
+    waits = reload.phase is ReloadPhase.LETTING_GO and letting_go.needed(state)
+    if cutover_at is not None and state.steering.in_flight is None and not waits:
         yield max(cutover_at, state.steering.retry_at or cutover_at)
 
 

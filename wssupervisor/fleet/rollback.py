@@ -7,7 +7,7 @@ of it is left, a new generation of the same release is.
 
 from collections.abc import Iterator
 
-from wssupervisor.fleet import draining, reloading, room, seating, steering
+from wssupervisor.fleet import draining, letting_go, reloading, room, seating, steering
 from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind
 from wssupervisor.fleet.events import RollBackRequested
 from wssupervisor.fleet.model import GenerationState
@@ -37,6 +37,10 @@ def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Acti
     )
     begun = {"reload": reloading.name(number), "to": pinned.number, **asked.by.fields()}
     yield Note(NoteKind.ROLLBACK_BEGUN, begun)
+    cannot = letting_go.why_not(state, pinned.policy)
+    if cannot is not None:
+        yield from reloading.fail(state, cannot, now)
+        return
     target = state.generations.get(pinned.number)
     if target is not None and target.state is GenerationState.DRAINING:
         yield from _wake(state, state.reload, target, now)

@@ -5,7 +5,14 @@ from collections.abc import Iterable, Iterator
 from wssupervisor.fleet import backoff, steering, worker
 from wssupervisor.fleet.actions import Action, Note, NoteKind, Spawn
 from wssupervisor.fleet.model import GenerationState, SlotId, WorkerId, WorkerState
-from wssupervisor.fleet.state import FIRST_SWEEPER, Generation, Seat, State, Worker
+from wssupervisor.fleet.state import (
+    FIRST_SWEEPER,
+    Generation,
+    ReloadPhase,
+    Seat,
+    State,
+    Worker,
+)
 
 
 def fill(
@@ -227,7 +234,7 @@ def settle(state: State, now: float) -> Iterator[Action]:
     generation = state.active
     if generation is None:
         return
-    for seat in generation.seats:
+    for seat in [] if _lets_go(state) else generation.seats:
         if seat.worker is None and seat.retry_at is not None and now >= seat.retry_at:
             _unshare(state, generation, seat)
             yield from _spawn_into(generation, seat, now)
@@ -236,6 +243,11 @@ def settle(state: State, now: float) -> Iterator[Action]:
     generation.sweep_at = None
     for name, slot in steering.orphans(state):
         yield from _sweep(state, generation, name, slot, now)
+
+
+def _lets_go(state: State) -> bool:
+    """Its workers stop accepting for a new generation: one more would begin to."""
+    return state.reload is not None and state.reload.phase is ReloadPhase.LETTING_GO
 
 
 def scale(state: State, now: float) -> Iterator[Action]:
@@ -325,7 +337,7 @@ def deadlines(state: State) -> Iterable[float]:
     generation = state.active
     if generation is None:
         return
-    for seat in generation.seats:
+    for seat in [] if _lets_go(state) else generation.seats:
         if seat.worker is None and seat.retry_at is not None:
             yield seat.retry_at
     if generation.sweep_at is not None and steering.orphans(state):

@@ -56,6 +56,16 @@ class Leftover:
 
 
 @dataclass(slots=True)
+class LettingGo:
+    """It was told to let its shared listener go. `holds`: it had it at the last census since then,
+    None: there was none; `late`: and ought to have let go by then."""
+
+    asked_at: float
+    holds: bool | None = None
+    late: bool = False
+
+
+@dataclass(slots=True)
 class Worker:
     """One living process tree; instants are None where that limit does not apply."""
 
@@ -90,6 +100,7 @@ class Worker:
     """Why we ended it, where that is not to be read off its exit status."""
     forced: int = field(default=0, metadata=ADDED)
     """Connections that it had when they were closed on it, or it was told to end."""
+    letting_go: LettingGo | None = field(default=None, metadata=ADDED)
     sweeps: SlotId | None = field(default=None, metadata=ADDED)
     """Of a sweeper: whose queue it was started for."""
     stalled_since: float | None = field(default=None, metadata=ADDED)
@@ -168,6 +179,8 @@ class ReloadPhase(Enum):
     RESOLVING = "resolving"
     MAKING_ROOM = "making-room"
     STARTING = "starting"
+    LETTING_GO = "letting-go"
+    """Its workers are ready; the old ones were told to let a shared listener go."""
     CUTTING = "cutting"
 
 

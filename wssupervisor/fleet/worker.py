@@ -115,7 +115,7 @@ def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list
     if worker.state not in FINISHING:
         return []
     worker.ready_by = None
-    told = worker.drain is not None and worker.drain.told
+    told = worker.letting_go is not None or (worker.drain is not None and worker.drain.told)
     # What is left of a worker may not know the signal: by default it would end it.
     can = worker.pid is not None and worker.leftover is None
     tells = policy.drain_signal is not None and can and not told

@@ -10,7 +10,7 @@ from wssupervisor.fleet.actions import NoteKind
 from wssupervisor.fleet.counters import LAG_BOUNDS, Histogram
 from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo
 from wssupervisor.fleet.model import InstanceState, WorkerState
-from wssupervisor.fleet.state import Drain
+from wssupervisor.fleet.state import Drain, ReloadPhase
 from wssupervisor.fleet.steering import unheld_slots
 from wssupervisor.fleet.view import instance_state
 from wssupervisor.fleet.worker import EMPTY_ROUNDS, FINISHING
@@ -46,9 +46,15 @@ ASKED_SHARE = 0.05
 
 
 COUNTED_FOR = frozenset(
-    one.value for one in (NoteKind.RELOAD_BEGUN, NoteKind.ROLLBACK_BEGUN, NoteKind.WORKER_MUTE)
+    one.value
+    for one in (
+        NoteKind.RELOAD_BEGUN,
+        NoteKind.ROLLBACK_BEGUN,
+        NoteKind.LETTING_GO,
+        NoteKind.WORKER_MUTE,
+    )
 )
-"""What follows these tells how many connections it cost, or left to be drained."""
+"""What follows these depends on a census, or reports how many connections were lost or left."""
 UNTIMED = frozenset({InstanceState.STARTING, InstanceState.STOPPING})
 """Limits of the configuration hold for these, not systemd's own."""
 
@@ -227,7 +233,13 @@ class Watch:
             bool(self._drains())
             or (out is not None and out.emptied_at is None)
             or any(one.stalled_since is not None for one in state.workers())
+            or self._letting_go()
         )
+
+    def _letting_go(self) -> bool:
+        """A reload waits until old workers have let go of a shared listener."""
+        reload = self._supervisor.fleet.state.reload
+        return reload is not None and reload.phase is ReloadPhase.LETTING_GO
 
     def _drains(self) -> list[Drain]:
         return [
@@ -239,7 +251,11 @@ class Watch:
     def _pause(self, found: census.Count) -> float:
         """Seconds until the next census: rare when dear, soon when it may be a drain's last."""
         drains = self._drains()
-        if self._suspects or any(0 < drain.empty_rounds < EMPTY_ROUNDS for drain in drains):
+        if (
+            self._suspects
+            or self._letting_go()
+            or any(0 < drain.empty_rounds < EMPTY_ROUNDS for drain in drains)
+        ):
             return CENSUS_SECONDS
         if self._somebody_waits():
             return max(CENSUS_SECONDS, found.cpu_seconds / CENSUS_SHARE)
