@@ -119,7 +119,9 @@ class Stalled:
     side: str
     clients: int
     failed: int
+    mean_seconds: float | None
     p50_seconds: float | None
+    p90_seconds: float | None
     p99_seconds: float | None
     worst_seconds: float | None
     processes: int

@@ -64,7 +64,8 @@ def _scraping(one: Scraping | LeftOut) -> str:
 
 def _stalled(sides: Sequence[Stalled]) -> tuple[Row, list[Row]]:
     head = (
-        "a server that stands still at times", "side", "clients", "failed", "p50 s", "p99 s",
+        "a server that stands still at times", "side", "clients", "failed", "mean s", "p50 s",
+        "p90 s", "p99 s",
         "worst s", "processes at the end", "at most",
     )  # fmt: skip
     return head, [
@@ -73,7 +74,9 @@ def _stalled(sides: Sequence[Stalled]) -> tuple[Row, list[Row]]:
             one.side,
             str(one.clients),
             str(one.failed),
+            _number(one.mean_seconds, 2),
             _number(one.p50_seconds, 2),
+            _number(one.p90_seconds, 2),
             _number(one.p99_seconds, 2),
             _number(one.worst_seconds, 2),
             str(one.processes),

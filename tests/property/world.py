@@ -214,7 +214,9 @@ class World:
 
     def end_main_process(self, process: Process, *, serves: bool) -> MainProcessEnded:
         """Others of the tree are left, that accept or only hold what they inherited."""
-        process.main_ended, process.accepting, process.joined = True, serves, False
+        if not process.main_ended:  # who joined since then is another member of its tree
+            process.joined = False
+        process.main_ended, process.accepting = True, serves
         process.asked_to_close = process.asked_to_leave = False
         return MainProcessEnded(process.worker, Exit(signal="SIGKILL"))
 

@@ -5,6 +5,7 @@ of it, and what slows the machine slows them all.
 """
 
 import socket
+import statistics
 import sys
 import threading
 import time
@@ -218,7 +219,9 @@ def _figures(scenario: Scenario, side: str, load: Load, processes: int, most: in
         side=side,
         clients=len(load.waited) + load.failed,
         failed=load.failed,
+        mean_seconds=statistics.fmean(load.waited) if load.waited else None,
         p50_seconds=percentile(load.waited, 50),
+        p90_seconds=percentile(load.waited, 90),
         p99_seconds=percentile(load.waited, 99),
         worst_seconds=max(load.waited, default=None),
         processes=processes,
