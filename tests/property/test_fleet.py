@@ -223,8 +223,9 @@ class FleetMachine(RuleBasedStateMachine):
                 self.dies = None
                 self.die(death, actions)
                 return
+            told = {one.worker for one in self.world.processes.values() if one.told_to_end}
             self.world.take(actions)
-            self.check_signals(actions)
+            self.check_signals(actions, told)
             self.check_asks_to_leave(one, actions)
             if not isinstance(one, Recovered):
                 self.check_spawns(actions)
@@ -347,8 +348,11 @@ class FleetMachine(RuleBasedStateMachine):
             if isinstance(action, Steer):
                 assert action.table.by_client == serving.policy.by_client
 
-    def check_signals(self, actions: list[Action]) -> None:
-        """No worker with live connections is signalled before a limit that the operator set."""
+    def check_signals(self, actions: list[Action], told: set[WorkerId]) -> None:
+        """No worker with live connections is signalled before a limit that the operator set.
+
+        `told`: those that were told to end before.
+        """
         for action in actions:
             if not isinstance(action, Signal | Kill | AskToClose):
                 continue
@@ -356,7 +360,7 @@ class FleetMachine(RuleBasedStateMachine):
             generation = self.fleet.state.generations.get(action.worker.generation)
             if self.fleet.state.stop is not None or generation is None:
                 continue
-            if generation.state is GenerationState.FAILED or process.told_to_end:
+            if generation.state is GenerationState.FAILED or action.worker in told:
                 continue
             one = generation.workers[action.worker]
             if isinstance(action, Signal) and action.name == generation.policy.drain_signal:
