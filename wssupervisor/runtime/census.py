@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from wssupervisor.fleet.model import WorkerId
@@ -17,7 +18,7 @@ class Count:
     """`cpu_seconds`: what the round cost; `began_at` monotonic."""
 
     by_worker: Mapping[WorkerId, int]
-    listening: Mapping[WorkerId, set[int]]
+    listening: Mapping[WorkerId, AbstractSet[int]]
     """Inodes of the listener's slots that the worker's tree holds."""
     unattributed: int
     descriptors: Mapping[WorkerId, int]
@@ -26,6 +27,10 @@ class Count:
     """Inodes of all connections of our workers."""
     began_at: float
     cpu_seconds: float
+    strays: frozenset[int] = frozenset()
+    """Inodes of the unattributed ones."""
+    hidden: frozenset[WorkerId] = frozenset()
+    """Workers with a process that cannot be looked into."""
 
 
 def take(pools: Sequence[Pool], processes: Mapping[WorkerId, Process]) -> Count:
@@ -53,15 +58,20 @@ def take(pools: Sequence[Pool], processes: Mapping[WorkerId, Process]) -> Count:
     }
     abandoned = {worker: found.keys() & left for worker, found in helpers.items()}
     stray = frozenset[int]().union(*(one.live for one in connections)) - attributed
+    if stray:
+        stray &= _still_there(pools)
+    hidden = frozenset(worker for worker, process in processes.items() if process.hidden())
     slots = {slot.inode for pool in pools for slot in pool.slots}
     return Count(
         {worker: len(found - abandoned[worker]) for worker, found in held.items()},
         {worker: (before[worker] | after[worker]) & slots for worker in processes},
-        len(stray & _still_there(pools)) if stray else 0,
+        len(stray),
         {worker: process.descriptor_count() for worker, process in processes.items()},
         attributed,
         began_at,
         time.thread_time() - cpu,
+        stray,
+        hidden,
     )
 
 

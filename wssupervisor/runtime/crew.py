@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import assert_never
 
+import structlog
+
 from wssupervisor.fleet.actions import Spawn
 from wssupervisor.fleet.events import (
     Event,
@@ -44,6 +46,8 @@ from wssupervisor.worker.protocol import (
     Ready,
     Welcome,
 )
+
+log = structlog.get_logger()
 
 SIGNS_A_WATCHDOG = 3
 """Signs of life that a worker is asked for in the time within which it must give one."""
@@ -251,7 +255,7 @@ class Crew:
 
     def signal(self, worker: WorkerId, name: str, *, rest: bool = False) -> None:
         if hand := self._hands.get(worker):
-            self._gate.held_probes.end(hand.process)
+            self._about_to_end(worker, hand)
             send = hand.process.signal_rest if rest else hand.process.signal
             send(signal.Signals[name])
 
@@ -275,8 +279,21 @@ class Crew:
     def kill(self, worker: WorkerId) -> None:
         if hand := self._hands.get(worker):
             hand.killed = True
-            self._gate.held_probes.end(hand.process)
+            self._about_to_end(worker, hand)
             hand.process.kill()
+
+    def _about_to_end(self, worker: WorkerId, hand: Hand) -> None:
+        self._gate.held_probes.end(hand.process)
+        if not hand.process.may_signal():
+            log.error(
+                "worker cannot be signalled",
+                worker=str(worker),
+                pid=hand.process.pid,
+                advice=(
+                    "it has become another user: end it yourself, and let the supervisor run as"
+                    " root, with CAP_KILL in CapabilityBoundingSet="
+                ),
+            )
 
     # -- what is seen -------------------------------------------------------------------------
 

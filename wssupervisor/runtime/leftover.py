@@ -31,6 +31,8 @@ async def serves(gate: Gate, process: Process, action: JudgeLeftover) -> bool:
     """
     held = process.socket_inodes()
     listens = held & set(action.slots.values())
+    if process.hidden():
+        listens = set(action.slots.values())  # so it is asked
     others_accept = process.serving.acceptor is Acceptor.OTHERS
     if others_accept and (action.told or not listens):
         return not held.isdisjoint(gate.connection_inodes())

@@ -254,6 +254,8 @@ class Process:
                 os.stat(f"/proc/{self.pid}/fd/{FIRST_DESCRIPTOR + at}").st_ino  # noqa: PTH116
                 for at in range(len(inodes))
             ]
+        except PermissionError:
+            return True  # as far as can be seen
         except OSError:
             return False
         return found == list(inodes)
@@ -263,8 +265,18 @@ class Process:
         if self.exit is not None:
             self.signal_rest(number)
             return
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(self.pidfd, number)
+
+    def may_signal(self) -> bool:
+        """Whether this user may: a worker may have become another one."""
+        if self.exit is None:
+            with contextlib.suppress(ProcessLookupError):
+                try:
+                    signal.pidfd_send_signal(self.pidfd, 0)
+                except PermissionError:
+                    return False
+        return True
 
     def signal_rest(self, number: int) -> None:
         """To all of the tree but the main process."""
@@ -274,7 +286,7 @@ class Process:
     def kill(self) -> None:
         """SIGKILL to every process of the tree, stopped ones included."""
         if self.exit is None:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         for pid in self.members() - {self.pid}:
             _signal(pid, self._seen.get(pid), signal.SIGKILL)

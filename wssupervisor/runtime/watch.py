@@ -11,11 +11,12 @@ from wssupervisor.fleet.counters import LAG_BOUNDS, Histogram
 from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo
 from wssupervisor.fleet.model import InstanceState, WorkerState
 from wssupervisor.fleet.state import Drain, ReloadPhase
-from wssupervisor.fleet.steering import unheld_slots
+from wssupervisor.fleet.steering import nothing_comes, unheld_slots
 from wssupervisor.fleet.view import instance_state
 from wssupervisor.fleet.worker import EMPTY_ROUNDS, FINISHING
 from wssupervisor.runtime import census, why
 from wssupervisor.runtime.carried import Carried
+from wssupervisor.runtime.hidden import ADVICE, Hidden
 from wssupervisor.runtime.status import headline
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.systemd import Herald
@@ -68,6 +69,7 @@ class Watch:
         self.first_seen: dict[int, float] = {}
         """When each connection that lives was first counted, by the inode of our end."""
         self._suspects: set[object] = set()
+        self._hidden = Hidden()
         self._census_at = 0.0
         self._tried_at = 0.0
         self._alive_at = 0.0
@@ -89,7 +91,8 @@ class Watch:
     def _note(self, note: Mapping[str, object]) -> None:
         """Told at once; and what somebody has whom it may cost his connections is known in time."""
         self._tell_status()
-        if note["kind"] in COUNTED_FOR:
+        cut_over = note["kind"] == NoteKind.CUTOVER.value and self._hidden.told
+        if note["kind"] in COUNTED_FOR or cut_over:
             self._census_at = 0.0
 
     def look(self) -> None:
@@ -179,7 +182,7 @@ class Watch:
             except Exception:  # the same
                 log.exception("census failed")
                 return
-            self._last = found
+            found = self._last = self._with_hidden(found)
             seen = self.first_seen
             self.first_seen = {inode: seen.get(inode, found.began_at) for inode in found.held}
             log.debug(
@@ -195,6 +198,28 @@ class Watch:
             supervisor.post(event)
             self._look_for_deserters(found)
             self._census_at = time.monotonic() + self._pause(found)
+
+    def _with_hidden(self, found: census.Count) -> census.Count:
+        state = self._supervisor.fleet.state
+        workers = {one.id: one for one in state.workers()}
+        slots = {worker: frozenset(one.slots.values()) for worker, one in workers.items()}
+        for worker in found.hidden & workers.keys() - self._hidden.told:
+            self._hidden.told.add(worker)
+            log.warning(
+                "worker cannot be looked into",
+                worker=str(worker),
+                pid=workers[worker].pid,
+                advice=ADVICE,
+            )
+        closed = {
+            worker
+            for worker in found.hidden & workers.keys()
+            if workers[worker].drain is not None
+            and all(
+                nothing_comes(state, workers[worker], slot, slots[worker]) for slot in slots[worker]
+            )
+        }
+        return self._hidden.judged(found, slots, closed)
 
     async def connections_of(self, generation: int) -> why.Seen:
         """What the kernel tells of each of its connections. Raises OSError."""

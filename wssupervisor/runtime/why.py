@@ -79,6 +79,8 @@ class Seen:
 
     connections: tuple[SeenConnection, ...] = ()
     helpers: tuple[Helper, ...] = ()
+    hidden: tuple[int, ...] = ()
+    """Processes that cannot be looked into."""
 
 
 def look(
@@ -108,7 +110,8 @@ def look(
         for own in found.values()
         for inode in own.keys() - abandoned
     }
-    return Seen(tuple(_connections(pools, owners, first_seen)), tuple(helpers))
+    hidden = tuple(sorted({pid for process in processes.values() for pid in process.hidden()}))
+    return Seen(tuple(_connections(pools, owners, first_seen)), tuple(helpers), hidden)
 
 
 def _connections(
@@ -136,7 +139,7 @@ def document(fleet: State, number: int, seen: Seen) -> Document:
         "state": generation.state.value,
         "release": generation.release.directory,
         "connections": total,
-        "reasons": _reasons(generation, total, now, seen),
+        "reasons": [*_reasons(generation, total, now, seen), *_unseen(seen.hidden)],
         "workers": [_worker(fleet, one) for one in generation.workers.values()],
         "peers": _peers(connections),
         "peers_left_out": max(0, len({one.socket.peer for one in connections}) - PEERS_MAX),
@@ -197,6 +200,17 @@ def _kept_alive(connections: Sequence[SeenConnection]) -> Iterator[str]:
         f" more, {received} bytes received and {sent} sent in all: if these are no WebSockets"
         " without pings, they look like idle keep-alive connections of a proxy or a scraper"
     )
+
+
+def _unseen(hidden: Sequence[int]) -> list[str]:
+    if not hidden:
+        return []
+    shown = ", ".join(map(str, hidden))
+    text = (
+        f"pid {shown} cannot be looked into: every connection that was there when its drain began"
+        " counts as its own until it is closed"
+    )
+    return [text]
 
 
 def _worker(fleet: State, one: Worker) -> Document:
