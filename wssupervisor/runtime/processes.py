@@ -35,8 +35,6 @@ SHIM = (
 """All that the shell sees of ours: LISTEN_PID must be the worker's own pid, known only there."""
 
 FIRST_DESCRIPTOR = 3
-PARKING_DESCRIPTOR = 200
-"""Descriptors are first moved above this, so that none is overwritten before it is placed."""
 
 PR_SET_CHILD_SUBREAPER = 36
 KEPT_VARIABLES = frozenset({"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG", "HOME"})
@@ -394,7 +392,12 @@ class Child:
 
 
 def _placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    high = {own: PARKING_DESCRIPTOR + at for at, (own, _) in enumerate(placed)}
+    """First above all of them, so that none is overwritten before it is placed; then to its place.
+
+    Not above a fixed number: a low limit of open files may not reach it.
+    """
+    above = 1 + max(number for pair in placed for number in pair)
+    high = {own: above + at for at, (own, _) in enumerate(placed)}
     moves = [(os.POSIX_SPAWN_DUP2, own, up) for own, up in high.items()]
     moves += [(os.POSIX_SPAWN_DUP2, high[own], target) for own, target in placed]
     closes = [(os.POSIX_SPAWN_CLOSE, up) for up in high.values()]
