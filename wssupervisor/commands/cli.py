@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from wssupervisor import __version__
+from wssupervisor import __version__, stdio
 from wssupervisor.commands import (
     check,
     completion,
@@ -25,6 +25,7 @@ from wssupervisor.commands import (
     upgrade,
     why,
 )
+from wssupervisor.commands.streams import OutputFailed, Stream, guarded
 from wssupervisor.control.client import Client, find_control
 from wssupervisor.control.paths import running
 from wssupervisor.errors import NotRunning, WssError
@@ -59,6 +60,8 @@ VERBS = {
     "init": init,
     "completion": completion,
 }
+READING = frozenset({None, "status", "why", "events", "history", "metrics", "completion"})
+"""Verbs whose purpose is what they print. Others report by their status what they did."""
 RECORDED = {"events": events.run_without_daemon, "history": history.run_without_daemon}
 """What can be read of an instance that is not running."""
 INTERRUPTED = 130
@@ -90,10 +93,29 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
+    stdio.ensure_open()
+    with guarded() as out:
+        out.raises = True
+        try:
+            try:
+                return _main(arguments, out)
+            finally:
+                out.flush()
+                if out.failure and not out.raises and not out.failure.reader_left:
+                    print(f"wssctl: {out.failure}", file=sys.stderr)
+        except OutputFailed as error:
+            if error.reader_left:
+                return 0
+            print(f"wssctl: {error}", file=sys.stderr)
+            return 1
+
+
+def _main(arguments: Sequence[str] | None, out: Stream) -> int:
     given, unknown = (own := parser()).parse_known_args(arguments)
     if unknown:
         hint = init.unquoted(given, unknown) if given.verb == "init" else ""
         own.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    out.raises = given.verb in READING
     try:
         if given.verb == "check":
             return check.run(given)
@@ -109,9 +131,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _ask(given: argparse.Namespace) -> int:

@@ -1,0 +1,68 @@
+"""Standard output and error that fail: they must not change what a verb reports by its status.
+
+A deploy script acts on the exit status of `wssctl reload`. A full disk or a closed pipe behind it
+says nothing about the reload.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+
+class OutputFailed(Exception):
+    """Standard output cannot be written. Not an OSError: nobody takes it for the daemon's."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot write to standard output: {error.strerror}")
+        self.reader_left = error.errno == errno.EPIPE
+        """As `head` does, which has all that it wants."""
+
+
+class Stream:
+    """A text stream whose first failure is the last."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.raises = False
+        self.failure: OutputFailed | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except OSError as error:
+            self._fail(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        # What is in the buffer would be written again at the end, and fail again.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)
+        self.failure = OutputFailed(error)
+        if self.raises:
+            raise self.failure
+
+
+@contextmanager
+def guarded() -> Iterator[Stream]:
+    """Standard output in place of the real one; it raises OutputFailed where `raises` is set."""
+    before = sys.stdout, sys.stderr
+    out = Stream(sys.stdout)
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, Stream(sys.stderr))
+    try:
+        yield out
+    finally:
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
