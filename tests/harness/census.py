@@ -7,6 +7,7 @@ from pathlib import Path
 from examples.load.waiting import wait_until
 
 END_WITHIN = 10.0
+RELAY = b"WSSUPERVISOR_RELAY="
 
 
 def alive(pid: int) -> bool:
@@ -57,6 +58,13 @@ def end_all(instance: str) -> list[int]:
 
 
 def children_of(pid: int) -> list[int]:
-    """Its children, zombies included."""
+    """Its children, zombies included, but not the relay of what workers write."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-    return [int(one) for one in text.split()]
+    return [child for child in map(int, text.split()) if not _is_relay(child)]
+
+
+def _is_relay(pid: int) -> bool:
+    try:
+        return RELAY in (Path(f"/proc/{pid}") / "environ").read_bytes()
+    except OSError:
+        return False

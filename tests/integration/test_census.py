@@ -12,9 +12,9 @@ import pytest
 from examples.load.waiting import wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
+from tests.harness.written import Written
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.runtime import census
-from wssupervisor.runtime.output import Output
 from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.slots import SlotPool, bind_pool
 from wssupervisor.runtime.steering import Steering
@@ -56,7 +56,7 @@ def test_the_workers_clients_are_counted_and_nothing_else(
     steering.attach({slot.inode: 1})
     (tmp_path / "server.py").write_text(SERVER)
     with ExitStack() as stack:
-        output = Output.create("census")
+        output = Written()
         stack.callback(output.close)
         database = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         process = Process.spawn(

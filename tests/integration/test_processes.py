@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from examples.load.waiting import wait_until
+from tests.harness.written import Written
 from wssupervisor.fleet.model import Exit
-from wssupervisor.runtime.output import Output
 from wssupervisor.runtime.processes import Process, become_subreaper, keep_descriptors, reap_orphans
 
 SOON = 10.0
@@ -21,14 +21,14 @@ Start = Callable[..., Process]
 
 
 @pytest.fixture
-def output() -> Iterator[Output]:
-    found = Output.create("test")
+def output() -> Iterator[Written]:
+    found = Written()
     yield found
     found.close()
 
 
 @pytest.fixture
-def start(output: Output, tmp_path: Path) -> Iterator[Start]:
+def start(output: Written, tmp_path: Path) -> Iterator[Start]:
     """Starts Python code as a worker; whatever is left of it is killed at the end."""
     started: list[Process] = []
 
@@ -59,7 +59,7 @@ def gone(process: Process) -> None:
     wait_until(lambda: not process.members(), within=SOON, what="the end of the whole tree")
 
 
-def lines_of(output: Output, count: int = 1) -> list[str]:
+def lines_of(output: Written, count: int = 1) -> list[str]:
     found: list[str] = []
 
     def enough() -> bool:
@@ -85,7 +85,7 @@ print(json.dumps({
 """
 
 
-def test_a_worker_starts_in_a_clean_place(start: Start, output: Output, tmp_path: Path) -> None:
+def test_a_worker_starts_in_a_clean_place(start: Start, output: Written, tmp_path: Path) -> None:
     keep_descriptors()
     old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -109,7 +109,7 @@ def test_a_worker_starts_in_a_clean_place(start: Start, output: Output, tmp_path
 
 
 def test_descriptors_are_placed_in_order_whatever_their_numbers(
-    start: Start, output: Output
+    start: Start, output: Written
 ) -> None:
     with socket.socket() as first, socket.socket() as second:
         wanted = [os.fstat(second.fileno()).st_ino, os.fstat(first.fileno()).st_ino]
@@ -156,13 +156,13 @@ signal.pause()
 """
 
 
-def family(output: Output) -> dict[str, int]:
+def family(output: Written) -> dict[str, int]:
     pairs = (line.split() for line in lines_of(output, 4))
     return {name: int(pid) for name, pid in pairs}
 
 
 def test_children_grandchildren_and_daemons_belong_to_the_tree(
-    start: Start, output: Output
+    start: Start, output: Written
 ) -> None:
     become_subreaper()
     process = start(FAMILY)
@@ -177,7 +177,7 @@ def test_children_grandchildren_and_daemons_belong_to_the_tree(
     assert {pids["child"], pids["grandchild"], pids["daemon"]} == process.members()
 
 
-def test_killing_a_tree_leaves_nobody_not_even_the_stopped(start: Start, output: Output) -> None:
+def test_killing_a_tree_leaves_nobody_not_even_the_stopped(start: Start, output: Written) -> None:
     become_subreaper()
     process = start(FAMILY)
     pids = family(output)
@@ -190,7 +190,7 @@ def test_killing_a_tree_leaves_nobody_not_even_the_stopped(start: Start, output:
     gone(process)
 
 
-def test_the_sockets_of_the_whole_tree_are_seen(start: Start, output: Output) -> None:
+def test_the_sockets_of_the_whole_tree_are_seen(start: Start, output: Written) -> None:
     code = """
 import os, socket, signal
 parent = socket.socket()
@@ -207,7 +207,7 @@ signal.pause()
 
 
 def test_a_program_that_cannot_be_executed_ends_with_126_or_127(
-    output: Output, tmp_path: Path
+    output: Written, tmp_path: Path
 ) -> None:
     process = Process.spawn(["/nonexistent"], str(tmp_path), {}, [], output.descriptor)
     try:

@@ -50,13 +50,27 @@ class CarriedListener:
 
 @dataclass(frozen=True, slots=True)
 class CarriedOutput:
-    """`partial`: the begun line, latin-1."""
+    """`partial`: the begun line, latin-1; `inode`: the pipe's."""
 
     descriptor: int
     read_to: int
     freed_to: int
     partial: str
     last: tuple[str, ...]
+    pipe: int | None = field(default=None, metadata=ADDED)
+    inode: int = field(default=0, metadata=ADDED)
+
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.descriptor,) if self.pipe is None else (self.descriptor, self.pipe)
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedRest:
+    """What a worker wrote that has ended; the log has not taken it yet."""
+
+    worker: WorkerId
+    pid: int
+    output: CarriedOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +142,8 @@ class Carried:
     http: CarriedListener | None = field(default=None, metadata=ADDED)
     lag: Histogram | None = field(default=None, metadata=ADDED)
 
+    rests: tuple[CarriedRest, ...] = field(default=(), metadata=ADDED)
+
     def load_fleet(self) -> Fleet:
         """Raises OperationFailed."""
         try:
@@ -143,9 +159,11 @@ class Carried:
                 yield listener.lock
         for worker in self.workers:
             yield worker.process.pidfd
-            yield worker.output.descriptor
+            yield from worker.output.descriptors()
             yield worker.notify.descriptor
             yield worker.channel
+        for rest in self.rests:
+            yield from rest.output.descriptors()
         if self.control is not None:
             yield self.control.listening
             yield self.control.lock

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,12 +25,14 @@ from wssupervisor.fleet.events import (
 )
 from wssupervisor.fleet.model import Exit, SlotId, WorkerId
 from wssupervisor.runtime import leftover
-from wssupervisor.runtime.carried import CarriedWorker
+from wssupervisor.runtime.carried import CarriedRest, CarriedWorker
 from wssupervisor.runtime.channel import MESSAGES_PER_LOOK, Channel
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.notify import Malformed, NotifySocket, printable
-from wssupervisor.runtime.output import Output
+from wssupervisor.runtime.output import Output, Words
+from wssupervisor.runtime.output_reader import OutputReader
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR, Process, reap_orphans, supervisor_id
+from wssupervisor.runtime.relay import Relay
 from wssupervisor.runtime.release import with_descriptors
 from wssupervisor.runtime.self_bound import taken_by_us
 from wssupervisor.runtime.systemd import Store, worker_name
@@ -56,8 +58,8 @@ STATUS_AGAIN = 0.02
 NOT_EXECUTED = (126, 127)
 """Exit statuses of a shell that could not run what it was to; its last line says why."""
 LAST_WORD_CHARS = 300
-LAST_WORDS_KEPT = 32
-"""Ended workers whose last lines are kept for whoever asks why."""
+LAST_WORDS_AGAIN = 0.002
+"""Seconds between two looks whether an ended worker's last words are here."""
 
 
 @dataclass(slots=True)
@@ -80,9 +82,9 @@ class Hand:
     """It said so much that we hear the rest at our next look."""
 
     def close(self) -> None:
+        """All but the output, which is read to its end."""
         self.channel.close()
         self.process.close()
-        self.output.close()
         self.notify.close()
 
 
@@ -95,20 +97,24 @@ class Crew:
         notify_at: str | None,
         gate: Gate,
         post: Callable[[Event], None],
-        tell: Callable[[WorkerId, int, list[str]], None],
+        tell: Callable[[WorkerId, int, Words], None],
+        takes: Callable[[], bool],
         warn: Callable[[WorkerId, str], None],
         store: Store,
     ) -> None:
-        """`notify_at`: how the paths of the workers' notify sockets begin; None: have none."""
+        """`notify_at`: how the paths of the workers' notify sockets begin; None: have none.
+
+        `takes`: whether `tell` has room for more of what workers wrote.
+        """
         self._store = store
         self._instance = instance
         self._notify_at = notify_at
         self._gate = gate
         self._post = post
-        self._tell = tell
+        self.relay = Relay(instance)
+        self.outputs = OutputReader(self.relay, tell, takes)
         self._warn = warn
         self._hands: dict[WorkerId, Hand] = {}
-        self._last_words: OrderedDict[WorkerId, tuple[str, ...]] = OrderedDict()
         self._supervisor = supervisor_id()
 
     # -- what the fleet asks for --------------------------------------------------------------
@@ -117,7 +123,8 @@ class Crew:
         """Start it and watch it; returns its pid. Raises OSError."""
         worker, release = spawn.worker, spawn.release
         with ExitStack() as stack:
-            output = Output.create(f"wssupervisor-{worker}")
+            output, ends = Output.create(f"wssupervisor-{worker}")
+            stack.callback(ends.close)
             stack.callback(output.close)
             notify = self._notify_socket(worker)
             stack.callback(notify.close)
@@ -127,16 +134,18 @@ class Crew:
             self._gate.hand_out(spawn.slots, worker)
             # Before it lives: we may die in the next moment.
             stored = worker_name(worker)
-            self._store.put(stored, [output.descriptor, notify.fileno(), channel.fileno()])
+            self._store.put(stored, [*output.descriptors(), notify.fileno(), channel.fileno()])
             stack.callback(self._store.drop, [stored])
             process = Process.spawn(
                 with_descriptors(release.command, names),
                 release.directory,
                 self._variables(spawn, names, notify.address),
-                [*self._gate.descriptors(spawn.slots), channel.theirs],
-                output.descriptor,
+                [*self._gate.descriptors(spawn.slots), channel.theirs, ends.spare],
+                ends.output,
+                ends.errors,
             )
             stack.pop_all()
+        ends.close()
         self._store.put(stored, [process.pidfd])
         channel.passed_on()
         hand = Hand(process, output, notify, channel, spawn.watchdog, dict(spawn.slots))
@@ -174,13 +183,14 @@ class Crew:
         return bool(lost)
 
     def _store_again(self, worker: WorkerId, hand: Hand) -> None:
-        own = [hand.output.descriptor, hand.notify.fileno(), hand.process.pidfd]
+        own = [*hand.output.descriptors(), hand.notify.fileno(), hand.process.pidfd]
         if not hand.channel.closed:
             own.append(hand.channel.fileno())
         self._store.put(worker_name(worker), own)
 
     def _listen_to(self, worker: WorkerId, hand: Hand) -> None:
         self._hands[worker] = hand
+        self.outputs.add(worker, hand.process.pid, hand.output)
         loop = asyncio.get_running_loop()
         if hand.process.exit is None:
             loop.add_reader(hand.process.pidfd, self._main_ended, worker)
@@ -207,16 +217,14 @@ class Crew:
             for worker, hand in self._hands.items()
         )
 
-    def carry_last_words(self) -> dict[WorkerId, tuple[str, ...]]:
-        return dict(self._last_words)
-
     def take_over(
         self,
         workers: Iterable[CarriedWorker],
         last_words: Mapping[WorkerId, tuple[str, ...]],
+        rests: Iterable[CarriedRest],
     ) -> None:
         """Go on with those that the program before us had."""
-        self._last_words.update(last_words)
+        self.outputs.take_over(rests, last_words)
         for one in workers:
             hand = Hand(
                 Process.take_over(one.process),
@@ -230,6 +238,12 @@ class Crew:
             )
             self._store_again(one.id, hand)
             self._listen_to(one.id, hand)
+        self.relay.succeed()
+
+    def finish(self) -> None:
+        """All workers have ended: pass on what they wrote last."""
+        self.outputs.finish()
+        self.relay.end()
 
     def parted(self) -> list[WorkerId]:
         """Workers with which nobody can talk."""
@@ -321,17 +335,11 @@ class Crew:
         hand = self._hands.get(worker)
         return None if hand is None else hand.status
 
-    def last_lines(self, worker: WorkerId) -> tuple[str, ...]:
-        """The last lines it wrote, also for some time after its end."""
-        if hand := self._hands.get(worker):
-            self._pass_on(worker, hand)
-            return hand.output.last_lines()
-        return self._last_words.get(worker, ())
-
     def look(self) -> None:
         """Pass their output on, and see who let its slot go or has gone with all its tree."""
+        self.relay.look()
+        self.outputs.look()
         for worker, hand in list(self._hands.items()):
-            self._pass_on(worker, hand)
             if hand.flooding:
                 hand.flooding = False
                 asyncio.get_running_loop().add_reader(hand.channel.fileno(), self._heard, worker)
@@ -342,9 +350,9 @@ class Crew:
         """Reap what workers left behind and we inherited."""
         reap_orphans(frozenset(hand.process.pid for hand in self._hands.values()))
 
-    def _pass_on(self, worker: WorkerId, hand: Hand, *, final: bool = False) -> None:
-        if lines := hand.output.poll(final=final):
-            self._tell(worker, hand.process.pid, lines)
+    def _look_again(self, worker: WorkerId) -> None:
+        if hand := self._hands.get(worker):
+            self._look_after(worker, hand)
 
     def _main_ended(self, worker: WorkerId) -> None:
         hand = self._hands.get(worker)
@@ -359,7 +367,11 @@ class Crew:
 
     def _look_after(self, worker: WorkerId, hand: Hand) -> None:
         """Its main process has ended: it is gone when all of its tree are."""
-        if not hand.process.members():
+        members = hand.process.members()
+        if not (members and hand.leftover) and not self.outputs.is_complete(worker):
+            asyncio.get_running_loop().call_later(LAST_WORDS_AGAIN, self._look_again, worker)
+            return
+        if not members:
             self._bury(worker, hand)
             return
         if hand.killed:  # one of them may have forked in that moment
@@ -369,8 +381,7 @@ class Crew:
             ended = hand.process.exit
             assert ended is not None
             self._notified(worker)
-            self._pass_on(worker, hand)
-            advice = self._advice(ended, hand.output.last_lines())
+            advice = self._advice(ended, self.outputs.last_lines(worker))
             self._post(MainProcessEnded(worker, ended, advice))
 
     def _advice(self, ended: Exit, last_words: Sequence[str]) -> str | None:
@@ -383,10 +394,7 @@ class Crew:
     def _bury(self, worker: WorkerId, hand: Hand) -> None:
         """No process of its tree is left."""
         self._notified(worker)
-        self._pass_on(worker, hand, final=True)
-        self._last_words[worker] = hand.output.last_lines()
-        while len(self._last_words) > LAST_WORDS_KEPT:
-            self._last_words.popitem(last=False)
+        last_words = self.outputs.ended(worker)
         loop = asyncio.get_running_loop()
         loop.remove_reader(hand.notify.fileno())
         loop.remove_reader(hand.channel.fileno())
@@ -396,7 +404,7 @@ class Crew:
         hand.close()
         ended = hand.process.exit
         assert ended is not None
-        self._post(WorkerExited(worker, ended, self._advice(ended, self._last_words[worker])))
+        self._post(WorkerExited(worker, ended, self._advice(ended, last_words)))
 
     def _notified(self, worker: WorkerId) -> None:
         hand = self._hands[worker]

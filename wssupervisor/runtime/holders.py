@@ -230,6 +230,11 @@ def socket_descriptor(pid: int, inode: int) -> int | None:
     return next((int(name) for name, found in _links(pid) if found == link), None)
 
 
+def descriptors_named(pid: int, link: str) -> list[str]:
+    """Where to open anew what one process has open under this name."""
+    return [f"/proc/{pid}/fd/{name}" for name, found in _links(pid) if found == link]
+
+
 def environment(pid: int) -> dict[str, str]:
     """What the process was started with; empty where we may not look."""
     try:

@@ -121,6 +121,7 @@ class Instance:
             raise
         # A supervisor that fails from here on leaves its workers, and all that the next one needs.
         ended = await supervisor.run(partial(beginning.begin, supervisor), watch.run)
+        supervisor.crew.finish()
         if ended.status == 0:
             counts.remember()
         gate.restore()

@@ -109,16 +109,17 @@ class Process:
         variables: Mapping[str, str],
         descriptors: Sequence[int],
         output: int,
+        errors: int | None = None,
     ) -> "Process":
         """Start the command with these descriptors as 3, 4, ..., in a session of its own.
 
         In ours, its process group would be orphaned by our death: the kernel then sends SIGHUP to
-        one with a stopped member (setpgid(2)). `output` becomes its standard output and error.
-        Raises OSError.
+        one with a stopped member (setpgid(2)). `output` becomes its standard output and, unless
+        there are `errors`, its standard error. Raises OSError.
         """
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            placed = [(null, 0), (output, 1), (output, 2)]
+            placed = [(null, 0), (output, 1), (output if errors is None else errors, 2)]
             placed += [(own, FIRST_DESCRIPTOR + at) for at, own in enumerate(descriptors)]
             pid = os.posix_spawn(
                 SHELL,
@@ -330,10 +331,10 @@ def _status_of(pidfd: int) -> int | None:
 
 
 class Child:
-    """A short helper of ours: it says all on its output, and by its exit status."""
+    """A helper of ours; a short one says all on its output, and by its exit status."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
+        self.pid = pid
         self._pidfd = os.pidfd_open(pid)
         _HELPERS.add(pid)
 
@@ -347,10 +348,12 @@ class Child:
         more: Mapping[str, str] | None = None,
         *,
         errors: bool = False,
+        own_session: bool = False,
     ) -> "Child":
         """Start it with `descriptor` as its 3, and `more` variables. Raises OSError.
 
         `question`: its standard input. `errors`: its standard error goes to `output`, too.
+        `own_session`: it may outlive us.
         """
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         variables = {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}
@@ -363,7 +366,7 @@ class Child:
                 command,
                 variables,
                 file_actions=_placing(placed),
-                setpgroup=0,
+                **({"setsid": True} if own_session else {"setpgroup": 0}),
                 setsigmask=(),
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
             )
@@ -388,7 +391,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         os.close(self._pidfd)
-        _HELPERS.discard(self._pid)
+        _HELPERS.discard(self.pid)
 
 
 def _placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -9,7 +9,7 @@ that re-executes itself hands on, and is taken over in the same way.
 import errno
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -32,6 +32,7 @@ from wssupervisor.runtime.carried import (
     CarriedWorker,
 )
 from wssupervisor.runtime.holders import (
+    descriptors_named,
     environment,
     is_alive,
     share,
@@ -39,11 +40,11 @@ from wssupervisor.runtime.holders import (
 )
 from wssupervisor.runtime.kept import Kept, StateFile, Unusable
 from wssupervisor.runtime.notify import bound_again
-from wssupervisor.runtime.output import Output
 from wssupervisor.runtime.processes import (
     exit_of,
     identity_in,
 )
+from wssupervisor.runtime.relay import relays
 from wssupervisor.runtime.slots import bind_one_more
 from wssupervisor.runtime.stored import Stored
 from wssupervisor.runtime.systemd import CONTROL, Passed, slots_name, worker_name
@@ -186,7 +187,7 @@ class _Search:
         return CarriedWorker(
             one.id,
             process,
-            _output(stored.take(name, "memfd"), main, one.id, known),
+            _output(stored, self._config.name, seen, one.id, known),
             self._notify(stored.take(name, "SOCK_DGRAM"), one.id, min(seen)),
             _closed_socket() if channel is None else channel,
             channel is None or (known is not None and known.channel_closed),
@@ -329,18 +330,23 @@ def _closed_socket() -> int:
 
 
 def _output(
-    descriptor: int | None, pid: int, worker: WorkerId, known: CarriedWorker | None
+    stored: Stored,
+    instance: str,
+    members: Iterable[int],
+    worker: WorkerId,
+    known: CarriedWorker | None,
 ) -> CarriedOutput:
     """From where it was read to; what was given back since then is not there any more."""
     name = f"wssupervisor-{worker}"
+    descriptor, pipe = (stored.take(worker_name(worker), kind) for kind in ("memfd", "pipe:"))
+    if pipe is None and known is not None and known.output.inode:
+        pipe = _opened(members, f"pipe:[{known.output.inode}]", os.O_RDONLY | os.O_NONBLOCK)
     if descriptor is None:
-        with suppress(OSError):
-            path = f"/proc/{pid}/fd/1"
-            if os.readlink(path).startswith(f"/memfd:{name}"):  # noqa: PTH115
-                descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = _opened(relays(instance), f"/memfd:{name} (deleted)", os.O_RDWR)
+    if descriptor is None:  # of a supervisor whose workers wrote to the file themselves
+        descriptor = _opened(members, f"/memfd:{name} (deleted)", os.O_RDWR)
     if descriptor is None:
-        made = Output.create(name)
-        return made.carry()
+        descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     read_to = 0 if known is None else known.output.read_to
     partial = "" if known is None else known.output.partial
     try:
@@ -349,13 +355,22 @@ def _output(
         if error.errno != errno.ENXIO:
             raise
         at = os.fstat(descriptor).st_size
-    return CarriedOutput(descriptor, at, at, partial if at == read_to else "", ())
+    return CarriedOutput(descriptor, at, at, partial if at == read_to else "", (), pipe)
+
+
+def _opened(pids: Iterable[int], link: str, flags: int) -> int | None:
+    """What one of these processes has open under that name, opened anew."""
+    for pid in pids:
+        for path in descriptors_named(pid, link):
+            with suppress(OSError):
+                return os.open(path, flags | os.O_CLOEXEC)
+    return None
 
 
 def _close(worker: CarriedWorker) -> None:
     for descriptor in (
         worker.process.pidfd,
-        worker.output.descriptor,
+        *worker.output.descriptors(),
         worker.notify.descriptor,
         worker.channel,
     ):

@@ -209,7 +209,7 @@ class Requests:
 
     def _failure(self, outcome: Outcome) -> WssError:
         of = outcome.of if isinstance(outcome, Failed) else None
-        return error_of(outcome, () if of is None else self._supervisor.crew.last_lines(of))
+        return error_of(outcome, () if of is None else self._supervisor.crew.outputs.last_lines(of))
 
     async def _verdict(self, peer: Peer, params: Object) -> Object:
         """How a reload ended, for a client that lost its connection while it waited."""

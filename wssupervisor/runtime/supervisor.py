@@ -66,6 +66,7 @@ from wssupervisor.runtime.crew import Crew
 from wssupervisor.runtime.errands import Errands, Reread
 from wssupervisor.runtime.gate import Gate, Moment
 from wssupervisor.runtime.history import History
+from wssupervisor.runtime.output import Words
 from wssupervisor.runtime.recovery import Found
 from wssupervisor.runtime.self_bound import same_address
 from wssupervisor.runtime.systemd import Store
@@ -128,7 +129,14 @@ class Supervisor:
         self.history = history
         self.handshakes = Handshakes([steering.pool for steering in gate.steerings.values()])
         self.crew = Crew(
-            config.name, notify_at, gate, self.post, _tell_output, _warn_of_message, store
+            config.name,
+            notify_at,
+            gate,
+            self.post,
+            _tell_output,
+            logging.takes_output,
+            _warn_of_message,
+            store,
         )
         self.answers = Answers(self.post)
         self._errands = Errands(config, reread, gate, self.crew, self.post)
@@ -209,20 +217,21 @@ class Supervisor:
             slots_before=dict(self.gate.slots_before),
             handshakes=self.handshakes.carry(),
             workers=self.crew.carry(),
-            last_words={} if lean else self.crew.carry_last_words(),
+            last_words={} if lean else self.crew.outputs.carry_last_words(),
             control=None,
             last_request=self.answers.last_request,
             cut_over_at={reload: (at.begun, at.done) for reload, at in self.cut_over_at.items()},
             verdicts=self.answers.carry(),
             history=() if lean else tuple(self.history.carry()),
             first_seen={},
+            rests=() if lean else self.crew.outputs.carry(),
         )
 
     def take_over(self, found: Carried) -> None:
         """Go on with what the program before us carried, but for the fleet and the gate."""
         self.executions = found.executions + 1
         self.handshakes.take_over(found.handshakes)
-        self.crew.take_over(found.workers, found.last_words)
+        self.crew.take_over(found.workers, found.last_words, found.rests)
         self.history.take_over(found.history)
         self.answers.take_over(found.last_request, found.verdicts)
         self.cut_over_at = {reload: Moment(*at) for reload, at in found.cut_over_at.items()}
@@ -311,7 +320,7 @@ class Supervisor:
             case Note():
                 self._note(action)
             case Quit(status=status, reason=reason, of=of):
-                lines = () if of is None else self.crew.last_lines(of)
+                lines = () if of is None else self.crew.outputs.last_lines(of)
                 self._ended.set_result(Ended(status, reason, lines))
             case _:
                 assert_never(action)
@@ -389,8 +398,12 @@ class Supervisor:
         return view(self.fleet.state, time.monotonic())
 
 
-def _tell_output(worker: WorkerId, pid: int, lines: list[str]) -> None:
-    logging.pass_on(lines, worker=str(worker), generation=worker.generation, pid=pid)
+def _tell_output(worker: WorkerId, pid: int, words: Words) -> None:
+    name, generation = str(worker), worker.generation
+    if words.skipped:
+        logging.tell_skipped(words.skipped, worker=name, generation=generation)
+    if words.lines:
+        logging.pass_on(words.lines, worker=name, generation=generation, pid=pid)
 
 
 def _warn_of_message(worker: WorkerId, reason: str) -> None:
