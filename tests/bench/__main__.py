@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.bench import overhead, small
 from tests.bench.figures import Report
 from tests.bench.files import raise_limit
+from tests.bench.output import measure_output
 from tests.bench.plan import FULL, QUICK, SMALLEST, Plan
 from tests.bench.progress import elapsed, say
 from tests.bench.rivals import RIVALS, kinds, needs
@@ -25,7 +26,8 @@ from tests.bench.targets import checks
 from wssupervisor import __version__
 
 OVERHEAD, BALANCE, START, SCRAPE, STALL = "overhead", "balance", "start", "scrape", "stall"
-PARTS = (OVERHEAD, BALANCE, START, SCRAPE, STALL)
+OUTPUT = "output"
+PARTS = (OVERHEAD, BALANCE, START, SCRAPE, STALL, OUTPUT)
 
 EXAMPLES = """\
 parts:
@@ -37,6 +39,8 @@ parts:
   scrape     what it costs the supervisor that its metrics are read once a second
   stall      how long new clients of a server wait that stands still at times, bare and supervised,
              and how many processes there are
+  output     a worker that writes 200 MB in a minute, with a reload in between: how late the loop
+             gets, and which lines are missing; again with the log unread for half of the time
 and, one application with the reload that each has itself:
   {rivals}
 
@@ -111,6 +115,7 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         scraped = plan.scraped_held if held is None else max(held)
         scraping = measure_scraping(plan, directory, scraped) if SCRAPE in chosen else None
         stalled = stalls.measure(plan, directory) if STALL in chosen else []
+        output = measure_output(plan, directory) if OUTPUT in chosen else ()
         found = contest(plan, directory, kinds(rivals)) if rivals else []
     return Report(
         plan=plan,
@@ -123,8 +128,9 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         start=start,
         scraping=scraping,
         stalled=tuple(stalled),
+        output=output,
         rivals=tuple(found),
-        checks=tuple(checks(sizes, balance, scraping)),
+        checks=tuple(checks(sizes, balance, scraping, output)),
     )
 
 

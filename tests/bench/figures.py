@@ -130,6 +130,29 @@ class Stalled:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """One worker that writes this much, with a reload in between."""
+
+    megabytes: float
+    seconds: float
+    stalled_seconds: float
+    """For so long the log was not read."""
+    lines: int
+    told: int
+    skipped: float
+    """Lines that the log says are missing, from their bytes."""
+    dropped: int
+    """Lines of any kind that found no room in the log's own queue."""
+    unaccounted: float
+    out_of_order: int
+    lag_p99_ms: float
+    """The upper bound of the histogram's bucket that it is in."""
+    lag_samples: int
+    reload_ms: float
+    broken: int
+
+
+@dataclass(frozen=True, slots=True)
 class RivalFigures:
     """One way to reload a server, with the same application and the same clients."""
 
@@ -184,5 +207,6 @@ class Report:
     start: Start | None
     scraping: Scraping | LeftOut | None
     stalled: tuple[Stalled, ...]
+    output: tuple[Output, ...]
     rivals: tuple[RivalFigures, ...]
     checks: tuple[Check, ...]

@@ -32,6 +32,9 @@ class Plan:
     stall_seconds: float
     stall_pace: float
     """What servers' pauses and clients' intervals are multiplied by."""
+    output_mb: float
+    """Written by one worker in so many seconds."""
+    output_seconds: float
     rival_held: int
     rival_reloads: int
     rival_echoes: int
@@ -57,6 +60,8 @@ FULL = Plan(
     scrape_seconds=4.0,
     stall_seconds=110.0,
     stall_pace=1.0,
+    output_mb=200.0,
+    output_seconds=60.0,
     rival_held=1_000,
     rival_reloads=3,
     rival_echoes=5,
@@ -81,6 +86,8 @@ QUICK = Plan(
     scrape_seconds=2.0,
     stall_seconds=30.0,
     stall_pace=1.0,
+    output_mb=40.0,
+    output_seconds=12.0,
     rival_held=100,
     rival_reloads=1,
     rival_echoes=1,
@@ -105,6 +112,8 @@ SMALLEST = Plan(
     scrape_seconds=0.5,
     stall_seconds=3.0,
     stall_pace=0.1,
+    output_mb=3.0,
+    output_seconds=1.0,
     rival_held=10,
     rival_reloads=1,
     rival_echoes=1,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tests.bench.figures import (
     Check,
     LeftOut,
+    Output,
     Ratio,
     Report,
     RivalFigures,
@@ -44,6 +45,7 @@ def render(report: Report) -> str:
         parts.append(_scraping(report.scraping))
     if report.stalled:
         parts.append(_table(*_stalled(report.stalled)))
+    parts += [_output(one) for one in report.output]
     if report.rivals:
         parts.append(_table(*_rivals(report.plan, report.rivals)))
         parts.append("\n".join([_rules(report.plan), *_notes(report.rivals)]))
@@ -84,6 +86,17 @@ def _stalled(sides: Sequence[Stalled]) -> tuple[Row, list[Row]]:
         ]
         for one in sides
     ]
+
+
+def _output(one: Output) -> str:
+    unread = f", the log unread for {one.stalled_seconds:g} s" if one.stalled_seconds else ""
+    return (
+        f"{one.megabytes:g} MB of output in {one.seconds:.0f} s{unread}: loop lag p99 below"
+        f" {one.lag_p99_ms:g} ms ({one.lag_samples} samples); of {one.lines:,} lines"
+        f" {one.told:,} logged, {one.skipped:,.0f} reported missing, {one.unaccounted:g}"
+        f" unaccounted, {one.out_of_order} out of order; reload {one.reload_ms:.0f} ms,"
+        f" {one.broken} connections broken"
+    )
 
 
 def _sizes(sizes: Sequence[SizeFigures]) -> tuple[Row, list[Row]]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from tests.bench.figures import Balance, Check, LeftOut, Scraping, SizeFigures
+from tests.bench.figures import Balance, Check, LeftOut, Output, Scraping, SizeFigures
+from tests.bench.output import HELD
 
 THROUGHPUT = 0.98
 CPU = 1.02
@@ -14,12 +15,14 @@ DRAIN_CPU_PERCENT = 3.0
 BALANCE = 1.15
 STATUS_MS = 100.0
 SCRAPE_CPU_PERCENT = 0.5
+LAG_MS = 50.0
 
 
 def checks(
     sizes: Sequence[SizeFigures | LeftOut],
     balance: Balance | None,
     scraping: Scraping | LeftOut | None,
+    output: Sequence[Output],
 ) -> list[Check]:
     """Every size must meet a target: each is judged by the size that is worst."""
     measured = [one for one in sizes if isinstance(one, SizeFigures)]
@@ -31,6 +34,8 @@ def checks(
     lowest = [(-one.throughput_ratio.median, one.held) for one in measured if one.throughput_ratio]
     spread = None if balance is None else (balance.supervised, balance.connections)
     scraped = (scraping.cost_percent, scraping.held) if isinstance(scraping, Scraping) else None
+    late = max(((one.lag_p99_ms, HELD) for one in output), default=None)
+    lost = max(((one.out_of_order + abs(one.unaccounted), HELD) for one in output), default=None)
     return [
         _at_least("echo throughput to bare, at least", THROUGHPUT, max(lowest, default=None)),
         most("CPU per message to bare, at most", CPU, _cpu_ratio),
@@ -43,6 +48,8 @@ def checks(
         _judged("busiest worker over mean, at most", BALANCE, spread),
         most("wssctl status, ms", STATUS_MS, lambda one: one.status_ms),
         _judged("a scrape a second, % of a core", SCRAPE_CPU_PERCENT, scraped),
+        _judged("loop lag p99 under a flood of output, ms", LAG_MS, late),
+        _judged("lines of it out of order or unaccounted", 0, lost),
     ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.harness.daemon import ROOT, environment
 
 BENCH_WITHIN = 90.0
-PARTS = ("overhead", "balance", "start", "scrape")
+PARTS = ("overhead", "balance", "start", "scrape", "output")
 
 
 def bench(report: Path, *arguments: str) -> dict[str, Any]:
@@ -57,6 +57,8 @@ def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     assert (scraping["held"], scraping["broken"]) == (10, 0)
     assert 0 < scraping["scrape_ms"] < 1000
     assert 0 < scraping["scraped_percent"] < 100
+    assert [one["lines"] for one in report["output"]] == [30_000, 30_000]
+    assert [one["out_of_order"] + one["unaccounted"] for one in report["output"]] == [0, 0]
     for name, figure in figures.items():
         assert isinstance(figure, int | float), name
         # What is left when others' share is taken off may be nothing, or less, to a clock tick.
@@ -68,5 +70,5 @@ def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     assert size["own_share_ms"] < size["reload_ms"]
     assert report["start"]["own_share_ms"] < report["start"]["start_ms"]
     assert report["rivals"] == []
-    assert len(report["checks"]) == 11
+    assert len(report["checks"]) == 13
     assert all(check["met"] in {True, False} for check in report["checks"])
