@@ -7,7 +7,6 @@ dropped by count, and an entry at that place says how many lines are missing, an
 
 import os
 import select
-import signal
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from wssupervisor import quiet_thread
 from wssupervisor.journal import Journal
 
 OWN_BYTES = 4 << 20
@@ -136,12 +136,7 @@ class Writer:
         self._writing = 0
         """Lines that the thread has taken and not written yet."""
         self._changed = threading.Condition()
-        # Signals are for the loop's thread, which holds them back while it is replaced.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            threading.Thread(target=self._run, name="log", daemon=True).start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        quiet_thread.start(self._run, "log")
 
     def put(self, record: Record, *, output: bool = False) -> None:
         """Never blocks, never raises."""

@@ -1,13 +1,14 @@
 """systemd's protocols for a service: by python-systemd, or by hand where that is missing.
 
-python-systemd needs a C compiler and systemd's headers to be installed from PyPI. Notifications
-(sd_notify(3)) are datagrams, and passed sockets are environment variables, so nothing is lost
-without it. The journal's protocol is always spoken by hand (journal.py): its library blocks.
+python-systemd needs a C compiler and systemd's headers to be installed from PyPI. It reads which
+sockets were passed; they are environment variables, so nothing is lost without it. Notifications
+(sd_notify(3)) and the journal (journal.py) are datagrams, always sent by hand: the library blocks.
 """
 
 import os
-import socket
 from collections.abc import Sequence
+
+from wssupervisor.notify_queue import NotifyQueue
 
 try:
     from systemd import daemon
@@ -16,8 +17,9 @@ except ImportError:
 
 FIRST_PASSED = 3
 NAME_UNKNOWN = "unknown"
-SEND_SECONDS = 5.0
-"""systemd reads its notifications at once, unless it hangs; a service must not hang with it."""
+
+_queues: dict[str, NotifyQueue] = {}
+"""By address: one, but for tests."""
 
 
 # -- sd_notify ---------------------------------------------------------------------------------
@@ -26,25 +28,17 @@ SEND_SECONDS = 5.0
 def notify(state: str, descriptors: Sequence[int] = ()) -> bool:
     """Send assignments to systemd; False where there is no systemd or it cannot be reached.
 
-    A supervisor whose manager has gone continues to serve: no error is raised.
+    A supervisor whose manager has gone continues to serve: no error is raised. One that does not
+    read at the moment gets them later: nothing waits for it.
     """
-    try:
-        if daemon is None:
-            return notify_by_hand(state, descriptors)
-        return bool(daemon.notify(state, fds=list(descriptors)))
-    except OSError:
-        return False
-
-
-def notify_by_hand(state: str, descriptors: Sequence[int] = ()) -> bool:
-    """The same without python-systemd. Raises OSError."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.settimeout(SEND_SECONDS)
-        sender.connect(address.replace("@", "\0", 1) if address[0] == "@" else address)
-        socket.send_fds(sender, [state.encode()], list(descriptors))
+    queue = _queues.get(address) or _queues.setdefault(address, NotifyQueue(address))
+    try:
+        queue.send(state, descriptors)
+    except OSError:
+        return False
     return True
 
 

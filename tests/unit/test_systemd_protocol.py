@@ -4,14 +4,15 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from wssupervisor import systemd_protocol
-from wssupervisor.systemd_protocol import notify, notify_by_hand
+from wssupervisor.systemd_protocol import notify
 
+PROMPT_SECONDS = 2.0
 READS = """
 import json, os
 from wssupervisor.systemd_protocol import passed_by_hand
@@ -37,7 +38,7 @@ def test_a_notification_arrives_with_its_descriptors(
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     read, write = os.pipe()
 
-    assert notify_by_hand("FDSTORE=1\nFDNAME=wss-a", [read, write])
+    assert notify("FDSTORE=1\nFDNAME=wss-a", [read, write])
     data, descriptors, _, _ = socket.recv_fds(bound, 100, 10)
     same = [os.path.sameopenfile(*pair) for pair in zip(descriptors, (read, write), strict=True)]
     for descriptor in (read, write, *descriptors):
@@ -46,28 +47,50 @@ def test_a_notification_arrives_with_its_descriptors(
     assert (data, same) == (b"FDSTORE=1\nFDNAME=wss-a", [True, True])
 
 
-def test_both_ways_send_the_same_notification(
+def test_it_is_what_the_library_sends(
     manager: tuple[socket.socket, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("systemd.daemon")
+    library = pytest.importorskip("systemd.daemon")
     bound, address = manager
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     text = "READY=1\nSTATUS=serving, schön"
 
     assert notify(text)
-    monkeypatch.setattr(systemd_protocol, "daemon", None)
-    assert notify(text)
+    assert library.notify(text)
     assert bound.recv(100) == bound.recv(100)
 
 
-@pytest.mark.parametrize("library", [True, False])
-def test_a_manager_that_has_gone_is_no_error(
-    library: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_manager_that_does_not_read_is_not_waited_for(
+    manager: tuple[socket.socket, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if library:
-        pytest.importorskip("systemd.daemon")
-    else:
-        monkeypatch.setattr(systemd_protocol, "daemon", None)
+    bound, address = manager
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    names = [f"FDSTOREREMOVE=1\nFDNAME=wss-{number}" for number in range(1000)]
+    read, write = os.pipe()
+    begun = time.monotonic()
+    for number, name in enumerate(names):
+        assert notify(f"STATUS={number}")
+        assert notify(name)
+    assert notify("FDSTORE=1\nFDNAME=wss-last", [write])
+    took = time.monotonic() - begun
+    os.close(write)  # theirs now
+    got: list[str] = []
+    while not got or "last" not in got[-1]:
+        data, descriptors, _, _ = socket.recv_fds(bound, 100, 10)
+        got.append(data.decode())
+    os.write(descriptors[0], b"x")
+
+    assert took < PROMPT_SECONDS
+    assert [one for one in got if one.startswith("FDSTOREREMOVE")] == names
+    assert [one for one in got if one.startswith("STATUS")][-1] == "STATUS=999"
+    assert os.read(read, 1) == b"x"
+    for descriptor in (read, *descriptors):
+        os.close(descriptor)
+
+
+def test_a_manager_that_has_gone_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for address in (str(tmp_path / "nothing"), "@nothing", "", "relative"):
         monkeypatch.setenv("NOTIFY_SOCKET", address)
 
