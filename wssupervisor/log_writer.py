@@ -17,6 +17,7 @@ from typing import Protocol
 
 from wssupervisor import quiet_thread
 from wssupervisor.journal import Journal
+from wssupervisor.log_allowance import Allowance
 
 OWN_BYTES = 4 << 20
 OUTPUT_BYTES = 1 << 20
@@ -127,8 +128,14 @@ class _Lane:
 class Writer:
     """One daemon thread and the lanes that it empties, oldest record first."""
 
-    def __init__(self, sink: Sink, missing: Callable[[Dropped], Record]) -> None:
-        """`missing`: the record that tells of what was dropped."""
+    def __init__(
+        self,
+        sink: Sink,
+        missing: Callable[[Dropped], Record],
+        allowance: Allowance | None = None,
+    ) -> None:
+        """`missing`: the record that tells of what was dropped; `allowance`: for output."""
+        self._allowance = allowance
         self._sink = sink
         self._missing = missing
         self._own, self._output = _Lane(OWN_BYTES), _Lane(OUTPUT_BYTES)
@@ -145,6 +152,11 @@ class Writer:
             if lane.bytes and lane.bytes + size > lane.bound:
                 lane.drop(len(record.lines))
                 return
+            if output and self._allowance is not None:
+                if self._allowance.left(time.monotonic()) <= 0:
+                    lane.drop(len(record.lines))
+                    return
+                self._allowance.spend(len(record.lines))
             self._tell_dropped(lane)
             self._append(lane, record, size)
             self._changed.notify_all()
@@ -156,7 +168,9 @@ class Writer:
             self._changed.notify_all()
 
     def has_room(self) -> bool:
-        """For more worker output."""
+        """For more worker output; what does not find any stays with the workers meanwhile."""
+        if self._allowance is not None and self._allowance.left(time.monotonic()) <= 0:
+            return False
         return self._output.bytes < self._output.bound // 2
 
     def flush(self, within: float) -> int:

@@ -9,6 +9,7 @@ import logging as stdlib
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import structlog
 
 from wssupervisor import journal
+from wssupervisor.log_allowance import Allowance
 from wssupervisor.log_writer import Dropped, JournalSink, Record, StdoutSink, Writer
 
 MESSAGE_IDS = {
@@ -87,7 +89,8 @@ def configure(form: str, level: str, instance: str) -> None:
         return record
 
     sink = JournalSink() if form == "journal" else StdoutSink()
-    writer = Writer(sink, lambda dropped: _missing(process, dropped))
+    allowance = Allowance(time.monotonic()) if form == "journal" else None
+    writer = Writer(sink, lambda dropped: _missing(process, dropped), allowance)
     number = stdlib.getLevelNamesMapping()[level.upper()]
     _log = _Log(writer, number, form, process)
     structlog.configure(

@@ -78,3 +78,28 @@ def test_the_status_line_tells_generations_and_drain(chat: Service) -> None:
     chat.systemctl("reload", check=False)
     assert line().startswith("serving; generation 2 active, 2 workers, 0 connections; ")
     assert "; last reload FAILED: worker " in line()
+
+
+FLOOD = """#!/bin/sh
+seq --format='flood %.0f' 40000
+echo the last of the flood
+exec python3 ./app.py well
+"""
+
+
+def test_a_worker_that_floods_the_journal_does_not_hide_the_supervisors_words(
+    new: Service,
+) -> None:
+    """journald's own limit is a unit's, 10,000 entries in half a minute."""
+    new.release("flood", script=FLOOD)
+    new.start()
+    new.reload()
+    notes = new.journal()
+    said = {note.get("MESSAGE_ID") for note in notes}
+    lines = sum("flood" in note["MESSAGE"] for note in notes)
+    print(f"{lines} lines of 160,000")
+
+    for kind in ("started", "reload-begun", "cutover"):
+        assert MESSAGE_IDS[kind] in said, kind
+    assert lines < 60_000, "the journal is not filled with them"
+    assert "Suppressed" not in new.machine.journal("--output=cat", "--identifier=systemd-journald")

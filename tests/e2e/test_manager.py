@@ -36,6 +36,7 @@ def test_a_changed_drop_in_of_the_socket_takes_effect_when_both_were_stopped(
     path = f"/etc/systemd/system/{chat.socket}.d/address.conf"
     chat.machine.write(path, chat.machine.read(path) + "ListenStream=127.0.0.1:8765\n" * 4)
     before = state(chat)
+    (listener,) = chat.status()["listeners"]
     with chat.load() as clients:
         chat.machine.systemctl("daemon-reload")
         chat.reload()
@@ -47,7 +48,7 @@ def test_a_changed_drop_in_of_the_socket_takes_effect_when_both_were_stopped(
 
     chat.machine.systemctl("restart", chat.socket)
     chat.wait_serving()
-    assert chat.status()["listeners"][0]["slots"] == 20
+    assert chat.status()["listeners"][0]["slots"] == listener["slots"] + 4
 
 
 def test_the_watchdog_is_answered_through_reloads(new: Service) -> None:

@@ -2,6 +2,7 @@
 
 import re
 
+from tests.e2e.death import kill, wait_next
 from tests.e2e.service import Service
 
 EXPOSURE_MAX = 1.6
@@ -76,3 +77,68 @@ def test_what_a_worker_may_write(new: Service) -> None:
         "may write /tmp",
     }
     assert not (new.machine.root / "tmp/probe").exists()
+
+
+CALLS = """
+import os, pathlib, resource, threading, time
+os.nice(1)
+os.setpriority(os.PRIO_PROCESS, 0, 5)
+os.sched_setaffinity(0, {0})
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+pathlib.Path("/tmp/mine").write_text("uploaded")
+
+def watch():
+    for _ in range(600):
+        pathlib.Path("/tmp/probe").write_text("x")
+        if pathlib.Path("/tmp/ask").exists():
+            print("/tmp has", pathlib.Path("/tmp/mine").read_text(), flush=True)
+            return
+        time.sleep(0.1)
+
+threading.Thread(target=watch, daemon=True).start()
+"""
+
+
+def test_a_worker_may_lower_its_priority_and_keeps_its_tmp_when_the_supervisor_dies(
+    new: Service,
+) -> None:
+    """systemd empties a PrivateTmp=yes under the living workers of a service that it restarts."""
+    place = "/srv/chat/releases/calls"
+    new.release("calls", script=f"#!/bin/sh\nexec python3 {place}/own.py well\n")
+    new.machine.write(f"{place}/own.py", CALLS + new.machine.read(f"{place}/app.py"))
+    new.start()
+    before = new.worker_pids()
+    wait_next(new, kill(new))
+    for pid in before:
+        new.machine.run("touch", f"/proc/{pid}/root/tmp/ask")
+
+    new.wait_said(1, "1.0.1 | /tmp has uploaded", "1.1.1 | /tmp has uploaded")
+    assert new.worker_pids() == before
+
+
+def test_a_release_below_a_home_that_keeps_others_out(new: Service) -> None:
+    run = new.machine.run
+    run("useradd", "--create-home", "deploy")
+    run("cp", "-r", "/srv/chat/releases/one", "/home/deploy/app")
+    run("chmod", "750", "/home/deploy")
+    written = new.machine.read(new.config)
+    new.machine.write(
+        new.config,
+        written.replace("/srv/chat/current/run", "/home/deploy/app/run").replace(
+            "/srv/chat/current", "/home/deploy/app"
+        ),
+    )
+    assert new.machine.systemctl("start", new.service, check=False).returncode == 1
+    said = new.machine.journal("--output=cat", f"--unit={new.service}")
+    assert "user wssupervisor may not enter /home/deploy (drwxr-x--- of deploy)" in said
+
+    warned = run(
+        *("wssctl", "init", "other", "--listen", "127.0.0.1:8770", "--command", "run"),
+        *("--directory", "/home/deploy/app"),
+    ).stderr
+    assert "user wssupervisor may not enter /home/deploy/app" in warned
+
+    run("usermod", "--append", "--groups", "deploy", "wssupervisor")
+    new.systemctl("restart")
+    new.wait_serving()

@@ -3,6 +3,7 @@
 import pytest
 
 from examples.load.waiting import wait_until
+from tests.e2e.death import kill, wait_next
 from tests.e2e.service import Service
 
 UPGRADES = 20
@@ -40,3 +41,43 @@ def test_20_upgrades_with_reloads_among_them(chat: Service) -> None:
     assert chat.machine.show(chat.service, "NRestarts") == "0"
     chat.systemctl("stop")
     assert chat.machine.run("pgrep", "--full", "app.py|/wssup", check=False).stdout == ""
+
+
+AWAY = """
+set -e
+cp --preserve=mode /usr/bin/python3.13 /usr/bin/python3.13.new
+cp -a /usr/lib/python3.13 /usr/lib/python3.13.new
+mv /usr/lib/python3.13 /root/old-python
+mv /usr/lib/python3/dist-packages /root/old-packages
+"""
+BACK = """
+set -e
+mv -f /usr/bin/python3.13.new /usr/bin/python3.13
+mv /usr/lib/python3.13.new /usr/lib/python3.13
+cp -a /root/old-packages /usr/lib/python3/dist-packages
+rm -rf /root/old-python /root/old-packages
+"""
+
+
+def test_python_is_upgraded_under_a_running_daemon(chat: Service) -> None:
+    """As unattended-upgrades does it: for a moment its files are gone, then they are others."""
+    pid, workers = chat.main_pid(), chat.worker_pids()
+    with chat.load() as clients:
+        chat.machine.run("sh", "-c", AWAY)
+        chat.machine.run("kill", "-HUP", str(pid))
+        wait_until(
+            lambda: (
+                "reload failed" in chat.machine.journal("--output=cat", f"--unit={chat.service}")
+            ),
+            within=SOON,
+            what="a failed reload, for want of a Python",
+        )
+        chat.machine.run("sh", "-c", BACK)
+        assert (chat.main_pid(), chat.worker_pids()) == (pid, workers)
+        chat.reload()
+        wait_next(chat, kill(chat))
+        assert "supervises" in chat.ctl("upgrade").stdout
+        chat.reload()
+        clients.more(50)
+        clients.assert_unnoticed(chat.cutovers)
+    assert chat.machine.show(chat.service, "NRestarts") == "1"

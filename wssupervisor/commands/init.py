@@ -5,6 +5,8 @@ import json
 import os
 import pwd
 import shlex
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,6 +79,8 @@ def run(given: argparse.Namespace) -> int:
     else:
         _write(files)
     print(_next_steps(given, files))
+    for warning in _unreachable(given):
+        print(f"warning: {warning}", file=sys.stderr)
     return 0
 
 
@@ -186,6 +190,29 @@ def _check_user(user: str) -> None:
             f"there is no user {user!r}; make one with: useradd --system --shell"
             f" /usr/sbin/nologin {user}"
         ) from None
+
+
+def _unreachable(given: argparse.Namespace) -> list[str]:
+    """Root can see the release; its user may be kept out, by a home directory for example."""
+    if given.directory is None or os.geteuid() != 0 or not Path(given.directory).is_dir():
+        return []
+    user = pwd.getpwnam(given.user)
+    done = subprocess.run(
+        ["/usr/bin/test", "-x", given.directory],
+        user=user.pw_uid,
+        group=user.pw_gid,
+        extra_groups=os.getgrouplist(given.user, user.pw_gid),
+        check=False,
+    )
+    if done.returncode == 0:
+        return []
+    return [
+        (
+            f"user {given.user} may not enter {given.directory}: a directory above it keeps others"
+            " out. Install releases elsewhere, such as in /srv, let the user in (setfacl -m"
+            f" u:{given.user}:x on that directory), or run the instance as its owner (--user)"
+        )
+    ]
 
 
 def _drop_in(given: argparse.Namespace, kind: str, name: str) -> Path:

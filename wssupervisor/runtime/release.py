@@ -9,6 +9,7 @@ from pathlib import Path
 from wssupervisor.config import Config
 from wssupervisor.errors import ReleaseInvalid
 from wssupervisor.fleet.model import Release
+from wssupervisor.runtime import barred
 from wssupervisor.runtime.environment_file import parse_environment
 from wssupervisor.runtime.pinning import pin
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR
@@ -100,7 +101,7 @@ def _mode(path: str | Path, what: str) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise ReleaseInvalid(f"{what}: {error.strerror or error}") from None
+        raise ReleaseInvalid(f"{what}: {barred.advice(path, error)}") from None
 
 
 def _program(name: str, directory: str, path: str) -> str:
@@ -162,7 +163,7 @@ def _read_environment_file(written: str, path: str) -> dict[str, str]:
             f'{what}: no such file; write "-{written}" if it may be missing'
         ) from None
     except OSError as error:
-        raise ReleaseInvalid(f"{what}: {error.strerror or error}") from None
+        raise ReleaseInvalid(f"{what}: {barred.advice(path, error)}") from None
     except UnicodeDecodeError as error:
         raise ReleaseInvalid(f"{what}: not UTF-8 at byte {error.start}") from None
     except ValueError as error:

@@ -1,0 +1,43 @@
+"""Which directory on the way to a path keeps this user out, and what to do about it."""
+
+import errno
+import os
+import pwd
+import stat
+from pathlib import Path
+
+
+def advice(path: str | Path, error: OSError) -> str:
+    """What is wrong with a path that cannot be looked at; for EACCES with the cure."""
+    reason = error.strerror or str(error)
+    if error.errno != errno.EACCES:
+        return reason
+    found = _barrier(Path(path))
+    if found is None:
+        return reason
+    user = _user(os.geteuid())
+    try:
+        status = found.stat()
+        mode = f" ({stat.filemode(status.st_mode)} of {_user(status.st_uid)})"
+    except OSError:
+        mode = ""
+    return (
+        f"{reason}: user {user} may not enter {found}{mode}. Install releases elsewhere, such as in"
+        f" /srv, let the user in (setfacl -m u:{user}:x {found}), or run the instance as another"
+        " user"
+    )
+
+
+def _barrier(path: Path) -> Path | None:
+    """The uppermost directory above the path that we may not search."""
+    for directory in reversed(path.absolute().parents):
+        if not os.access(directory, os.X_OK, effective_ids=True):
+            return directory
+    return None
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
