@@ -12,8 +12,10 @@ from examples.load.waiting import wait_until
 from tests.e2e.death import kill, wait_next
 from tests.e2e.service import Service
 
-SECONDS = 180.0
-DEATHS = UPGRADES = 20
+SECONDS = 60.0
+DEATHS = UPGRADES = 10
+"""More of them, for longer: ./dev soak."""
+SAME_PAUSES = "[Service]\nRestartSteps=0\n"
 RELOAD_EVERY = 4
 HELD = 2_000
 RATE = 500.0
@@ -55,6 +57,8 @@ def test_deaths_and_upgrades_at_random_moments_with_reloads_among_them(chat: Ser
     print(f"seed {seed}")
     acts = ["death"] * DEATHS + ["upgrade"] * UPGRADES
     dice.shuffle(acts)
+    chat.drop_in(chat.service, "pauses", SAME_PAUSES)
+    chat.machine.systemctl("daemon-reload")
     before = stored(chat), descriptors(chat)
     refused = 0
     with chat.load(held=HELD, rate=RATE) as clients:

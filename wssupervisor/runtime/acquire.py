@@ -17,6 +17,7 @@ from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.holders import abandoned, left_in_cgroup, left_over, start_time
 from wssupervisor.runtime.pool import Pool
+from wssupervisor.runtime.private_tmp import is_private
 from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
 from wssupervisor.runtime.steering import Steering
 from wssupervisor.runtime.systemd import Passed
@@ -169,6 +170,13 @@ def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> Pool:
     if address is None:
         raise SocketsMissing(_why_missing(config.name, listen.name, passed))
     if isinstance(address, UnixAddress):
+        if is_private(address.path):
+            log.warning(
+                "nothing outside of this service can reach a listener",
+                listener=listen.name,
+                address=str(address),
+                advice=f"its /tmp is private (PrivateTmp=): use /run/wssupervisor/{config.name}",
+            )
         return _after_left_overs(config, lambda: bind_unix(listen))
     bind = partial(
         bind_pool,
