@@ -171,6 +171,9 @@ def test_a_supervisor_that_hangs_is_replaced(new: Service, how: str) -> None:
 
 
 def test_sockets_that_the_daemon_bound_itself_outlive_it(new: Service) -> None:
+    # Without the socket unit that `wssctl init` has the service require.
+    new.drop_in(new.service, "user", "[Service]\nUser=wssupervisor\n")
+    new.machine.systemctl("daemon-reload")
     text = new.machine.read(new.config)
     new.machine.write(
         new.config, text.replace('name = "ws"', f'name = "ws"\naddress = "127.0.0.1:{new.port}"')
