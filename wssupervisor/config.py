@@ -112,10 +112,12 @@ def overlap(one: Address | UnixAddress | None, other: Address | UnixAddress | No
     """Whether both cannot be listened on side by side, as far as the text tells."""
     if not isinstance(one, Address) or not isinstance(other, Address):
         return one is not None and one == other
+    if one.port != other.port:
+        return False
+    if one.family != other.family:  # on all addresses an IPv6 socket of ours takes IPv4 clients
+        return "::" in (one.host, other.host)
     everywhere = ("0.0.0.0", "::")  # noqa: S104 - compared
-    return one.port == other.port and (
-        one.host == other.host or one.host in everywhere or other.host in everywhere
-    )
+    return one.host == other.host or one.host in everywhere or other.host in everywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,13 @@ def _from_options(
     return found
 
 
+def _apart(listen: Listen, other: Listen) -> str:
+    text = f"one that {other.address} of {other.name!r} does not include"
+    if {"0.0.0.0", "::"} == {getattr(one.address, "host", "") for one in (listen, other)}:  # noqa: S104
+        return f"{text}: [::] takes IPv4 clients, too, so leave 0.0.0.0 out"
+    return text
+
+
 def _put(
     found: dict[str, Listen], table: Table, listen: Listen, name_key: str, address_key: str
 ) -> None:
@@ -206,6 +213,8 @@ def _put(
     for other in found.values():
         if listen.address is not None and listen.address == other.address:
             table.wrong(address_key, str(listen.address), f"another one: {other.name!r} has it")
+        elif overlap(listen.address, other.address):
+            table.wrong(address_key, str(listen.address), _apart(listen, other))
     found[listen.name] = listen
 
 

@@ -117,7 +117,7 @@ def test_a_port_alone_is_answered_with_the_address_that_is_probably_meant(text: 
     [
         ("workers = 3", "workers = 4", []),
         ('keep = "5s"', 'keep = "6s"', []),
-        ("0.0.0.0:8765", "0.0.0.0:8766", ["[[listen]] address of 'ws'"]),
+        ("0.0.0.0:8765", "0.0.0.0:8767", ["[[listen]] address of 'ws'"]),
         ("backlog = 100", "backlog = 101", ["[[listen]] backlog of 'ws'"]),
         ('balance = "client"', 'balance = "random"', []),
         ('name = "raw"', 'name = "web"', ["[[listen]] name"]),
@@ -154,6 +154,9 @@ def test_http_is_for_this_machine(tmp_path: Path, address: str) -> None:
         ("127.0.0.1:1", "0.0.0.0:1", True),
         ("[::1]:1", "[::]:1", True),
         ("127.0.0.1:1", "[::]:1", True),
+        ("0.0.0.0:1", "[::]:1", True),
+        ("0.0.0.0:1", "[::1]:1", False),
+        ("127.0.0.1:1", "[::1]:1", False),
         ("127.0.0.1:1", "127.0.0.1:2", False),
         ("127.0.0.1:1", "127.0.0.2:1", False),
         ("unix:/run/x", "unix:/run/x", True),

@@ -366,6 +366,17 @@ def test_two_listeners_need_two_names_and_two_addresses(tmp_path: Path) -> None:
     ]
 
 
+def test_two_listeners_need_addresses_that_do_not_overlap(tmp_path: Path) -> None:
+    every = SMALL.replace("127.0.0.1", "0.0.0.0")
+    second = '[[listen]]\nname = "b"\naddress = "{}:8765"\n'
+    wrong = '[[listen]] #2 address: found "{}:8765", expected one that 0.0.0.0:8765 of'
+    both = f"{wrong.format('[::]')} 'ws' does not include: [::] takes IPv4 clients, too, so leave"
+    one = f"{wrong.format('127.0.0.1')} 'ws' does not include"
+
+    assert problems(tmp_path, every + second.format("[::]")) == [f"{both} 0.0.0.0 out"]
+    assert problems(tmp_path, every + second.format("127.0.0.1")) == [one]
+
+
 @pytest.mark.parametrize("name", ["Web", "a:b", "a.b", "", "ä", "a b"])
 def test_a_listeners_name_is_safe_in_listen_fdnames(tmp_path: Path, name: str) -> None:
     text = SMALL + f'name = "{name}"\n'

@@ -36,16 +36,32 @@ def gate(config: Config, passed: Sequence[Passed]) -> Gate:
         for one in passed:
             by_name.setdefault(_listener_name(config, one.name), []).append(one.descriptor)
         for listen in config.listeners:
-            if listen.name in by_name:
-                pools.append(_adopted(config, listen, by_name.pop(listen.name)))
-            else:
-                pools.append(_bound(config, listen, passed))
+            try:
+                if listen.name in by_name:
+                    pools.append(_adopted(config, listen, by_name.pop(listen.name)))
+                else:
+                    pools.append(_bound(config, listen, passed))
+            except AddressTaken as error:
+                _blame_ourselves(error, listen, pools)
+                raise
         _refuse_unused(config, by_name)
     except BaseException:
         for pool in pools:
             pool.close()
         raise
     return Gate(pools, {one.name: one.backlog for one in config.listeners})
+
+
+def _blame_ourselves(error: AddressTaken, listen: Listen, pools: Sequence[Pool]) -> None:
+    """Raises ListenFailed where it is another listener of this instance that has the address."""
+    for pool in pools:
+        if error.inodes & {slot.inode for slot in pool.slots}:
+            raise ListenFailed(
+                f"listener {listen.name!r}: its address overlaps with {pool.address} of listener"
+                f" {pool.name!r} of this instance; on all addresses an IPv6 socket takes IPv4"
+                " clients, too: leave one of the listeners out, or set BindIPv6Only=ipv6-only in"
+                " the socket unit of the IPv6 one"
+            ) from error
 
 
 def taken_over(

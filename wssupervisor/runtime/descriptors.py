@@ -1,13 +1,29 @@
 """How many descriptors the supervisor may have open, beside how many it needs."""
 
 import resource
+from contextlib import suppress
 
 import structlog
 
 from wssupervisor.config import Config
 from wssupervisor.errors import ListenFailed
+from wssupervisor.runtime.processes import SOFT_LIMIT
 
 log = structlog.get_logger()
+
+
+def raise_limit() -> None:
+    """To the hard limit, for ourselves; workers keep what was set (`files_of_workers`)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def lower_limit() -> None:
+    """As we were started, for a program in our place; what is open stays open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (SOFT_LIMIT, hard))
 
 
 def check_limit(config: Config) -> None:

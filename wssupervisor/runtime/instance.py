@@ -24,7 +24,7 @@ from wssupervisor.runtime import acquire, kept, recovery
 from wssupervisor.runtime.agent import Agent
 from wssupervisor.runtime.carried import Carried, CarriedControl
 from wssupervisor.runtime.control_group import refuse_beyond_reach
-from wssupervisor.runtime.descriptors import check_limit
+from wssupervisor.runtime.descriptors import check_limit, raise_limit
 from wssupervisor.runtime.endpoint import Endpoint
 from wssupervisor.runtime.errands import warn_unpinned
 from wssupervisor.runtime.gate import Gate
@@ -142,6 +142,7 @@ class Instance:
     # -- how it begins ------------------------------------------------------------------------
 
     def _begin(self, before: Carried | None) -> Beginning:
+        raise_limit()
         if before is not None:
             become_subreaper()
             keep_descriptors()

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import resource
 import select
 import signal
 import struct
@@ -28,6 +29,7 @@ SHELL = "/bin/sh"
 SHIM = (
     'cd "$1" || { echo "the release directory $1 is gone, or its user may not enter it; install it'
     ' again, or reload to another release" >&2; exit 127; }; shift;'
+    ' ulimit -S -n "$1"; shift;'
     " LISTEN_PID=$$; export LISTEN_PID;"
     ' if [ -n "$WATCHDOG_USEC" ]; then WATCHDOG_PID=$$; export WATCHDOG_PID; fi;'
     ' exec "$@"'
@@ -35,6 +37,8 @@ SHIM = (
 """All that the shell sees of ours: LISTEN_PID must be the worker's own pid, known only there."""
 
 FIRST_DESCRIPTOR = 3
+SOFT_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+"""Of open files, as we were started: what workers get, while we raise our own."""
 
 PR_SET_CHILD_SUBREAPER = 36
 KEPT_VARIABLES = frozenset({"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG", "HOME"})
@@ -123,7 +127,7 @@ class Process:
             placed += [(own, FIRST_DESCRIPTOR + at) for at, own in enumerate(descriptors)]
             pid = os.posix_spawn(
                 SHELL,
-                ["sh", "-c", SHIM, "sh", directory, *command],
+                ["sh", "-c", SHIM, "sh", directory, files_of_workers(), *command],
                 dict(variables),
                 file_actions=_placing(placed),
                 setsid=True,  # see above
@@ -292,6 +296,11 @@ class Process:
 
     def close(self) -> None:
         os.close(self.pidfd)
+
+
+def files_of_workers() -> str:
+    """For `ulimit -n` in the shim."""
+    return "unlimited" if SOFT_LIMIT == resource.RLIM_INFINITY else str(SOFT_LIMIT)
 
 
 def supervisor_id() -> str:

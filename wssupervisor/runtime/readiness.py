@@ -18,7 +18,7 @@ from wssupervisor.fleet.model import Check, SlotId
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.helper import Said, ask_child, module
 from wssupervisor.runtime.processes import Process
-from wssupervisor.runtime.self_bound import another_address, same_address
+from wssupervisor.runtime.self_bound import another_address, same_address, wrapped
 from wssupervisor.runtime.slots import Slot
 from wssupervisor.runtime.sockdiag import Endpoint, TcpState, server_side
 from wssupervisor.runtime.steering import CONNECT_SECONDS, Steering, probe_socket
@@ -52,6 +52,8 @@ async def ready(gate: Gate, process: Process, probe: Probe, tried: Callable[[str
             raise NeverReady(wrong)
         if elsewhere := another_address(gate, process):
             tried(elsewhere)
+        elif by_wrapper := wrapped(process):
+            tried(by_wrapper)
 
     for name, slot in probe.slots.items():
         if spoilt := gate.spoilt.get(slot):

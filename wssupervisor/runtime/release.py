@@ -11,6 +11,7 @@ from wssupervisor.errors import ReleaseInvalid
 from wssupervisor.fleet.model import Release
 from wssupervisor.runtime import barred
 from wssupervisor.runtime.environment_file import parse_environment
+from wssupervisor.runtime.interpreter import refuse_without
 from wssupervisor.runtime.pinning import pin
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR
 
@@ -116,6 +117,7 @@ def _program(name: str, directory: str, path: str) -> str:
         raise ReleaseInvalid(f"[app] command: {candidate} is a directory, not a program")
     if not os.access(candidate, os.X_OK):
         raise ReleaseInvalid(_not_executable(candidate))
+    refuse_without(candidate)
     return str(candidate)
 
 
@@ -131,6 +133,7 @@ def _found_in_path(name: str, directory: str, path: str) -> str:
         if not stat.S_ISREG(mode):
             continue
         if os.access(candidate, os.X_OK):
+            refuse_without(candidate)
             return str(candidate)
         plain = plain or candidate
     if plain is not None:

@@ -6,7 +6,7 @@ from socket import AF_INET, AF_INET6
 
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.holders import listening_inodes
+from wssupervisor.runtime.holders import command_name, environment, listening_inodes
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR, Process
 from wssupervisor.runtime.slots import SlotPool
 from wssupervisor.runtime.sockdiag import TcpState, sockets
@@ -58,6 +58,21 @@ def same_address(gate: Gate, process: Process, given: Collection[SlotId]) -> str
             return (
                 f"binds {pool.address} itself, with SO_REUSEPORT, where no new connection would"
                 f" reach it; {_take(at)}"
+            )
+    return None
+
+
+def wrapped(process: Process) -> str | None:
+    """What is wrong where the server is not the process that was started: $LISTEN_PID is."""
+    main = command_name(process.pid)
+    for pid in sorted(process.members() - {process.pid}):
+        name = command_name(pid)
+        if name != main and environment(pid).get("LISTEN_PID") == str(process.pid):
+            return (
+                f"accepted no connection: $LISTEN_PID is {process.pid} ({main}), which started pid"
+                f" {pid} ({name}) without exec, and a server takes its socket only if that is its"
+                " own pid. Start the server with exec, or tell it the descriptor"
+                f" {FIRST_DESCRIPTOR} ({{fd}} in [app] command)"
             )
     return None
 

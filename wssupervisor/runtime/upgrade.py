@@ -19,6 +19,7 @@ from wssupervisor.fleet.resuming import why_not
 from wssupervisor.fleet.state import State
 from wssupervisor.runtime import carried
 from wssupervisor.runtime.carried import Carried
+from wssupervisor.runtime.descriptors import lower_limit, raise_limit
 from wssupervisor.runtime.helper import ask_child
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR
 
@@ -124,9 +125,11 @@ class Upgrade:
             unwritten = str(logging.flush(FLUSH_SECONDS))
             variables = {**os.environ, RESUME: str(memfd), logging.UNWRITTEN: unwritten}
             command = _command()
+            lower_limit()
             with start_directory.entered():
                 os.execve(command[0], command, variables)  # noqa: S606
         except OSError as error:
+            raise_limit()
             raise OperationFailed(f"could not be re-executed: {error}") from error
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
