@@ -6,6 +6,7 @@
     ├── ReleaseInvalid          release-invalid    1   command, directory or environment is wrong
     ├── ListenFailed            listen-failed      1
     │   ├── AddressTaken        address-taken      1   somebody else listens there
+    │   ├── Unreachable         unreachable        1   this machine cannot connect to it
     │   └── SocketsMissing      sockets-missing    78  systemd passed none for a listener
     ├── SteeringRefused         steering-refused   1   the kernel or a sandbox refused the program
     ├── InstanceRunning         instance-running   1   a daemon of this name lives already
@@ -70,6 +71,10 @@ class AddressTaken(ListenFailed):
 
     code = "address-taken"
     inodes: frozenset[int] = frozenset()
+
+
+class Unreachable(ListenFailed):
+    code = "unreachable"
 
 
 class SocketsMissing(ListenFailed):

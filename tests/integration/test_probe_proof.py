@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.daemon import Daemon
+from tests.harness.daemon import SERVING_WITHIN, Daemon
 from tests.harness.settings import HOST, Settings
 
 SOON = 10.0
@@ -122,7 +122,7 @@ def test_a_server_that_closes_each_connection_at_once_is_ready(
 def test_a_reset_by_the_kernel_is_no_proof_of_an_accept(settings: Settings) -> None:
     """It resets what waits in a socket that is shut down."""
     with Daemon(running(settings, SHUTS_DOWN, ready_timeout="2s")) as daemon:
-        assert daemon.run_to_its_end(within=SOON) == 1
+        assert daemon.run_to_its_end(within=SERVING_WITHIN) == 1
         assert "was not ready within 2s" in daemon.log()
 
 
@@ -159,7 +159,7 @@ def test_what_a_server_expects_of_a_handshake_is_advised(
         running(settings, ASKS, ready_by="websocket", ready=ready, ready_timeout="3s")
     ) as daemon:
         if why:
-            assert daemon.run_to_its_end(within=SOON) == 1
+            assert daemon.run_to_its_end(within=SERVING_WITHIN) == 1
             assert why in daemon.log()
         else:
             daemon.start()
@@ -168,7 +168,7 @@ def test_what_a_server_expects_of_a_handshake_is_advised(
 def test_a_redirect_is_no_handshake(settings: Settings) -> None:
     own = running(settings, REDIRECTS, ready_by="websocket", ready_timeout="2s")
     with Daemon(own) as daemon:
-        assert daemon.run_to_its_end(within=SOON) == 1
+        assert daemon.run_to_its_end(within=SERVING_WITHIN) == 1
         assert "it refused the WebSocket handshake" in daemon.log()
 
 
@@ -180,7 +180,7 @@ def test_a_probe_without_a_verdict_is_a_failure(settings: Settings, tmp_path: Pa
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
     own = running(settings, REDIRECTS, ready_by="websocket", ready_timeout="2s")
     with Daemon(own, variables={"PYTHONPATH": path}) as daemon:
-        assert daemon.run_to_its_end(within=SOON) == 1
+        assert daemon.run_to_its_end(within=SERVING_WITHIN) == 1
         assert "it was asked by a probe that came to no verdict" in daemon.log()
 
 

@@ -13,10 +13,12 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from wssupervisor.errors import ListenFailed, SteeringRefused
+from wssupervisor.errors import SteeringRefused, Unreachable
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
 from wssupervisor.runtime.steering import Steering, probe_socket
+
+IP_FREEBIND = 15
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 ADDRESSES = [(V4, "127.0.0.1"), (V4, "0.0.0.0"), (V6, "::1"), (V6, "::")]
@@ -206,11 +208,20 @@ def test_a_slot_whose_queue_is_full_does_not_keep_us_from_starting() -> None:
         assert order == Steering(pool).measure()
 
 
-def test_a_machine_that_cannot_reach_its_own_address_is_told_so() -> None:
-    with bound() as pool:
-        pool.host = "192.0.2.1"
-        with pytest.raises(ListenFailed, match=r"192\.0\.2\.1 cannot be connected from"):
-            Steering(pool).measure()
+def test_slots_on_an_address_that_is_not_here_are_taken_in_the_order_in_which_they_came() -> None:
+    with ExitStack() as stack:
+        made = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for sock in made:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+            sock.bind(("192.0.2.1", made[0].getsockname()[1]))
+            sock.listen(8)
+        pool = adopt("ws", [os.dup(sock.fileno()) for sock in made])
+        stack.callback(pool.close)
+        with pytest.raises(Unreachable, match=r"192\.0\.2\.1 cannot be connected from"):
+            stack.enter_context(probe_socket(pool))
+
+        assert [os.fstat(sock.fileno()).st_ino for sock in made] == Steering(pool).measure()
 
 
 # -- tables -------------------------------------------------------------------------------------

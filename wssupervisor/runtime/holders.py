@@ -29,15 +29,24 @@ class Holder:
     supervisor: str | None
 
 
-def listening_inodes(family: int, host: str, port: int, *, v6only: bool = False) -> set[int]:
-    """Inodes of all sockets that listen on the address or on one that overlaps with it."""
+def listening_inodes(
+    family: int, host: str, port: int, *, v6only: bool = False, interface: int = 0
+) -> set[int]:
+    """Inodes of all sockets that listen on the address or on one that overlaps with it.
+
+    `interface`: the only one that it listens on; 0 for all.
+    """
     listen = frozenset({TcpState.LISTEN})
     same = [
         one
         for one in sockets(family, port, listen)
         if one.local[0] == host or host in ANY or one.local[0] in ANY
     ]
-    return {one.inode for one in same + _of_other_family(family, host, port, v6only=v6only)}
+    return {
+        one.inode
+        for one in same + _of_other_family(family, host, port, v6only=v6only)
+        if not interface or one.interface in (0, interface)
+    }
 
 
 def _of_other_family(family: int, host: str, port: int, *, v6only: bool) -> list[DiagSocket]:

@@ -13,6 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 
+import structlog
+
+from wssupervisor.errors import Unreachable
 from wssupervisor.fleet.actions import Probe
 from wssupervisor.fleet.model import Check, SlotId
 from wssupervisor.runtime.gate import Gate
@@ -20,9 +23,11 @@ from wssupervisor.runtime.helper import Said, ask_child, module
 from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.self_bound import another_address, same_address, wrapped
 from wssupervisor.runtime.slots import Slot
-from wssupervisor.runtime.sockdiag import Endpoint, TcpState, server_side
-from wssupervisor.runtime.steering import CONNECT_SECONDS, Steering, probe_socket
+from wssupervisor.runtime.sockdiag import Endpoint, TcpState
+from wssupervisor.runtime.steering import CONNECT_SECONDS, Steering, probe_socket, server_end
 from wssupervisor.verdict import GOOD, WRONG
+
+log = structlog.get_logger()
 
 LOOK_SECONDS = 0.01
 SLOW_LOOK_SECONDS = 0.1
@@ -58,13 +63,30 @@ async def ready(gate: Gate, process: Process, probe: Probe, tried: Callable[[str
     for name, slot in probe.slots.items():
         if spoilt := gate.spoilt.get(slot):
             tried(spoilt)
-        steering = gate.steerings[name]
-        if probe.check is not None and probe.check.listener == name:
-            await _checked(steering, process, slot, probe.check, tried, suspect)
-            continue
-        # The kernel has no event for an accept() elsewhere.
-        while not await accepts(gate, steering, process, slot, suspect):  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_SECONDS)
+        check = None if probe.check is None or probe.check.listener != name else probe.check
+        try:
+            await _probed(gate, process, name, slot, check, tried, suspect)
+        except Unreachable as error:  # nothing can be asked, and nothing is wrong with the worker
+            log.warning("worker is not probed", listener=name, pid=process.pid, why=str(error))
+
+
+async def _probed(
+    gate: Gate,
+    process: Process,
+    name: str,
+    slot: SlotId,
+    check: Check | None,
+    tried: Callable[[str], None],
+    suspect: Callable[[], None],
+) -> None:
+    """On one listener. Raises what `ready` does, and Unreachable."""
+    steering = gate.steerings[name]
+    if check is not None:
+        await _checked(steering, process, slot, check, tried, suspect)
+        return
+    # The kernel has no event for an accept() elsewhere.
+    while not await accepts(gate, steering, process, slot, suspect):  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def accepts(
@@ -177,7 +199,7 @@ def _judged(said: Said | None) -> str | None:
 
 
 async def _connected(client: socket.socket, steering: Steering) -> bool:
-    target = (steering.pool.reachable_host, steering.pool.port)
+    target = steering.pool.reach.target
     connecting = asyncio.get_running_loop().sock_connect(client, target)
     try:
         await asyncio.wait_for(connecting, CONNECT_SECONDS)
@@ -202,9 +224,9 @@ async def _taken(
     unbroken = listening.times_down
     began = time.monotonic()
     suspect_at = began + SUSPECT_SECONDS
-    local = (steering.pool.reachable_host, steering.pool.port)
+    reach = steering.pool.reach
     while True:
-        found = server_side(steering.pool.family, local, source)
+        found = server_end(reach, source)
         if found is not None and found.inode:
             return found.inode if process.took(found.inode) else None
         heard = _heard(client)

@@ -52,7 +52,13 @@ def same_address(gate: Gate, process: Process, given: Collection[SlotId]) -> str
     for at, pool in enumerate(gate.pools.values()):
         if not isinstance(pool, SlotPool):
             continue
-        there = listening_inodes(pool.family, pool.host, pool.port, v6only=pool.v6only)
+        there = listening_inodes(
+            pool.family,
+            pool.host,
+            pool.port,
+            v6only=pool.v6only,
+            interface=pool.reach.interface,
+        )
         foreign = there - {slot.inode for slot in pool.slots} - set(given)
         if foreign and foreign & process.socket_inodes():
             return (

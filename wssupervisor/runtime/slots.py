@@ -7,7 +7,6 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 from wssupervisor.config import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
@@ -15,6 +14,7 @@ from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.carried import CarriedListener, taken_over
 from wssupervisor.runtime.holders import describe_holders, ending, listening_inodes
 from wssupervisor.runtime.pool import Connections
+from wssupervisor.runtime.reach import Reach, reach
 from wssupervisor.runtime.sockdiag import TcpState, held_inodes
 from wssupervisor.runtime.socket_options import original_of, promise_of
 
@@ -125,9 +125,14 @@ class SlotPool:
         return None if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared
 
     @property
+    def reach(self) -> Reach:
+        """How it is connected to from this machine."""
+        return reach(self.slots[0].socket)
+
+    @property
     def reachable_host(self) -> str:
         """An address of this machine on which it can be connected to."""
-        return self.local_host or ("127.0.0.1" if self.family == socket.AF_INET else _loopback6())
+        return self.reach.host
 
     @property
     def v6only(self) -> bool:
@@ -164,7 +169,13 @@ class SlotPool:
     def check_alone(self) -> None:
         """Raise AddressTaken when somebody else listens on the address too."""
         own = {slot.inode for slot in self.slots}
-        found = listening_inodes(self.family, self.host, self.port, v6only=self.v6only)
+        found = listening_inodes(
+            self.family,
+            self.host,
+            self.port,
+            v6only=self.v6only,
+            interface=self.reach.interface,
+        )
         foreign = found - own
         if foreign:
             raise taken(self.name, self.address, foreign)
@@ -183,17 +194,6 @@ class SlotPool:
     def close(self) -> None:
         for slot in self.slots:
             slot.close()
-
-
-@cache
-def _loopback6() -> str:
-    """::1, or IPv4's where IPv6 is switched off: there "::" can be bound all the same."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return "::ffff:127.0.0.1"
-    return "::1"
 
 
 def taken(name: str, address: str, inodes: set[int]) -> AddressTaken:

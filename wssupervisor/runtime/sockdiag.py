@@ -22,6 +22,7 @@ NO_COOKIE = 0xFFFFFFFF
 _ATTRIBUTES_AT = 72
 _INODE = struct.Struct("=I")
 _INODE_AT = 68
+_INTERFACE_AT = 40
 INFO = 2
 """INET_DIAG_INFO: a struct tcp_info."""
 _IDLE = struct.Struct("=III")
@@ -66,6 +67,8 @@ class DiagSocket:
     inode: int
     rqueue: int
     wqueue: int
+    interface: int = 0
+    """The index of the only one that it is bound to; 0 for all."""
     v6only: bool = False
     """Known of listeners only."""
     marked: bool | None = None
@@ -84,7 +87,12 @@ def _packed(family: int, host: str) -> bytes:
 
 
 def _request(
-    family: int, states: int, local: Endpoint, remote: Endpoint, extensions: int = 0
+    family: int,
+    states: int,
+    local: Endpoint,
+    remote: Endpoint,
+    extensions: int = 0,
+    interface: int = 0,
 ) -> bytes:
     any_host = "0.0.0.0" if family == socket.AF_INET else "::"  # noqa: S104 - "any", not a bind
     return (
@@ -92,7 +100,7 @@ def _request(
         + _ID_PORTS.pack(local[1], remote[1])
         + _packed(family, local[0] or any_host)
         + _packed(family, remote[0] or any_host)
-        + _ID_REST.pack(0, NO_COOKIE, NO_COOKIE)
+        + _ID_REST.pack(interface, NO_COOKIE, NO_COOKIE)
     )
 
 
@@ -104,8 +112,9 @@ def _parse(body: bytes) -> DiagSocket:
     remote = socket.inet_ntop(family, body[24 : 24 + size])
     _, rqueue, wqueue, _, inode = _COUNTS.unpack_from(body, 52)
     found = TcpState.SYN_RECV if state == TcpState.NEW_SYN_RECV else TcpState(state)
+    (interface,) = _INODE.unpack_from(body, _INTERFACE_AT)
     one = DiagSocket(
-        family, found, (local, local_port), (remote, remote_port), inode, rqueue, wqueue
+        family, found, (local, local_port), (remote, remote_port), inode, rqueue, wqueue, interface
     )
     if found == TcpState.LISTEN:
         return replace(one, v6only=netlink.attributes(body, _ATTRIBUTES_AT).get(SKV6ONLY) == b"\1")
@@ -202,9 +211,11 @@ def held(family: int, port: int, host: str | None) -> Iterator[Held]:
         )
 
 
-def server_side(family: int, local: Endpoint, remote: Endpoint) -> DiagSocket | None:
+def server_side(
+    family: int, local: Endpoint, remote: Endpoint, interface: int = 0
+) -> DiagSocket | None:
     """The server's end of one connection; `remote` is the client's address. None: there is none."""
-    request = _request(family, 0xFFF, local, remote)
+    request = _request(family, 0xFFF, local, remote, interface=interface)
     try:
         found = [_parse_with_mark(body) for body in netlink.ask(request, dump=False)]
     except FileNotFoundError:

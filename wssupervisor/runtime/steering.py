@@ -13,10 +13,13 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from wssupervisor.errors import ListenFailed, SteeringRefused
+import structlog
+
+from wssupervisor.errors import ListenFailed, SteeringRefused, Unreachable
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.bpf import packed
 from wssupervisor.runtime.carried import CarriedListener
+from wssupervisor.runtime.reach import SO_BINDTODEVICE, Reach
 from wssupervisor.runtime.slots import Slot, SlotPool
 from wssupervisor.runtime.sockdiag import (
     DiagSocket,
@@ -26,6 +29,8 @@ from wssupervisor.runtime.sockdiag import (
     server_side,
 )
 from wssupervisor.runtime.steering_program import ProbeRule, steering_program
+
+log = structlog.get_logger()
 
 SO_ATTACH_REUSEPORT_CBPF = 51
 SO_LOCK_FILTER = 44
@@ -176,8 +181,7 @@ class Steering:
 
     def _accept_own(self, slot: Slot, sources: Iterable[Endpoint]) -> None:
         """Accept and close the probes in its queue, if nobody else waits there."""
-        local = (self.pool.reachable_host, self.pool.port)
-        ends = [server_side(self.pool.family, local, source) for source in sources]
+        ends = [server_end(self.pool.reach, source) for source in sources]
         waiting = [end for end in ends if end is not None and end.queued]
         if slot.queued() == len(waiting):
             with suppress(BlockingIOError):
@@ -194,6 +198,17 @@ class Steering:
         """
         last = len(self.order) - 1
         self.attach({self.order[last]: 1})  # whichever slot that is
+        try:
+            with probe_socket(self.pool):
+                pass
+        except Unreachable as error:
+            log.warning(
+                "slots cannot be measured, and are taken in the order in which they came",
+                listener=self.pool.name,
+                why=str(error),
+                lost="workers are not probed: they count as ready while they live",
+            )
+            return list(self.order)
         quiet = self._await_handshakes()
         for slot in self.pool.slots:
             if slot.full():
@@ -302,7 +317,7 @@ class Steering:
         slot = self.pool.by_inode(inode)
         if slot.full():
             slot.make_room(ROOM)
-        with _marked(slot):
+        with _marked(slot), suppress(Unreachable):
             for _ in range(ROUNDS):
                 with probe_socket(self.pool) as (client, source):
                     arrived = self._arrival(client, source, index)
@@ -315,19 +330,25 @@ class Steering:
 
     def _arrival(self, client: socket.socket, source: Endpoint, index: int) -> DiagSocket | None:
         """Connect to this index; the server's end, in its queue or beyond. None: not arrived."""
-        host, port = self.pool.reachable_host, self.pool.port
+        reach = self.pool.reach
         self._attach(self.weights, self._probes, [ProbeRule(source[0], source[1], index)])
         try:
-            client.connect((host, port))
+            client.connect(reach.target)
         except OSError:
             return None
         until = time.monotonic() + CONNECT_SECONDS
         while time.monotonic() < until:
             # We are connected as soon as the server answered, it is so with our third packet.
-            found = server_side(self.pool.family, (host, port), source)
+            found = server_end(reach, source)
             if found is None or found.state != TcpState.SYN_RECV:
                 return found
         return None
+
+
+def server_end(reach: Reach, source: Endpoint) -> DiagSocket | None:
+    """The server's end of a probe from this address."""
+    local = (reach.host, reach.port)
+    return server_side(reach.family, local, source, reach.interface)
 
 
 def _grown(before: Mapping[SlotId, int], candidates: Sequence[Slot]) -> list[Slot]:
@@ -351,15 +372,21 @@ def _marked(slot: Slot) -> Iterator[None]:
 
 @contextmanager
 def probe_socket(pool: SlotPool) -> Iterator[tuple[socket.socket, Endpoint]]:
-    """A client socket with a source address of its own; it gives up after CONNECT_SECONDS."""
+    """A client socket with a source address of its own; it gives up after CONNECT_SECONDS.
+
+    Raises Unreachable.
+    """
+    reach = pool.reach
     with socket.socket(pool.family, socket.SOCK_STREAM) as client:
         client.settimeout(CONNECT_SECONDS)
         try:
-            client.bind((pool.reachable_host, 0))
+            if reach.device:
+                client.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, reach.device)
+            client.bind(reach.source)
         except OSError as error:
-            raise ListenFailed(
-                f"listener {pool.name!r}: {pool.reachable_host} cannot be connected from:"
+            raise Unreachable(
+                f"listener {pool.name!r}: {reach.host} cannot be connected from:"
                 f" {error.strerror}; does an interface of this machine still have that address?"
             ) from error
         host, port = client.getsockname()[:2]
-        yield client, (host, port)
+        yield client, (host.partition("%")[0], port)
