@@ -89,7 +89,7 @@ def _address_of(device: bytes, family: int) -> str | None:
 def _address6_of(device: bytes) -> str | None:
     found = []
     with suppress(OSError):
-        for line in Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines():
+        for line in Path("/proc/thread-self/net/if_inet6").read_text(encoding="ascii").splitlines():
             address, *_, name = line.split()
             if name.encode() == device:
                 found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address)))
