@@ -11,7 +11,7 @@ import pytest
 from tests.harness.daemon import ROOT, environment
 
 BENCH_WITHIN = 90.0
-PARTS = ("overhead", "balance", "start", "scrape", "output")
+PARTS = ("overhead", "balance", "start", "scrape", "stall", "output")
 
 
 def bench(report: Path, *arguments: str) -> dict[str, Any]:
@@ -59,6 +59,12 @@ def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     assert 0 < scraping["scraped_percent"] < 100
     assert [one["lines"] for one in report["output"]] == [30_000, 30_000]
     assert [one["out_of_order"] + one["unaccounted"] for one in report["output"]] == [0, 0]
+    standing = [one for one in report["stalled"] if one["scenario"].startswith("echo")]
+    assert [one["side"] for one in standing] == ["bare", "supervised"] * 2
+    assert [one["failed"] for one in standing] == [0] * 4
+    assert all(one["clients"] > 0 for one in standing)
+    assert all(0 < one["p50_seconds"] <= one["worst_seconds"] for one in standing)
+    assert all(1 <= one["processes"] <= one["most_processes"] for one in standing)
     for name, figure in figures.items():
         assert isinstance(figure, int | float), name
         # What is left when others' share is taken off may be nothing, or less, to a clock tick.

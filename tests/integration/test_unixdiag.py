@@ -66,14 +66,3 @@ def test_a_client_that_only_sends_no_more_has_not_left(
 
             assert len(pool.connections().held) == 1
             assert pool.connections().peer_left == frozenset()
-
-
-def test_a_file_whose_inode_is_told_as_zero_is_known_by_its_device(
-    listening: socket.socket,
-) -> None:
-    binding = unixdiag.binding(inode_of(listening))
-    file = None if binding.file is None else (0, binding.file[1])
-    zero = unixdiag.Binding(binding.name, file)
-
-    assert zero
-    assert all(one.binding.file == file for one in unixdiag.connections(zero))

@@ -7,6 +7,7 @@ through, so the file's inode tells whose it is; a path could have been bound aga
 import os
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wssupervisor.runtime import netlink
@@ -66,13 +67,17 @@ def listening(path: str) -> list[UnixSocket]:
 
 
 def connections(binding: Binding) -> list[UnixSocket]:
-    """The server's ends of all connections that came through the listener with this binding.
+    """The server's ends of all connections that came through the listener with this binding."""
+    return through(binding, _dump(ESTABLISHED))
 
-    They inherit it. Clients are not bound, nor are the ends of a pair: those match nothing.
+
+def through(binding: Binding, found: Iterable[UnixSocket]) -> list[UnixSocket]:
+    """The sockets that have the binding of this listener: accepted ones inherit it.
+
+    Clients are not bound, nor are the ends of a pair: these match nothing. Inodes of different
+    files of a device may all be reported as 0: the name distinguishes their sockets.
     """
-    if binding.file is None:
-        return [one for one in _dump(ESTABLISHED) if binding and one.binding == binding]
-    return [one for one in _dump(ESTABLISHED) if one.binding.file == binding.file]
+    return [one for one in found if binding and one.binding == binding]
 
 
 def queued(inode: int) -> int:

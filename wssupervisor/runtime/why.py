@@ -41,12 +41,12 @@ client that waits for an answer has sent something last."""
 KEEP_ALIVE = "idle keep-alive connection"
 
 
-def looks_kept_alive(one: Held) -> bool:
+def looks_kept_alive(one: Held, after: float = KEEP_ALIVE_SECONDS) -> bool:
     """Answered, and silent in both directions since: as a proxy or scraper keeps a connection.
 
-    Whether it was upgraded to a WebSocket the kernel does not tell.
+    Whether it was upgraded to a WebSocket the kernel does not report. `after`: seconds of silence.
     """
-    silent = one.idle >= KEEP_ALIVE_SECONDS and not one.unread and not one.unsent
+    silent = one.idle >= after and not one.unread and not one.unsent
     return silent and one.answered
 
 
