@@ -10,6 +10,7 @@ import pytest
 from examples.load.verdict import Cutover
 from examples.load.waiting import wait_until
 from tests.e2e.death import kill, wait_next
+from tests.e2e.descriptors import resting
 from tests.e2e.service import Service
 
 SECONDS = 60.0
@@ -42,7 +43,7 @@ def stored(service: Service) -> int:
 
 
 def descriptors(service: Service) -> int:
-    return len(service.machine.run("ls", f"/proc/{service.main_pid()}/fd").stdout.split())
+    return resting(service.machine, service.main_pid())
 
 
 def processes(service: Service) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
+from tests.e2e.descriptors import resting
 from tests.e2e.memory import outside
 from tests.e2e.service import Service
 
@@ -32,7 +33,7 @@ def size(service: Service) -> Size:
     service.wait_alone(60.0)
     process = psutil.Process(outside(service.machine, service.main_pid()))
     return Size(
-        process.num_fds(),
+        resting(service.machine, service.main_pid()),
         len(process.children(recursive=True)),
         int(service.machine.show(service.service, "NFileDescriptorStore")),
         int(process.memory_full_info().uss),

@@ -29,7 +29,7 @@ SHELL = "/bin/sh"
 SHIM = (
     'cd "$1" || { echo "the release directory $1 is gone, or its user may not enter it; install it'
     ' again, or reload to another release" >&2; exit 127; }; shift;'
-    ' ulimit -S -n "$1"; shift;'
+    ' ulimit -S -n "$1" 2>/dev/null; shift;'
     " LISTEN_PID=$$; export LISTEN_PID;"
     ' if [ -n "$WATCHDOG_USEC" ]; then WATCHDOG_PID=$$; export WATCHDOG_PID; fi;'
     ' exec "$@"'

@@ -209,8 +209,8 @@ def _answers(port: int) -> bool:
 
 
 def _processes(side: str, roots: Sequence[int]) -> int:
-    """Of the server: the supervisor itself is none of it."""
-    return len(tree(roots)) - (side == "supervised")
+    """Of the server: the supervisor and its relay of output are none of it."""
+    return len(tree(roots)) - (2 if side == "supervised" else 0)
 
 
 def _figures(scenario: Scenario, side: str, load: Load, processes: int, most: int) -> Stalled:
