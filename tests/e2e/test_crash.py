@@ -90,7 +90,7 @@ def test_deaths_and_upgrades_at_random_moments_with_reloads_among_them(chat: Ser
     assert refused == 0
     assert len(chat.worker_pids()) == chat.workers
     assert chat.machine.show(chat.service, "NRestarts") == str(DEATHS)
-    assert len(processes(chat)) == chat.workers + 1
+    assert len(processes(chat)) == chat.workers + 2, "workers, supervisor and the relay of output"
     assert (stored(chat), descriptors(chat)) == before
     chat.systemctl("stop")
     assert processes(chat) == []
