@@ -133,7 +133,8 @@ def test_a_terminal_that_is_closed_under_the_foreground_ends_nothing(
 ) -> None:
     """As the only program of a window, and as tmux runs it."""
     log = tmp_path / "log"
-    wrapper = ("sh", "-c", 'exec "$@" >"$0"', str(log))
+    # The tests may themselves run under nohup.
+    wrapper = ("env", "--default-signal=HUP", "sh", "-c", 'exec "$@" >"$0"', str(log))
     with Daemon(settings, wrapper=wrapper) as daemon, Terminal(daemon.command()) as terminal:
         wait_until(lambda: daemon.state() == "serving", within=WITHIN, what="state serving")
         pids = daemon.active_pids()

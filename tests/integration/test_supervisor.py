@@ -56,7 +56,9 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
             outcome = await supervisor.answers.ask(1, ReloadRequested(1))
             state = supervisor.view().state
             supervisor.post(StopRequested(None))
-            return outcome, state, (await running).status
+            status = (await running).status
+            supervisor.crew.finish()
+            return outcome, state, status
         finally:
             gate.close()
 
