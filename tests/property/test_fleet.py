@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from wssupervisor.fleet import draining, leaving, resuming, steering
+from wssupervisor.fleet import draining, leaving, resuming, stall, steering
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
@@ -139,6 +139,11 @@ SHARED = 200
 """The one slot of the second listener, where that is in shared mode."""
 
 
+def done(actions: list[Action]) -> list[Action]:
+    """What a worker or the kernel notices of them."""
+    return [one for one in actions if isinstance(one, ToWorker | Spawn | Steer)]
+
+
 def named_by(table: Table | None) -> set[SlotId]:
     return set() if table is None else {s for slots in table.weights.values() for s in slots}
 
@@ -215,6 +220,7 @@ class FleetMachine(RuleBasedStateMachine):
             before = state.steering.current
             known_failed = len(self.world.notes)
             known_empty = {own.number for own in draining.oldest(state) if draining.empty(own)}
+            undisturbed = self.without_a_candidate(one)
             actions = self.fleet.handle(one, self.world.now)
             for action in actions:
                 if isinstance(action, Note) and action.kind is NoteKind.DRAIN_HURRIED:
@@ -242,7 +248,7 @@ class FleetMachine(RuleBasedStateMachine):
                     assert verdict is not None
                     self.failed_generations.add(verdict.generation or 0)
                 else:
-                    self.check_failed_reload(actions)
+                    self.check_failed_reload(actions, undisturbed)
                     assert before == self.fleet.state.steering.current
             if isinstance(one, SteerFailed):
                 assert not any(isinstance(action, Steer) for action in actions), "again at once"
@@ -286,8 +292,21 @@ class FleetMachine(RuleBasedStateMachine):
         deadline = self.fleet.next_deadline()
         assert deadline is None or deadline > self.world.now, "a deadline that does nothing"
 
-    def check_failed_reload(self, actions: list[Action]) -> None:
-        """A failed or cancelled reload sends nothing to another generation's worker."""
+    def without_a_candidate(self, event: Event) -> list[Action] | None:
+        """What the event causes if no reload is under way; None while one has its candidate."""
+        state = self.fleet.state
+        begins = isinstance(event, RollBackRequested)
+        if state.candidate is not None or (state.reload is None and not begins) or state.quit:
+            return None
+        twin = load(json.loads(json.dumps(dump(self.fleet))))
+        twin.state.reload = None
+        return done(twin.handle(TimePassed() if begins else event, self.world.now))
+
+    def check_failed_reload(self, actions: list[Action], undisturbed: list[Action] | None) -> None:
+        """A failed or cancelled reload sends nothing to another generation's worker.
+
+        The event that it failed at may do that, with or without a reload.
+        """
         verdict = self.fleet.state.verdict
         assert verdict is not None
         assert not verdict.ok
@@ -304,13 +323,15 @@ class FleetMachine(RuleBasedStateMachine):
             assert not named_by(self.fleet.state.steering.in_flight) & slots, "it may still land"
         if self.fleet.state.stop is not None:
             return
+        if verdict.generation is None:
+            assert done(actions) == undisturbed
+            return
         touched = {one.worker.generation for one in actions if isinstance(one, Signal | Kill)}
         assert touched <= {verdict.generation}
         for action in actions:
             if isinstance(action, Spawn):
                 assert action.worker.generation != verdict.generation
-            # One that had no candidate yet may fail by what else becomes of the active generation.
-            assert verdict.generation is None or not isinstance(action, Steer)
+            assert not isinstance(action, Steer)
 
     def check_cutover(self, event: Event, actions: list[Action]) -> None:
         """A generation takes over ready and stable, and says so when steering is in force."""
@@ -386,6 +407,11 @@ class FleetMachine(RuleBasedStateMachine):
                 self.check_ended_unused(process)
                 continue
             assert self.world.now >= one.drain.keep_until
+            if one.sweeper and one.stalled_since is not None:
+                watches = [self.fleet.state.slots[slot] for slot in process.slots.values()]
+                limit = stall.patience(policy)
+                if any(stall.stalled(watch, limit, self.world.now) for watch in watches):
+                    continue  # it has had its time: the next one may do better
             for slot in process.slots.values():
                 silent = one.reason is not None
                 if self.world.shared(slot):
@@ -745,6 +771,27 @@ class FleetMachine(RuleBasedStateMachine):
     def worker_hangs_or_wakes(self, data: st.DataObject) -> None:
         process = self.some_process(data)
         process.accepting = not process.accepting
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data(), looks=st.integers(1, 8))
+    def worker_stands_still_while_a_client_waits(self, data: st.DataObject, looks: int) -> None:
+        process = self.some_process(data)
+        process.accepting = False
+        for slot in set(process.slots.values()) & named_by(self.world.table):
+            self.world.queues[slot] += 1
+        for _ in range(looks):
+            self.world.now += 0.9
+            self.look()
+
+    @precondition(lambda self: any(not one.accepting for one in self.world.processes.values()))
+    @rule(data=st.data())
+    def worker_accepts_all_after_a_pause(self, data: st.DataObject) -> None:
+        paused = sorted(one for one, own in self.world.processes.items() if not own.accepting)
+        process = self.world.processes[data.draw(st.sampled_from(paused))]
+        process.accepting = True
+        while self.world.accept(process):
+            pass
+        self.look()
 
     @precondition(lambda self: self.world.processes)
     @rule(data=st.data())

@@ -662,6 +662,19 @@ def test_a_sweeper_that_does_not_accept_either_is_ended_before_there_is_another(
     assert 2 <= spawned <= 12
 
 
+def test_a_silent_sweeper_that_accepts_again_is_not_ended_while_clients_are_queued() -> None:
+    told = serving()
+    told.spawn_all(told.look(10, slot_17=3), 10)
+    looks(told, 10.5, 60, slot_17=3)
+    sweeper = worker(1, FIRST_SWEEPER)
+
+    assert told.fleet.state.generations[1].workers[sweeper].state is WorkerState.SILENT
+
+    told.look(60, slot_17=2)
+
+    assert told.census(60, {sweeper: 0}) == [], "it may have accepted another one since"
+
+
 def test_a_queue_that_moves_is_not_stalled_however_long_it_is() -> None:
     told = serving()
 

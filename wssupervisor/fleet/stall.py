@@ -81,7 +81,11 @@ def counted(
                 state.slots[slot].stuck_since = now
         yield from accepts(state, one, now)
     elif one.sweeper and one.state is WorkerState.SILENT and connections == 0:
-        yield from worker.stop(one, state.policy, now)  # the next one may do better
+        # The next one may do better. One that accepts again could do so before it is signalled: it
+        # ends as any other, when its queue is empty.
+        limit = patience(state.generations[one.id.generation].policy)
+        if _stuck(state, one, limit, now):
+            yield from worker.stop(one, state.policy, now)
 
 
 def patience(policy: Policy) -> float:
