@@ -180,7 +180,9 @@ def test_ctrl_c_in_systemctl_reload_cancels_nothing_and_a_kill_of_its_control_pr
     """As wssupervisor(8) says. `wssctl reload` is cancelled by Ctrl-C (test_cancel.py)."""
     before = unchanged(chat)
     chat.release("slow", script="#!/bin/sh\nsleep 3\nexec python3 ./app.py well\n")
-    asking = chat.machine.launch("systemctl", "reload", chat.service)
+    # Tests that run in the background have SIGINT ignored, which is inherited.
+    with_signals = ("env", "--default-signal=INT")
+    asking = chat.machine.launch(*with_signals, "systemctl", "reload", chat.service)
     wait_reloading(chat)
     chat.machine.run("pkill", "-INT", "--full", "systemctl reload")
     assert asking.wait(LATE_SECONDS) != 0
