@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from examples.load.waiting import wait_until
 from tests.harness.daemon import Daemon, environment
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
@@ -259,6 +260,11 @@ def test_a_drain_that_a_stop_cuts_short_is_not_called_drained(
         daemon.start()
         with daemon.held(settings.releases.root, 5) as held:
             held.wait_open()
+            wait_until(
+                lambda: daemon.status()["generations"][0]["connections"] == 5,
+                within=10.0,
+                what="a count of those that are held",
+            )
             daemon.reload()
             assert daemon.stop() == 0
     with remembering(settings, tmp_path / "state") as daemon:

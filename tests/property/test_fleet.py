@@ -1091,5 +1091,5 @@ FleetMachine.TestCase.settings = settings(
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),  # explaining takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-# It computes for half a minute, and for longer beside storms and their processes.
-TestFleet = pytest.mark.timeout(400)(FleetMachine.TestCase)
+# Beside other tests it computes for minutes, and it did not walk the same walks each time.
+TestFleet = pytest.mark.alone(pytest.mark.timeout(400)(FleetMachine.TestCase))
