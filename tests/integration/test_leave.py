@@ -237,8 +237,9 @@ def test_a_terminal_is_shown_how_many_are_left_and_ctrl_c_ends_the_waiting_only(
                 )
                 terminal.press(CTRL_C)
                 assert terminal.end() == 130
+                told = "it stays out of its load balancer: `wssctl leave` waits on"
                 wait_until(
-                    lambda: "stays out of its load balancer: `wssctl leave` waits" in terminal.said,
+                    lambda: told in terminal.said,
                     within=SOON,
                     what="how to wait on",
                 )
