@@ -17,7 +17,9 @@ from tests.harness.settings import Settings
 
 _numbers = itertools.count(1)
 
-# CI judges by the same examples each time; who works on it, and ./dev hunt, look elsewhere.
+# CI judges the same code by the same examples each time; who works on it, and ./dev hunt, look
+# elsewhere. Hypothesis takes numbers from whatever modules are loaded: a run of one file alone has
+# other examples than the whole suite, and so has any change of a constant.
 hypothesis.settings.register_profile("judge", derandomize=True)
 if "CI" in os.environ:
     hypothesis.settings.load_profile("judge")

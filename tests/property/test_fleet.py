@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -38,6 +37,8 @@ from wssupervisor.fleet.actions import (
     Signal,
     Spawn,
     Steer,
+    TellDrain,
+    TellResume,
     TellStay,
     ToWorker,
 )
@@ -50,6 +51,7 @@ from wssupervisor.fleet.events import (
     Event,
     JoinRequested,
     LeaveRequested,
+    MainProcessEnded,
     ProbeFailed,
     Recovered,
     Reexecuted,
@@ -163,7 +165,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.stop_asked = False
         self.deaths = 0
         self.lead = 0.0
-        self.asked: dict[WorkerId, tuple[float, object]] = {}
+        self.asked: dict[WorkerId, float] = {}
         self.cutting: tuple[int, Table | None] | None = None
         self.dies: Death | None = None
         """How the supervisor dies in the next step that has actions."""
@@ -220,8 +222,9 @@ class FleetMachine(RuleBasedStateMachine):
             before = state.steering.current
             known_failed = len(self.world.notes)
             known_empty = {own.number for own in draining.oldest(state) if draining.empty(own)}
-            undisturbed = self.without_a_candidate(one)
+            undisturbed = self.without_the_reload(one)
             actions = self.fleet.handle(one, self.world.now)
+            self.check_cutover(one, actions)
             for action in actions:
                 if isinstance(action, Note) and action.kind is NoteKind.DRAIN_HURRIED:
                     self.check_hurried(action, known_empty)
@@ -236,7 +239,6 @@ class FleetMachine(RuleBasedStateMachine):
             self.check_asks_to_leave(one, actions)
             if not isinstance(one, Recovered):
                 self.check_spawns(actions)
-            self.check_cutover(one, actions)
             self.check_balance(one, actions)
             if isinstance(one, TimePassed):
                 self.check_deadline()
@@ -292,15 +294,22 @@ class FleetMachine(RuleBasedStateMachine):
         deadline = self.fleet.next_deadline()
         assert deadline is None or deadline > self.world.now, "a deadline that does nothing"
 
-    def without_a_candidate(self, event: Event) -> list[Action] | None:
-        """What the event causes if no reload is under way; None while one has its candidate."""
+    def without_the_reload(self, event: Event) -> list[Action] | None:
+        """What the event causes if no reload is under way, or, of one that has its candidate, what
+        is due once that has failed; None where nothing of the kind can be told.
+        """
         state = self.fleet.state
         begins = isinstance(event, RollBackRequested)
-        if state.candidate is not None or (state.reload is None and not begins) or state.quit:
+        if (state.reload is None and not begins) or state.quit:
             return None
         twin = load(json.loads(json.dumps(dump(self.fleet))))
+        candidate = twin.state.candidate
         twin.state.reload = None
-        return done(twin.handle(TimePassed() if begins else event, self.world.now))
+        if candidate is not None:
+            was_draining = candidate.drain_since is not None
+            candidate.state = GenerationState.DRAINING if was_draining else GenerationState.FAILED
+        alone = begins or candidate is not None
+        return done(twin.handle(TimePassed() if alone else event, self.world.now))
 
     def check_failed_reload(self, actions: list[Action], undisturbed: list[Action] | None) -> None:
         """A failed or cancelled reload sends nothing to another generation's worker.
@@ -331,7 +340,9 @@ class FleetMachine(RuleBasedStateMachine):
         for action in actions:
             if isinstance(action, Spawn):
                 assert action.worker.generation != verdict.generation
-            assert not isinstance(action, Steer)
+            if isinstance(action, Steer):  # what had waited for the end of the reload
+                due = [one for one in undisturbed or [] if isinstance(one, Steer)]
+                assert action.table in [one.table for one in due]
 
     def check_cutover(self, event: Event, actions: list[Action]) -> None:
         """A generation takes over ready and stable, and says so when steering is in force."""
@@ -435,9 +446,14 @@ class FleetMachine(RuleBasedStateMachine):
             assert all(begun != slot for begun, _ in self.world.handshakes)
 
     def check_asks_to_leave(self, event: Event, actions: list[Action]) -> None:
-        """Only while it is out, after the lead, and not again before a round is over."""
+        """Only while it is out, after the lead, and not again before a round is over, unless what
+        it was asked has become void."""
         out = self.fleet.state.out
+        if isinstance(event, WorkerParted | MainProcessEnded):
+            self.asked.pop(event.worker, None)
         for action in actions:
+            if isinstance(action, TellDrain | TellResume | TellStay):
+                self.asked.pop(action.worker, None)
             if not isinstance(action, AskToLeave) or isinstance(event, Recovered):
                 continue  # which repeats what was asked before
             assert out is not None
@@ -446,10 +462,9 @@ class FleetMachine(RuleBasedStateMachine):
             assert one is not None
             assert one.state is not WorkerState.STOPPING
             assert one.closing_by is None
-            since, kept = self.asked.get(action.worker, (-inf, None))
-            again = kept is not one.drain
-            assert again or self.world.now >= since + leaving.ASK_AGAIN
-            self.asked[action.worker] = self.world.now, one.drain
+            since = self.asked.get(action.worker, -inf)
+            assert self.world.now >= since + leaving.ASK_AGAIN
+            self.asked[action.worker] = self.world.now
 
     def check_spawns(self, actions: list[Action]) -> None:
         """At most one accepting worker per slot, unless there is no free one to give."""
@@ -1091,5 +1106,4 @@ FleetMachine.TestCase.settings = settings(
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),  # explaining takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-# Beside other tests it computes for minutes, and it did not walk the same walks each time.
-TestFleet = pytest.mark.alone(pytest.mark.timeout(400)(FleetMachine.TestCase))
+TestFleet = FleetMachine.TestCase

@@ -1040,13 +1040,30 @@ def test_who_goes_silent_while_it_is_rolled_back_to_ends_when_it_is_empty() -> N
     told.tell(RollBackRequested(7), 19)
     steer = told.tell(TimePassed(), 20)
     told.tell(SlotLetGo(worker(1, 0)), 20)
-    told.spawn_all(told.steer(steer, 20), 20)
+    away = told.steer(steer, 20)
+    told.spawn_all(away, 20)
+    told.steer(away, 20)
     told.tell(WorkerReady(worker(1, 0, 2)), 21)
     told.look(24)
     idle = {worker(1, 0): 0, worker(1, 1): 0, worker(1, 0, 2): 0}
     told.census(25, idle)
 
     assert told.census(26, idle) == [Signal(worker(1, 0), "SIGTERM")]
+
+
+def test_who_goes_silent_is_not_ended_while_clients_may_still_be_steered_to_it() -> None:
+    told = serving()
+    away = told.tell(SlotLetGo(worker(1, 0)), 5)
+    told.look(6)
+    idle = {worker(1, 0): 0, worker(1, 1): 0}
+    told.census(7, idle)
+    assert told.census(8, idle) == []
+
+    told.steer(away, 9)
+    told.look(10)
+    told.census(11, idle)
+
+    assert told.census(12, idle) == [Signal(worker(1, 0), "SIGTERM")]
 
 
 def test_a_generation_that_has_gone_is_started_again_under_a_new_number() -> None:

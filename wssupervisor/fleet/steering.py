@@ -248,9 +248,17 @@ def nothing_comes(state: State, worker: Worker, slot: SlotId, holds: AbstractSet
     silent = worker.state is WorkerState.SILENT
     if state.shared(slot):
         return silent or slot not in holds
-    if _named(state, slot) and not silent:
+    if _named(state, slot) and not (silent and _others_accept(state, worker, slot)):
         return False
     return state.slots[slot].queued == 0 and settled(state, slot)
+
+
+def _others_accept(state: State, worker: Worker, slot: SlotId) -> bool:
+    return any(
+        slot in other.slots.values() and other.state in ACCEPTING
+        for other in state.workers()
+        if other is not worker
+    )
 
 
 def still_listens(state: State, worker: Worker, holds: AbstractSet[SlotId]) -> bool:
