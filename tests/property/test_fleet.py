@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from wssupervisor.fleet import draining, leaving, resuming, stall, steering
+from wssupervisor.fleet import draining, leaving, letting_go, resuming, stall, steering
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
@@ -88,7 +88,7 @@ from wssupervisor.fleet.model import (
     WorkerState,
 )
 from wssupervisor.fleet.snapshot import dump, load
-from wssupervisor.fleet.state import Generation, ReloadKind, ReloadPhase
+from wssupervisor.fleet.state import Generation, ReloadKind, ReloadPhase, Worker
 from wssupervisor.fleet.view import view
 
 from .world import Process, World
@@ -295,9 +295,7 @@ class FleetMachine(RuleBasedStateMachine):
         assert deadline is None or deadline > self.world.now, "a deadline that does nothing"
 
     def without_the_reload(self, event: Event) -> list[Action] | None:
-        """What the event causes if no reload is under way, or, of one that has its candidate, what
-        is due once that has failed; None where nothing of the kind can be told.
-        """
+        """What the event causes, and what is due, where the reload under way has just failed."""
         state = self.fleet.state
         begins = isinstance(event, RollBackRequested)
         if (state.reload is None and not begins) or state.quit:
@@ -308,8 +306,8 @@ class FleetMachine(RuleBasedStateMachine):
         if candidate is not None:
             was_draining = candidate.drain_since is not None
             candidate.state = GenerationState.DRAINING if was_draining else GenerationState.FAILED
-        alone = begins or candidate is not None
-        return done(twin.handle(TimePassed() if alone else event, self.world.now))
+        after = done(list(letting_go.call_off(twin.state, self.world.now)))
+        return after + done(twin.handle(TimePassed() if begins else event, self.world.now))
 
     def check_failed_reload(self, actions: list[Action], undisturbed: list[Action] | None) -> None:
         """A failed or cancelled reload sends nothing to another generation's worker.
@@ -335,14 +333,17 @@ class FleetMachine(RuleBasedStateMachine):
         if verdict.generation is None:
             assert done(actions) == undisturbed
             return
-        touched = {one.worker.generation for one in actions if isinstance(one, Signal | Kill)}
-        assert touched <= {verdict.generation}
-        for action in actions:
-            if isinstance(action, Spawn):
-                assert action.worker.generation != verdict.generation
-            if isinstance(action, Steer):  # what had waited for the end of the reload
-                due = [one for one in undisturbed or [] if isinstance(one, Steer)]
-                assert action.table in [one.table for one in due]
+        for action in done(actions):
+            match action:
+                case Steer(table=table):
+                    due = [one for one in undisturbed or [] if isinstance(one, Steer)]
+                    assert table in [one.table for one in due]
+                case Spawn(worker=worker_id):
+                    assert worker_id.generation != verdict.generation
+                case Signal(worker=worker_id) | Kill(worker=worker_id):
+                    assert worker_id.generation == verdict.generation or action in (
+                        undisturbed or []
+                    )
 
     def check_cutover(self, event: Event, actions: list[Action]) -> None:
         """A generation takes over ready and stable, and says so when steering is in force."""
@@ -413,6 +414,11 @@ class FleetMachine(RuleBasedStateMachine):
                 limit -= policy.close_over  # that they may take, and be over by the limit
             if self.world.now >= limit:
                 continue
+            if one.drain is None and generation.state is GenerationState.DRAINING:
+                # Spawned for a roll back that failed: nothing was ever steered to it.
+                own = set(process.slots.values()) - {SHARED}
+                assert not own & named_by(self.world.table)
+                continue
             assert process.connections == 0
             if one.drain is None:
                 self.check_ended_unused(process)
@@ -423,17 +429,21 @@ class FleetMachine(RuleBasedStateMachine):
                 limit = stall.patience(policy)
                 if any(stall.stalled(watch, limit, self.world.now) for watch in watches):
                     continue  # it has had its time: the next one may do better
-            for slot in process.slots.values():
-                silent = one.reason is not None
-                if self.world.shared(slot):
-                    assert silent or not process.listening
-                    continue
-                if not silent:
-                    assert slot not in named_by(self.world.table)
-                assert self.world.queues[slot] == 0
-                alone = sum(slot in other.slots.values() for other in self.world.processes.values())
-                pending = any(slot == begun for begun, _ in self.world.handshakes)
-                assert alone > 1 or not pending
+            self.check_nothing_comes(one, process)
+
+    def check_nothing_comes(self, one: Worker, process: Process) -> None:
+        """No client can become this worker's any more."""
+        for slot in process.slots.values():
+            silent = one.reason is not None
+            if self.world.shared(slot):
+                assert silent or not process.listening
+                continue
+            if not silent:
+                assert slot not in named_by(self.world.table)
+            assert self.world.queues[slot] == 0
+            alone = sum(slot in other.slots.values() for other in self.world.processes.values())
+            pending = any(slot == begun for begun, _ in self.world.handshakes)
+            assert alone > 1 or not pending
 
     def check_ended_unused(self, process: Process) -> None:
         """It was to replace a worker that accepts again: nothing could ever come to it."""

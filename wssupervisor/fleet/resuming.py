@@ -39,11 +39,12 @@ def can_recover(state: State) -> bool:
 
 
 def lose(state: State, event: Recovered) -> dict[WorkerId, int]:
-    """Those that are gone, with the pids they had: nobody has them whom a signal would reach."""
+    """Those that are gone, with the pids they had: no signal or message would reach them."""
     lost = {}
     for one in state.workers():
         if one.id in event.gone and one.pid is not None:
             lost[one.id], one.pid = one.pid, None
+            worker.parted(one)
     return lost
 
 
