@@ -90,6 +90,8 @@ def test_a_member_of_the_group_may_operate_where_the_configuration_says_so(
 
     new.ctl("reload", user="member")
     assert new.active() == 2
+    refused = new.ctl("upgrade", user="member", check=False)
+    assert refused.returncode == DENIED, refused
 
 
 @pytest.mark.parametrize("words", [["status"], ["stop"], ["reload"], ["events"]])

@@ -21,8 +21,9 @@ from wssupervisor.commands.cli import main
 from wssupervisor.control import client as client_module
 from wssupervisor.control.client import Client, DaemonError, Gone, Silence
 from wssupervisor.control.paths import make_directory, running
+from wssupervisor.control.peer import Peer
 from wssupervisor.control.protocol import LEFT_OUT, LINE_BYTES, Object
-from wssupervisor.control.server import ControlServer, Peer, SendEvent
+from wssupervisor.control.server import ControlServer, SendEvent
 from wssupervisor.errors import Busy, InstanceRunning, ListenFailed, NotRunning, OperationFailed
 
 SOON = 10.0

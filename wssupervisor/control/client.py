@@ -3,6 +3,7 @@
 import grp
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from wssupervisor.control import protocol
@@ -138,7 +139,8 @@ class Client:
             connection.settimeout(self.patience)
             request = {"id": 1, "method": method, "params": params}
             try:
-                connection.sendall(protocol.encode(request))
+                with suppress(ConnectionError):  # a refusal: its reason can still be read
+                    connection.sendall(protocol.encode(request))
                 for message in self._messages(connection):
                     if "event" in message:
                         if on_event is not None and message["event"] != protocol.KEEPALIVE:

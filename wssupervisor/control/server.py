@@ -2,13 +2,10 @@
 
 import asyncio
 import contextlib
-import os
-import pwd
 import socket
-import struct
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -16,6 +13,8 @@ import structlog
 from wssupervisor.acceptor import Acceptor
 from wssupervisor.control import protocol
 from wssupervisor.control.paths import make_directory
+from wssupervisor.control.peer import Peer, authorize, peer_of
+from wssupervisor.control.shares import Seat, admission
 from wssupervisor.control.socket_file import (
     Identity,
     bound,
@@ -23,7 +22,7 @@ from wssupervisor.control.socket_file import (
     refuse_other_files,
     replace_stale,
 )
-from wssupervisor.errors import InstanceRunning, ListenFailed, NotAllowed, ProtocolError, WssError
+from wssupervisor.errors import Busy, InstanceRunning, ListenFailed, ProtocolError, WssError
 from wssupervisor.lock_file import Held, LockFile
 
 log = structlog.get_logger()
@@ -34,28 +33,11 @@ WRITE_SECONDS = 10.0
 """A client that does not read its answers is dropped after this."""
 ANSWERED_WITHIN = 1.0
 """Who waits when the server closes has so long to get the answer."""
-CLIENTS_MAX = 64
-PIPELINED_MAX = 16
-"""Requests of one client that may wait for the one before them."""
-READ_METHODS = frozenset({"status", "events", "verdict", "history", "why", "metrics"})
-_PEER = struct.Struct("=iII")
+PIPELINED_MAX = 4
+"""Requests of one client that may wait for the one before them: each may have a whole line."""
+TOO_MANY = "too many control clients of user {name}; end those that wait, or try again"
 
 SendEvent = Callable[[protocol.Object], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    pid: int
-    uid: int
-    gid: int
-
-    @property
-    def name(self) -> str:
-        """The user's name, for the log."""
-        try:
-            return pwd.getpwuid(self.uid).pw_name
-        except KeyError:
-            return str(self.uid)
 
 
 Handler = Callable[[Peer, str, protocol.Object, SendEvent], Awaitable[protocol.Object]]
@@ -64,6 +46,20 @@ Handler = Callable[[Peer, str, protocol.Object, SendEvent], Awaitable[protocol.O
 
 class _ClientGone(Exception):
     """Nobody reads what we write: it went away, or has not read for WRITE_SECONDS."""
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A client's. `idle_since` None: it has a request that has not been answered yet."""
+
+    sock: socket.socket
+    peer: Peer
+    idle_since: float | None
+    refused: bool = False
+    """It is closed to make room."""
+
+    def seat(self) -> Seat:
+        return Seat(self.peer.uid, self.peer.is_owner, self.idle_since)
 
 
 class ControlServer:
@@ -81,9 +77,7 @@ class ControlServer:
         self._lock: LockFile | None = None
         self._listening: socket.socket | None = None
         self._acceptor: Acceptor | None = None
-        self._connections: set[asyncio.Task[None]] = set()
-        self._asking: set[asyncio.Task[None]] = set()
-        """Those with a request that has not been answered yet."""
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._closing = False
 
     def claim(self) -> None:
@@ -158,8 +152,9 @@ class ControlServer:
                 self._acceptor.pause()
             self._listening.close()
             self._listening = None
-            if self._asking:
-                await asyncio.wait(set(self._asking), timeout=ANSWERED_WITHIN)
+            asking = [task for task, one in self._connections.items() if one.idle_since is None]
+            if asking:
+                await asyncio.wait(asking, timeout=ANSWERED_WITHIN)
             for task in self._connections:
                 task.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
@@ -207,33 +202,49 @@ class ControlServer:
         self._file = identity(self.path)
         self._acceptor = Acceptor(self._listening, self._welcome)
 
-    def _welcome(self, connection: socket.socket) -> None:
+    def _welcome(self, sock: socket.socket) -> None:
+        connection = _Connection(sock, peer_of(sock), time.monotonic())
+        there = [(task, one) for task, one in self._connections.items() if not one.refused]
+        found = admission(connection.seat(), [one.seat() for _, one in there])
+        if found.closes is not None:
+            task, idle = there[found.closes]
+            idle.refused = True
+            task.cancel()
+        if not found.admitted:
+            _refuse(connection)
+            return
         task = asyncio.get_running_loop().create_task(self._connected(connection))
-        self._connections.add(task)
-        task.add_done_callback(partial(self._disconnected, connection))
+        self._connections[task] = connection
+        task.add_done_callback(self._disconnected)
 
-    def _disconnected(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
-        self._connections.discard(task)
-        connection.close()  # where the task was cancelled before it had begun
+    def _disconnected(self, task: asyncio.Task[None]) -> None:
+        connection = self._connections.pop(task)
+        if connection.sock.fileno() >= 0:  # the task was cancelled before it had begun
+            _refuse(connection)
 
-    async def _connected(self, connection: socket.socket) -> None:
+    async def _connected(self, connection: _Connection) -> None:
         reader, writer = await asyncio.open_unix_connection(
-            sock=connection, limit=protocol.LINE_BYTES
+            sock=connection.sock, limit=protocol.LINE_BYTES
         )
         try:
-            if len(self._connections) > CLIENTS_MAX:
-                await _send(writer, protocol.failure(None, "busy", "too many control clients"))
-                return
-            await self._serve(reader, writer)
+            await self._serve(connection, reader, writer)
         except _ClientGone:
             writer.transport.abort()
         except asyncio.CancelledError:
             pass
         finally:
-            await _hang_up(writer)
+            if connection.refused:  # at once: its client may read nothing
+                writer.write(_too_many(connection.peer))
+                writer.transport.abort()
+            else:
+                await _hang_up(writer)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = _peer_of(writer.get_extra_info("socket"))
+    async def _serve(
+        self,
+        connection: _Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         lines: asyncio.Queue[bytes] = asyncio.Queue(PIPELINED_MAX)
         reading = asyncio.ensure_future(_read_lines(reader, lines))
         try:
@@ -243,7 +254,10 @@ class ControlServer:
                 except ProtocolError as error:
                     await _send(writer, protocol.failure(None, error.code, str(error)))
                     return
-                if not await self._answer(peer, request, reading, writer) or self._closing:
+                connection.idle_since = None
+                heard = await self._answer(connection.peer, request, reading, writer)
+                connection.idle_since = time.monotonic()
+                if not heard or self._closing:
                     return
         finally:
             reading.cancel()
@@ -262,7 +276,7 @@ class ControlServer:
             await _send(writer, protocol.event(request.id, value))
 
         async def handle() -> protocol.Object:
-            _authorize(
+            authorize(
                 peer,
                 request.method,
                 group_may_operate=self.group_may_operate,
@@ -271,9 +285,6 @@ class ControlServer:
             return await self.handler(peer, request.method, request.params, send_event)
 
         work: asyncio.Future[protocol.Object] = asyncio.ensure_future(handle())
-        own = asyncio.current_task()
-        assert own is not None
-        self._asking.add(own)
         try:
             while not work.done():
                 await asyncio.wait(
@@ -288,7 +299,6 @@ class ControlServer:
                 await send_event(protocol.KEEPALIVE)
             await _send_answer(writer, _answered(request.id, work))
         finally:
-            self._asking.discard(own)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
         return True
@@ -340,6 +350,17 @@ async def _write(writer: asyncio.StreamWriter, line: bytes) -> None:
         raise _ClientGone from error
 
 
+def _too_many(peer: Peer) -> bytes:
+    return protocol.encode(protocol.failure(None, Busy.code, TOO_MANY.format(name=peer.name)))
+
+
+def _refuse(connection: _Connection) -> None:
+    """Send the reason and close, before anything was read."""
+    with contextlib.suppress(OSError):
+        connection.sock.send(_too_many(connection.peer))
+    connection.sock.close()
+
+
 async def _hang_up(writer: asyncio.StreamWriter) -> None:
     """Let what was written go out, and wait until the socket is closed."""
     writer.close()
@@ -347,26 +368,5 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
         await asyncio.wait_for(writer.wait_closed(), WRITE_SECONDS)
     except (OSError, TimeoutError):
         writer.transport.abort()
-
-
-def _peer_of(sock: socket.socket) -> Peer:
-    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    return Peer(*_PEER.unpack(data))
-
-
-def _authorize(
-    peer: Peer, method: str, *, group_may_operate: bool = False, instead: str | None = None
-) -> None:
-    """Root and our own user may do everything; who else can open the socket may read.
-
-    The socket's mode has let in only its group by then. Raises NotAllowed.
-    """
-    if peer.uid in (0, os.geteuid()) or method in READ_METHODS or group_may_operate:
-        return
-    owner = Peer(os.getpid(), os.geteuid(), os.getegid()).name
-    advice = (
-        f"Run as root or {owner}, or set [control] group_may_operate = true."
-        if instead is None
-        else f"Run as root: {instead}"
-    )
-    raise NotAllowed(f"user {peer.name} may read but not {method} this instance. {advice}")
+    except asyncio.CancelledError:  # its place is needed
+        writer.transport.abort()

@@ -85,6 +85,7 @@ def request(state: State, asked: ReloadRequested, now: float) -> Iterator[Action
         now + asked.timeout,
         ReloadPhase.RESOLVING,
         make_room=asked.make_room,
+        by=asked.by,
     )
     yield Note(NoteKind.RELOAD_BEGUN, {"reload": name(number), **asked.by.fields()})
     if who is not None and not asked.waits:

@@ -33,7 +33,13 @@ def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Acti
     state.last_reload += 1
     number = state.last_reload
     state.reload = Reload(
-        number, ReloadKind.ROLLBACK, who, now, now + asked.timeout, ReloadPhase.STARTING
+        number,
+        ReloadKind.ROLLBACK,
+        who,
+        now,
+        now + asked.timeout,
+        ReloadPhase.STARTING,
+        by=asked.by,
     )
     begun = {"reload": reloading.name(number), "to": pinned.number, **asked.by.fields()}
     yield Note(NoteKind.ROLLBACK_BEGUN, begun)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from wssupervisor.fleet.counters import Counters
+from wssupervisor.fleet.events import Requester
 from wssupervisor.fleet.model import (
     ADDED,
     Exit,
@@ -207,6 +208,8 @@ class Reload:
     generation: int | None = None
     waiting: Pinned | None = None
     """What is started as soon as there is room for it; its number is not given out yet."""
+    by: Requester | None = field(default=None, metadata=ADDED)
+    """The caller that waits for it; only that one may cancel it by leaving."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from wssupervisor.errors import Busy, NotRunning, OperationFailed, ReloadFailed, WssError
 from wssupervisor.fleet.actions import Failed, Outcome
-from wssupervisor.fleet.events import Event, RequesterLeft
+from wssupervisor.fleet.events import Event, Requester, RequesterLeft
 from wssupervisor.fleet.model import RequestId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Reload, Verdict
@@ -81,11 +81,16 @@ class Answers:
         known = reload in self._verdicts or reload > self._settled
         return self._verdict(reload) if known else None
 
-    def wait_instead(self, reload: Reload | None, number: int) -> RequestId | None:
-        """Stand in for the requester of that reload, whom an upgrade has cut off; then `leave`."""
+    def wait_instead(
+        self, reload: Reload | None, number: int, caller: Requester
+    ) -> RequestId | None:
+        """Wait again for the requester of that reload, if an upgrade cut it off; then `leave`.
+
+        None for any other caller: it learns the verdict, and cancels nothing by leaving.
+        """
         if reload is None or reload.id != number or reload.request is None:
             return None
-        if reload.request in self._waiting:
+        if reload.request in self._waiting or not _is_same(reload.by, caller):
             return None
         self._waiting[reload.request] = asyncio.get_running_loop().create_future()
         return reload.request
@@ -106,3 +111,10 @@ class Answers:
 
     def _is_forgotten(self, reload: int) -> bool:
         return reload <= self._settled - VERDICTS_KEPT
+
+
+def _is_same(requester: Requester | None, caller: Requester) -> bool:
+    """The very process: another one of the same user has not requested the reload."""
+    if requester is None:
+        return False
+    return (requester.user, requester.pid) == (caller.user, caller.pid)

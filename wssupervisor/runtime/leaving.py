@@ -4,8 +4,9 @@ import asyncio
 
 import structlog
 
+from wssupervisor.control.peer import Peer
 from wssupervisor.control.protocol import Object
-from wssupervisor.control.server import Peer, SendEvent
+from wssupervisor.control.server import SendEvent
 from wssupervisor.fleet.actions import Joined, Left
 from wssupervisor.fleet.events import JoinRequested, LeaveRequested
 from wssupervisor.runtime.answers import error_of

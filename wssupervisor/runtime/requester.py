@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from wssupervisor.control.server import Peer
+from wssupervisor.control.peer import Peer
 from wssupervisor.fleet.events import Requester
 from wssupervisor.runtime.holders import parent_of
 

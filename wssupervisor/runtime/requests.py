@@ -9,8 +9,10 @@ import structlog
 
 from wssupervisor import __version__
 from wssupervisor.config_values import CLIENT_WORKERS_MAX, WORKERS_MAX
+from wssupervisor.control.peer import Peer
 from wssupervisor.control.protocol import Object
-from wssupervisor.control.server import Peer, SendEvent
+from wssupervisor.control.rights import Right
+from wssupervisor.control.server import SendEvent
 from wssupervisor.durations import parse_duration
 from wssupervisor.errors import (
     BadRequest,
@@ -150,7 +152,7 @@ class Requests:
         self, who: RequestId, event: ReloadRequested | RollBackRequested, send_event: SendEvent
     ) -> Object:
         """Ask for a cutover, tell how it goes, and how it went."""
-        notes: asyncio.Queue[Object] = asyncio.Queue()
+        notes: asyncio.Queue[Object] = asyncio.Queue(NOTES_WAITING_MAX)
         unfollow = self._supervisor.history.follow(lambda note: _offer(notes, note))
         try:
             # Named before anything else runs: an upgrade can cut the requester off at any time.
@@ -225,17 +227,21 @@ class Requests:
                 f"how reload r{number} ended is not known any more; wssctl history tells"
             )
         log.info("verdict requested", by=peer.name, by_pid=peer.pid, reload=reload_name(number))
-        who = self._answers.wait_instead(fleet.reload, number)
+        caller = requester(peer)
+        who = self._answers.wait_instead(fleet.reload, number, caller)
         try:
             verdict: Verdict = await asyncio.shield(waiting)
         finally:
             if who is not None:
                 self._answers.leave(who)
         if not verdict.ok:
-            raise self._failure(
-                Failed("reload-failed", verdict.reason or "", verdict.reload, verdict.of)
-            )
+            of = verdict.of if self._may_operate(peer) else None  # what it wrote may be secret
+            raise self._failure(Failed("reload-failed", verdict.reason or "", verdict.reload, of))
         return self._done(verdict)
+
+    def _may_operate(self, peer: Peer) -> bool:
+        group = self._supervisor.config.control.group_may_operate
+        return peer.may(Right.OPERATE, group_may_operate=group)
 
     async def _stop(self, peer: Peer, params: Object) -> Object:
         if (command := stop_command(self._supervisor.config.name)) is not None:
