@@ -40,6 +40,8 @@ class Running:
         self.path = path
         self.cancelled = threading.Event()
         self.asked: list[tuple[Peer, str, Object]] = []
+        self.answers: dict[str, Callable[[], Awaitable[Object]]] = {}
+        """Instead of those it has."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
         self._ready = threading.Event()
@@ -77,6 +79,7 @@ class Running:
             "events": self._stumble,
             "history": self._flood,
             "why": self._long,
+            **self.answers,
         }
         return await answers[method]()
 
@@ -326,6 +329,19 @@ def test_a_socket_that_was_left_over_is_not_a_running_instance(
     assert found == {"alive"}
     assert status == 69
     assert "left over from one that died" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [("history",), ("why", "3"), ("scale", "2")])
+def test_an_answer_that_cannot_be_read_is_one_sentence(
+    server: Running, verb: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def nonsense() -> Object:
+        return {"state": ["serving"], "workers": None}
+
+    server.answers = {verb[0]: nonsense}
+
+    assert main(["--control", str(server.path), *verb]) == 1
+    assert f"cannot read what the daemon at {server.path} answered" in capsys.readouterr().err
 
 
 def test_a_stale_socket_is_not_in_the_way(tmp_path: Path) -> None:

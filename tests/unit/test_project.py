@@ -291,6 +291,7 @@ VERBS = (
     "test",
     "soak",
     "hunt",
+    "fuzz",
     "bench",
     "deb",
     "e2e",

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wssupervisor.worker.protocol import (
+    BAD_CHARS,
     CONNECTIONS_MAX,
     MESSAGE_BYTES,
     Alive,
@@ -111,3 +112,13 @@ def test_whatever_comes_is_understood_or_refused(kind: str, rest: dict[str, obje
     assert found is None or from_worker(encode(found)) == found
     if isinstance(found, Counts):
         assert 0 <= found.busy <= found.open <= CONNECTIONS_MAX
+
+
+@pytest.mark.parametrize(
+    "counts", [{"open": 10**4000, "busy": 0}, {"open": 1, "busy": -(10**4000)}]
+)
+def test_what_is_wrong_with_a_message_is_said_in_few_words(counts: dict[str, int]) -> None:
+    with pytest.raises(Bad) as caught:
+        from_worker(json.dumps({"type": "counts", **counts}).encode())
+
+    assert len(str(caught.value)) <= BAD_CHARS

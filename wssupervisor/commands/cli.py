@@ -26,6 +26,7 @@ from wssupervisor.commands import (
     why,
 )
 from wssupervisor.commands.streams import OutputFailed, Stream, guarded
+from wssupervisor.commands.understood import understood
 from wssupervisor.control.client import Client, find_control
 from wssupervisor.control.paths import running
 from wssupervisor.errors import NotRunning, WssError
@@ -160,7 +161,8 @@ def _client(given: argparse.Namespace) -> Client | None:
 def _run(given: argparse.Namespace, client: Client) -> int:
     if given.verb is None:
         given.json = given.watch = False
-    status_of_run: int = VERBS[given.verb or "status"].run(given, client)
+    with understood(client.path):
+        status_of_run: int = VERBS[given.verb or "status"].run(given, client)
     return status_of_run
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from wssupervisor.commands.glance import recent, size_of_output
 from wssupervisor.commands.screen import Size, headline, screen
 from wssupervisor.commands.text import Line, show
+from wssupervisor.commands.understood import understood
 from wssupervisor.control.client import Client
 from wssupervisor.control.paths import running
 from wssupervisor.errors import WssError
@@ -54,7 +55,8 @@ def list_all() -> int:
     """Several instances run: one line each."""
     for name, path in running().items():
         try:
-            show([headline(Client(path).call("status"))])
+            with understood(path):
+                show([headline(Client(path).call("status"))])
         except WssError as error:
             print(f"{name}  {error}")
     print("\nmore about one: wssctl -i NAME status")

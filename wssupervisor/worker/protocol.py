@@ -18,10 +18,15 @@ REASON_BYTES = 120
 """What fits into a WebSocket's close frame, with room to spare."""
 CONNECTIONS_MAX = 10_000_000
 SECONDS_MAX = 1e9
+BAD_CHARS = 120
+"""Of the text that says what is wrong with a message."""
 
 
 class Bad(ValueError):
-    """A message that breaks the protocol; the text says how."""
+    """A message that breaks the protocol; the text says how, and is short whatever was in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text if len(text) <= BAD_CHARS else f"{text[: BAD_CHARS - 3]}...")
 
 
 class Capability(Enum):

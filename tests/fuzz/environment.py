@@ -1,0 +1,98 @@
+"""Environment files: right ones must be read as they were written, and all others refused."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Self
+
+from tests.fuzz import inputs
+from tests.fuzz.target import Target, Wrong
+from wssupervisor.errors import ReleaseInvalid
+from wssupervisor.runtime.release import _read_environment_file
+
+NAMES = ("A", "_", "PATH", "DATABASE_URL", "x9", "LONG_NAME_" * 20)
+PIECE_MAX = 50
+CORPUS = b"# a comment\nA=1\nB=\"two words\" 'and' more\\\n lines\n; other\nC='$x'\nD=a\\ b \"c\"\n"
+MESSAGE_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """`means`: its variables, where it is known to be right."""
+
+    data: bytes
+    means: dict[str, str] | None = None
+
+
+class EnvironmentFile(Target[File]):
+    name = "environment"
+    fails = (
+        "a right file is read as other values than were written, a wrong one raises something else"
+        " than ReleaseInvalid, or its message repeats much of it (it may hold secrets)"
+    )
+
+    def __enter__(self) -> Self:
+        self._directory = tempfile.TemporaryDirectory(prefix="wss-fuzz-")
+        self._path = Path(self._directory.name, "chat.env")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._directory.cleanup()
+
+    def make(self, random: Random) -> File:
+        if random.random() < 0.5:
+            return _right(random)
+        if random.random() < 0.1:
+            return File(random.choice(inputs.TOKENS) * random.choice(inputs.LONG))
+        return File(inputs.mutated(random, CORPUS))
+
+    def judge(self, given: File) -> None:
+        self._path.write_bytes(given.data)
+        try:
+            found = _read_environment_file(str(self._path), str(self._path))
+        except ReleaseInvalid as error:
+            if given.means is not None:
+                raise Wrong(f"it is right, and was refused: {error}") from error
+            if len(str(error)) > MESSAGE_CHARS:
+                raise Wrong(f"the message has {len(str(error))} characters") from error
+            return
+        if given.means is not None and found != given.means:
+            raise Wrong(f"it was read as {found}")
+        for name, value in found.items():
+            if not name.isidentifier() or not name.isascii() or "\0" in value:
+                raise Wrong(f"{name!r} is no variable")
+
+
+def _right(random: Random) -> File:
+    """Each value in some pieces, quoted in one of the ways there are."""
+    lines, means = [], {}
+    for _ in range(random.randrange(5)):
+        name = random.choice(NAMES)
+        pieces = [inputs.text(random)[:PIECE_MAX] for _ in range(random.randrange(4))]
+        pieces = [_clean(piece) for piece in pieces]
+        written = "".join(_quoted(random, piece) for piece in pieces)
+        lines.append(f"{name}={written}")
+        means[name] = "".join(pieces)
+        lines += random.choices(("", "# x=1", "; y", "  "), k=random.randrange(3))
+    text = "\n".join(lines) + random.choice(("\n", ""))
+    return File(text.encode("utf-8", "surrogateescape"), means)
+
+
+def _clean(piece: str) -> str:
+    """What a file can hold: no NUL, and CR LF is the end of a line."""
+    piece = piece.encode("utf-8", "ignore").decode()
+    return piece.replace("\0", "").replace("\r", "")
+
+
+def _quoted(random: Random, piece: str) -> str:
+    if "'" not in piece and random.random() < 0.5:
+        return f"'{piece}'"
+    escaped = "".join(f"\\{one}" if one in '"\\`$' else one for one in piece)
+    return f'"{escaped}"'

@@ -1,0 +1,116 @@
+"""The history's files, torn and spoilt: what is left of them is read, and the rest passed over."""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+from tests.fuzz import inputs
+from tests.fuzz.stage import Stage
+from tests.fuzz.target import Target, Wrong
+from wssupervisor.fleet.actions import Note, NoteKind
+from wssupervisor.runtime.history import History
+
+FILES = ("events.jsonl", "events.jsonl.1", "reloads.jsonl", "reloads.jsonl.1")
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """`right`: the entries among them that nothing is wrong with."""
+
+    lines: list[bytes]
+    right: list[Entry]
+    torn: bytes
+    older: bytes
+
+
+class HistoryFiles(Target[Lines]):
+    name = "history"
+    fails = (
+        "an entry that is right is lost, one that is not makes `events`, `history` or the next"
+        " entry raise, or a file is read that is no file of ours"
+    )
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def __enter__(self) -> Self:
+        self._notes = self._stage.notes
+        self._directory = tempfile.TemporaryDirectory(prefix="wss-fuzz-")
+        self._before = os.environ.get("STATE_DIRECTORY")
+        os.environ["STATE_DIRECTORY"] = self._directory.name
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._before is None:
+            del os.environ["STATE_DIRECTORY"]
+        else:
+            os.environ["STATE_DIRECTORY"] = self._before
+        self._directory.cleanup()
+
+    def make(self, random: Random) -> Lines:
+        lines, right = [], []
+        for _ in range(random.randrange(12)):
+            note = random.choice(self._notes)
+            if random.random() < 0.4:
+                right.append(note)
+                lines.append(json.dumps(note).encode())
+            else:
+                lines.append(self._wrong(random, note))
+        torn = json.dumps(random.choice(self._notes)).encode()[: random.choice((0, 10, 1000))]
+        return Lines(lines, right, torn, random.choice((b"", inputs.mutated(random, torn))))
+
+    def _wrong(self, random: Random, note: Entry) -> bytes:
+        match random.randrange(5):
+            case 0:
+                return inputs.nested(random)
+            case 1:
+                return inputs.mutated(random, json.dumps(note).encode()).replace(b"\n", b" ")
+            case 2:
+                document = {key: one for key, one in note.items() if random.random() < 0.7}
+                return json.dumps({"at": note["at"], "kind": note["kind"], **document}).encode()
+            case 3:
+                document = {**note, random.choice(sorted(note)): inputs.value(random)}
+                return json.dumps(document).encode()
+            case _:
+                return json.dumps(inputs.mutated_value(random, note)).encode()
+
+    def judge(self, given: Lines) -> None:
+        directory = Path(self._directory.name)
+        for name in FILES:
+            (directory / name).write_bytes(given.older if name.endswith(".1") else b"")
+        for name in FILES[::2]:
+            (directory / name).write_bytes(b"\n".join([*given.lines, given.torn]))
+        history = History()
+        history.keep_in(str(directory / "control.sock"))
+        try:
+            found = history.since(None)
+            for one in (3600.0, 1e300):
+                history.since(one, last=3)
+                history.reloads_since(one)
+            reloads = history.reloads_since(None)
+            json.dumps([found, reloads], allow_nan=True)
+            history.add(Note(NoteKind.STOPPED, {}), {})
+            if (kind := history.since(None)[-1]["kind"]) != "stopped":
+                raise Wrong(f"the last entry is {kind!r}")
+        finally:
+            history.close()
+        kept = {_text(one) for one in found}
+        lost = [one for one in given.right if _text(one) not in kept]
+        if lost:
+            raise Wrong(f"right entries were lost: {lost[:2]}")
+
+
+def _text(entry: Entry) -> str:
+    """Instants of another boot's clock are left out when it is read."""
+    return json.dumps({key: one for key, one in entry.items() if "monotonic" not in key})

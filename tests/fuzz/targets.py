@@ -1,0 +1,30 @@
+"""All that is fuzzed, by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.fuzz.answers import Answers
+from tests.fuzz.channel import WorkerChannel
+from tests.fuzz.configuration import Configuration
+from tests.fuzz.control import ControlSocket
+from tests.fuzz.environment import EnvironmentFile
+from tests.fuzz.http import HttpListener
+from tests.fuzz.notify import Notify
+from tests.fuzz.probed import ProbeAnswers
+from tests.fuzz.recorded import HistoryFiles
+from tests.fuzz.stage import Stage
+from tests.fuzz.state import KeptState
+from tests.fuzz.target import Target
+
+TARGETS: dict[str, Callable[[Stage], Target[Any]]] = {
+    ControlSocket.name: ControlSocket,
+    HttpListener.name: HttpListener,
+    Notify.name: lambda _: Notify(),
+    WorkerChannel.name: lambda _: WorkerChannel(),
+    Configuration.name: lambda _: Configuration(),
+    EnvironmentFile.name: lambda _: EnvironmentFile(),
+    KeptState.name: KeptState,
+    HistoryFiles.name: HistoryFiles,
+    ProbeAnswers.name: lambda _: ProbeAnswers(),
+    Answers.name: Answers,
+}
