@@ -289,7 +289,17 @@ class Config:
 
     def descriptors_wanted(self) -> int:
         """With as many draining generations as may be, and all clients of its sockets."""
-        return self._descriptors(self.app.workers * (2 + self.drain.max_draining)) + CLIENTS
+        return self._descriptors(self.app.workers * self.generations_wanted()) + CLIENTS
+
+    def generations_wanted(self) -> int:
+        """Side by side: the active one, the one that starts, and all that may drain."""
+        return 2 + self.drain.max_draining
+
+    def generations_within(self, allowed: int) -> int:
+        """How many generations side by side are certain to fit into so many descriptors."""
+        left = allowed - self._descriptors(0) - SPARE_DESCRIPTORS
+        fit = left // (self.app.workers * DESCRIPTORS_PER_WORKER)
+        return min(max(0, fit), self.generations_wanted())
 
     def _descriptors(self, workers: int) -> int:
         slots = len(self.listeners) * self.slots_wanted()

@@ -4,10 +4,12 @@ systemd reads them at once, unless it is busy, stopped or hangs: then its socket
 send would block. What cannot be sent at once is sent later, in order, by a thread.
 """
 
+import errno
 import fcntl
 import os
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +19,12 @@ from wssupervisor import quiet_thread
 QUEUED_MAX = 2000
 """More than this many can only be of a systemd that will never read them."""
 SEND_SECONDS = 1.0
+NEVER = {
+    *(errno.ENOENT, errno.ECONNREFUSED, errno.EPIPE, errno.EACCES, errno.EPERM, errno.ENOTDIR),
+    *(errno.EMSGSIZE, errno.EBADF, errno.EINVAL),
+}
+"""Nobody listens there, or not to this. Anything else passes: no room, no descriptor left."""
+AGAIN_SECONDS = 0.2
 LATEST = ("STATUS=", "WATCHDOG=", "EXTEND_TIMEOUT_USEC=")
 """Of these only the latest is of interest to one that has not read the one before."""
 
@@ -46,8 +54,9 @@ class NotifyQueue:
             if not self._waiting and not self._sending:
                 try:
                     self._send(state, descriptors, 0.0)
-                except BlockingIOError:
-                    pass
+                except OSError as error:
+                    if error.errno in NEVER:
+                        raise
                 else:
                     return
             self._keep(state, descriptors)
@@ -61,8 +70,8 @@ class NotifyQueue:
         own = tuple(fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 0) for one in descriptors)
         self._waiting.append(_Message(state, own))
         if not self._sending:
+            quiet_thread.start(self._run, "notify")  # it waits until we let go of the lock
             self._sending = True
-            quiet_thread.start(self._run, "notify")
 
     def _run(self) -> None:
         """Until nothing waits."""
@@ -84,8 +93,11 @@ class NotifyQueue:
             self._send(message.state, message.descriptors, SEND_SECONDS)
         except TimeoutError:
             return False
-        except OSError:
-            return True
+        except OSError as error:
+            if error.errno in NEVER:
+                return True
+            time.sleep(AGAIN_SECONDS)
+            return False
         return True
 
     def _send(self, state: str, descriptors: Sequence[int], within: float) -> None:

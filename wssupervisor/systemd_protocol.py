@@ -37,7 +37,7 @@ def notify(state: str, descriptors: Sequence[int] = ()) -> bool:
     queue = _queues.get(address) or _queues.setdefault(address, NotifyQueue(address))
     try:
         queue.send(state, descriptors)
-    except OSError:
+    except (OSError, RuntimeError):  # the second: no thread can be started
         return False
     return True
 

@@ -416,5 +416,6 @@ def when(worker: Worker, now: float) -> str:
 def why_failed(worker: Worker, how: str, advice: str | None, now: float) -> str:
     """Why a reload failed whose candidate has ended."""
     text = f"worker {worker.id.index} of generation {worker.id.generation} {how}"
-    text = f"{text} {when(worker, now)}"
+    if worker.pid is not None:  # it was started
+        text = f"{text} {when(worker, now)}"
     return text if advice is None else f"{text}: {advice}"

@@ -72,7 +72,9 @@ class Answers:
         if verdict.reload <= self._settled:
             return
         self._settled = verdict.reload
-        self._verdict(verdict.reload).set_result(verdict)
+        waiting = self._verdict(verdict.reload)
+        if not waiting.done():
+            waiting.set_result(verdict)
         for old in [reload for reload in self._verdicts if self._is_forgotten(reload)]:
             del self._verdicts[old]
 

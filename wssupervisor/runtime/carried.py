@@ -108,8 +108,11 @@ class CarriedWorker:
 
 @dataclass(frozen=True, slots=True)
 class CarriedHandshakes:
+    """`unseen`: epochs at whose steering they could not be read."""
+
     pending: dict[int, tuple[Handshake, ...]]
     latest: int
+    unseen: tuple[int, ...] = field(default=(), metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wssupervisor.fleet.model import WorkerId
@@ -102,24 +103,38 @@ class Handshakes:
         self._pools = pools
         self._pending: dict[int, set[Handshake]] = {}
         self._latest = 0
+        self._unseen: set[int] = set()
+        """Epochs at whose steering the handshakes could not be read."""
 
     def record(self, epoch: int) -> None:
-        """Right after the steering of this epoch took force."""
-        self._pending[epoch] = self._now()
+        """Right after the steering of this epoch took force. Never raises.
+
+        What cannot be seen now is read at the next look: all that is pending then is waited for.
+        """
         self._latest = epoch
+        self._unseen.add(epoch)
+        with suppress(OSError):
+            self._see(self._now())
+
+    def _see(self, now: set[Handshake]) -> None:
+        for epoch in self._unseen:
+            self._pending[epoch] = now
+        self._unseen.clear()
 
     def carry(self) -> CarriedHandshakes:
         pending = {epoch: tuple(left) for epoch, left in self._pending.items()}
-        return CarriedHandshakes(pending, self._latest)
+        return CarriedHandshakes(pending, self._latest, tuple(self._unseen))
 
     def take_over(self, carried: CarriedHandshakes) -> None:
         self._pending = {epoch: set(left) for epoch, left in carried.pending.items()}
         self._latest = carried.latest
+        self._unseen = set(carried.unseen)
 
     def over(self) -> int:
-        """The last epoch up to which nothing that was recorded is still pending."""
-        if self._pending:
+        """The last epoch up to which nothing that was recorded is still pending. Raises OSError."""
+        if self._pending or self._unseen:
             now = self._now()
+            self._see(now)
             self._pending = {
                 epoch: left for epoch, old in self._pending.items() if (left := old & now)
             }

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import assert_never
@@ -27,6 +27,7 @@ from wssupervisor.fleet.model import Exit, SlotId, WorkerId
 from wssupervisor.runtime import leftover
 from wssupervisor.runtime.carried import CarriedRest, CarriedWorker
 from wssupervisor.runtime.channel import MESSAGES_PER_LOOK, Channel
+from wssupervisor.runtime.descriptors import need_room
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.notify import Malformed, NotifySocket, printable
 from wssupervisor.runtime.output import Output, Words
@@ -82,10 +83,10 @@ class Hand:
     """It said so much that we hear the rest at our next look."""
 
     def close(self) -> None:
-        """All but the output, which is read to its end."""
-        self.channel.close()
-        self.process.close()
-        self.notify.close()
+        """All but the output, which is read to its end. Never raises."""
+        for close in (self.channel.close, self.process.close, self.notify.close):
+            with suppress(OSError):
+                close()
 
 
 class Crew:
@@ -120,8 +121,9 @@ class Crew:
     # -- what the fleet asks for --------------------------------------------------------------
 
     def spawn(self, spawn: Spawn) -> int:
-        """Start it and watch it; returns its pid. Raises OSError."""
+        """Start it and watch it; returns its pid. Raises OSError: then nothing is left of it."""
         worker, release = spawn.worker, spawn.release
+        need_room()
         with ExitStack() as stack:
             output, ends = Output.create(f"wssupervisor-{worker}")
             stack.callback(ends.close)
@@ -144,13 +146,26 @@ class Crew:
                 ends.output,
                 ends.errors,
             )
+            stack.callback(process.close)
+            stack.callback(process.kill)
+            hand = Hand(process, output, notify, channel, spawn.watchdog, dict(spawn.slots))
+            stack.callback(self._forget, worker, hand)
+            self._listen_to(worker, hand)
             stack.pop_all()
         ends.close()
         self._store.put(stored, [process.pidfd])
-        channel.passed_on()
-        hand = Hand(process, output, notify, channel, spawn.watchdog, dict(spawn.slots))
-        self._listen_to(worker, hand)
+        with suppress(OSError):
+            channel.passed_on()
         return process.pid
+
+    def _forget(self, worker: WorkerId, hand: Hand) -> None:
+        """One that was started, and could not be watched."""
+        self._hands.pop(worker, None)
+        self.outputs.forget(worker)
+        loop = asyncio.get_running_loop()
+        for descriptor in (hand.process.pidfd, hand.notify.fileno(), hand.channel.fileno()):
+            with suppress(OSError):
+                loop.remove_reader(descriptor)
 
     def _notify_socket(self, worker: WorkerId) -> NotifySocket:
         """At its path; where that cannot be had, by a name in the kernel. Raises OSError."""
@@ -274,12 +289,9 @@ class Crew:
             send(signal.Signals[name])
 
     def free_clients(self, worker: WorkerId) -> None:
-        """No process serves what is left of it: let its clients connect again at once."""
+        """No process serves what is left of it: let its clients connect again. Raises OSError."""
         if hand := self._hands.get(worker):
-            try:
-                leftover.free_clients(self._gate, hand.process)
-            except OSError as error:
-                self._warn(worker, f"its clients could not be freed: {error}")
+            leftover.free_clients(self._gate, hand.process)
 
     def say(self, worker: WorkerId, message: FromSupervisor) -> None:
         """To a worker that uses the library; one that cannot be told is treated as one without."""
@@ -392,19 +404,21 @@ class Crew:
         return taken_by_us(last_words, addresses)
 
     def _bury(self, worker: WorkerId, hand: Hand) -> None:
-        """No process of its tree is left."""
+        """No process of its tree is left. What raises before it is forgotten is done again."""
         self._notified(worker)
         last_words = self.outputs.ended(worker)
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(hand.notify.fileno())
-        loop.remove_reader(hand.channel.fileno())
-        del self._hands[worker]
         self._gate.held_probes.end(hand.process)
-        self._store.drop([worker_name(worker)])
-        hand.close()
         ended = hand.process.exit
         assert ended is not None
-        self._post(WorkerExited(worker, ended, self._advice(ended, last_words)))
+        advice = self._advice(ended, last_words)
+        self._store.drop([worker_name(worker)])
+        loop = asyncio.get_running_loop()
+        for reader in (hand.notify.fileno(), hand.channel.fileno()):
+            with suppress(OSError):
+                loop.remove_reader(reader)
+        del self._hands[worker]
+        hand.close()
+        self._post(WorkerExited(worker, ended, advice))
 
     def _notified(self, worker: WorkerId) -> None:
         hand = self._hands[worker]

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -96,8 +96,8 @@ class Gate:
     def steer(self, table: Table) -> Moment:
         """Put the table in force on all listeners, or on none; returns when.
 
-        Raises SteeringRefused. Named slots get their backlog back first: servers call listen(100)
-        on what they inherit.
+        Raises SteeringRefused, OSError. Named slots get their backlog back first: servers call
+        listen(100) on what they inherit.
         """
         for name, slots in table.weights.items():
             for inode in slots:
@@ -107,10 +107,10 @@ class Gate:
         try:
             for name, steering in self.steerings.items():
                 steering.attach(table.weights[name], by_client=name in table.by_client)
-        except SteeringRefused:
+        except (SteeringRefused, OSError):
             # On all of them: after a supervisor's death nobody knows what is in force.
             for name, steering in self.steerings.items():
-                with contextlib.suppress(SteeringRefused):
+                with contextlib.suppress(SteeringRefused, OSError):
                     weights, by_client = before[name]
                     steering.attach(weights, by_client=by_client)
             raise
@@ -172,18 +172,19 @@ class Gate:
         """Inodes of all accepted connections."""
         return set().union(*(pool.connections().held for pool in self.pools.values()))
 
-    def recover(self) -> list[Listener]:
-        """Let slots listen again that a worker shut down; the listeners whose order changed."""
-        down: list[Listener] = []
+    def recover(self) -> Iterator[Listener]:
+        """Let slots listen again that a worker shut down; the listeners whose order changed.
+
+        Raises SteeringRefused, OSError.
+        """
         for name, pool in self.pools.items():
             steering, (first, *_) = self.steerings.get(name), pool.slots
             if steering is not None:
                 if steering.recover(self._backlogs[name]):
-                    down.append(Listener(name, tuple(steering.order)))
+                    yield Listener(name, tuple(steering.order))
             elif not first.listening():
                 first.socket.listen(self._backlogs[name])
-                down.append(Listener(name, (first.inode,)))
-        return down
+                yield Listener(name, (first.inode,))
 
     @property
     def probes_left(self) -> bool:

@@ -9,9 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from wssupervisor.fleet.actions import Note
 from wssupervisor.runtime import reloads
 from wssupervisor.runtime.history_file import HistoryFile
+
+log = structlog.get_logger()
 
 KEPT = 1000
 """Entries kept in memory; the older ones are in the file, and in the log."""
@@ -66,7 +70,10 @@ class History:
         self._all.add(entry)
         self._reloads.add(entry)
         for follower in list(self._followers):
-            follower(entry)
+            try:
+                follower(entry)
+            except Exception:  # it is told within a step: see deeds
+                log.exception("an event could not be passed on", kind=entry["kind"])
 
     def carry(self) -> list[tuple[float, Entry]]:
         """For a program after us, with monotonic instants, what it will not find in the files."""

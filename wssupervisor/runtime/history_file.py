@@ -104,9 +104,10 @@ class HistoryFile:
         return list(found)
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # of a write that was late; the file is closed
+                os.close(file)
 
     def remove(self) -> None:
         """Nothing is left of it."""

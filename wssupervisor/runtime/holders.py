@@ -13,6 +13,9 @@ from wssupervisor.runtime.sockdiag import DiagSocket, TcpState, sockets
 COMMAND_CHARS = 60
 SYS_PIDFD_GETFD = 438
 """The same on every architecture (Linux 5.6)."""
+GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+"""A process has ended, or is not for us to look into. Any other failure to look is no answer: with
+no descriptor left all processes would seem to have gone, and their connections with them."""
 DEAD = {"Z", "X"}
 """States of a process that has ended and was not waited for."""
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
@@ -159,10 +162,13 @@ def status_of_zombie(pid: int) -> int | None:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat from the state on; None when there is no such process."""
+    """Fields of /proc/PID/stat from the state on; None when there is no such process.
+
+    Raises OSError where we cannot look now.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except GONE:
         return None
     return text.rpartition(")")[2].split()
 
@@ -173,16 +179,19 @@ def pids() -> list[int]:
 
 
 def _links(pid: int) -> Iterator[tuple[str, str]]:
-    """The process's descriptors, and what they point to; nothing where we may not look."""
+    """The process's descriptors, and what they point to; nothing where we may not look.
+
+    Raises OSError where we cannot look now.
+    """
     directory = f"/proc/{pid}/fd"
     try:
         names = os.listdir(directory)  # noqa: PTH208 - a third of pathlib's cost
-    except OSError:
+    except GONE:
         return
     for name in names:
         try:
             yield name, os.readlink(f"{directory}/{name}")  # noqa: PTH115
-        except OSError:
+        except GONE:
             continue
 
 
@@ -245,10 +254,13 @@ def descriptors_named(pid: int, link: str) -> list[str]:
 
 
 def environment(pid: int) -> dict[str, str]:
-    """What the process was started with; empty where we may not look."""
+    """What the process was started with; empty where we may not look.
+
+    Raises OSError where we cannot look now.
+    """
     try:
         data = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
+    except GONE:
         return {}
     pairs = (part.partition(b"=") for part in data.split(b"\0"))
     return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}

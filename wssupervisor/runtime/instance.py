@@ -17,14 +17,14 @@ from wssupervisor import __version__
 from wssupervisor.config import Config, Overrides
 from wssupervisor.config_file import load_config, read_config
 from wssupervisor.control.server import ControlServer
-from wssupervisor.errors import ConfigInvalid, InstanceRunning, WssError
+from wssupervisor.errors import Busy, ConfigInvalid, InstanceRunning, WssError
 from wssupervisor.fleet.actions import Action, NoteKind
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.runtime import acquire, kept, recovery
 from wssupervisor.runtime.agent import Agent
 from wssupervisor.runtime.carried import Carried, CarriedControl
 from wssupervisor.runtime.control_group import refuse_beyond_reach
-from wssupervisor.runtime.descriptors import check_limit, raise_limit
+from wssupervisor.runtime.descriptors import check_limit, raise_limit, report_limit
 from wssupervisor.runtime.endpoint import Endpoint
 from wssupervisor.runtime.errands import warn_unpinned
 from wssupervisor.runtime.gate import Gate
@@ -195,6 +195,7 @@ class Instance:
         release = resolve(config)
         warn_unpinned(unpinned(release))
         check_limit(config)
+        report_limit(config)
         if self._herald.is_service:
             acquire.end_left_overs(config)
         gate = acquire.gate(config, passed)
@@ -214,6 +215,7 @@ class Instance:
 
     def _recovered(self, found: Found) -> Beginning:
         carried = found.carried
+        report_limit(found.config)
         return Beginning(
             found.config,
             carried.config_text,
@@ -294,7 +296,7 @@ class Instance:
         def state() -> bool:
             if self._file.is_there():
                 return False
-            supervisor.keep(())
+            supervisor.keep(supervisor.deeds.undone)
             return self._file.is_there()
 
         parts = {
@@ -327,6 +329,8 @@ class Instance:
         return self._store.settle()
 
     def _carry(self, supervisor: Supervisor, watch: Watch, text: str | None) -> Carried:
+        if not supervisor.retry():
+            raise Busy("what was decided for a worker cannot be done yet (see the log); try again")
         return replace(
             supervisor.carry(),
             config_text=text,
@@ -339,19 +343,11 @@ class Instance:
     def _keep(
         self, supervisor: Supervisor, watch: Watch, text: str | None, actions: Sequence[Action]
     ) -> None:
-        carried = replace(
-            supervisor.carry(lean=True),
-            config_text=text,
-            control=CarriedControl(*self._server.descriptors()),
-            lag=watch.lag,
-        )
-        undone = Undone.of(actions)
-        now, own = time.monotonic(), supervisor_id()
-        boot, user = kept.boot_id(), os.geteuid()
-        whole = Kept(kept.VERSION, self._name, boot, own, now, undone, carried, user)
+        """Never raises: where it fails, neither file says anything any more, as it would be old."""
         try:
-            self._file.write(whole)
-        except OSError as error:
+            self._write_down(supervisor, watch, text, actions)
+        except Exception as error:  # noqa: BLE001 - what was decided is to be done all the same
+            self._file.remove()
             if not self._file_fails:
                 log.error(  # noqa: TRY400 - what to do about it is not in the traceback
                     "state cannot be written down: should the supervisor die now, its workers"
@@ -362,6 +358,21 @@ class Instance:
             self._file_fails = True
         else:
             self._file_fails = False
+
+    def _write_down(
+        self, supervisor: Supervisor, watch: Watch, text: str | None, actions: Sequence[Action]
+    ) -> None:
+        """Raises OSError, and whatever goes wrong with what is written down."""
+        carried = replace(
+            supervisor.carry(lean=True),
+            config_text=text,
+            control=CarriedControl(*self._server.descriptors()),
+            lag=watch.lag,
+        )
+        undone = Undone.of(actions)
+        now, own = time.monotonic(), supervisor_id()
+        boot, user = kept.boot_id(), os.geteuid()
+        self._file.write(Kept(kept.VERSION, self._name, boot, own, now, undone, carried, user))
 
 
 def _greet(config: Config, gate: Gate, control: str) -> None:

@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +187,10 @@ class StateFile:
         return None if found is None else found.user
 
     def close(self) -> None:
-        while self._files:
-            os.close(self._files.pop())
+        files, self._files = self._files, []
+        for file in files:
+            with contextlib.suppress(OSError):  # of a write that was late; the file is closed
+                os.close(file)
 
     def remove(self) -> None:
         """Nothing is left that anybody could go on with."""
@@ -215,5 +218,7 @@ def _contents(paths: Iterable[str]) -> list[tuple[int, bytes]]:
     return found
 
 
+@cache
 def boot_id() -> str:
+    """Raises OSError."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

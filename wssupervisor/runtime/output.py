@@ -42,7 +42,8 @@ class Ends:
 
     def close(self) -> None:
         for descriptor in (self.output, self.errors, self.spare):
-            os.close(descriptor)
+            with suppress(OSError):
+                os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,12 @@ class OutputReader:
         self._sources.append(Source(worker, pid, output))
         self._relay.move(output)
 
+    def forget(self, worker: WorkerId) -> None:
+        """Of one that was started in vain: its maker closes its output."""
+        for one in [one for one in self._sources if one.worker == worker]:
+            self._sources.remove(one)
+            self._relay.forget(one.output)
+
     def is_complete(self, worker: WorkerId) -> bool:
         """Whether all is here that a worker wrote before this was asked first, or never will be."""
         now = time.monotonic()

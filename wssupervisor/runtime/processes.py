@@ -3,6 +3,8 @@
 import contextlib
 import ctypes
 import fcntl
+import functools
+import itertools
 import os
 import resource
 import select
@@ -14,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from wssupervisor.fleet.model import Exit
 from wssupervisor.runtime.carried import CarriedProcess
 from wssupervisor.runtime.holders import (
+    GONE,
     environment,
     is_alive,
     may_look,
@@ -102,7 +105,9 @@ class Process:
         self._identity = identity
         self._ended_at: float | None = None
         self.serving = Serving(pid)
-        self._seen: dict[int, int | None] = {pid: start_time(pid)}
+        self._seen: dict[int, int | None] = {pid: None}
+        with contextlib.suppress(OSError):  # without a descriptor left; `members` looks again
+            self._seen[pid] = start_time(pid)
         """Members ever seen, with their start time: a daemon that left the tree stays ours."""
 
     @classmethod
@@ -136,7 +141,7 @@ class Process:
             )
         finally:
             os.close(null)
-        return cls(pid, os.pidfd_open(pid), identity_in(variables))
+        return cls(pid, _watched(pid), identity_in(variables))
 
     def carry(self) -> CarriedProcess:
         return CarriedProcess(
@@ -186,7 +191,12 @@ class Process:
         return Exit() if now - self._ended_at >= STATUS_WITHIN else None
 
     def members(self) -> frozenset[int]:
-        """Living pids of the tree: descendants, and whoever was one once."""
+        """Living pids of the tree: descendants, and whoever was one once.
+
+        Raises OSError where that cannot be seen now: it must not be taken for an empty tree.
+        """
+        if self.exit is None and self._seen.get(self.pid) is None:
+            self._seen[self.pid] = start_time(self.pid)
         alive = {pid for pid, started in self._seen.items() if _is(pid, started)}
         found = set(alive)
         todo = list(alive)
@@ -303,8 +313,12 @@ def files_of_workers() -> str:
     return "unlimited" if SOFT_LIMIT == resource.RLIM_INFINITY else str(SOFT_LIMIT)
 
 
+@functools.cache
 def supervisor_id() -> str:
-    """Ours, as workers carry it; no other supervisor has had it, or ever will until a reboot."""
+    """Ours, as workers carry it; no other supervisor has had it, or ever will until a reboot.
+
+    Raises OSError.
+    """
     return f"{os.getpid()}:{start_time(os.getpid())}"
 
 
@@ -343,8 +357,9 @@ class Child:
     """A helper of ours; a short one says all on its output, and by its exit status."""
 
     def __init__(self, pid: int) -> None:
+        """Raises OSError: then it is ended."""
         self.pid = pid
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfd = _watched(pid)
         _HELPERS.add(pid)
 
     @classmethod
@@ -403,13 +418,25 @@ class Child:
         _HELPERS.discard(self.pid)
 
 
-def _placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """First above all of them, so that none is overwritten before it is placed; then to its place.
+def _watched(pid: int) -> int:
+    """The pidfd of a child that was just started. Raises OSError: then it is ended, and reaped."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)  # not waited for yet, so that it is no other process
+        raise
 
-    Not above a fixed number: a low limit of open files may not reach it.
+
+def _placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """First out of the way, so that none is overwritten before it is placed; then to its place.
+
+    To the lowest numbers that none of them has: those above all may be beyond the limit of open
+    files. What else we have open there is not for the child.
     """
-    above = 1 + max(number for pair in placed for number in pair)
-    high = {own: above + at for at, (own, _) in enumerate(placed)}
+    taken = {number for pair in placed for number in pair}
+    free = (number for number in itertools.count(FIRST_DESCRIPTOR) if number not in taken)
+    high = dict(zip((own for own, _ in placed), free, strict=False))
     moves = [(os.POSIX_SPAWN_DUP2, own, up) for own, up in high.items()]
     moves += [(os.POSIX_SPAWN_DUP2, high[own], target) for own, target in placed]
     closes = [(os.POSIX_SPAWN_CLOSE, up) for up in high.values()]
@@ -440,8 +467,8 @@ def _children_lines(pid: int) -> Iterator[str]:
     directory = f"/proc/{pid}/task"
     try:
         tasks = os.listdir(directory)  # noqa: PTH208 - a third of pathlib's cost
-    except OSError:
+    except GONE:
         return
     for task in tasks:
-        with contextlib.suppress(OSError), open(f"{directory}/{task}/children") as file:  # noqa: PTH123
+        with contextlib.suppress(*GONE), open(f"{directory}/{task}/children") as file:  # noqa: PTH123
             yield file.read()

@@ -57,6 +57,11 @@ class Relay:
         else:
             self._say(output)
 
+    def forget(self, output: Output) -> None:
+        """Its worker was started in vain: nothing is written there."""
+        self._outputs = [one for one in self._outputs if one is not output]
+        self._untold = [one for one in self._untold if one is not output]
+
     def release(self, output: Output) -> None:
         """Its worker has ended and all was read; what still writes there is not read."""
         if output not in self._outputs:
@@ -117,8 +122,12 @@ class Relay:
 
     def _start(self) -> None:
         self._start_at = time.monotonic() + AGAIN_SECONDS
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-I", "-S", PROGRAM, self._instance]
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            log.warning("the relay of worker output could not be started", why=str(error))
+            return
         try:
             with theirs, open(os.devnull, "rb") as null:  # noqa: PTH123
                 self._process = Child.spawn(
@@ -135,7 +144,9 @@ class Relay:
             return
         ours.setblocking(False)
         self._socket = ours
-        asyncio.get_running_loop().add_reader(self._process.fileno(), self._ended, self._process)
+        with suppress(OSError):  # its end is noticed then by what it does not move any more
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._process.fileno(), self._ended, self._process)
         self._untold.clear()
         for output in self._outputs:
             self._say(output)

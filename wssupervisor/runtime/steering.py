@@ -70,6 +70,8 @@ class Steering:
         self._probes: dict[Endpoint, SlotId] = {}
         self._left: dict[SlotId, set[Endpoint]] = {}
         """Probes of ours that nobody has accepted yet: they lie in their slot's queue."""
+        self._moved: tuple[Sequence[int], Sequence[SlotId]] | None = None
+        """Indexes that moved, and which slots are there now: the program in force does not know."""
 
     def carry(self, listener: CarriedListener) -> CarriedListener:
         probes = tuple((slot, end) for slot, ends in self._left.items() for end in ends)
@@ -99,7 +101,7 @@ class Steering:
         before, self.by_client = self.by_client, by_client
         try:
             self._attach(weights, self._probes)
-        except SteeringRefused:
+        except (SteeringRefused, OSError):
             self.by_client = before
             raise
         self.weights = dict(weights)
@@ -130,10 +132,11 @@ class Steering:
             code = packed(steering_program(table, [*extra, *rules], identities))
         except ValueError as error:
             raise self._refused(str(error)) from error
+        member = self._member()
         buffer = ctypes.create_string_buffer(code, len(code))
         program = _PROGRAM.pack(len(code) // 8, ctypes.addressof(buffer))
         try:
-            self._member().socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
+            member.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
         except OSError as error:
             why = REFUSALS.get(error.errno or 0, error.strerror)
             raise self._refused(why) from error
@@ -269,23 +272,50 @@ class Steering:
 
         The kernel moves the last of the group into each hole, and puts who listens again at the
         end. Where several moved it does not say in which order: then they are looked for.
-        Raises SteeringRefused.
+        Raises SteeringRefused, OSError; the next call then finishes it.
         """
         down = [slot for slot in self.pool.slots if not slot.listening()]
         if not down:
-            return False
+            return self._settle()
         gone = {slot.inode for slot in down}
         left = len(self.order) - len(down)
         holes = [index for index in range(left) if self.order[index] in gone]
         movers = [inode for inode in self.order[left:] if inode not in gone]
-        for slot in down:
-            slot.times_down += 1
-            slot.socket.listen(backlog)
-        self.order = [*self.order[:left], *(slot.inode for slot in down)]
+        up, failed = self._listen_again(down, backlog)
+        self.order = [*self.order[:left], *up, *failed]
+        self._moved = holes, movers
+        self._settle()
+        for error in failed.values():
+            self._moved = [], []
+            raise error
+        return True
+
+    def _settle(self) -> bool:
+        """Attach a program that knows what moved; False if nothing did. Raises SteeringRefused."""
+        if self._moved is None:
+            return False
+        holes, movers = self._moved
         self._fill(holes, movers)
         if len(holes) > 1:
             self._fill(holes, self._who_moved(holes, movers))
+        self._moved = None
         return True
+
+    def _listen_again(
+        self, down: Iterable[Slot], backlog: int
+    ) -> tuple[list[SlotId], dict[SlotId, OSError]]:
+        """Those that are at the end of the group now, and those that are still outside of it."""
+        up: list[SlotId] = []
+        failed: dict[SlotId, OSError] = {}
+        for slot in down:
+            try:
+                slot.socket.listen(backlog)
+            except OSError as error:
+                failed[slot.inode] = error
+            else:
+                slot.times_down += 1
+                up.append(slot.inode)
+        return up, failed
 
     def _fill(self, holes: Sequence[int], movers: Sequence[SlotId]) -> None:
         for hole, mover in zip(holes, movers, strict=True):

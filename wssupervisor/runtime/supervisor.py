@@ -11,7 +11,7 @@ import structlog
 
 from wssupervisor import __version__, logging
 from wssupervisor.config import Config
-from wssupervisor.errors import SteeringRefused, WssError
+from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
@@ -41,10 +41,8 @@ from wssupervisor.fleet.events import (
     Reexecuted,
     SlotsReordered,
     Spawned,
-    SpawnFailed,
     StartRequested,
     Steered,
-    SteerFailed,
     TimePassed,
     WorkerAlive,
     WorkerCounted,
@@ -63,6 +61,7 @@ from wssupervisor.runtime.carried import Carried
 from wssupervisor.runtime.census import Handshakes
 from wssupervisor.runtime.clock import Clock
 from wssupervisor.runtime.crew import Crew
+from wssupervisor.runtime.deeds import Deeds, never_raises
 from wssupervisor.runtime.errands import Errands, Reread
 from wssupervisor.runtime.gate import Gate, Moment
 from wssupervisor.runtime.history import History
@@ -139,6 +138,7 @@ class Supervisor:
             store,
         )
         self.answers = Answers(self.post)
+        self.deeds = Deeds(self.perform, self.post)
         self._errands = Errands(config, reread, gate, self.crew, self.post)
         self.cut_over_at: dict[str, Moment] = {}
         """When the table of each of the last cutovers took force, by reload."""
@@ -258,13 +258,12 @@ class Supervisor:
         actions = self.fleet.handle(event, self._clock.now())
         if not isinstance(event, TimePassed) and actions:
             log.debug("event", what=repr(event))
+        # From here to the last action nothing raises and nothing blocks: see deeds.
         if self.fleet.state.verdict is not None:
             self.answers.settle(self.fleet.state.verdict)
         if actions or not isinstance(event, PASSING):
-            self.keep(actions)
-        for action in actions:
-            log.debug("action", what=repr(action))
-            self.perform(action)
+            never_raises("state", lambda: self.keep([*self.deeds.undone, *actions]))
+        self.deeds.do(actions)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -281,14 +280,16 @@ class Supervisor:
 
     # -- actions ------------------------------------------------------------------------------
 
+    def retry(self) -> bool:
+        """Do what could not be done before; whether nothing is left of it."""
+        self.deeds.retry(self.crew.processes())
+        return not self.deeds.undone
+
     def perform(self, action: Action) -> None:
-        """Do it now, or start what will post its result; never waits."""
+        """Do it now, or start what will post its result; never waits. May raise: see deeds."""
         match action:
             case Spawn(worker=worker):
-                try:
-                    self.post(Spawned(worker, self.crew.spawn(action)))
-                except OSError as error:
-                    self.post(SpawnFailed(worker, error.strerror or str(error)))
+                self.post(Spawned(worker, self.crew.spawn(action)))
             case Steer():
                 self._steer(action)
             case Signal(worker=worker, name=name, rest=rest):
@@ -321,7 +322,8 @@ class Supervisor:
                 self._note(action)
             case Quit(status=status, reason=reason, of=of):
                 lines = () if of is None else self.crew.outputs.last_lines(of)
-                self._ended.set_result(Ended(status, reason, lines))
+                if not self._ended.done():
+                    self._ended.set_result(Ended(status, reason, lines))
             case _:
                 assert_never(action)
 
@@ -345,19 +347,14 @@ class Supervisor:
 
     def _mend_slots(self) -> None:
         """Before a replacement starts and calls listen() itself, which would hide that it moved."""
-        try:
-            self.recover_slots()
-        except (WssError, OSError):
-            log.exception("slots could not be mended")
+        never_raises("slots", self.recover_slots)
 
     def _steer(self, action: Steer) -> None:
+        """Raises WssError, OSError: then the table before is in force."""
         self.recover_slots()
-        try:
-            self._check_candidate()
-            moment = self.gate.steer(action.table)
-        except (SteeringRefused, OSError) as error:
-            self.post(SteerFailed(action.epoch, str(error)))
-            return
+        self._check_candidate()
+        moment = self.gate.steer(action.table)
+        # It is in force: nothing that follows may say that it is not.
         since, self._unsure_since = self._unsure_since, None
         self._steered_at = moment if since is None else Moment(since, moment.done)
         reload = self.fleet.state.reload

@@ -16,6 +16,7 @@ from wssupervisor.fleet.view import instance_state
 from wssupervisor.fleet.worker import EMPTY_ROUNDS, FINISHING
 from wssupervisor.runtime import census, why
 from wssupervisor.runtime.carried import Carried
+from wssupervisor.runtime.deeds import never_raises
 from wssupervisor.runtime.hidden import ADVICE, Hidden
 from wssupervisor.runtime.status import headline
 from wssupervisor.runtime.supervisor import Supervisor
@@ -109,6 +110,7 @@ class Watch:
             queues = gate.look()
         supervisor.post(Observed({slot: count or 0 for slot, count in queues.items()}, over))
         supervisor.crew.look()
+        supervisor.retry()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -119,13 +121,7 @@ class Watch:
                 self.glance()
                 if time.monotonic() >= self._chore_at:
                     self._chore_at = time.monotonic() + CHORE_SECONDS
-                    self._supervisor.crew.reap_orphans()
-                    self.mend()
-                    self._look_at_listeners()
-                    self.look_at_usage()
-                    self._tell_status()
-                    if instance_state(self._supervisor.fleet.state) in UNTIMED:
-                        self._herald.extend()
+                    never_raises("chores", self._do_chores)
                 self._say_alive()
                 if self._census_is_due() and (counting is None or counting.done()):
                     counting = loop.create_task(self.count())
@@ -136,6 +132,15 @@ class Watch:
             if counting is not None:
                 counting.cancel()
                 await asyncio.gather(counting, return_exceptions=True)
+
+    def _do_chores(self) -> None:
+        self._supervisor.crew.reap_orphans()
+        self.mend()
+        self._look_at_listeners()
+        self.look_at_usage()
+        self._tell_status()
+        if instance_state(self._supervisor.fleet.state) in UNTIMED:
+            self._herald.extend()
 
     def look_at_usage(self) -> None:
         workers = self._supervisor.fleet.state.workers()
