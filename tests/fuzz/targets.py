@@ -15,12 +15,14 @@ from tests.fuzz.recorded import HistoryFiles
 from tests.fuzz.stage import Stage
 from tests.fuzz.state import KeptState
 from tests.fuzz.target import Target
+from tests.fuzz.worker import LyingWorker
 
 TARGETS: dict[str, Callable[[Stage], Target[Any]]] = {
     ControlSocket.name: ControlSocket,
     HttpListener.name: HttpListener,
     Notify.name: lambda _: Notify(),
     WorkerChannel.name: lambda _: WorkerChannel(),
+    LyingWorker.name: lambda _: LyingWorker(),
     Configuration.name: lambda _: Configuration(),
     EnvironmentFile.name: lambda _: EnvironmentFile(),
     KeptState.name: KeptState,

@@ -20,10 +20,10 @@ from wssupervisor.runtime.notify import Notification
 from wssupervisor.worker import protocol
 
 SECONDS = 1.5
-"""For each target; there are ten."""
+"""For each target; there are eleven."""
 SEED = 16 if "CI" in os.environ else SystemRandom().randrange(10**6)
 FINDS_WITHIN = 10.0
-OPEN = ("config", "environment", "state", "history", "wssctl")
+OPEN = ("worker", "config", "environment", "state", "history", "wssctl")
 """Readers of which faults are known that are being mended."""
 
 
