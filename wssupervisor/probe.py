@@ -71,6 +71,8 @@ def _verdict(question: Question) -> str:
             return f"{WRONG}did not answer within {question.seconds:g}s"
         except (OSError, EOFError) as error:
             return f"{WRONG}broke the connection off: {_shown(str(error))}"
+        except Exception as error:  # noqa: BLE001 - no answer may leave us without a verdict
+            return f"{WRONG}answered what cannot be understood: {_shown(repr(error))}"
     return GOOD
 
 

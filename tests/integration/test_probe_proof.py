@@ -13,6 +13,9 @@ import pytest
 
 from tests.harness.daemon import SERVING_WITHIN, Daemon
 from tests.harness.settings import HOST, Settings
+from wssupervisor.runtime.helper import Said
+from wssupervisor.runtime.readiness import judged
+from wssupervisor.verdict import GOOD, WRONG
 
 SOON = 10.0
 QUICKLY = 1.0
@@ -94,6 +97,21 @@ REDIRECTS = ACCEPTS.format(
         "Content-Length: 0\\r\\n\\r\\n'); client.close()"
     )
 )
+KILLS_PROBES = """
+import os, socket, time
+slot = socket.socket(fileno=3)
+slot.setblocking(True)
+held = [slot.accept()]
+while True:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\\0")
+            parent = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if b"wssupervisor.probe" in words and int(parent) == os.getppid():
+            os.kill(int(pid), 9)
+"""
 HEADERS = """[ready.headers]
 Origin = "https://chat.example.org"
 X-Secret = "hush"
@@ -172,27 +190,50 @@ def test_a_redirect_is_no_handshake(settings: Settings) -> None:
         assert "it refused the WebSocket handshake" in daemon.log()
 
 
-def test_a_probe_without_a_verdict_is_a_failure(settings: Settings, tmp_path: Path) -> None:
-    """Whatever kept it from saying so: here it ends well before it has asked."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\n'wssupervisor.probe' in sys.orig_argv and os._exit(0)\n"
-    )
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
-    own = running(settings, REDIRECTS, ready_by="websocket", ready_timeout="2s")
-    with Daemon(own, variables={"PYTHONPATH": path}) as daemon:
+def test_a_probe_that_is_killed_is_a_failure(settings: Settings) -> None:
+    """Here by the worker that it asks, which is of the same user."""
+    own = running(settings, KILLS_PROBES, ready_by="websocket", ready_timeout="3s")
+    with Daemon(own) as daemon:
         assert daemon.run_to_its_end(within=SERVING_WITHIN) == 1
-        assert "it was asked by a probe that came to no verdict" in daemon.log()
+        assert "it was asked by a probe that was killed" in daemon.log()
 
 
-def test_a_probe_takes_no_module_from_the_directory_where_the_daemon_was_started(
-    settings: Settings,
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (None, "was asked by a probe that did not end"),
+        (Said("", 0), "was asked by a probe that came to no verdict"),
+        (Said("goods", 0), "was asked by a probe that came to no verdict"),
+        (Said(GOOD, 1), "was asked by a probe that failed with status 1"),
+        (Said(GOOD, None), "was asked by a probe that was killed"),
+        (Said(f"{WRONG}answered 500", 0), "answered 500"),
+        (Said(GOOD, 0), None),
+    ],
+)
+def test_a_verdict_is_one_word_and_status_0(said: Said | None, why: str | None) -> None:
+    assert judged(said) == why
+
+
+POISON = "raise SystemExit('taken')\n"
+WHERE = ("the start directory", "PYTHONPATH")
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_probe_takes_no_module_from_where_others_may_write(
+    settings: Settings, where: str, tmp_path: Path
 ) -> None:
+    """Modules that the daemon has imported already, when they appear."""
     own = running(
         settings, ASKS, ready_by="websocket", ready=f'host = "chat.example.org"\n{HEADERS}'
     )
-    with Daemon(own) as daemon:
-        (daemon.private / "websockets.py").write_text("raise SystemExit('taken')\n")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    with Daemon(own, variables={"PYTHONPATH": path}) as daemon:
+        place = {WHERE[0]: daemon.private, WHERE[1]: tmp_path}[where]
         daemon.start()
+        for name in ("json", "socket", "runpy", "websockets", "sitecustomize"):
+            (place / f"{name}.py").write_text(POISON)
+
+        assert daemon.ctl("reload").status == 0
 
 
 @pytest.fixture

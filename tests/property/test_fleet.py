@@ -53,6 +53,7 @@ from wssupervisor.fleet.events import (
     LeaveRequested,
     MainProcessEnded,
     ProbeFailed,
+    ProbePassed,
     Recovered,
     Reexecuted,
     ReleaseRefused,
@@ -167,6 +168,8 @@ class FleetMachine(RuleBasedStateMachine):
         self.lead = 0.0
         self.asked: dict[WorkerId, float] = {}
         self.cutting: tuple[int, Table | None] | None = None
+        self.proven: set[WorkerId] = set()
+        """Workers that did what `[ready] by` asks for."""
         self.dies: Death | None = None
         """How the supervisor dies in the next step that has actions."""
 
@@ -217,6 +220,8 @@ class FleetMachine(RuleBasedStateMachine):
 
     def tell(self, event: Event) -> None:
         """Time first, so that what the event causes is seen apart from what was due anyway."""
+        if isinstance(event, self.world.proof):
+            self.proven.add(event.worker)
         for one in (TimePassed(), event):
             state = self.fleet.state
             before = state.steering.current
@@ -821,6 +826,7 @@ class FleetMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.processes)
     @rule(data=st.data())
     def worker_says_ready(self, data: st.DataObject) -> None:
+        """Whether or not that is what is asked for, or true."""
         self.tell(WorkerReady(self.some_process(data).worker))
 
     @precondition(lambda self: self.world.processes)
@@ -866,6 +872,12 @@ class FleetMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.processes)
     @rule(data=st.data())
+    def a_probe_passes_that_decides_nothing(self, data: st.DataObject) -> None:
+        if self.world.proof is not ProbePassed:
+            self.tell(ProbePassed(self.some_process(data).worker))
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
     def a_probe_fails_that_nobody_waits_for(self, data: st.DataObject) -> None:
         process = self.some_process(data)
         self.tell(TimePassed())
@@ -886,6 +898,12 @@ class FleetMachine(RuleBasedStateMachine):
         state = self.fleet.state
         assert len(state.in_state(GenerationState.ACTIVE)) <= 1
         assert len(state.in_state(GenerationState.STARTING)) <= 1
+
+    @invariant()
+    def a_worker_is_ready_only_by_what_ready_by_names(self) -> None:
+        for one in self.fleet.state.workers():
+            if one.ready_at is not None and self.world.policy.ready_by is not ReadyBy.DELAY:
+                assert one.id in self.proven
 
     @invariant()
     def only_what_was_asked_for_is_run(self) -> None:

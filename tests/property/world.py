@@ -38,11 +38,13 @@ from wssupervisor.fleet.events import (
     Steered,
     SteerFailed,
     WorkerExited,
+    WorkerReady,
 )
 from wssupervisor.fleet.model import (
     Exit,
     Listener,
     Policy,
+    ReadyBy,
     Release,
     SlotId,
     Table,
@@ -96,6 +98,17 @@ class World:
 
     def __post_init__(self) -> None:
         self.queues = {slot: 0 for one in self.listeners.values() for slot in one.slots}
+
+    @property
+    def proof(self) -> type[Spawned | WorkerReady | ProbePassed]:
+        """What makes a worker ready here, and nothing else does."""
+        match self.policy.ready_by:
+            case ReadyBy.DELAY:
+                return Spawned
+            case ReadyBy.NOTIFY:
+                return WorkerReady
+            case ReadyBy.CONNECT | ReadyBy.HTTP | ReadyBy.WEBSOCKET:
+                return ProbePassed
 
     # -- what the fleet wants ---------------------------------------------------------------
 

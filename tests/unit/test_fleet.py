@@ -223,6 +223,20 @@ def test_connect_readiness_is_asked_of_a_probe_and_delay_of_nobody() -> None:
     assert by_delay.tell(TimePassed(), 2) == [Steer(2, steered(10, 11))]
 
 
+@pytest.mark.parametrize("by", ReadyBy)
+@pytest.mark.parametrize("event", [WorkerReady, ProbePassed])
+def test_only_what_ready_by_names_makes_a_worker_ready(
+    by: ReadyBy, event: type[WorkerReady | ProbePassed]
+) -> None:
+    told = starting(replace(POLICY, ready_by=by))
+    told.tell(event(worker(1, 0)), 2)
+    one = told.fleet.state.worker(worker(1, 0))
+    named = {ReadyBy.NOTIFY: WorkerReady, ReadyBy.DELAY: None}.get(by, ProbePassed)
+
+    assert one is not None
+    assert (one.state is WorkerState.READY) == (by is ReadyBy.DELAY or event is named)
+
+
 def test_a_spawned_worker_is_probed_on_its_slots() -> None:
     told = Told(replace(POLICY, ready_by=ReadyBy.CONNECT))
     told.look(0)
@@ -1405,6 +1419,24 @@ def test_a_reload_fails_whose_old_workers_accept_still_and_they_keep_serving() -
     assert "SIGUSR1 ([drain] signal)" in str(actions[2])
     assert [one.state for one in old.workers.values()] == [WorkerState.READY, WorkerState.READY]
     assert told.state(15.1) is InstanceState.SERVING
+
+
+def test_the_word_of_an_old_worker_that_it_let_go_is_no_proof() -> None:
+    told, _ = shared_letting_go()
+    said = [told.tell(SlotLetGo(worker(1, index)), 12.5) for index in (0, 1)]
+
+    assert said == [[], []]
+    assert told.tell(CensusTaken(BOTH, 0, 13, LISTENS), 13) == []
+    assert isinstance(told.tell(CensusTaken(BOTH, 0, 14, {}), 14)[0], Steer)
+
+
+@pytest.mark.parametrize("by", [ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET])
+def test_a_probe_that_cannot_tell_generations_apart_is_refused(by: ReadyBy) -> None:
+    told = shared(TOLD)
+    told.tell(ReloadRequested(1), 10)
+    (answer,) = told.tell(ReleaseResolved(1, B, replace(TOLD, ready_by=by)), 10)
+
+    assert f'[ready] by = "{by.value}" cannot tell generations apart' in str(answer)
 
 
 def test_one_that_let_go_for_a_reload_that_fails_is_replaced_and_keeps_its_connections() -> None:

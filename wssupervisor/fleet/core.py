@@ -15,6 +15,7 @@ from wssupervisor.fleet import (
     leaving,
     leftover,
     letting_go,
+    proof,
     reloading,
     resuming,
     rollback,
@@ -149,9 +150,10 @@ class Fleet:
                     return worker.spawned(found, pid, policy, now)
             case SpawnFailed(worker=worker_id, reason=reason):
                 return self._exited(worker_id, f"could not be started: {reason}", now)
-            case WorkerReady(worker=worker_id) | ProbePassed(worker=worker_id):
-                if found := state.worker(worker_id):
-                    return worker.ready(found, now)
+            case WorkerReady() | ProbePassed():
+                if found := state.worker(event.worker):
+                    policy = state.generations[found.id.generation].policy
+                    return worker.ready(found, now) if proof.proves(event, policy) else []
             case WorkerJoined() | WorkerParted() | WorkerAlive() | WorkerCounted():
                 if found := state.worker(event.worker):
                     return self._said(found, event, now)
@@ -313,11 +315,13 @@ class Fleet:
         yield from seating.vacate(self.state, one, now)
 
     def _let_go(self, one: Worker, now: float) -> Iterable[Action]:
-        """Its slot: as it was told to for a reload, or it does not want to serve any more."""
+        """It does not want to serve any more; or it was told to stop for a reload.
+
+        Then a census decides whether it obeyed: its own word is no proof.
+        """
         reload = self.state.reload
         letting = reload is not None and reload.phase is ReloadPhase.LETTING_GO
         if letting and one.letting_go is not None:
-            one.letting_go.holds, one.letting_go.late = False, False
             return []
         return self._silent(one, "it closed its listening socket", now)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from math import inf
 
-from wssupervisor.fleet import draining, letting_go, room, seating, steering, worker
+from wssupervisor.fleet import draining, letting_go, proof, room, seating, steering, worker
 from wssupervisor.fleet.actions import (
     Accepted,
     Action,
@@ -18,7 +18,6 @@ from wssupervisor.fleet.events import ReloadRequested
 from wssupervisor.fleet.model import (
     GenerationState,
     Policy,
-    ReadyBy,
     Release,
     WorkerId,
 )
@@ -102,10 +101,10 @@ def resolving(state: State, reload: int) -> bool:
 def resolved(state: State, release: Release, policy: Policy, now: float) -> Iterator[Action]:
     """The release is known: start a whole new generation of it, as soon as there is room."""
     shared = [one.name for one in state.listeners.values() if one.shared is not None]
-    if shared and policy.ready_by is ReadyBy.CONNECT:
+    if shared and policy.ready_by in proof.BY_PROBE:
         text = (
-            f'[ready] by = "connect" cannot tell generations apart on listener {shared[0]!r}, which'
-            ' is in shared mode; set [ready] by to "notify" or "delay"'
+            f'[ready] by = "{policy.ready_by.value}" cannot tell generations apart on listener'
+            f' {shared[0]!r}, which is in shared mode; set [ready] by to "notify" or "delay"'
         )
         yield from fail(state, text, now)
         return

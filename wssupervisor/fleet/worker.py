@@ -16,6 +16,7 @@ from wssupervisor.fleet.actions import (
     TellResume,
 )
 from wssupervisor.fleet.model import Exit, Policy, ReadyBy, WorkerState
+from wssupervisor.fleet.proof import BY_PROBE
 from wssupervisor.fleet.state import Drain, Worker
 
 EMPTY_ROUNDS = 2
@@ -93,7 +94,7 @@ def judge(worker: Worker, policy: Policy) -> list[Action]:
     """Have one that starts probed, where it is judged so."""
     if worker.state is not WorkerState.STARTING or worker.pid is None:
         return []
-    if policy.ready_by in (ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET):
+    if policy.ready_by in BY_PROBE:
         return [Probe(worker.id, dict(worker.slots), policy.check)]
     return []
 

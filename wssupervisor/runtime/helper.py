@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -12,18 +13,36 @@ from wssupervisor import start_directory
 from wssupervisor.runtime.processes import Child
 
 SAID_BYTES = 1 << 16
+ISOLATED = ("-I", "-X", "utf8", *(["-B"] if sys.dont_write_bytecode else []))
+"""No variable, no directory of a user and no working directory decides what is imported. What is
+written to us is UTF-8 under every locale."""
 _MODULE = """
-import runpy, sys
-sys.path[:1] = []  # the directory that we were started in may have modules of any name
-sys.path.append(sys.argv.pop(1))
-runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+import sys
+name, own, *more = sys.argv[1:]
+sys.argv[1:] = []
+at = next((at for at, one in enumerate(sys.path) if one.endswith("-packages")), len(sys.path))
+sys.path[at:at] = [own]
+sys.path += [one for one in more if one not in sys.path]
+import runpy
+runpy.run_module(name, run_name="__main__", alter_sys=True)
 """
 
 
-def module(name: str, *arguments: str) -> list[str]:
-    """A module of this package as a program, found wherever this program was."""
+def module(name: str) -> list[str]:
+    """A module of this package as a program.
+
+    It finds this very package before any other installation of it, and libraries wherever we found
+    ours, but all of that after the standard library.
+    """
     own = str(Path(__file__).parents[2])
-    return [sys.executable, "-c", _MODULE, own, name, *arguments]
+    return [sys.executable, *ISOLATED, "-c", _MODULE, name, own, *_libraries()]
+
+
+def _libraries() -> list[str]:
+    """Where the daemon imports from, less the directory of its script or that it was started in."""
+    found = sys.path if sys.flags.safe_path else sys.path[1:]
+    here = os.environ.get(start_directory.VARIABLE, "")
+    return [one for one in found if os.path.isabs(one) and one != here]  # noqa: PTH117
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +61,17 @@ async def ask_child(
     question: str = "",
     more: Mapping[str, str] | None = None,
     errors: bool = False,
+    where: AbstractContextManager[None] | None = None,
 ) -> Said | None:
     """What it writes, `errors` included if wished, until it ends; None after so many seconds.
 
     It has `descriptor` as its 3, reads `question` on its standard input, gets `more` variables, and
-    is started where we were. Raises OSError.
+    starts in / unless `where` enters another directory. Raises OSError.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with os.fdopen(reading, "rb", 0) as pipe:
         try:
-            with start_directory.entered():
+            with where or nullcontext():
                 child = _spawned(command, writing, descriptor, question, more, errors=errors)
         finally:
             os.close(writing)

@@ -44,8 +44,8 @@ SOFT_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 """Of open files, as we were started: what workers get, while we raise our own."""
 
 PR_SET_CHILD_SUBREAPER = 36
-KEPT_VARIABLES = frozenset({"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG", "HOME"})
-"""Of our environment, for helpers that run this package, too."""
+KEPT_VARIABLES = frozenset({"PATH", "LANG", "HOME"})
+"""Of our environment, for helpers. None that says where Python imports from: see helper.py."""
 IDENTITY = (
     "WSSUPERVISOR_GENERATION",
     "WSSUPERVISOR_WORKER",

@@ -181,10 +181,10 @@ async def _asked(client: socket.socket, steering: Steering, check: Check) -> str
         within=ANSWER_SECONDS + CHILD_SECONDS,
         question=json.dumps(question),
     )
-    return _judged(said)
+    return judged(said)
 
 
-def _judged(said: Said | None) -> str | None:
+def judged(said: Said | None) -> str | None:
     """Only a good word and a good end are good."""
     if said is None:
         return "was asked by a probe that did not end"

@@ -95,6 +95,7 @@ class Upgrade:
                     within=TRIAL_SECONDS,
                     more={**os.environ, TRIAL: str(FIRST_DESCRIPTOR)},
                     errors=True,
+                    where=start_directory.entered(),
                 )
             finally:
                 os.close(memfd)

@@ -1,0 +1,20 @@
+"""What proves that a worker is ready: only what `[ready] by` names.
+
+A release must not be its own judge. gunicorn, and others, say READY=1 before their application is
+imported; where the operator has a probe decide, that word is not evidence.
+"""
+
+from wssupervisor.fleet.events import ProbePassed, WorkerReady
+from wssupervisor.fleet.model import Policy, ReadyBy
+
+BY_PROBE = frozenset({ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET})
+"""The ways of judging for which the supervisor connects to the worker."""
+
+
+def proves(event: WorkerReady | ProbePassed, policy: Policy) -> bool:
+    """Whether the event makes a worker ready that was started under this policy."""
+    match event:
+        case WorkerReady():
+            return policy.ready_by is ReadyBy.NOTIFY
+        case ProbePassed():
+            return policy.ready_by in BY_PROBE
