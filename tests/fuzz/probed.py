@@ -124,7 +124,7 @@ class ProbeAnswers(Target[Reply]):
             server, _ = self._listening.accept()
             with server:
                 said, sent = (_asked_whole if given.whole else _asked_fork)(client, server, given)
-        reason = readiness._judged(said)
+        reason = readiness.judged(said)
         if said is None or said.status != 0 or (reason and "no verdict" in reason):
             raise Wrong(f"it {reason}: {said}")
         if reason is not None and (not reason.isprintable() or len(reason) > REASON_CHARS):
