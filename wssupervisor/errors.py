@@ -26,6 +26,11 @@ A worker's failure is an event, never an exception. `str()` of each is one sente
 from collections.abc import Sequence
 from typing import Any
 
+from wssupervisor.bounded import TEXT_CHARS, bounded, bounded_all
+
+PROBLEMS_CHARS = TEXT_CHARS - 500
+"""Of all mistakes of a configuration: a reason that begins otherwise has room for them."""
+
 
 class WssError(Exception):
     """Base of all: a stable kebab-case `code`, the process's `exit_status`, and output `lines`.
@@ -37,7 +42,7 @@ class WssError(Exception):
     exit_status = 1
 
     def __init__(self, message: str, *, lines: Sequence[str] = ()) -> None:
-        super().__init__(message)
+        super().__init__(bounded(message))
         self.lines = tuple(lines)
         self.data: dict[str, Any] = {}
 
@@ -48,14 +53,18 @@ class UsageError(WssError):
 
 
 class ConfigInvalid(WssError):
-    """`problems` holds one sentence per mistake; all mistakes of a file come at once."""
+    """`problems` holds one sentence per mistake; all mistakes of a file come at once.
+
+    Its text and `shown` hold as many as fit into an answer.
+    """
 
     code = "config-invalid"
     exit_status = 78
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+        self.shown = bounded_all(self.problems, "; `wssctl check FILE` shows all", PROBLEMS_CHARS)
+        super().__init__("\n".join(self.shown))
 
 
 class ReleaseInvalid(WssError):

@@ -41,3 +41,36 @@ def test_what_is_encoded_is_one_line() -> None:
 
     assert line.count(b"\n") == 1
     assert protocol.decode(line) == {"id": 1, "result": {"text": "two\nlines"}}
+
+
+@pytest.mark.parametrize("text", ["x", "\udcff", "\x01", "\U0001f600", '"', "\n"])
+def test_an_event_that_is_too_long_is_cut_whatever_it_is_made_of(text: str) -> None:
+    value = {"note": {"at": "now", "kind": "x", "reason": text * 100_000, "release": text * 9000}}
+    found = protocol.decode(protocol.encode_event(1, value))["event"]["note"]
+
+    assert (found["at"], found["kind"]) == ("now", "x")
+    assert found["reason"].endswith("characters left out]")
+
+
+def test_an_event_of_too_many_things_is_cut() -> None:
+    value = {"note": {"kind": "x", "list": [[n] * 100 for n in range(9000)]}}
+    found = protocol.decode(protocol.encode_event(1, value))["event"]["note"]
+
+    assert found["kind"] == "x"
+    assert 0 < len(found["list"]) < 9000
+
+
+@pytest.mark.parametrize(
+    "rows", [["x" * 1000] * (protocol.ANSWER_CHARS // 1000), [[]] * (protocol.VALUES_MAX + 1)]
+)
+def test_an_answer_that_no_reader_takes_is_an_error(rows: list[object]) -> None:
+    (line,) = protocol.encode_answer(protocol.result(3, {"rows": rows}))
+    found = protocol.decode(line)
+
+    assert found["error"]["code"] == "protocol-error"
+    assert "too many; ask for less" in found["error"]["message"]
+
+
+def test_an_answer_of_too_many_values_is_not_read() -> None:
+    with pytest.raises(ProtocolError, match="too large"):
+        protocol.decode_answer('{"a": [' + "[]," * protocol.VALUES_MAX + "[]]}")

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -13,10 +14,10 @@ Document = dict[str, Any]
 
 
 def recent(client: Client) -> list[Document]:
-    events: list[Document] = []
+    events: deque[Document] = deque(maxlen=EVENTS_MAX)  # an older daemon sends all
     with suppress(Gone):  # upgraded just now: what it has told is good enough
         client.call("events", {"last": EVENTS_MAX}, lambda event: events.append(event["note"]))
-    return events[-EVENTS_MAX:]  # an older daemon tells all
+    return list(events)
 
 
 def size_of_output() -> Size:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace, client: Client) -> int:
     told: dict[str, Any] = {}
     try:
-        client.call("upgrade", {}, told.update)
+        client.call("upgrade", {}, lambda event: told.update(_known(event)))
     except Gone:
         if not told:
             raise
@@ -43,6 +43,11 @@ def run(given: argparse.Namespace, client: Client) -> int:
     }
     print(json.dumps(found) if given.json else _sentence(found, status))
     return 0
+
+
+def _known(event: dict[str, Any]) -> dict[str, Any]:
+    """What is of use here: a peer may send more and more."""
+    return {name: event[name] for name in ("before", "version", "executions") if name in event}
 
 
 def _sentence(found: dict[str, Any], status: dict[str, Any]) -> str:

@@ -24,6 +24,8 @@ examples:
 """
 
 Document = dict[str, Any]
+GENERATIONS_MAX = 100
+"""Of which it is asked: each answer is held until all are there."""
 PEERS_SHOWN = 15
 EMPTY = "yes, it has no connections"
 HEADINGS = ("PEER", "CONNECTIONS", "OLDEST", "IDLE FOR")
@@ -52,7 +54,7 @@ def run(given: argparse.Namespace, client: Client) -> int:
 def _each_drain(client: Client, *, json_wanted: bool) -> int:
     generations = client.call("status")["generations"]
     found = []
-    for one in generations:
+    for one in generations[:GENERATIONS_MAX]:
         if "drain" in one:
             with suppress(DaemonError):  # it has ended since
                 found.append(client.call("why", {"generation": one["number"]}))

@@ -20,6 +20,9 @@ from wssupervisor.errors import (
 SILENCE_SECONDS = 10.0
 """The daemon says something every 2 s; after this much silence it hangs or is gone."""
 CONNECT_SECONDS = 5.0
+PARTS_CHARS = protocol.ANSWER_CHARS + (protocol.ANSWER_CHARS >> 3)
+"""Of an answer's parts, with PART_COST for each: a peer may send empty ones without end."""
+PART_COST = 100
 REPEATABLE = frozenset({"status", "why", "verdict", "scale", "drain", "history", "metrics", "join"})
 """Asked twice they do what they do once: after an upgrade in between they are asked again."""
 
@@ -28,7 +31,9 @@ class DaemonError(OperationFailed):
     """The daemon answered with an error; `code` and exit status are the daemon's."""
 
     def __init__(self, code: str, message: str, data: protocol.Object) -> None:
-        super().__init__(message, lines=[str(line) for line in data.get("lines", [])])
+        lines = data.get("lines")
+        lines = lines if isinstance(lines, list) else []
+        super().__init__(message, lines=[str(line) for line in lines])
         self.code = code
         self.exit_status = EXIT_STATUS_BY_CODE.get(code, 1)
         self.data = data
@@ -144,7 +149,7 @@ class Client:
                 for message in self._messages(connection):
                     if "event" in message:
                         if on_event is not None and message["event"] != protocol.KEEPALIVE:
-                            on_event(message["event"])
+                            on_event(_event(message))
                         continue
                     return _unpacked(message)
             except TimeoutError:
@@ -185,12 +190,17 @@ class Client:
     def _messages(self, connection: socket.socket) -> Iterator[protocol.Object]:
         """What the daemon says; an answer in parts is put together."""
         parts: list[str] = []
+        room = PARTS_CHARS
         for line in self._lines(connection):
             message = protocol.decode(line)
             if "part" not in message:
                 yield message
                 continue
-            parts.append(str(message["part"]))
+            part = str(message["part"])
+            room -= len(part) + PART_COST
+            if room < 0:
+                raise ProtocolError("the daemon sent an answer that is too long")
+            parts.append(part)
             if message.get("last"):
                 yield protocol.decode_answer("".join(parts))
 
@@ -211,11 +221,19 @@ class Client:
             buffer += data
 
 
+def _event(message: protocol.Object) -> protocol.Object:
+    found = message["event"]
+    if not isinstance(found, dict):
+        raise ProtocolError("the daemon sent an event that is no object")
+    return found
+
+
 def _unpacked(message: protocol.Object) -> protocol.Object:
-    error = message.get("error")
-    if error is None:
-        found = message.get("result")
-        if not isinstance(found, dict):
-            raise ProtocolError("the daemon sent neither a result nor an error")
+    error, found = message.get("error"), message.get("result")
+    if error is None and isinstance(found, dict):
         return found
-    raise DaemonError(str(error.get("code")), str(error.get("message")), error.get("data") or {})
+    if not isinstance(error, dict):
+        raise ProtocolError("the daemon sent neither a result nor an error")
+    data = error.get("data")
+    code, text = str(error.get("code")), str(error.get("message"))
+    raise DaemonError(code, text, data if isinstance(data, dict) else {})

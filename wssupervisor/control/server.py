@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from wssupervisor.acceptor import Acceptor
+from wssupervisor.bounded import bounded
 from wssupervisor.control import protocol
 from wssupervisor.control.paths import make_directory
 from wssupervisor.control.peer import Peer, authorize, peer_of
@@ -273,7 +274,7 @@ class ControlServer:
         """Answer one request; False when the client went away while it waited."""
 
         async def send_event(value: protocol.Object) -> None:
-            await _send(writer, protocol.event(request.id, value))
+            await _write(writer, protocol.encode_event(request.id, value))
 
         async def handle() -> protocol.Object:
             authorize(
@@ -328,7 +329,7 @@ def _answered(request: int, work: "asyncio.Future[protocol.Object]") -> protocol
         data: protocol.Object = {"lines": protocol.fitting(error.lines), **error.data}
         return protocol.failure(request, error.code, str(error), data)
     log.error("request failed", exc_info=error)
-    return protocol.failure(request, "internal-error", f"the daemon stumbled: {error!r}")
+    return protocol.failure(request, "internal-error", bounded(f"the daemon stumbled: {error!r}"))
 
 
 async def _send_answer(writer: asyncio.StreamWriter, message: protocol.Object) -> None:

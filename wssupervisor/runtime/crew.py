@@ -59,6 +59,7 @@ STATUS_AGAIN = 0.02
 NOT_EXECUTED = (126, 127)
 """Exit statuses of a shell that could not run what it was to; its last line says why."""
 LAST_WORD_CHARS = 300
+LIBRARY_CHARS = 100
 LAST_WORDS_AGAIN = 0.002
 """Seconds between two looks whether an ended worker's last words are here."""
 
@@ -455,7 +456,7 @@ class Crew:
     def _take_in(self, worker: WorkerId, hand: Hand, message: FromWorker) -> None:
         match message:
             case Hello(capabilities=capabilities, library=library):
-                hand.library = printable(library)
+                hand.library = printable(library[:LIBRARY_CHARS])
                 hand.channel.send(Welcome(VERSION, hand.watchdog / SIGNS_A_WATCHDOG))
                 self._post(
                     WorkerJoined(

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import structlog
 
+from wssupervisor.bounded import bounded
 from wssupervisor.errors import WssError
 from wssupervisor.fleet.actions import (
     Action,
@@ -76,7 +77,7 @@ class Deeds:
                 log.info("done after all", what=type(action).__name__, worker=str(action.worker))
 
     def _failed(self, action: Action, error: Exception) -> None:
-        why = in_words(error)
+        why = bounded(in_words(error))
         if not isinstance(error, WssError | OSError):
             log.error("action failed", what=type(action).__name__, exc_info=error)
         match action:

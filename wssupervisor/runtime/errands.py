@@ -1,10 +1,11 @@
 """What takes longer than a moment: probing a worker, reading the release of a reload."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import structlog
 
+from wssupervisor.bounded import bounded, bounded_all
 from wssupervisor.config import Config, restart_needed
 from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, WssError
 from wssupervisor.fleet.actions import JudgeLeftover, Probe
@@ -31,6 +32,8 @@ _REFUSED: dict[type[Exception], str] = {
     ConfigInvalid: "the configuration cannot be used",
     ReleaseInvalid: "the release cannot be used",
 }
+
+UNPINNED_REST = "; `wssctl check FILE` shows all"
 
 Reread = Callable[[], Config]
 """Read the configuration again; raises ConfigInvalid."""
@@ -90,14 +93,14 @@ class Errands:
                 self._gate,
                 process,
                 action,
-                lambda reason: self._post(ProbeTried(action.worker, reason)),
+                lambda reason: self._post(ProbeTried(action.worker, bounded(reason))),
             )
         except readiness.NeverReady as error:
-            self._post(ProbeFailed(action.worker, str(error)))
+            self._post(ProbeFailed(action.worker, bounded(str(error))))
         except Exception as error:
             if not isinstance(error, WssError | OSError):
                 log.exception("probe stumbled")
-            self._post(ProbeFailed(action.worker, f"could not be probed: {error}"))
+            self._post(ProbeFailed(action.worker, bounded(f"could not be probed: {error}")))
         else:
             self._post(ProbePassed(action.worker))
 
@@ -123,7 +126,8 @@ class Errands:
             return
         except Exception as error:
             log.exception("reload stumbled")
-            self._post(ReleaseRefused(reload, f"the release could not be read: {error!r}"))
+            text = bounded(f"the release could not be read: {error!r}")
+            self._post(ReleaseRefused(reload, text))
             return
         self.warnings = {reload: warnings}
         warn_unpinned(warnings)
@@ -138,11 +142,11 @@ class Errands:
             text = f"{keys} changed, which needs a restart; restart the instance, or put it back"
             raise ConfigInvalid([text])
         release = resolve(config)
-        return release, config.policy(), unpinned(release)
+        return release, config.policy(), bounded_all(unpinned(release), UNPINNED_REST)
 
 
-def warn_unpinned(warnings: Iterable[str]) -> None:
-    for warning in warnings:
+def warn_unpinned(warnings: Sequence[str]) -> None:
+    for warning in bounded_all(warnings, UNPINNED_REST):
         log.warning("release is not pinned as a whole", why=warning)
 
 
@@ -150,5 +154,5 @@ def _reason(error: ConfigInvalid | ReleaseInvalid) -> str:
     """A sentence; several mistakes of a configuration have a line each below it."""
     begin = _REFUSED[type(error)]
     if isinstance(error, ConfigInvalid) and len(error.problems) > 1:
-        return "\n".join([f"{begin} ({len(error.problems)} mistakes):", *error.problems])
+        return "\n".join([f"{begin} ({len(error.problems)} mistakes):", *error.shown])
     return f"{begin}: {error}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from wssupervisor.bounded import bounded_fields
 from wssupervisor.fleet.actions import Note
 from wssupervisor.runtime import reloads
 from wssupervisor.runtime.history_file import HistoryFile
@@ -66,7 +67,8 @@ class History:
 
     def add(self, note: Note, extra: Mapping[str, Any]) -> None:
         """Keep a note and tell it on; `extra` are facts that only the runtime knows."""
-        entry = {"at": wall(time.monotonic()), "kind": note.kind.value, **note.fields, **extra}
+        entry = {"at": wall(time.monotonic()), "kind": note.kind.value}
+        entry |= {**bounded_fields(note.fields), **extra}
         self._all.add(entry)
         self._reloads.add(entry)
         for follower in list(self._followers):

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 import structlog
 
 from wssupervisor import __version__, logging
+from wssupervisor.bounded import bounded_fields
 from wssupervisor.config import Config
 from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.actions import (
@@ -386,7 +387,8 @@ class Supervisor:
         if note.kind is NoteKind.CUTOVER:
             extra["monotonic_begun"], extra["monotonic"] = self._steered_at
         warn = note.kind in WARNINGS or note.fields.get("expected") is False
-        fields = {name: value for name, value in note.fields.items() if value is not None}
+        shown = bounded_fields(note.fields)
+        fields = {name: value for name, value in shown.items() if value is not None}
         say = log.warning if warn else log.info
         say(note.kind.value.replace("-", " "), kind=note.kind.value, **fields)
         self.history.add(note, extra)
