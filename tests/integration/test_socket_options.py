@@ -12,7 +12,6 @@ from dataclasses import replace
 import pytest
 
 from tests.harness.daemon import Daemon
-from tests.harness.privilege import needs_root
 from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
 from wssupervisor.runtime.slots import adopt
@@ -56,6 +55,17 @@ async def main():
     slot.setblocking(False)
     server = await asyncio.start_server(served, sock=slot, backlog=100)
     asyncio.get_running_loop().add_signal_handler(15, lambda: (spoil(), os._exit(0)))
+    await server.serve_forever()
+asyncio.run(main())
+"""
+LETS_BE = """
+import asyncio, socket
+slot = socket.socket(fileno=3)
+slot.setblocking(False)
+async def served(reader, writer):
+    writer.write(b"served"); writer.close()
+async def main():
+    server = await asyncio.start_server(served, sock=slot, backlog=100)
     await server.serve_forever()
 asyncio.run(main())
 """
@@ -237,23 +247,51 @@ def test_a_release_that_makes_a_shared_socket_blocking_stops_nobody(
         assert "by=worker 0 of generation 2" in daemon.log().replace("'", "")
 
 
-@needs_root
-def test_what_cannot_be_set_back_is_named_with_who_did_it(settings: Settings) -> None:
-    locks = SPOILS.replace("def spoil():", "def spoil():\n    import atexit").replace(
-        'struct.pack("HP", 1, ctypes.addressof(drop)))',
-        'struct.pack("HP", 1, ctypes.addressof(drop)))\n    slot.setsockopt(1, 44, 1)',
-    )
-    own = replace(program(settings, locks), with_addresses=False, ready_timeout="2s")
+LOCK = "    slot.setsockopt(socket.SOL_SOCKET, 44, 1)\n"
+ATTACH = (
+    '    slot.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HP", 1, ctypes.addressof(drop)))\n'
+)
+
+
+def retired(daemon: Daemon) -> None:
+    daemon.wait_for(lambda status: len(status["generations"]) == 1, within=SOON, what="one left")
+
+
+def test_a_lock_without_a_filter_disturbs_no_reload(settings: Settings) -> None:
+    """On every slot that a worker has had: the program is attached through another one."""
+    locks = LETS_BE.replace("async def main():", f"{LOCK.strip()}\nasync def main():")
+    own = replace(program(settings, locks), ready_timeout="3s")
     with (
-        HeldSockets({"ws": own.target("ws")}, slots=3) as sockets,
+        HeldSockets({"ws": own.target("ws")}, slots=4) as sockets,
+        Daemon(replace(own, with_addresses=False), sockets=sockets) as daemon,
+    ):
+        daemon.start()
+        for _ in range(4):
+            assert daemon.ctl("reload").status == 0
+            with socket.create_connection(own.target("ws"), SOON) as client:
+                assert client.recv(100) == b"served"
+            retired(daemon)
+        assert "cannot be set back" not in daemon.log()
+
+
+def test_slots_with_a_locked_filter_are_given_to_no_worker_and_said_when_none_is_left(
+    settings: Settings,
+) -> None:
+    assert ATTACH in SPOILS
+    locks = SPOILS.replace(ATTACH, ATTACH + LOCK)
+    own = replace(program(settings, locks), ready_timeout="3s", with_addresses=False)
+    with (
+        HeldSockets({"ws": own.target("ws")}, slots=5) as sockets,
         Daemon(own, sockets=sockets) as daemon,
     ):
         daemon.start()
-        daemon.reload()
-        daemon.wait_for(
-            lambda status: len(status["generations"]) == 1, within=SOON, what="one left"
-        )
+        for _ in range(3):
+            assert daemon.ctl("reload").status == 0
+            retired(daemon)
+        with socket.create_connection(own.target("ws"), SOON) as client:
+            assert client.recv(100) == b"served"
         done = daemon.ctl("reload")
 
         assert done.status == 1
-        assert "worker 0 of generation 1 left SO_ATTACH_FILTER" in done.err
+        assert "on 3 slots a worker locked a packet filter (SO_LOCK_FILTER)" in done.err
+        assert "by='worker 0 of generation 3'" in daemon.log()

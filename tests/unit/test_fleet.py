@@ -1530,3 +1530,36 @@ def test_an_instance_that_stops_is_not_ready() -> None:
     told.tell(StopRequested(None), 10)
 
     assert why_not_ready(told.fleet.state) == "stopping"
+
+
+# -- slots with a packet filter that a worker locked ---------------------------------------------
+
+
+def test_a_deaf_slot_is_given_to_no_candidate() -> None:
+    told = serving()
+    told.tell(Observed(dict(told.queues), 9, frozenset({12})), 9)
+    told.tell(ReloadRequested(1), 10)
+    spawns = told.tell(ReleaseResolved(1, B, POLICY), 10)
+
+    assert spawns == [
+        Spawn(worker(2, 0), B, {"ws": 13}),
+        Spawn(worker(2, 1), B, {"ws": 14}),
+    ]
+
+
+def test_a_respawn_leaves_a_deaf_slot() -> None:
+    told = serving()
+    told.tell(Observed(dict(told.queues), 9, frozenset({10})), 9)
+    actions = told.tell(WorkerExited(worker(1, 0), Exit(status=1)), 50)
+
+    assert Spawn(worker(1, 0, 2), A, {"ws": 12}) in actions
+
+
+def test_a_reload_is_refused_when_all_free_slots_are_deaf() -> None:
+    told = serving()
+    deaf = frozenset(told.queues) - {10, 11, PARKING}
+    told.tell(Observed(dict(told.queues), 9, deaf), 9)
+    told.tell(ReloadRequested(1), 10)
+    (answer,) = told.tell(ReleaseResolved(1, B, POLICY), 10)
+
+    assert f"on {len(deaf)} slots a worker locked a packet filter" in str(answer)

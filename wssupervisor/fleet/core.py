@@ -335,6 +335,8 @@ class Fleet:
     def _observed(self, event: Observed, now: float) -> Iterable[Action]:
         own = self.state.steering
         own.handshakes_over = max(own.handshakes_over, event.handshakes_over)
+        for slot in event.deaf & self.state.slots.keys():
+            self.state.slots[slot].deaf = True
         return stall.observed(self.state, event, now)
 
     def _counted(self, event: CensusTaken, now: float) -> Iterator[Action]:

@@ -271,11 +271,13 @@ class SlotsReordered:
 class Observed:
     """Accept-queue lengths, and the last steering epoch whose handshakes are all over.
 
-    The handshakes were read before the queues: what leaves the one is seen in the other.
+    The handshakes were read before the queues: what leaves the one is seen in the other. `deaf`:
+    slots that no client reaches, as a worker locked a packet filter on them.
     """
 
     queues: Mapping[SlotId, int]
     handshakes_over: int
+    deaf: frozenset[SlotId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,24 @@ def no_slot(state: State, slots: dict[str, list[SlotId]]) -> str | None:
         return None
     if (too_many_seats := _too_many_seats(state, name)) is not None:
         return too_many_seats
+    deaf = [slot for slot in state.listeners[name].slots if not steering.hears(state, slot)]
+    if deaf and steering.unheld_slots(state).issuperset(deaf):
+        return _deaf(name, len(deaf))
     found = draining.emptiest(state)
     if state.active is not None and draining.drains(state.active):
         found.append(state.active)  # workers that were scaled away hold slots, too
     which, _ = _which(found)
     holders = f": held by {which}" if which else ""
     return f"no slot of listener {name!r} is free{holders}; {_way_out(found)}"
+
+
+def _deaf(name: str, slots: int) -> str:
+    which = "1 slot" if slots == 1 else f"{slots} slots"
+    return (
+        f"no slot of listener {name!r} can be used: on {which} a worker locked a packet filter"
+        " (SO_LOCK_FILTER), which cannot be removed; restart the instance, with its socket unit if"
+        " it has one"
+    )
 
 
 def _too_many_seats(state: State, name: str) -> str | None:
@@ -81,7 +93,7 @@ def comes(state: State, now: float) -> bool:
     """Slots will be free soon: workers are ending, or have ended and left slots to be looked at."""
     return (
         any(one.state is WorkerState.STOPPING for one in state.workers())
-        or bool(steering.unheld_slots(state))
+        or any(steering.hears(state, slot) for slot in steering.unheld_slots(state))
         or any(draining.hurried(one, now) for one in draining.oldest(state))
     )
 

@@ -218,14 +218,15 @@ def _elsewhere(state: State, generation: Generation, seat: Seat, name: str) -> l
 
 
 def _unshare(state: State, generation: Generation, seat: Seat) -> None:
-    """Before a respawn: slots that were shared for want of free ones, where some are free now."""
+    """Before a respawn: slots that were shared for want of free ones, or are deaf by now."""
     taken = {
         slot for other in generation.seats if other is not seat for slot in other.slots.values()
     }
     taken |= steering.accepting_slots(state)
     for name, listener in state.listeners.items():
         free = steering.free_slots(state, listener)
-        if seat.slots[name] in taken and free:
+        own = seat.slots[name]
+        if free and (own in taken or not steering.hears(state, own)):
             seat.slots[name] = free[0]
 
 

@@ -253,6 +253,8 @@ class SlotWatch:
     left_epoch: int = 1
     moved_at: float | None = field(default=None, metadata=ADDED)
     """When it was last seen empty, or shorter than at the look before."""
+    deaf: bool = field(default=False, metadata=ADDED)
+    """No client reaches it, for ever: it is given to no worker while there is another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,8 +173,16 @@ def free_slots(state: State, listener: Listener) -> list[SlotId]:
     return [
         slot
         for slot in listener.slots
-        if slot in unheld and _seen_empty(state, slot) and settled(state, slot)
+        if slot in unheld
+        and _seen_empty(state, slot)
+        and settled(state, slot)
+        and hears(state, slot)
     ]
+
+
+def hears(state: State, slot: SlotId) -> bool:
+    """Clients reach it: no worker locked a packet filter on it."""
+    return not state.slots[slot].deaf
 
 
 def idle_slots(state: State, listener: Listener) -> list[SlotId]:
@@ -197,7 +205,7 @@ def starting_slots(state: State, listener: Listener) -> list[SlotId]:
     if listener.shared is not None:
         return [listener.shared]
     held = held_slots(state)
-    free = [slot for slot in listener.slots[:-1] if slot not in held]
+    free = [slot for slot in listener.slots[:-1] if slot not in held and hears(state, slot)]
     return sorted(free, key=lambda slot: state.slots[slot].queued == 0)
 
 

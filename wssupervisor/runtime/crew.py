@@ -412,6 +412,7 @@ class Crew:
         ended = hand.process.exit
         assert ended is not None
         advice = self._advice(ended, last_words)
+        self._gate.inspect(frozenset(hand.slots.values()))
         self._store.drop([worker_name(worker)])
         loop = asyncio.get_running_loop()
         for reader in (hand.notify.fileno(), hand.channel.fileno()):

@@ -55,6 +55,8 @@ class Gate:
         """Which worker was given each slot last."""
         self.spoilt: dict[SlotId, str] = {}
         """What a worker left on a slot that cannot be taken off; it completes: it ..."""
+        self.deaf: set[SlotId] = set()
+        """Slots with a packet filter that a worker locked: no client reaches them any more."""
 
     def carry(self) -> tuple[CarriedListener, ...]:
         found = []
@@ -74,6 +76,7 @@ class Gate:
             self.holders |= one.holders
             if one.name in self.steerings:
                 self.steerings[one.name].take_over(one, attach=attach)
+        self._inspect_all()
 
     def measure(self) -> list[Listener]:
         """Find the slots' order. Raises ListenFailed, SteeringRefused."""
@@ -86,7 +89,11 @@ class Gate:
         """
         for pool in self.pools.values():
             pool.check_alone()
+        self._inspect_all()
         return self.measure()
+
+    def _inspect_all(self) -> None:
+        self.inspect({slot.inode for pool in self.pools.values() for slot in pool.slots})
 
     def _listener(self, pool: Pool) -> Listener:
         steering = self.steerings.get(pool.name)
@@ -122,6 +129,30 @@ class Gate:
             self._restore(self.pools[name], inode)
             self.holders[inode] = f"worker {worker.index} of generation {worker.generation}"
 
+    def inspect(self, slots: Iterable[SlotId]) -> None:
+        """Find out whether a worker that had them has left them deaf.
+
+        That must be known before a slot is chosen. All else is set back when it is handed out.
+        """
+        for pool in self.pools.values():
+            for slot in pool.slots:
+                if slot.inode in slots and socket_options.is_deaf(slot.socket):
+                    self._found_deaf(pool, slot.inode)
+
+    def _found_deaf(self, pool: Pool, inode: SlotId) -> None:
+        if inode in self.deaf:
+            return
+        self.deaf.add(inode)
+        log.error(
+            "a worker locked a packet filter on its listening socket: no worker gets that again",
+            listener=pool.name,
+            by=self._holder(inode),
+            advice="restart the instance, with its socket unit if it has one",
+        )
+
+    def _holder(self, inode: SlotId) -> str:
+        return self.holders.get(inode, "a worker of an earlier run")
+
     def restore(self) -> None:
         """All slots as they were at first: systemd keeps its own for the next run."""
         for pool in self.pools.values():
@@ -140,7 +171,7 @@ class Gate:
                     )
 
     def _restore(self, pool: Pool, inode: SlotId) -> None:
-        who = self.holders.get(inode, "a worker of an earlier run")
+        who = self._holder(inode)
         left = socket_options.restore(pool.by_inode(inode).socket, pool.promise)
         stuck = ", ".join(f"{one.option} ({one.why})" for one in left if one.why is not None)
         self.spoilt.pop(inode, None)

@@ -5,6 +5,7 @@ inherit most. So what was there when the socket came to us is remembered, and se
 start. Numbers are those of linux/socket.h, tcp.h, in.h and in6.h.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -14,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+SO_GET_FILTER = 26
 SO_DETACH_FILTER = 27
+SO_LOCK_FILTER = 44
 TCP_MAXSEG_DEFAULT = 536
 """What getsockopt() says of a listening socket whose TCP_MAXSEG nobody has set: set by 0."""
 NO_CLAMP = 0x7FFFFFFF
@@ -203,6 +206,8 @@ def _set_flags(sock: socket.socket) -> list[Left]:
 
 def _detach_filter(sock: socket.socket) -> list[Left]:
     """A filter drops packets before a connection comes to be."""
+    if _locked(sock) and not _has_filter(sock):
+        return []  # only a lock: it cannot be taken off, and does nothing
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
     except OSError as error:
@@ -210,6 +215,28 @@ def _detach_filter(sock: socket.socket) -> list[Left]:
             return []
         return [Left(FILTER, "it was locked with SO_LOCK_FILTER")]
     return [Left(FILTER)]
+
+
+def is_deaf(sock: socket.socket) -> bool:
+    """It has a filter that nothing can take off any more; what that passes cannot be known."""
+    return _locked(sock) and _has_filter(sock)
+
+
+def _locked(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER))
+
+
+def _has_filter(sock: socket.socket) -> bool:
+    """SO_GET_FILTER with no room for an answer says of how many instructions it is.
+
+    Not by socket.getsockopt(): the length counts instructions, and a longer filter would be written
+    beyond its buffer. One of eBPF is not shown (EACCES).
+    """
+    length = ctypes.c_uint32(0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.getsockopt(sock.fileno(), socket.SOL_SOCKET, SO_GET_FILTER, None, ctypes.byref(length)):
+        return ctypes.get_errno() == errno.EACCES
+    return length.value > 0
 
 
 def _value(sock: socket.socket, option: Option) -> bytes | None:

@@ -108,7 +108,8 @@ class Watch:
         if None in queues.values():
             supervisor.recover_slots()
             queues = gate.look()
-        supervisor.post(Observed({slot: count or 0 for slot, count in queues.items()}, over))
+        lengths = {slot: count or 0 for slot, count in queues.items()}
+        supervisor.post(Observed(lengths, over, frozenset(gate.deaf)))
         supervisor.crew.look()
         supervisor.retry()
 
