@@ -8,7 +8,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
-from tests.fuzz import inputs
+from tests.fuzz import inputs, odd_files
 from tests.fuzz.target import Target, Wrong
 from tests.harness.configs import SMALL, WHOLE
 from wssupervisor.config import Config
@@ -63,11 +63,15 @@ WRONG_VALUES = (
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """`means`: attribute paths and values of a right file; `mistake`: the key that is wrong."""
+    """`means`: keys and values of a right file; `mistake`: the key that is wrong.
+
+    `odd`: no file, but one of these.
+    """
 
     data: bytes
     means: dict[tuple[str, str], Any] | None = None
     mistake: str | None = None
+    odd: str | None = None
 
 
 class Configuration(Target[File]):
@@ -93,6 +97,8 @@ class Configuration(Target[File]):
 
     def make(self, random: Random) -> File:
         match random.randrange(10):
+            case 0 if random.random() < 0.2:
+                return File(b"", odd=random.choice(odd_files.KINDS))
             case 0 | 1 | 2:
                 return _right(random)
             case 3 | 4 | 5:
@@ -103,14 +109,18 @@ class Configuration(Target[File]):
                 return File(inputs.mutated(random, random.choice((SMALL, WHOLE)).encode()))
 
     def judge(self, given: File) -> None:
-        self._path.write_bytes(given.data)
+        odd_files.clear(self._path)
+        if given.odd is None:
+            self._path.write_bytes(given.data)
+        else:
+            odd_files.make(self._path, given.odd)
         try:
             found = load_config(str(self._path))
         except ConfigInvalid as error:
             _judge_problems(given, error)
             return
-        if given.mistake is not None:
-            raise Wrong(f"the mistake in {given.mistake} passed")
+        if given.mistake is not None or given.odd is not None:
+            raise Wrong(f"{given.mistake or given.odd} passed")
         _judge_meaning(given, found)
 
 

@@ -7,7 +7,7 @@ from random import Random
 from types import TracebackType
 from typing import Self
 
-from tests.fuzz import inputs
+from tests.fuzz import inputs, odd_files
 from tests.fuzz.target import Target, Wrong
 from wssupervisor.errors import ReleaseInvalid
 from wssupervisor.runtime.release import _read_environment_file
@@ -20,10 +20,11 @@ MESSAGE_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """`means`: its variables, where it is known to be right."""
+    """`means`: its variables, where it is known to be right. `odd`: no file, but one of these."""
 
     data: bytes
     means: dict[str, str] | None = None
+    odd: str | None = None
 
 
 class EnvironmentFile(Target[File]):
@@ -47,6 +48,8 @@ class EnvironmentFile(Target[File]):
         self._directory.cleanup()
 
     def make(self, random: Random) -> File:
+        if random.random() < 0.02:
+            return File(b"", odd=random.choice(odd_files.KINDS))
         if random.random() < 0.5:
             return _right(random)
         if random.random() < 0.1:
@@ -54,7 +57,11 @@ class EnvironmentFile(Target[File]):
         return File(inputs.mutated(random, CORPUS))
 
     def judge(self, given: File) -> None:
-        self._path.write_bytes(given.data)
+        odd_files.clear(self._path)
+        if given.odd is None:
+            self._path.write_bytes(given.data)
+        else:
+            odd_files.make(self._path, given.odd)
         try:
             found = _read_environment_file(str(self._path), str(self._path))
         except ReleaseInvalid as error:
@@ -63,6 +70,8 @@ class EnvironmentFile(Target[File]):
             if len(str(error)) > MESSAGE_CHARS:
                 raise Wrong(f"the message has {len(str(error))} characters") from error
             return
+        if given.odd is not None:
+            raise Wrong(f"it was read as {str(found)[:200]}")
         if given.means is not None and found != given.means:
             raise Wrong(f"it was read as {found}")
         for name, value in found.items():

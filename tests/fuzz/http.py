@@ -29,6 +29,8 @@ OTHER_PATHS = (
     "/metrics%00",
     "*",
     "/x#/livez",
+    "http://localhost/livez",
+    "http://evil.example/livez",
 )
 FOREIGN = (
     "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "metrics.example.org.evil",
@@ -67,8 +69,12 @@ class HttpListener(Target[Request]):
                 method = random.choice(("GET", "HEAD"))
                 return Request(_head(method, random.choice(PATHS), [("Host", own)]), status=200)
             case 1:
-                host = random.choice(FOREIGN)
-                return Request(_head("GET", random.choice(PATHS), [("Host", host)]), never=True)
+                hosts = [("Host", random.choice(FOREIGN))]
+                hosts += random.choice(([], [], [("host", own)]))
+                random.shuffle(hosts)
+                head = _head("GET", random.choice(PATHS), hosts)
+                version = random.choice((b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0"))
+                return Request(head.replace(b"HTTP/1.1", version, 1), never=True)
             case 2:
                 origin = random.choice(("http://", "https://", "", "null")) + random.choice(FOREIGN)
                 headers = [("Host", own), ("Origin", origin)]

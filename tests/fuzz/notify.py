@@ -15,7 +15,7 @@ from tests.fuzz import inputs
 from tests.fuzz.target import Target, Wrong
 from wssupervisor.runtime.notify import STATUS_CHARS, Malformed, Notification, NotifySocket
 
-REASON_CHARS = 200
+REASON_CHARS = 320
 LOOKS_MAX = 10
 
 

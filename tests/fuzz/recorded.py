@@ -9,7 +9,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
-from tests.fuzz import inputs
+from tests.fuzz import inputs, odd_files
 from tests.fuzz.stage import Stage
 from tests.fuzz.target import Target, Wrong
 from wssupervisor.fleet.actions import Note, NoteKind
@@ -21,12 +21,16 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """`right`: the entries among them that nothing is wrong with."""
+    """`right`: the entries among them that nothing is wrong with.
+
+    `odd`: in place of a file by this name there is something of this kind.
+    """
 
     lines: list[bytes]
     right: list[Entry]
     torn: bytes
     older: bytes
+    odd: tuple[str, str] | None = None
 
 
 class HistoryFiles(Target[Lines]):
@@ -59,6 +63,9 @@ class HistoryFiles(Target[Lines]):
         self._directory.cleanup()
 
     def make(self, random: Random) -> Lines:
+        if random.random() < 0.03:
+            odd = random.choice(FILES), random.choice(odd_files.KINDS)
+            return Lines([], [], b"", b"", odd)
         lines, right = [], []
         for _ in range(random.randrange(12)):
             note = random.choice(self._notes)
@@ -88,9 +95,12 @@ class HistoryFiles(Target[Lines]):
     def judge(self, given: Lines) -> None:
         directory = Path(self._directory.name)
         for name in FILES:
+            odd_files.clear(directory / name)
             (directory / name).write_bytes(given.older if name.endswith(".1") else b"")
         for name in FILES[::2]:
             (directory / name).write_bytes(b"\n".join([*given.lines, given.torn]))
+        if given.odd is not None:
+            odd_files.make(directory / given.odd[0], given.odd[1])
         history = History()
         history.keep_in(str(directory / "control.sock"))
         try:

@@ -9,7 +9,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
-from tests.fuzz import inputs
+from tests.fuzz import inputs, odd_files
 from tests.fuzz.stage import Stage
 from tests.fuzz.target import Target, Wrong
 from wssupervisor.fleet.snapshot import SnapshotInvalid
@@ -21,11 +21,15 @@ MESSAGE_CHARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """`torn`: what is left of it is not whole, so that nothing may be read."""
+    """`torn`: what is left of it is not whole, so that nothing may be read.
+
+    `odd`: in place of the newer one, that is no file.
+    """
 
     newer: bytes
     older: bytes | None
     torn: bool
+    odd: str | None = None
 
 
 class KeptState(Target[Files]):
@@ -58,6 +62,9 @@ class KeptState(Target[Files]):
 
     def make(self, random: Random) -> Files:
         match random.randrange(6):
+            case 0 if random.random() < 0.2:
+                older = random.choice((None, self._whole))
+                return Files(b"", older, torn=older is None, odd=random.choice(odd_files.KINDS))
             case 0:
                 return Files(self._whole[: random.randrange(len(self._whole))], None, torn=True)
             case 1:
@@ -81,7 +88,12 @@ class KeptState(Target[Files]):
         return self._whole[HEAD_BYTES:]
 
     def judge(self, given: Files) -> None:
-        Path(f"{self._path}.0").write_bytes(given.newer)
+        newer = Path(f"{self._path}.0")
+        odd_files.clear(newer)
+        if given.odd is None:
+            newer.write_bytes(given.newer)
+        else:
+            odd_files.make(newer, given.odd)
         if given.older is None:
             Path(f"{self._path}.1").unlink(missing_ok=True)
         else:
@@ -95,6 +107,8 @@ class KeptState(Target[Files]):
                 raise Wrong(f"the reason has {len(str(error))} characters") from error
             return
         if found is None:
+            if given.odd is not None:
+                return
             raise Wrong("files that are there were taken for none")
         if given.torn:
             raise Wrong("a torn file was believed")
