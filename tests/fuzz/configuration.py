@@ -1,6 +1,5 @@
 """Configuration files: right ones must mean what they say, and each mistake must be named."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any, Self
 from tests.fuzz import inputs, odd_files
 from tests.fuzz.target import Target, Wrong
 from tests.harness.configs import SMALL, WHOLE
+from wssupervisor.bounded import TEXT_CHARS
 from wssupervisor.config import Config
 from wssupervisor.config_file import load_config
 from wssupervisor.errors import ConfigInvalid
 from wssupervisor.fleet.model import ReadyBy, WhenFull
 
-MESSAGE_BYTES = 48 << 10
-"""What an answer of the daemon has room for, with all problems of a file."""
+MESSAGE_CHARS = TEXT_CHARS + 200
+"""What an answer of the daemon, the history and the journal have room for."""
 RIGHT: dict[str, dict[str, tuple[tuple[str, Any], ...]]] = {
     "app": {
         "workers": (("1", 1), ("256", 256), ("0x10", 16)),
@@ -48,7 +48,7 @@ RIGHT: dict[str, dict[str, tuple[tuple[str, Any], ...]]] = {
 }
 WRONG_VALUES = (
     '"nonsense"',
-    "[]",
+    "[[]]",
     "{}",
     "-1",
     "1e400",
@@ -127,9 +127,8 @@ class Configuration(Target[File]):
 def _judge_problems(given: File, error: ConfigInvalid) -> None:
     if given.means is not None:
         raise Wrong(f"it is right, and was refused: {error}")
-    size = len(json.dumps(error.problems))
-    if size > MESSAGE_BYTES:
-        raise Wrong(f"{len(error.problems)} problems take {size} bytes")
+    if len(str(error)) > MESSAGE_CHARS:
+        raise Wrong(f"{len(error.problems)} problems take {len(str(error))} characters")
     for problem in error.problems:
         if not problem.isprintable():
             raise Wrong(f"a problem's text is not printable: {ascii(problem)[:300]}")

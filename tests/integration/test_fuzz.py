@@ -140,7 +140,7 @@ PLANTED: dict[str, tuple[tuple[Any, str, Any], ...]] = {
     "notify": ((notify, "parse", _believes_all),),
     "channel": ((protocol, "from_worker", _counts_anything),),
     "config": ((Table, "take", _takes_anything),),
-    "probe": ((readiness, "_judged", lambda _: None),),
+    "probe": ((readiness, "judged", lambda _: None),),
 }
 """A fault in one reader each, of those that run in this process."""
 
