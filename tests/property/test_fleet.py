@@ -6,6 +6,7 @@ them may be late, fail, lie about being ready, hang, come back or go away at any
 
 import json
 import os
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -227,7 +228,7 @@ class FleetMachine(RuleBasedStateMachine):
             before = state.steering.current
             known_failed = len(self.world.notes)
             known_empty = {own.number for own in draining.oldest(state) if draining.empty(own)}
-            undisturbed = self.without_the_reload(one)
+            as_it_was = pickle.dumps(self.fleet)
             actions = self.fleet.handle(one, self.world.now)
             self.check_cutover(one, actions)
             for action in actions:
@@ -255,7 +256,7 @@ class FleetMachine(RuleBasedStateMachine):
                     assert verdict is not None
                     self.failed_generations.add(verdict.generation or 0)
                 else:
-                    self.check_failed_reload(actions, undisturbed)
+                    self.check_failed_reload(actions, self.without_the_reload(as_it_was, one))
                     assert before == self.fleet.state.steering.current
             if isinstance(one, SteerFailed):
                 assert not any(isinstance(action, Steer) for action in actions), "again at once"
@@ -299,22 +300,19 @@ class FleetMachine(RuleBasedStateMachine):
         deadline = self.fleet.next_deadline()
         assert deadline is None or deadline > self.world.now, "a deadline that does nothing"
 
-    def without_the_reload(self, event: Event) -> list[Action] | None:
+    def without_the_reload(self, as_it_was: bytes, event: Event) -> list[Action]:
         """What the event causes, and what is due, where the reload under way has just failed."""
-        state = self.fleet.state
-        begins = isinstance(event, RollBackRequested)
-        if (state.reload is None and not begins) or state.quit:
-            return None
-        twin = load(json.loads(json.dumps(dump(self.fleet))))
+        twin: Fleet = pickle.loads(as_it_was)
         candidate = twin.state.candidate
         twin.state.reload = None
         if candidate is not None:
             was_draining = candidate.drain_since is not None
             candidate.state = GenerationState.DRAINING if was_draining else GenerationState.FAILED
         after = done(list(letting_go.call_off(twin.state, self.world.now)))
+        begins = isinstance(event, RollBackRequested)
         return after + done(twin.handle(TimePassed() if begins else event, self.world.now))
 
-    def check_failed_reload(self, actions: list[Action], undisturbed: list[Action] | None) -> None:
+    def check_failed_reload(self, actions: list[Action], undisturbed: list[Action]) -> None:
         """A failed or cancelled reload sends nothing to another generation's worker.
 
         The event that it failed at may do that, with or without a reload.
@@ -341,14 +339,12 @@ class FleetMachine(RuleBasedStateMachine):
         for action in done(actions):
             match action:
                 case Steer(table=table):
-                    due = [one for one in undisturbed or [] if isinstance(one, Steer)]
+                    due = [one for one in undisturbed if isinstance(one, Steer)]
                     assert table in [one.table for one in due]
                 case Spawn(worker=worker_id):
                     assert worker_id.generation != verdict.generation
                 case Signal(worker=worker_id) | Kill(worker=worker_id):
-                    assert worker_id.generation == verdict.generation or action in (
-                        undisturbed or []
-                    )
+                    assert worker_id.generation == verdict.generation or action in undisturbed
 
     def check_cutover(self, event: Event, actions: list[Action]) -> None:
         """A generation takes over ready and stable, and says so when steering is in force."""
