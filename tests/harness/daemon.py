@@ -27,6 +27,7 @@ CTL_WITHIN = 60.0
 STOP_WITHIN = 20.0
 LOG_LINES = 60
 DIES_AT = ROOT / "tests/harness/dies_at.py"
+FAULTS = ROOT / "tests/harness/faults.py"
 FORBIDDEN = ROOT / "tests/harness/forbidden.py"
 # As a shell in the foreground starts it: a Ctrl-C reaches it, whoever started the tests.
 INTERRUPTIBLE = ("env", "--default-signal=INT")
@@ -81,6 +82,7 @@ class Daemon:
         forbidden: str | None = None,  # in a sandbox that forbids that: see forbidden.py
         contained: bool = False,  # as the first process of a pid namespace
         dies_at: Path | None = None,  # see dies_at.py
+        faults: Path | None = None,  # see faults.py
         wrapper: Sequence[str] = HANGS_UP,
         starts_in: Path | None = None,
         relative: Sequence[str] = (),  # in place of --config and --control
@@ -101,6 +103,7 @@ class Daemon:
         self._forbidden = forbidden
         self._contained = contained
         self._dies_at = dies_at
+        self._faults = faults
         self._wrapper = wrapper
         self._starts_in = starts_in or self.private
         self._relative = relative
@@ -149,6 +152,8 @@ class Daemon:
         command = [self._python, "-m", "wssupervisor"]
         if self._dies_at is not None:
             command = [sys.executable, str(DIES_AT), str(self._dies_at)]
+        if self._faults is not None:
+            command = [sys.executable, str(FAULTS), str(self._faults)]
         own = ["--config", str(self.config), "--control", str(self.control)]
         command += self._relative or own
         command += ["--name", self.settings.name, *self._options]

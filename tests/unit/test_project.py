@@ -292,6 +292,7 @@ VERBS = (
     "soak",
     "hunt",
     "fuzz",
+    "faults",
     "bench",
     "deb",
     "e2e",

@@ -140,7 +140,8 @@ class Process:
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
             )
         finally:
-            os.close(null)
+            with contextlib.suppress(OSError):  # it runs by now
+                os.close(null)
         return cls(pid, _watched(pid), identity_in(variables))
 
     def carry(self) -> CarriedProcess:
@@ -395,7 +396,8 @@ class Child:
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
             )
         finally:
-            os.close(null)
+            with contextlib.suppress(OSError):  # it runs by now
+                os.close(null)
         return cls(pid)
 
     def fileno(self) -> int:
