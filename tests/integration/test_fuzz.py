@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from random import Random, SystemRandom
@@ -14,6 +16,7 @@ from tests.fuzz.run import MEMORY_BYTES, run
 from tests.fuzz.stage import Stage
 from tests.fuzz.target import Target, Wrong
 from tests.fuzz.targets import TARGETS
+from tests.harness.daemon import ROOT
 from wssupervisor.config_reader import Table
 from wssupervisor.runtime import notify, readiness
 from wssupervisor.runtime.notify import Notification
@@ -103,6 +106,15 @@ def test_each_kind_of_harm_is_found_and_can_be_repeated(
     assert what in report.failures[0].what
     assert [one.given for one in again.failures] == [report.failures[0].given]
     assert f"./dev fuzz --seed 7 --only number --input {report.failures[0].number}" in str(report)
+
+
+def test_it_is_run_with_a_seed_and_the_name_of_a_target() -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "0.5", "--seed", "7", "--only", "channel"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done
+    assert done.stdout.startswith("fuzz: 0.5 seconds, --seed 7\nchannel ")
+    assert done.stdout.endswith(" inputs, 0 failures\n")
 
 
 def test_a_seed_gives_the_same_inputs_each_time() -> None:
