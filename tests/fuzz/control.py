@@ -68,9 +68,9 @@ class Conversation:
 class ControlSocket(Target[Conversation]):
     name = "control"
     fails = (
-        "no answer within 10 s, one that is no answer, an error of no known code, a request with a"
-        " wrong parameter that is obeyed; the daemon stumbles, ends, changes, grows or keeps a"
-        " descriptor"
+        "no answer within 10 s or after 1 s of processor time, one that is no answer, an error of"
+        " no known code, a request with a wrong parameter that is obeyed; the daemon stumbles,"
+        " ends, changes, grows or keeps a descriptor"
     )
 
     def __init__(self, stage: Stage) -> None:
@@ -116,9 +116,10 @@ class ControlSocket(Target[Conversation]):
                     client.sendall(part)
                 if given.answers is None:  # a line may have lost its end: none comes any more
                     client.shutdown(socket.SHUT_WR)
-            if given.leaves:
-                return
-            answers = _answers(client, given.answers)
+            answers = [] if given.leaves else _answers(client, given.answers)
+        self._watched.judge_cpu()
+        if given.leaves:
+            return
         for answer in answers:
             _judge(answer)
         if given.answers is not None and len(answers) != given.answers:

@@ -109,6 +109,7 @@ class HttpListener(Target[Request]):
                 client.sendall(given.data)
                 client.shutdown(socket.SHUT_WR)
             answer = _answer(client)
+        self._watched.judge_cpu()
         if not answer:
             if given.status is not None:
                 raise Wrong("no answer")

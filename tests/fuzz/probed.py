@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from dataclasses import dataclass
 from random import Random
 from typing import Any, NoReturn, Self
@@ -244,7 +245,9 @@ def _asked_whole(
 
 def _asked_fork(client: socket.socket, server: socket.socket, given: Reply) -> tuple[Said, bytes]:
     reading, writing = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # beside threads, from Python 3.12 on
+        child = os.fork()
     if child == 0:
         _be_probe(client.fileno(), writing, given.question)
     try:

@@ -17,9 +17,12 @@ from tests.fuzz.target import Wrong
 from tests.harness.daemon import Daemon
 from tests.harness.releases import Releases
 from tests.harness.settings import HOST, Settings, free_port
+from wssupervisor.control.client import Client
 
 HOST_NAME = "metrics.example.org"
 GROWTH_BYTES = 48 << 20
+CPU_SECONDS = 1.0
+"""Processor time of the daemon that one input may cost: nobody else is served meanwhile."""
 LOG_BYTES = 8 << 20
 """What the daemon may have logged at the end."""
 STUMBLES = ("Traceback (most recent call last)", "request failed", "page failed", "internal-error")
@@ -99,10 +102,12 @@ class Stage:
         return [json.loads(line) for line in self.daemon.ctl(verb, "--json").out.splitlines()]
 
     def condition(self) -> Condition:
-        daemon = self.daemon
-        assert daemon.state() == "serving"
-        descriptors = psutil.Process(daemon.pid()).num_fds()
-        return Condition(daemon.active(), tuple(daemon.active_pids()), descriptors)
+        document = Client(str(self.daemon.control)).call("status")
+        assert document["state"] == "serving"
+        (active,) = (one for one in document["generations"] if one["state"] == "active")
+        workers = tuple(sorted(one["pid"] for one in active["workers"]))
+        descriptors = psutil.Process(self.daemon.pid()).num_fds()
+        return Condition(active["number"], workers, descriptors)
 
     def memory(self) -> int:
         return int(psutil.Process(self.daemon.pid()).memory_info().rss)
@@ -115,6 +120,18 @@ class Watched:
         self.stage = stage
         self._before = stage.condition()
         self._memory = stage.memory()
+        self._process = psutil.Process(stage.daemon.pid())
+        self._spent = self._cpu()
+
+    def _cpu(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    def judge_cpu(self) -> None:
+        """After each input. Raises Wrong."""
+        before, self._spent = self._spent, self._cpu()
+        if (took := self._spent - before) > CPU_SECONDS:
+            raise Wrong(f"the daemon took {took:.1f} s of processor time")
 
     def check(self) -> None:
         """Raises Wrong."""
