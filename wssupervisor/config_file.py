@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wssupervisor import config_values as values
 from wssupervisor.config import (
+    INSTANCE_NAME,
     Balance,
     Config,
     Control,
@@ -89,7 +90,8 @@ def _meant(missing: Path) -> str:
 
     advice = "give --config FILE, or --listen ADDRESS -- COMMAND"
     if missing.parent == INSTANCES:
-        advice = f"make the instance with `wssctl init {missing.stem}`"
+        name = missing.stem if INSTANCE_NAME.fullmatch(missing.stem) else "NAME"
+        advice = f"make the instance with `wssctl init {name}`"
     try:
         found = sorted(one.name for one in missing.parent.glob("*.toml"))
     except OSError:

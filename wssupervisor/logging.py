@@ -4,6 +4,7 @@ Records are made where they are logged and written by a thread (log_writer): to 
 never fails, whatever becomes of the reader.
 """
 
+import io
 import json
 import logging as stdlib
 import os
@@ -12,11 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 from wssupervisor import journal
+from wssupervisor.harmless import harmless
 from wssupervisor.log_allowance import Allowance
 from wssupervisor.log_writer import Dropped, JournalSink, Record, StdoutSink, Writer
 
@@ -111,7 +113,7 @@ def _processors(form: str) -> list[Any]:
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     match form:
         case "journal":
-            return [*common, structlog.processors.format_exc_info, _to_journal]
+            return [*common, structlog.processors.format_exc_info, _harmless, _to_journal]
         case "json":
             common += [stamp, structlog.processors.format_exc_info]
             return [*common, structlog.processors.JSONRenderer(), _to_record]
@@ -120,11 +122,24 @@ def _processors(form: str) -> list[Any]:
             colors = sys.stdout.isatty() and "NO_COLOR" not in os.environ
             # By position: the first parameter's name differs between structlog's versions. Where
             # rich is there structlog would show what is in variables, secrets among them.
-            plain = structlog.dev.plain_traceback
             console = structlog.dev.ConsoleRenderer(
-                EVENT_COLUMNS, colors, exception_formatter=plain
+                EVENT_COLUMNS, colors, exception_formatter=_traceback
             )
-            return [*common, _for_eyes, clock, console, _to_record]
+            return [*common, _harmless, _for_eyes, clock, console, _to_record]
+
+
+def _harmless(_logger: Any, _method: str, event: Event) -> Event:
+    """Names and reasons come from releases, clients, and processes of other users."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = harmless(value)
+    return event
+
+
+def _traceback(stream: TextIO, error: Any) -> None:
+    own = io.StringIO()
+    structlog.dev.plain_traceback(own, error)
+    stream.write(harmless(own.getvalue()))
 
 
 def pass_on(lines: Sequence[str], *, worker: str, generation: int, pid: int) -> None:

@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from wssupervisor.harmless import harmless
+
 LAST_WORD_SECONDS = 1.0
 STREAMS = ("stdin", "stdout", "stderr")
 
@@ -32,7 +34,7 @@ def ensure_open() -> None:
 
 def last_words(lines: Sequence[str]) -> None:
     """To standard error, which nobody may read: wait for it a moment at most."""
-    data = "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
+    data = "".join(f"{harmless(line)}\n" for line in lines).encode(errors="backslashreplace")
     thread = threading.Thread(target=_write, args=(data,), daemon=True)
     thread.start()
     thread.join(LAST_WORD_SECONDS)

@@ -26,7 +26,7 @@ SECONDS = 1.5
 """For each target; there are eleven."""
 SEED = 16 if "CI" in os.environ else SystemRandom().randrange(10**6)
 FINDS_WITHIN = 10.0
-OPEN = ("worker", "config", "environment", "state", "history", "wssctl")
+OPEN = ("worker", "config", "environment", "state", "history")
 """Readers of which faults are known that are being mended."""
 
 

@@ -92,6 +92,7 @@ ALLOWED_TO_COMMANDS = {
     "wssupervisor.control.paths",
     "wssupervisor.durations",
     "wssupervisor.errors",
+    "wssupervisor.harmless",
     "wssupervisor.stdio",
 }
 ALLOWED_TO_CHECK = ALLOWED_TO_COMMANDS | {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wssupervisor.commands import socket_unit
 from wssupervisor.errors import ConfigInvalid, ReleaseInvalid
+from wssupervisor.harmless import harmless
 
 if TYPE_CHECKING:
     from wssupervisor.config import Config
@@ -106,22 +107,27 @@ def _found(config: "Config", command: Sequence[str], directory: str) -> dict[str
 
 def _show(path: str, found: dict[str, Any]) -> None:
     workers = found["workers"]
-    print(f"{path}: valid; instance {found['name']!r} would run")
-    print(f"  {shlex.join(found['command'])}")
-    print(f"  in {found['directory']}, {workers} worker{'' if workers == 1 else 's'}")
+    _print(f"{path}: valid; instance {found['name']!r} would run")
+    _print(f"  {shlex.join(found['command'])}")
+    _print(f"  in {found['directory']}, {workers} worker{'' if workers == 1 else 's'}")
     for one in found["listeners"]:
         by_client = ", by client address" if one["balance"] == "client" else ""
-        print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}{by_client}")
-    print(
+        _print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}{by_client}")
+    _print(
         f"  needs {found['slots_wanted']} slots for each listener, and"
         f" {found['descriptors_wanted']} open files (LimitNOFILE=)"
     )
     if found["http"] is not None:
-        print(f"  http: {found['http']}")
+        _print(f"  http: {found['http']}")
     if found["agent"] is not None:
-        print(f"  agent: {found['agent']}")
+        _print(f"  agent: {found['agent']}")
     for warning in found["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {harmless(warning, kept='')}", file=sys.stderr)
+
+
+def _print(text: str) -> None:
+    """One line, whatever names are in it."""
+    print(harmless(text, kept=""))
 
 
 def _of_variables(config: "Config", missing: Sequence[str]) -> list[str]:

@@ -30,6 +30,7 @@ from wssupervisor.commands.understood import understood
 from wssupervisor.control.client import Client, find_control
 from wssupervisor.control.paths import running
 from wssupervisor.errors import NotRunning, WssError
+from wssupervisor.harmless import harmless
 
 EPILOG = """\
 Which instance: -i NAME, or --control PATH, or $WSSUPERVISOR_CONTROL, or the only one that runs.
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    found.color = False  # type: ignore[attr-defined]  # newer versions of argparse would
     found.add_argument("-i", "--instance", metavar="NAME", help="the instance that is meant")
     found.add_argument("--control", metavar="PATH", help="its control socket")
     found.add_argument("--version", action="version", version=f"wssctl {__version__}")
@@ -128,7 +130,7 @@ def _main(arguments: Sequence[str] | None, out: Stream) -> int:
     except WssError as error:
         print(f"wssctl: {error}", file=sys.stderr)
         for line in error.lines:
-            print(f"  | {line}", file=sys.stderr)
+            print(f"  | {harmless(line, kept='')}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED

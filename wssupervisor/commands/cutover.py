@@ -7,7 +7,18 @@ import sys
 import time
 from typing import Any
 
-from wssupervisor.commands.text import Span, Style, clipped, colored, has_colors, line, plain, show
+from wssupervisor.commands.streams import draw
+from wssupervisor.commands.text import (
+    ERASE_LINE,
+    Span,
+    Style,
+    clipped,
+    colored,
+    has_colors,
+    line,
+    plain,
+    show,
+)
 from wssupervisor.commands.words import sentence, style
 from wssupervisor.control.client import Client, DaemonError, Gone, Silence
 from wssupervisor.durations import format_duration
@@ -100,8 +111,10 @@ class _Progress:
             rest = line(Span(f"  {'':<9}{waited}, waiting: {waits}", Style.BUSY))
             form = colored if has_colors(sys.stderr) else plain
             text = form(clipped(rest, size.columns - 1, "..."))
-            print(text, end="", file=sys.stderr, flush=True)
+            draw(text, sys.stderr)
+            sys.stderr.flush()
 
     def end(self) -> None:
         if self._live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            draw(ERASE_LINE, sys.stderr)
+            sys.stderr.flush()

@@ -9,7 +9,17 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from wssupervisor.commands.text import Span, Style, clipped, colored, has_colors, line, plain
+from wssupervisor.commands.streams import draw
+from wssupervisor.commands.text import (
+    ERASE_LINE,
+    Span,
+    Style,
+    clipped,
+    colored,
+    has_colors,
+    line,
+    plain,
+)
 from wssupervisor.commands.words import count
 from wssupervisor.control.client import Client, Gone
 from wssupervisor.durations import format_duration, parse_duration
@@ -127,7 +137,8 @@ class _Progress:
             text += f"; waits for {format_duration(max(0.0, _in(out['limit'])))} more"
         one = clipped(line(Span(text, Style.BUSY)), shutil.get_terminal_size().columns - 1, "...")
         form = colored if has_colors(sys.stderr) else plain
-        print(form(one), end="", file=sys.stderr, flush=True)
+        draw(form(one), sys.stderr)
+        sys.stderr.flush()
 
     def state(self) -> str:
         """What has become of it, for whoever waits no longer."""
@@ -139,7 +150,8 @@ class _Progress:
 
     def end(self) -> None:
         if self._live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            draw(ERASE_LINE, sys.stderr)
+            sys.stderr.flush()
 
 
 def _closing(out: dict[str, Any]) -> str:

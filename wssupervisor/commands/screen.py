@@ -293,7 +293,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _remarks(one: Document) -> Iterator[str]:
     """What somebody should look at."""
-    number = one["number"]
+    number = int(one["number"])
     if one["shares_slots"]:
         yield f"generation {number}: workers share slots, for want of free ones"
     for worker in one["workers"]:

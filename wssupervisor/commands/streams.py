@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+from wssupervisor.harmless import harmless
+
 
 class OutputFailed(Exception):
     """Standard output cannot be written. Not an OSError: nobody takes it for the daemon's."""
@@ -22,7 +24,11 @@ class OutputFailed(Exception):
 
 
 class Stream:
-    """A text stream whose first failure is the last."""
+    """A text stream whose first failure is the last, and through which nothing acts on a terminal.
+
+    What `write` gets is shown and not obeyed, whatever it was made of. Escape sequences of our own
+    go through `draw`.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -33,11 +39,15 @@ class Stream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        self.draw(harmless(text))
+        return len(text)
+
+    def draw(self, text: str) -> None:
+        """Text that was made of harmless parts, such as a Span's, and of escape sequences."""
         try:
             self._stream.write(text)
         except OSError as error:
             self._fail(error)
-        return len(text)
 
     def flush(self) -> None:
         try:
@@ -53,6 +63,25 @@ class Stream:
         self.failure = OutputFailed(error)
         if self.raises:
             raise self.failure
+
+
+class Canvas:
+    """The same stream for a program that draws by itself, such as rich."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        draw(text, self._stream)
+        return len(text)
+
+
+def draw(text: str, stream: TextIO) -> None:
+    """See `Stream.draw`."""
+    (stream.draw if isinstance(stream, Stream) else stream.write)(text)
 
 
 @contextmanager

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TextIO
 
+from wssupervisor.commands.streams import draw
+from wssupervisor.harmless import harmless
+
+ERASE_LINE = "\r\x1b[K"
+
 
 class Style(Enum):
     """What a part of a line means; the value is what a terminal is sent (ECMA-48)."""
@@ -22,8 +27,13 @@ class Style(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
+    """`text` does nothing to a terminal, and is of one line: what else is in it is escaped."""
+
     text: str
     style: Style = Style.PLAIN
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", harmless(self.text, kept=""))
 
 
 Line = tuple[Span, ...]
@@ -80,4 +90,5 @@ def show(lines: Iterable[Line], stream: TextIO | None = None) -> None:
     """Print them, in colours where they can be seen."""
     out = stream or sys.stdout
     form = colored if has_colors(out) else plain
-    print("\n".join(form(one) for one in lines), file=out, flush=True)
+    draw("\n".join(form(one) for one in lines) + "\n", out)
+    out.flush()

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO, cast
 
 from wssupervisor.commands.glance import recent, size_of_output
 from wssupervisor.commands.screen import Size, screen
+from wssupervisor.commands.streams import Canvas
 from wssupervisor.commands.text import Line, Span, Style, line, show, terminal_can_draw
 from wssupervisor.commands.times import now
 from wssupervisor.control.client import Client, Gone, Silence
@@ -139,7 +140,7 @@ def _draw(client: Client, seen: Seen) -> None:
         found.right_crop()
         return found
 
-    console = Console(highlight=False)
+    console = Console(file=cast(TextIO, Canvas(sys.stdout)), highlight=False)
     leaves = False
     while not leaves:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 from wssupervisor.commands.words import count
 from wssupervisor.control.client import Client, DaemonError
 from wssupervisor.durations import format_duration
+from wssupervisor.harmless import harmless
 
 EXAMPLES = """\
 Without a number: each generation that is draining. Shows the connections of a generation by peer
@@ -47,7 +48,7 @@ def run(given: argparse.Namespace, client: Client) -> int:
     if given.generation is None:
         return _each_drain(client, json_wanted=given.json)
     document = client.call("why", {"generation": given.generation})
-    print(json.dumps(document, indent=1) if given.json else "\n".join(render(document)))
+    print(json.dumps(document, indent=1) if given.json else _text(document))
     return 0
 
 
@@ -61,16 +62,20 @@ def _each_drain(client: Client, *, json_wanted: bool) -> int:
     if json_wanted:
         print(json.dumps(found, indent=1))
     elif found:
-        print("\n\n".join("\n".join(render(document)) for document in found))
+        print("\n\n".join(_text(document) for document in found))
     else:
-        numbers = " or ".join(f"`wssctl why {one['number']}`" for one in generations)
+        numbers = " or ".join(f"`wssctl why {int(one['number'])}`" for one in generations)
         print("no generation is draining" + (f"; there is {numbers}" if numbers else ""))
     return 0
 
 
+def _text(document: Document) -> str:
+    return "\n".join(harmless(one, kept="") for one in render(document))
+
+
 def render(document: Document) -> Iterator[str]:
     """The document as lines of text."""
-    number, drain = document["generation"], document["drain"]
+    number, drain = int(document["generation"]), document["drain"]
     what = f"generation {number} ({document['release']}) is {document['state']}"
     if drain is not None:
         since = format_duration(drain["seconds"])

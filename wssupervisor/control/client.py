@@ -75,15 +75,22 @@ def _others(name: str) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only for who mistyped
 
     meant = get_close_matches(name, found, 1)
-    asked = f", did you mean -i {meant[0]}?" if meant else ""
+    asked = f", did you mean -i {_word(meant[0])}?" if meant else ""
     return f"{asked} (running: {', '.join(found)})"
 
 
 def _how_to_start(name: str | None) -> str:
-    own = f" --name {name}" if name else ""
+    own = f" --name {_word(name)}" if name else ""
     by_hand = f"`wssupervisor{own} --listen 127.0.0.1:8765 -- COMMAND`"
-    unit = f"`systemctl start wssupervisor@{name or 'NAME'}`"
+    unit = f"`systemctl start wssupervisor@{_word(name or 'NAME')}`"
     return f"{unit} or {by_hand}" if systemd_runs() else by_hand
+
+
+def _word(name: str) -> str:
+    """One word of a command that is to be pasted into a shell, whatever the name is."""
+    from shlex import quote  # noqa: PLC0415 - only for advice
+
+    return quote(name)
 
 
 def _who_may(path: str) -> str:
@@ -101,7 +108,7 @@ def _who_may(path: str) -> str:
             break
         return (
             f"root, the daemon's user and members of group {name!r} may; to become one:"
-            f" `sudo usermod -aG {name} $USER`, then log in again"
+            f" `sudo usermod -aG {_word(name)} $USER`, then log in again"
         )
     return "root and the daemon's user may: try sudo"
 
@@ -175,7 +182,7 @@ class Client:
             stale = (
                 "; the socket is left over from one that died" if Path(self.path).exists() else ""
             )
-            start = f"; start one with `wssupervisor --control {self.path} --config FILE`"
+            start = f"; start one with `wssupervisor --control {_word(self.path)} --config FILE`"
             raise NotRunning(text + stale + start) from None
         except BlockingIOError:
             connection.close()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wssupervisor.config import INSTANCE_NAME
 from wssupervisor.runtime.sockdiag import DiagSocket, TcpState, sockets
 
 COMMAND_CHARS = 60
@@ -70,7 +71,9 @@ def holders(inodes: Iterable[int]) -> list[Holder]:
 
 def ending(inodes: Iterable[int]) -> str:
     """How to end whoever it is, as the beginning of a sentence."""
-    instance = next((one.instance for one in holders(inodes) if one.instance is not None), None)
+    found = (one.instance for one in holders(inodes) if one.instance is not None)
+    # Of another user's process: what is no name must not become part of a command.
+    instance = next((one for one in found if INSTANCE_NAME.fullmatch(one)), None)
     if instance is None:
         return "Stop it"
     return (
