@@ -491,8 +491,15 @@ class FleetMachine(RuleBasedStateMachine):
                 ]
                 if self.world.shared(slot):
                     continue
+                if action.worker.incarnation == 1 and self.begins(action.worker.generation):
+                    assert not state.slots[slot].occupied
                 if len(acceptors) > 1:
                     assert not steering.free_slots(state, state.listeners[name])
+
+    def begins(self, generation: int) -> bool:
+        """It is a reload's, and just starts: its workers get free slots."""
+        state = self.fleet.state
+        return state.active is not None and state.generations[generation] is state.candidate
 
     # -- requesters --------------------------------------------------------------------------
 
@@ -703,6 +710,12 @@ class FleetMachine(RuleBasedStateMachine):
         active = state.active
         if active is not None and state.stop is None and active.sweep_at is None:
             assert steering.orphans(state) == [], "a queue that nobody will empty"
+
+    @rule(choice=st.integers(0, 8))
+    def a_process_of_no_worker_takes_a_slot_or_ends(self, choice: int) -> None:
+        slots = list(self.world.queues)
+        self.world.occupied ^= {slots[choice % len(slots)]}
+        self.look()
 
     @rule(rounds=st.integers(1, 3))
     def census_is_taken(self, rounds: int) -> None:
@@ -1059,6 +1072,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     def let_everything_finish(self) -> None:
         """Good weather from now on: everything works, clients leave, workers obey and accept."""
+        self.world.occupied.clear()
         for _ in range(400):
             while self.world.pending:
                 self.complete(self.world.pending[0], works=True)

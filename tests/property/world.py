@@ -95,6 +95,8 @@ class World:
     notes: list[Note] = field(default_factory=list)
     quit: Quit | None = None
     next_pid: int = 1000
+    occupied: set[SlotId] = field(default_factory=set)
+    """Slots with a process that belongs to no worker."""
 
     def __post_init__(self) -> None:
         self.queues = {slot: 0 for one in self.listeners.values() for slot in one.slots}
@@ -235,7 +237,7 @@ class World:
 
     def observed(self) -> Observed:
         over = min((began for _, began in self.handshakes), default=self.epoch)
-        return Observed(dict(self.queues), over)
+        return Observed(dict(self.queues), over, occupied=frozenset(self.occupied))
 
     def census(self) -> CensusTaken:
         counts = {one.worker: one.connections for one in self.processes.values()}

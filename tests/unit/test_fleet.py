@@ -7,6 +7,7 @@ from math import inf
 
 import pytest
 
+from wssupervisor.fleet import steering
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
@@ -424,6 +425,19 @@ def test_a_slot_is_not_free_while_a_handshake_of_before_may_end_on_it() -> None:
     told.tell(Observed(dict(told.queues), 1), 3)
 
     assert view(told.fleet.state, 3).listeners[0].free == 7
+
+
+def test_a_slot_is_not_free_while_a_process_of_no_worker_holds_it() -> None:
+    told = serving()
+    free = steering.free_slots(told.fleet.state, told.fleet.state.listeners["ws"])
+    epoch = told.fleet.state.steering.epoch
+    told.tell(Observed(dict(told.queues), epoch, occupied=frozenset(free[:1])), 5)
+
+    assert free[1:] == steering.free_slots(told.fleet.state, told.fleet.state.listeners["ws"])
+
+    told.tell(Observed(dict(told.queues), epoch), 6)
+
+    assert free == steering.free_slots(told.fleet.state, told.fleet.state.listeners["ws"])
 
 
 def test_too_many_draining_generations_refuse_the_next() -> None:

@@ -337,6 +337,8 @@ class Fleet:
         own.handshakes_over = max(own.handshakes_over, event.handshakes_over)
         for slot in event.deaf & self.state.slots.keys():
             self.state.slots[slot].deaf = True
+        for slot, watch in self.state.slots.items():
+            watch.occupied = slot in event.occupied
         return stall.observed(self.state, event, now)
 
     def _counted(self, event: CensusTaken, now: float) -> Iterator[Action]:

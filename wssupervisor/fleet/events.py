@@ -272,12 +272,14 @@ class Observed:
     """Accept-queue lengths, and the last steering epoch whose handshakes are all over.
 
     The handshakes were read before the queues: what leaves the one is seen in the other. `deaf`:
-    slots that no client reaches, as a worker locked a packet filter on them.
+    slots that no client reaches, as a worker locked a packet filter on them. `occupied`: slots with
+    a process that belongs to no worker we know.
     """
 
     queues: Mapping[SlotId, int]
     handshakes_over: int
     deaf: frozenset[SlotId] = frozenset()
+    occupied: AbstractSet[SlotId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,6 +255,8 @@ class SlotWatch:
     """When it was last seen empty, or shorter than at the look before."""
     deaf: bool = field(default=False, metadata=ADDED)
     """No client reaches it, for ever: it is given to no worker while there is another one."""
+    occupied: bool = field(default=False, metadata=ADDED)
+    """A process holds it that belongs to no worker we know."""
 
 
 @dataclass(frozen=True, slots=True)

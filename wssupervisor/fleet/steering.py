@@ -157,7 +157,11 @@ def _named(state: State, slot: SlotId) -> bool:
 def unheld_slots(state: State) -> set[SlotId]:
     """Slots that no process holds but us and that nothing is steered to, parking slots left out."""
     ordinary = {slot for one in state.listeners.values() for slot in one.slots[:-1]}
-    return {slot for slot in ordinary - held_slots(state) if not _named(state, slot)}
+    return {
+        slot
+        for slot in ordinary - held_slots(state)
+        if not _named(state, slot) and not state.slots[slot].occupied
+    }
 
 
 def _seen_empty(state: State, slot: SlotId) -> bool:

@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TypeVar
 
@@ -13,6 +14,8 @@ import structlog
 
 from wssupervisor.config import Config, Listen, Mode, UnixAddress
 from wssupervisor.errors import AddressTaken, ListenFailed, SocketsMissing, SteeringRefused
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime import kin
 from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.holders import abandoned, left_in_cgroup, left_over, start_time
@@ -28,8 +31,13 @@ log = structlog.get_logger()
 LOOK_SECONDS = 0.02
 
 
-def gate(config: Config, passed: Sequence[Passed]) -> Gate:
-    """All listeners of the configuration, ready to be opened. Raises ListenFailed and its kin."""
+def gate(
+    config: Config, passed: Sequence[Passed], before: AbstractSet[SlotId] = frozenset()
+) -> Gate:
+    """All listeners of the configuration, ready to be opened. Raises ListenFailed and its kin.
+
+    `before`: the slots of a supervisor of ours that died. What holds one is left over, too.
+    """
     pools: list[Pool] = []
     try:
         by_name: dict[str, list[int]] = {}
@@ -38,9 +46,9 @@ def gate(config: Config, passed: Sequence[Passed]) -> Gate:
         for listen in config.listeners:
             try:
                 if listen.name in by_name:
-                    pools.append(_adopted(config, listen, by_name.pop(listen.name)))
+                    pools.append(_adopted(config, listen, by_name.pop(listen.name), before))
                 else:
-                    pools.append(_bound(config, listen, passed))
+                    pools.append(_bound(config, listen, passed, before))
             except AddressTaken as error:
                 _blame_ourselves(error, listen, pools)
                 raise
@@ -99,7 +107,9 @@ def _refuse_unused(config: Config, unused: dict[str, list[int]]) -> None:
         )
 
 
-def _adopted(config: Config, listen: Listen, descriptors: list[int]) -> Pool:
+def _adopted(
+    config: Config, listen: Listen, descriptors: list[int], before: AbstractSet[SlotId]
+) -> Pool:
     def take() -> Pool:
         pool = _adopt(listen, [os.dup(descriptor) for descriptor in descriptors])
         try:
@@ -109,9 +119,11 @@ def _adopted(config: Config, listen: Listen, descriptors: list[int]) -> Pool:
             raise
         return pool
 
-    pool = _after_left_overs(config, take)
+    pool = _after_left_overs(config, take, before)
     # The sockets outlived our predecessor, and so may its workers, which accept from them still.
-    _end(abandoned({slot.inode for slot in pool.slots}, config.name), config.stop.kill_after)
+    own = frozenset(slot.inode for slot in pool.slots)
+    left = kin.holding(own & before).union(abandoned(own, config.name))
+    _end(sorted(left), config.stop.kill_after)
     for descriptor in descriptors:
         os.close(descriptor)
     _say_deferred(pool)
@@ -181,7 +193,9 @@ def _check_steerable(pool: Pool) -> None:
         Steering(pool).attach({pool.slots[-1].inode: 1})
 
 
-def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> Pool:
+def _bound(
+    config: Config, listen: Listen, passed: Sequence[Passed], before: AbstractSet[SlotId]
+) -> Pool:
     address = listen.address
     if address is None:
         raise SocketsMissing(_why_missing(config.name, listen.name, passed))
@@ -193,7 +207,7 @@ def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> Pool:
                 address=str(address),
                 advice=f"its /tmp is private (PrivateTmp=): use /run/wssupervisor/{config.name}",
             )
-        return _after_left_overs(config, lambda: bind_unix(listen))
+        return _after_left_overs(config, lambda: bind_unix(listen), before)
     bind = partial(
         bind_pool,
         listen.name,
@@ -203,7 +217,7 @@ def _bound(config: Config, listen: Listen, passed: Sequence[Passed]) -> Pool:
         count=config.slots_wanted(),
         backlog=listen.backlog,
     )
-    pool = _after_left_overs(config, lambda: bind(why_shared=listen.why_shared))
+    pool = _after_left_overs(config, lambda: bind(why_shared=listen.why_shared), before)
     try:
         pool.check_alone()
         _check_steerable(pool)
@@ -235,12 +249,14 @@ def _why_missing(instance: str, listener: str, passed: Sequence[Passed]) -> str:
 P = TypeVar("P", bound=Pool)
 
 
-def _after_left_overs(config: Config, take: Callable[[], P]) -> P:
+def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet[SlotId]) -> P:
     """Take the address; workers that a dead supervisor of ours left there are ended first."""
     try:
         return take()
     except AddressTaken as error:
         pids = left_over(error.inodes, config.name)
+        if not pids and error.inodes <= before:
+            pids = sorted(kin.holding(error.inodes))
         if not pids:
             raise
     _end(pids, config.stop.kill_after)
@@ -249,7 +265,8 @@ def _after_left_overs(config: Config, take: Callable[[], P]) -> P:
 
 def end_left_overs(config: Config) -> None:
     """As a service: end what a dead supervisor's workers left in our control group."""
-    _end(left_in_cgroup(config.name), config.stop.kill_after)
+    left = kin.left_by_earlier_runs().union(left_in_cgroup(config.name))
+    _end(sorted(left), config.stop.kill_after)
 
 
 def _end(pids: Sequence[int], kill_after: float) -> None:

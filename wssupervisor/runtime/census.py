@@ -34,8 +34,14 @@ class Count:
     """Workers with a process that cannot be looked into."""
 
 
-def take(pools: Sequence[Pool], processes: Mapping[WorkerId, Process]) -> Count:
+def take(
+    pools: Sequence[Pool],
+    processes: Mapping[WorkerId, Process],
+    others: AbstractSet[int] = frozenset(),
+) -> Count:
     """One round: descriptors, inet_diag, descriptors. May run in a thread; raises OSError.
+
+    `others`: sockets of processes that belong to no worker any more.
 
     A socket with an inode belongs to whose tree holds it, in any state: CLOSE_WAIT is a client that
     may still read. But when the process that accepted it has let it go, and only helpers that
@@ -58,7 +64,7 @@ def take(pools: Sequence[Pool], processes: Mapping[WorkerId, Process]) -> Count:
         for worker, process in processes.items()
     }
     abandoned = {worker: found.keys() & left for worker, found in helpers.items()}
-    stray = frozenset[int]().union(*(one.live for one in connections)) - attributed
+    stray = frozenset[int]().union(*(one.live for one in connections)) - attributed - others
     if stray:
         stray &= _still_there(pools)
     hidden = frozenset(worker for worker, process in processes.items() if process.hidden())

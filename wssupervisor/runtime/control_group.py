@@ -5,9 +5,11 @@ import pwd
 from pathlib import Path
 
 from wssupervisor.errors import ListenFailed
-from wssupervisor.runtime.holders import start_time
+from wssupervisor.runtime.holders import environment, parent_of, start_time
 
 ROOT = Path("/sys/fs/cgroup")
+EXECUTED = "SYSTEMD_EXEC_PID"
+"""In the environment of what systemd executes: its own pid (systemd.exec(5))."""
 UNSEEN = 0
 """Instead of its pid, for a process outside of our pid namespace."""
 
@@ -23,6 +25,32 @@ def members() -> list[int]:
     except OSError:
         return []
     return [int(pid) for pid in text.split()]
+
+
+def is_ours() -> bool:
+    """systemd made it for this very process: what else is in it came from us or earlier runs.
+
+    Elsewhere the control group may be a login session's or a container's.
+    """
+    return os.environ.get(EXECUTED) == str(os.getpid()) and "INVOCATION_ID" in os.environ
+
+
+def of_workers() -> set[int]:
+    """Its visible members, less what systemd has started for the unit beside us (ExecReload=)."""
+    own = set(members()) - {UNSEEN}
+    started = {
+        pid for pid in own if pid != os.getpid() and environment(pid).get(EXECUTED) == str(pid)
+    }
+    return {pid for pid in own if started.isdisjoint(_line(pid, own))}
+
+
+def _line(pid: int, within: set[int]) -> list[int]:
+    """The process, its parent, and so on."""
+    found: list[int] = []
+    while pid in within and pid not in found:
+        found.append(pid)
+        pid = parent_of(pid) or 0
+    return found
 
 
 def beyond_reach() -> list[int]:

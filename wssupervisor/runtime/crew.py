@@ -29,6 +29,7 @@ from wssupervisor.runtime.carried import CarriedRest, CarriedWorker
 from wssupervisor.runtime.channel import MESSAGES_PER_LOOK, Channel
 from wssupervisor.runtime.descriptors import need_room
 from wssupervisor.runtime.gate import Gate
+from wssupervisor.runtime.kin import Marks
 from wssupervisor.runtime.notify import Malformed, NotifySocket, printable
 from wssupervisor.runtime.output import Output, Words
 from wssupervisor.runtime.output_reader import OutputReader
@@ -36,6 +37,7 @@ from wssupervisor.runtime.processes import FIRST_DESCRIPTOR, Process, reap_orpha
 from wssupervisor.runtime.relay import Relay
 from wssupervisor.runtime.release import with_descriptors
 from wssupervisor.runtime.self_bound import taken_by_us
+from wssupervisor.runtime.strays import Strays
 from wssupervisor.runtime.systemd import Store, worker_name
 from wssupervisor.worker.protocol import (
     VERSION,
@@ -60,6 +62,7 @@ NOT_EXECUTED = (126, 127)
 """Exit statuses of a shell that could not run what it was to; its last line says why."""
 LAST_WORD_CHARS = 300
 LIBRARY_CHARS = 100
+KILL_AFTER = 10.0
 LAST_WORDS_AGAIN = 0.002
 """Seconds between two looks whether an ended worker's last words are here."""
 
@@ -74,6 +77,7 @@ class Hand:
     channel: Channel
     watchdog: float
     slots: Mapping[str, SlotId]
+    marks: Marks
     status: str | None = None
     library: str | None = None
     """How it called itself when it joined; None for a worker without the library."""
@@ -117,6 +121,9 @@ class Crew:
         self.outputs = OutputReader(self.relay, tell, takes)
         self._warn = warn
         self._hands: dict[WorkerId, Hand] = {}
+        self.strays = Strays(gate.slot_inodes())
+        self.kill_after: Callable[[], float] = lambda: KILL_AFTER
+        """Seconds from SIGTERM to SIGKILL, of the policy in force; set by the supervisor."""
         self._supervisor = supervisor_id()
 
     # -- what the fleet asks for --------------------------------------------------------------
@@ -149,7 +156,9 @@ class Crew:
             )
             stack.callback(process.close)
             stack.callback(process.kill)
-            hand = Hand(process, output, notify, channel, spawn.watchdog, dict(spawn.slots))
+            marks = _marks(process, output, spawn.slots)
+            slots = dict(spawn.slots)
+            hand = Hand(process, output, notify, channel, spawn.watchdog, slots, marks)
             stack.callback(self._forget, worker, hand)
             self._listen_to(worker, hand)
             stack.pop_all()
@@ -242,13 +251,15 @@ class Crew:
         """Go on with those that the program before us had."""
         self.outputs.take_over(rests, last_words)
         for one in workers:
+            process, output = Process.take_over(one.process), Output.take_over(one.output)
             hand = Hand(
-                Process.take_over(one.process),
-                Output.take_over(one.output),
+                process,
+                output,
                 NotifySocket.take_over(one.notify),
                 Channel.take_over(one.channel, closed=one.channel_closed),
                 one.watchdog,
                 one.slots,
+                _marks(process, output, one.slots),
                 one.status,
                 one.library,
             )
@@ -352,12 +363,28 @@ class Crew:
         """Pass their output on, and see who let its slot go or has gone with all its tree."""
         self.relay.look()
         self.outputs.look()
+        self.strays.look(self._hands, self.kill_after())
         for worker, hand in list(self._hands.items()):
             if hand.flooding:
                 hand.flooding = False
                 asyncio.get_running_loop().add_reader(hand.channel.fileno(), self._heard, worker)
             if hand.process.exit is not None:
                 self._look_after(worker, hand)
+
+    def look_for_holders(self) -> Callable[[], Callable[[], None]] | None:
+        """What looks, in a thread, for other processes with our sockets, if it is time to.
+
+        It returns what takes in the result, in the loop.
+        """
+        if not self.strays.scan_is_due():
+            return None
+        known = frozenset[int]().union(*(hand.process.seen() for hand in self._hands.values()))
+
+        def look() -> Callable[[], None]:
+            found = self.strays.scan(known)
+            return lambda: self.strays.scanned(found, self._hands)
+
+        return look
 
     def reap_orphans(self) -> None:
         """Reap what workers left behind and we inherited."""
@@ -380,6 +407,7 @@ class Crew:
 
     def _look_after(self, worker: WorkerId, hand: Hand) -> None:
         """Its main process has ended: it is gone when all of its tree are."""
+        self.strays.look(self._hands, self.kill_after())
         members = hand.process.members()
         if not (members and hand.leftover) and not self.outputs.is_complete(worker):
             asyncio.get_running_loop().call_later(LAST_WORDS_AGAIN, self._look_again, worker)
@@ -483,3 +511,7 @@ class Crew:
         if reason is not None:
             self._warn(worker, reason)
         self._post(WorkerParted(worker))
+
+
+def _marks(process: Process, output: Output, slots: Mapping[str, SlotId]) -> Marks:
+    return process.marks(output.inode, frozenset(slots.values()))

@@ -199,6 +199,9 @@ class Gate:
         """The length of each slot's queue; None of one that was shut down."""
         return {slot.inode: slot.look() for pool in self.pools.values() for slot in pool.slots}
 
+    def slot_inodes(self) -> frozenset[SlotId]:
+        return frozenset(slot.inode for pool in self.pools.values() for slot in pool.slots)
+
     def connection_inodes(self) -> set[int]:
         """Inodes of all accepted connections."""
         return set().union(*(pool.connections().held for pool in self.pools.values()))

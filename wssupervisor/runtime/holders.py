@@ -218,6 +218,18 @@ def socket_inodes(pid: int) -> set[int]:
     return {int(link[8:-1]) for _, link in _links(pid) if link.startswith("socket:[")}
 
 
+def open_inodes(pid: int) -> tuple[set[int], set[int]]:
+    """Inodes of the sockets and of the pipes that one process holds."""
+    sockets, pipes = set[int](), set[int]()
+    for _, link in _links(pid):
+        kind, _, inode = link.partition(":[")
+        if kind == "socket":
+            sockets.add(int(inode[:-1]))
+        elif kind == "pipe":
+            pipes.add(int(inode[:-1]))
+    return sockets, pipes
+
+
 def socket_descriptors(pid: int) -> dict[int, int]:
     """Inodes of all sockets that one process holds, each with one of its descriptors."""
     return {int(link[8:-1]): int(name) for name, link in _links(pid) if link.startswith("socket:[")}

@@ -20,6 +20,7 @@ from wssupervisor.control.server import ControlServer
 from wssupervisor.errors import Busy, ConfigInvalid, InstanceRunning, WssError
 from wssupervisor.fleet.actions import Action, NoteKind
 from wssupervisor.fleet.core import Fleet
+from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime import acquire, kept, recovery
 from wssupervisor.runtime.agent import Agent
 from wssupervisor.runtime.carried import Carried, CarriedControl
@@ -121,6 +122,8 @@ class Instance:
             raise
         # A supervisor that fails from here on leaves its workers, and all that the next one needs.
         ended = await supervisor.run(partial(beginning.begin, supervisor), watch.run)
+        kill_after = supervisor.fleet.state.policy.kill_after
+        await supervisor.crew.strays.end(kill_after, self._herald.progress)
         supervisor.crew.finish()
         if ended.status == 0:
             counts.remember()
@@ -161,6 +164,7 @@ class Instance:
         if self._herald.is_service:
             refuse_beyond_reach(self._name, self._file.user(self._name))
         passed, stored = split(passed_sockets())
+        slots = recovery.slots_before(self._file, self._name)
         found = recovery.find(
             self._file, self._name, passed, stored, self._control + NOTIFY, self._source.load
         )
@@ -175,7 +179,7 @@ class Instance:
         self._file.remove()
         if problem is not None:
             raise problem
-        return self._anew(config, text, passed)
+        return self._anew(config, text, passed, slots)
 
     def _refuse_living(self) -> None:
         """The lock is ours; but its file may have been swept from under one that lives.
@@ -191,14 +195,20 @@ class Instance:
                     " put a new release live with `wssctl reload`, or end it with `wssctl stop`"
                 )
 
-    def _anew(self, config: Config, text: str | None, passed: Sequence[Passed]) -> Beginning:
+    def _anew(
+        self,
+        config: Config,
+        text: str | None,
+        passed: Sequence[Passed],
+        slots: frozenset[SlotId],
+    ) -> Beginning:
         release = resolve(config)
         warn_unpinned(unpinned(release))
         check_limit(config)
         report_limit(config)
         if self._herald.is_service:
             acquire.end_left_overs(config)
-        gate = acquire.gate(config, passed)
+        gate = acquire.gate(config, passed, slots)
         fleet = Fleet(gate.open(), time.monotonic())
         return Beginning(config, text, gate, fleet, lambda supervisor: supervisor.start(release))
 

@@ -1,13 +1,12 @@
 """Processes that a dead supervisor's workers consist of, or have left."""
 
-import os
 import signal
 from collections.abc import Container, Iterable, Mapping
-from contextlib import suppress
 
 import structlog
 
-from wssupervisor.fleet.model import WorkerId
+from wssupervisor.fleet.model import SlotId, WorkerId
+from wssupervisor.runtime import kin
 from wssupervisor.runtime.holders import (
     environment,
     is_alive,
@@ -17,7 +16,7 @@ from wssupervisor.runtime.holders import (
     supervisor_lives,
 )
 from wssupervisor.runtime.kept import Kept
-from wssupervisor.runtime.processes import IDENTITY, identity_in
+from wssupervisor.runtime.kin import IDENTITY, identity_in
 
 log = structlog.get_logger()
 
@@ -72,10 +71,20 @@ def end_strangers(carriers: Mapping[tuple[str, ...], Members], known: Iterable[W
         return
     log.warning("ending processes of workers that have ended", pids=sorted(left))
     for pid, started in left.items():
-        with suppress(ProcessLookupError, PermissionError):
-            pidfd = os.pidfd_open(pid)
-            try:
-                if start_time(pid) == started:
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            finally:
-                os.close(pidfd)
+        kin.send(pid, started, signal.SIGKILL)
+
+
+def end_holders(
+    slots: frozenset[SlotId], living: Mapping[WorkerId, kin.Marks], members: Container[int]
+) -> None:
+    """End what holds a slot and belongs to no living worker: it would take the next one's clients.
+
+    A slot that a living worker has may be shared, and its holder be of that worker's tree.
+    """
+    slots -= frozenset[SlotId]().union(*(own.slots for own in living.values()))
+    found = [one for pid in kin.holding(slots) if pid not in members and (one := kin.traits(pid))]
+    left = {one.pid: one.started for one in found if kin.owner(one, living) is None}
+    if left:
+        log.warning("ending processes that hold sockets of workers that ended", pids=sorted(left))
+    for pid, started in left.items():
+        kin.send(pid, started, signal.SIGKILL)

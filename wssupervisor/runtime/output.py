@@ -94,9 +94,8 @@ class Output:
     def carry(self) -> CarriedOutput:
         partial = self._partial.decode("latin-1")
         last = tuple(self._last)
-        inode = 0 if self.pipe is None else os.fstat(self.pipe).st_ino
         return CarriedOutput(
-            self.descriptor, self._read_to, self._freed_to, partial, last, self.pipe, inode
+            self.descriptor, self._read_to, self._freed_to, partial, last, self.pipe, self.inode
         )
 
     @classmethod
@@ -106,6 +105,11 @@ class Output:
         found._partial = carried.partial.encode("latin-1")
         found._last.extend(carried.last)
         return found
+
+    @property
+    def inode(self) -> int:
+        """The pipe's; 0 where there is none."""
+        return 0 if self.pipe is None else os.fstat(self.pipe).st_ino
 
     def descriptors(self) -> list[int]:
         """All that must come back after our death."""

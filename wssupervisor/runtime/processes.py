@@ -11,12 +11,12 @@ import select
 import signal
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
-from wssupervisor.fleet.model import Exit
+from wssupervisor.fleet.model import Exit, SlotId
 from wssupervisor.runtime.carried import CarriedProcess
 from wssupervisor.runtime.holders import (
-    GONE,
     environment,
     is_alive,
     may_look,
@@ -26,6 +26,7 @@ from wssupervisor.runtime.holders import (
     start_time,
     status_of_zombie,
 )
+from wssupervisor.runtime.kin import HELPERS, IDENTITY, Marks, children, identity_in, send
 from wssupervisor.runtime.serving import Serving
 
 SHELL = "/bin/sh"
@@ -46,14 +47,6 @@ SOFT_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 PR_SET_CHILD_SUBREAPER = 36
 KEPT_VARIABLES = frozenset({"PATH", "LANG", "HOME"})
 """Of our environment, for helpers. None that says where Python imports from: see helper.py."""
-IDENTITY = (
-    "WSSUPERVISOR_GENERATION",
-    "WSSUPERVISOR_WORKER",
-    "WSSUPERVISOR_INCARNATION",
-    "WSSUPERVISOR_INSTANCE",
-    "WSSUPERVISOR_SUPERVISOR",
-)
-"""Variables that a worker's processes carry, with values that no other worker's have."""
 
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
@@ -82,13 +75,9 @@ def keep_descriptors() -> None:
                 os.set_inheritable(int(name), False)
 
 
-_HELPERS: set[int] = set()
-"""Living helpers: how each ended is asked for by whoever started it."""
-
-
 def reap_orphans(own: frozenset[int]) -> None:
     """Reap ended children that are no worker's main process."""
-    for pid in _children(os.getpid()) - own - _HELPERS:
+    for pid in children(os.getpid()) - own - HELPERS:
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
@@ -202,7 +191,7 @@ class Process:
         found = set(alive)
         todo = list(alive)
         while todo:
-            new = _children(todo.pop()) - found
+            new = children(todo.pop()) - found
             found |= new
             todo += new
         if self.exit is not None:
@@ -215,13 +204,23 @@ class Process:
         self._seen = {self.pid: self._seen.get(self.pid), **living}
         return frozenset(living)
 
+    def seen(self) -> AbstractSet[int]:
+        """Members as they were last looked at, the main process included."""
+        return self._seen.keys()
+
+    def adopt(self, pid: int, started: int) -> None:
+        """A process that left the tree, and is known to be of it."""
+        self._seen[pid] = started
+
+    def marks(self, pipe: int, slots: frozenset[SlotId]) -> Marks:
+        """What those that leave the tree may still have of it."""
+        return Marks(self.pid, self._identity, pipe, slots)
+
     def _left_behind(self) -> set[int]:
         """Where those of the tree can be whose parent has gone: ours now, if we started them."""
         starter = self._identity[len(IDENTITY) - 1 :]
         return (
-            set(pids())
-            if any(starter) and starter != (supervisor_id(),)
-            else _children(os.getpid())
+            set(pids()) if any(starter) and starter != (supervisor_id(),) else children(os.getpid())
         )
 
     def _carries_us(self, pid: int) -> bool:
@@ -295,7 +294,7 @@ class Process:
     def signal_rest(self, number: int) -> None:
         """To all of the tree but the main process."""
         for pid in self.members() - {self.pid}:
-            _signal(pid, self._seen.get(pid), number)
+            send(pid, self._seen.get(pid), number)
 
     def kill(self) -> None:
         """SIGKILL to every process of the tree, stopped ones included."""
@@ -303,7 +302,7 @@ class Process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         for pid in self.members() - {self.pid}:
-            _signal(pid, self._seen.get(pid), signal.SIGKILL)
+            send(pid, self._seen.get(pid), signal.SIGKILL)
 
     def close(self) -> None:
         os.close(self.pidfd)
@@ -321,11 +320,6 @@ def supervisor_id() -> str:
     Raises OSError.
     """
     return f"{os.getpid()}:{start_time(os.getpid())}"
-
-
-def identity_in(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Whose process has this environment."""
-    return tuple(variables.get(name, "") for name in IDENTITY)
 
 
 def exit_of(pidfd: int, pid: int) -> Exit | None:
@@ -361,7 +355,7 @@ class Child:
         """Raises OSError: then it is ended."""
         self.pid = pid
         self._pidfd = _watched(pid)
-        _HELPERS.add(pid)
+        HELPERS.add(pid)
 
     @classmethod
     def spawn(
@@ -417,7 +411,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         os.close(self._pidfd)
-        _HELPERS.discard(self.pid)
+        HELPERS.discard(self.pid)
 
 
 def _watched(pid: int) -> int:
@@ -445,32 +439,5 @@ def _placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
     return [*moves, *closes]  # type: ignore[list-item] # CLOSE takes two items, typeshed has one
 
 
-def _signal(pid: int, started: int | None, number: int) -> None:
-    """Signal a process that is not our child, unless its pid is another one's by now."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        pidfd = os.pidfd_open(pid)
-        try:
-            if _is(pid, started):
-                signal.pidfd_send_signal(pidfd, number)
-        finally:
-            os.close(pidfd)
-
-
 def _is(pid: int, started: int | None) -> bool:
     return started is not None and start_time(pid) == started
-
-
-def _children(pid: int) -> set[int]:
-    """Children of all the process's threads (CONFIG_PROC_CHILDREN, in every Debian kernel)."""
-    return {child for line in _children_lines(pid) for child in map(int, line.split())}
-
-
-def _children_lines(pid: int) -> Iterator[str]:
-    directory = f"/proc/{pid}/task"
-    try:
-        tasks = os.listdir(directory)  # noqa: PTH208 - a third of pathlib's cost
-    except GONE:
-        return
-    for task in tasks:
-        with contextlib.suppress(*GONE), open(f"{directory}/{task}/children") as file:  # noqa: PTH123
-            yield file.read()

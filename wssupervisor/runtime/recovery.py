@@ -39,11 +39,9 @@ from wssupervisor.runtime.holders import (
     socket_descriptor,
 )
 from wssupervisor.runtime.kept import Kept, StateFile, Unusable
+from wssupervisor.runtime.kin import Marks, identity_in
 from wssupervisor.runtime.notify import bound_again
-from wssupervisor.runtime.processes import (
-    exit_of,
-    identity_in,
-)
+from wssupervisor.runtime.processes import exit_of
 from wssupervisor.runtime.relay import relays
 from wssupervisor.runtime.slots import bind_one_more
 from wssupervisor.runtime.stored import Stored
@@ -145,6 +143,9 @@ class _Search:
                 _close(worker)
             raise
         left_behind.end_strangers(self._carriers, [one.id for one in self._state.workers()])
+        members = {pid for seen in self._members_of.values() for pid in seen}
+        slots = frozenset(self._state.slots)
+        left_behind.end_holders(slots, {one.id: _marks(one) for one in workers}, members)
         carried = replace(
             self._kept.carried, listeners=tuple(listeners), workers=tuple(workers), control=None
         )
@@ -313,6 +314,21 @@ class _Search:
             return bind_one_more(family, host, port, listen.backlog).detach()
         except OSError as error:
             raise Unusable(f"listener {one.name!r} cannot be bound: {error}") from error
+
+
+def slots_before(file: StateFile, name: str) -> frozenset[SlotId]:
+    """What were the slots of a supervisor that died, as far as it was written down."""
+    try:
+        found = file.read(name)
+        return frozenset() if found is None else frozenset(found.carried.load_fleet().state.slots)
+    except (Unusable, OperationFailed):
+        return frozenset()
+
+
+def _marks(worker: CarriedWorker) -> Marks:
+    process, pipe = worker.process, worker.output.pipe
+    inode = 0 if pipe is None else os.fstat(pipe).st_ino
+    return Marks(process.pid, process.identity, inode, frozenset(worker.slots.values()))
 
 
 def _how(pidfd: int | None, pid: int | None, known: CarriedWorker | None) -> Exit:

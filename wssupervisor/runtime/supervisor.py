@@ -138,6 +138,7 @@ class Supervisor:
             _warn_of_message,
             store,
         )
+        self.crew.kill_after = lambda: fleet.state.policy.kill_after
         self.answers = Answers(self.post)
         self.deeds = Deeds(self.perform, self.post)
         self._errands = Errands(config, reread, gate, self.crew, self.post)

@@ -161,6 +161,11 @@ class Herald:
     def alive(self) -> None:
         notify("WATCHDOG=1")
 
+    def progress(self) -> None:
+        """A stop goes on, outside of the loop that says so otherwise."""
+        self.extend()
+        self.alive()
+
     def status(self, text: str) -> None:
         """The one line of `systemctl status`; said again only when it changes."""
         if text != self._said:

@@ -109,7 +109,8 @@ class Watch:
             supervisor.recover_slots()
             queues = gate.look()
         lengths = {slot: count or 0 for slot, count in queues.items()}
-        supervisor.post(Observed(lengths, over, frozenset(gate.deaf)))
+        occupied = supervisor.crew.strays.occupied
+        supervisor.post(Observed(lengths, over, frozenset(gate.deaf), occupied))
         supervisor.crew.look()
         supervisor.retry()
 
@@ -183,8 +184,11 @@ class Watch:
                 return
             pools = list(supervisor.gate.pools.values())
             processes = supervisor.crew.processes()
+            others = supervisor.crew.strays.sockets
             try:
-                found = await asyncio.to_thread(census.take, pools, processes)
+                if look_for_holders := supervisor.crew.look_for_holders():
+                    (await asyncio.to_thread(look_for_holders))()
+                found = await asyncio.to_thread(census.take, pools, processes, others)
             except Exception:  # the same
                 log.exception("census failed")
                 return

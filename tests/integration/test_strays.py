@@ -1,0 +1,179 @@
+"""A process that hides from its worker, forked twice, with no environment, is ours all the same."""
+
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import pytest
+
+from examples.load.waiting import wait_until
+from tests.harness.census import alive
+from tests.harness.daemon import Daemon
+from tests.harness.fd_store import FdStore
+from tests.harness.releases import WORKERS
+from tests.harness.settings import HOST, Settings
+from tests.harness.sockets import HeldSockets
+from wssupervisor.runtime import kept
+
+SOON = 20.0
+SLOTS = 6
+CLIENTS = 30
+
+
+def leaving(settings: Settings, keeps: str, *more: str) -> Settings:
+    command = (sys.executable, str(WORKERS / "strays.py"), keeps, *more)
+    return replace(settings, listeners=("raw",), workers=1, max_draining=1, command=command)
+
+
+@contextmanager
+def instance(settings: Settings, sockets: HeldSockets | FdStore | None = None) -> Iterator[Daemon]:
+    """Its strays carry no name by which they could be found when a test has failed."""
+    with Daemon(settings, sockets=sockets) as daemon:
+        try:
+            yield daemon
+        finally:
+            for pid in strays(daemon):
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def strays(daemon: Daemon) -> list[int]:
+    """All that workers said to have left behind, in that order."""
+    return [int(pid) for pid in re.findall(r"\bstray (\d+)", daemon.log())]
+
+
+def wait_strays(daemon: Daemon, count: int) -> list[int]:
+    wait_until(lambda: len(strays(daemon)) >= count, within=SOON, what=f"{count} strays")
+    return strays(daemon)
+
+
+def answers(settings: Settings, count: int = CLIENTS) -> set[bytes]:
+    found = set()
+    for _ in range(count):
+        with socket.create_connection(settings.target("raw"), SOON) as client:
+            client.settimeout(SOON)
+            found.add(client.recv(100))
+    return found
+
+
+@pytest.mark.parametrize("keeps", ["accepts", "holds"])
+def test_a_stray_with_a_slot_goes_with_its_generation_and_gets_no_client_of_the_next(
+    settings: Settings, keeps: str
+) -> None:
+    own = leaving(settings, keeps)
+    with instance(own) as daemon:
+        daemon.start()
+        wait_strays(daemon, 1)
+        later = replace(own, command=(*own.command, "none"))
+        later.write()
+        found = set()
+        for _ in range(SLOTS):  # each slot in turn
+            daemon.reload()
+            found |= answers(own)
+            daemon.wait_for(
+                lambda status: len(status["generations"]) == 1, within=SOON, what="one generation"
+            )
+        [stray] = strays(daemon)
+        still = alive(stray)
+        daemon.stop()
+
+    assert found == {b"worker\n"}
+    assert not still
+
+
+@pytest.mark.parametrize("keeps", ["accepts", "nothing"])
+def test_a_stop_ends_strays_also_those_that_have_let_go_of_everything(
+    settings: Settings, keeps: str
+) -> None:
+    own = leaving(settings, keeps)
+    with instance(own) as daemon:
+        daemon.start()
+        [stray] = wait_strays(daemon, 1)
+        assert daemon.stop() == 0
+        assert not alive(stray)
+        daemon.start()
+        assert daemon.stop() == 0
+
+
+@contextmanager
+def died(settings: Settings, keeps: str, held: str) -> Iterator[tuple[Daemon, int]]:
+    """A supervisor and its workers have been killed, all but a stray; and this is its pid."""
+    own = replace(leaving(settings, keeps), with_addresses=held != "unit")
+    with ExitStack() as stack:
+        sockets = None
+        if held == "unit":
+            given = HeldSockets({"raw": (HOST, own.raw_port)}, slots=SLOTS)
+            sockets = stack.enter_context(given)
+        daemon = stack.enter_context(instance(own, sockets))
+        daemon.start()
+        [stray] = wait_strays(daemon, 1)
+        pids = daemon.active_pids()
+        daemon.die()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        yield daemon, stray
+
+
+@pytest.mark.parametrize("keeps", ["accepts", "holds"])
+@pytest.mark.parametrize("held", ["unit", "nobody"])
+def test_a_supervisor_after_a_death_ends_strays_of_workers_that_are_gone(
+    settings: Settings, keeps: str, held: str
+) -> None:
+    with died(settings, keeps, held) as (daemon, stray):
+        daemon.start()
+        wait_until(lambda: not alive(stray), within=SOON, what="its end")
+        assert answers(daemon.settings)
+        assert daemon.stop() == 0
+        assert [pid for pid in strays(daemon) if alive(pid)] == []
+
+
+@pytest.mark.parametrize("keeps", ["accepts", "holds"])
+@pytest.mark.parametrize("held", ["unit", "nobody"])
+def test_a_start_that_cannot_go_on_ends_what_holds_the_sockets_of_before(
+    settings: Settings, keeps: str, held: str
+) -> None:
+    with died(settings, keeps, held) as (daemon, stray):
+        spoil_fleet(daemon)
+        replace(daemon.settings, command=(*daemon.settings.command, "none")).write()
+        daemon.start()
+
+        assert not alive(stray)
+        assert answers(daemon.settings) == {b"worker\n"}
+        assert daemon.stop() == 0
+
+
+def spoil_fleet(daemon: Daemon) -> None:
+    """Its configuration is not valid any more: what was supervised is not taken over."""
+    own = kept.StateFile(f"{daemon.control}{kept.SUFFIX}")
+    found = own.read(daemon.settings.name)
+    assert found is not None
+    own.write(replace(found, carried=replace(found.carried, config_text="nonsense")))
+    own.close()
+
+
+@pytest.mark.parametrize("keeps", ["accepts", "holds"])
+def test_a_supervisor_that_takes_over_knows_whose_stray_it_is(
+    settings: Settings, keeps: str
+) -> None:
+    own = leaving(settings, keeps)
+    with instance(own) as daemon:
+        daemon.start()
+        [stray] = wait_strays(daemon, 1)
+        pids = daemon.active_pids()
+        daemon.die()
+        daemon.start()
+        assert daemon.active_pids() == pids
+        replace(own, command=(*own.command, "none")).write()
+        daemon.reload()
+        daemon.wait_for(
+            lambda status: len(status["generations"]) == 1, within=SOON, what="one generation"
+        )
+
+        assert not alive(stray)
+        assert answers(own) == {b"worker\n"}
+        assert daemon.stop() == 0
