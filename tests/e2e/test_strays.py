@@ -70,10 +70,14 @@ def test_strays_end_with_their_generation_at_a_stop_and_before_a_start(new: Serv
     third = wait_strays(new, 8)[6:]
     assert alive(new, third) == third
     pids = new.worker_pids()
-    leave_strays(new, "accepts", "none")
     died = kill(new)
     new.machine.run("kill", "-9", *map(str, pids), check=False)
     wait_next(new, died)
     new.wait_serving()
-    assert alive(new, third) == []
+    wait_until(lambda: not alive(new, third), within=SOON, what="their end", every=0.2)
+    new.machine.systemctl("stop", new.service)
+    assert alive(new, strays(new)) == []
+    leave_strays(new, "accepts", "none")
+    new.machine.systemctl("start", new.service)
+    new.wait_serving()
     assert asked(new) == "worker"
