@@ -39,7 +39,10 @@ def wait_strays(service: Service, count: int) -> list[int]:
 
 
 def alive(service: Service, pids: list[int]) -> list[int]:
-    return [pid for pid in pids if (service.machine.root / f"proc/{pid}").exists()]
+    """Those that run; a zombie is reaped within a second."""
+    listed = service.machine.run("ps", "-e", "-o", "pid=,stat=").stdout.splitlines()
+    found = {int(pid) for pid, state in map(str.split, listed) if not state.startswith("Z")}
+    return [pid for pid in pids if pid in found]
 
 
 def asked(service: Service) -> str:
