@@ -56,13 +56,23 @@ REFUSED: tuple[tuple[str, dict[str, Any]], ...] = (
 class Conversation:
     """`parts`: what is sent, in pieces; `answers`: how many answers must come, where known.
 
-    `refused`: the last one must be an error. `leaves`: the client goes away without reading.
+    `refused`: the last one must be an error. `leaves`: the client goes away without reading;
+    `cut_off`: it goes away in the middle of a line.
     """
 
     parts: tuple[bytes, ...]
     answers: int | None
     refused: bool = False
     leaves: bool = False
+    cut_off: bool = False
+
+
+CUT_OFF: tuple[dict[str, Any], ...] = (
+    {"id": 1, "method": "reload"},
+    {"id": 1, "method": "scale", "params": {"workers": 3}},
+    {"id": 1, "method": "stop"},
+)
+"""What is not obeyed without the end of its line."""
 
 
 class ControlSocket(Target[Conversation]):
@@ -82,7 +92,10 @@ class ControlSocket(Target[Conversation]):
 
     def make(self, random: Random) -> Conversation:
         leaves = random.random() < 0.1
-        match random.randrange(8):
+        match random.randrange(9):
+            case 8:
+                line = _line(random.choice(CUT_OFF))[:-1]
+                return Conversation(_cut(random, line), 1, refused=True, cut_off=True)
             case 0 | 1:
                 lines = [_reading(random) for _ in range(random.choice((1, 2, 20)))]
                 return Conversation(_cut(random, b"".join(lines)), len(lines), leaves=leaves)
@@ -114,7 +127,7 @@ class ControlSocket(Target[Conversation]):
             with contextlib.suppress(OSError):  # it may have hung up
                 for part in given.parts:
                     client.sendall(part)
-                if given.answers is None:  # a line may have lost its end: none comes any more
+                if given.answers is None or given.cut_off:  # where an end is missing, none comes
                     client.shutdown(socket.SHUT_WR)
             answers = [] if given.leaves else _answers(client, given.answers)
         self._watched.judge_cpu()

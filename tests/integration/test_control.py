@@ -201,6 +201,25 @@ def test_a_bad_line_gets_an_error_and_closes_only_that_connection(
     assert Client(str(server.path)).call("status") == {"state": "serving"}
 
 
+@pytest.mark.parametrize(
+    "begun", [b'{"id": 1, "method": "drain"}', b'{"id": 1, "method": "dr', b" "]
+)
+def test_a_line_that_is_cut_off_is_not_obeyed_and_its_connection_ends(
+    server: Running, begun: bytes
+) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(SOON)
+        connection.connect(str(server.path))
+        connection.sendall(begun)
+        connection.shutdown(socket.SHUT_WR)
+
+        with connection.makefile("rb") as answers:
+            codes = [json.loads(line)["error"]["code"] for line in answers]
+
+    assert codes == ["protocol-error"]
+    assert server.asked == []
+
+
 def test_a_client_that_goes_away_cancels_what_it_waited_for(server: Running) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(server.path))

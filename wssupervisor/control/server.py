@@ -251,7 +251,7 @@ class ControlServer:
         try:
             while line := await lines.get():
                 try:
-                    request = protocol.parse_request(line)
+                    request = protocol.parse_request(_whole(line))
                 except ProtocolError as error:
                     await _send(writer, protocol.failure(None, error.code, str(error)))
                     return
@@ -306,7 +306,10 @@ class ControlServer:
 
 
 async def _read_lines(reader: asyncio.StreamReader, lines: asyncio.Queue[bytes]) -> None:
-    """Read until the client goes away; b"" on the queue says so. A line too long is passed on."""
+    """Read until the client goes away; b"" on the queue says so.
+
+    A line that is too long is passed on, and so is one that is cut off.
+    """
     while True:
         try:
             line = await reader.readline()
@@ -317,6 +320,13 @@ async def _read_lines(reader: asyncio.StreamReader, lines: asyncio.Queue[bytes])
         await lines.put(line)
         if not line.endswith(b"\n"):
             return
+
+
+def _whole(line: bytes) -> bytes:
+    """The same, unless its client went away in the middle of it. Raises ProtocolError."""
+    if len(line) <= protocol.LINE_BYTES and not line.endswith(b"\n"):
+        raise ProtocolError("a line was cut off: a request ends with a newline")
+    return line
 
 
 def _answered(request: int, work: "asyncio.Future[protocol.Object]") -> protocol.Object:
