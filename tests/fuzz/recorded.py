@@ -12,6 +12,8 @@ from typing import Any, Self
 from tests.fuzz import inputs, odd_files
 from tests.fuzz.stage import Stage
 from tests.fuzz.target import Target, Wrong
+from wssupervisor.commands import recorded
+from wssupervisor.commands.recorded import Place
 from wssupervisor.fleet.actions import Note, NoteKind
 from wssupervisor.runtime.history import History
 
@@ -36,8 +38,8 @@ class Lines:
 class HistoryFiles(Target[Lines]):
     name = "history"
     fails = (
-        "an entry that is right is lost, one that is not makes `events`, `history` or the next"
-        " entry raise, or a file is read that is no file of ours"
+        "an entry that is right is lost; one that is not makes `events`, `history` (with a daemon"
+        " or without) or the next entry raise"
     )
 
     def __init__(self, stage: Stage) -> None:
@@ -115,6 +117,9 @@ class HistoryFiles(Target[Lines]):
                 raise Wrong(f"the last entry is {kind!r}")
         finally:
             history.close()
+        place = Place("fuzzed", f"{directory}/", ".jsonl")
+        for since in (None, "1h"):
+            json.dumps([recorded.events(place, since), recorded.reloads(place, since)])
         kept = {_text(one) for one in found}
         lost = [one for one in given.right if _text(one) not in kept]
         if lost:

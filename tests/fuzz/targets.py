@@ -12,6 +12,7 @@ from tests.fuzz.http import HttpListener
 from tests.fuzz.notify import Notify
 from tests.fuzz.probed import ProbeAnswers
 from tests.fuzz.recorded import HistoryFiles
+from tests.fuzz.slots import SlotsFile
 from tests.fuzz.stage import Stage
 from tests.fuzz.state import KeptState
 from tests.fuzz.target import Target
@@ -27,6 +28,7 @@ TARGETS: dict[str, Callable[[Stage], Target[Any]]] = {
     EnvironmentFile.name: lambda _: EnvironmentFile(),
     KeptState.name: KeptState,
     HistoryFiles.name: HistoryFiles,
+    SlotsFile.name: lambda _: SlotsFile(),
     ProbeAnswers.name: lambda _: ProbeAnswers(),
     Answers.name: Answers,
 }

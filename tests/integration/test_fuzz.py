@@ -23,10 +23,10 @@ from wssupervisor.runtime.notify import Notification
 from wssupervisor.worker import protocol
 
 SECONDS = 1.5
-"""For each target; there are eleven."""
+"""For each target; there are twelve."""
 SEED = 16 if "CI" in os.environ else SystemRandom().randrange(10**6)
 FINDS_WITHIN = 10.0
-OPEN = ("worker", "config", "environment", "state", "history")
+OPEN = ("worker", "config", "environment", "state", "history", "slots")
 """Readers of which faults are known that are being mended."""
 
 

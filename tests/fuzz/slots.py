@@ -1,0 +1,91 @@
+"""The counts of slots that an earlier run left, spoilt: they warn, and must never do more."""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Self, cast
+
+from tests.fuzz import inputs, odd_files
+from tests.fuzz.target import Target, Wrong
+from wssupervisor.runtime.pool import Pool
+from wssupervisor.runtime.slot_counts import FILE, SlotCounts
+
+RIGHT = {"ws": {"address": "127.0.0.1:8765", "slots": 4}}
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What systemd passed for a listener, as far as its count is concerned."""
+
+    name: str = "ws"
+    address: str = "127.0.0.1:8765"
+    source: str = "systemd"
+    slots: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """`means`: how many there were, where that is known; `odd`: no file, but one of these."""
+
+    data: bytes
+    means: int | None = None
+    odd: str | None = None
+
+
+class SlotsFile(Target[Counts]):
+    name = "slots"
+    fails = "a count that is right is not believed, or one that cannot be makes the start fail"
+
+    def __enter__(self) -> Self:
+        self._directory = tempfile.TemporaryDirectory(prefix="wss-fuzz-")
+        self._before = os.environ.get("STATE_DIRECTORY")
+        os.environ["STATE_DIRECTORY"] = self._directory.name
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._before is None:
+            del os.environ["STATE_DIRECTORY"]
+        else:
+            os.environ["STATE_DIRECTORY"] = self._before
+        self._directory.cleanup()
+
+    def make(self, random: Random) -> Counts:
+        match random.randrange(5):
+            case 0 if random.random() < 0.1:
+                return Counts(b"", odd=random.choice(odd_files.KINDS))
+            case 0:
+                count = random.choice((2, 3, 10, 10**6))
+                data: Any = {"ws": {"address": "127.0.0.1:8765", "slots": count}}
+                return Counts(json.dumps(data).encode(), means=count)
+            case 1:
+                return Counts(inputs.nested(random))
+            case 2:
+                return Counts(inputs.mutated(random, json.dumps(RIGHT).encode()))
+            case _:
+                return Counts(json.dumps(inputs.mutated_value(random, RIGHT)).encode())
+
+    def judge(self, given: Counts) -> None:
+        path = Path(self._directory.name, FILE)
+        odd_files.clear(path)
+        if given.odd is None:
+            path.write_bytes(given.data)
+        else:
+            odd_files.make(path, given.odd)
+        counts = SlotCounts([cast("Pool", Passed())])
+        missing = counts.missing()
+        if given.means is not None and missing != ({"ws": given.means} if given.means > 2 else {}):
+            raise Wrong(f"{given.means} slots were read as {missing}")
+        if any(not isinstance(one, int) for one in missing.values()):
+            raise Wrong(f"that is no count: {missing}")
+        counts.remember()
+        if given.odd is None and SlotCounts([cast("Pool", Passed())]).missing():
+            raise Wrong("what there is now was not remembered")
