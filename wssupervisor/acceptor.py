@@ -4,6 +4,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from wssupervisor.foreign import received, refuse_descriptors
+
 AGAIN_SECONDS = 0.5
 """Pause after an accept that failed for want of a descriptor, which would wake us at once again."""
 
@@ -17,6 +19,7 @@ class Acceptor:
         self._listening = listening
         self._welcome = welcome
         self._again: asyncio.TimerHandle | None = None
+        refuse_descriptors(listening)
         self.resume()
 
     def pause(self) -> None:
@@ -44,4 +47,4 @@ class Acceptor:
             self._again = asyncio.get_running_loop().call_later(AGAIN_SECONDS, self.resume)
             return
         client.setblocking(False)
-        self._welcome(client)
+        self._welcome(received(client))

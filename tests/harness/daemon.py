@@ -100,7 +100,7 @@ class Daemon:
         self.control = control or self.private / "control.sock"
         self._sockets = sockets
         self._borrows_name = borrows_name or keeps_workers
-        self._forbidden = forbidden
+        self.forbidden = forbidden
         self._contained = contained
         self._dies_at = dies_at
         self._faults = faults
@@ -166,8 +166,8 @@ class Daemon:
         if self._open_files is not None:
             command = ["sh", "-c", LIMITED, str(self._open_files), *command]
         passed: list[int] = []
-        if self._forbidden is not None:
-            command = [sys.executable, "-S", str(FORBIDDEN), self._forbidden, *command]
+        if self.forbidden is not None:
+            command = [sys.executable, "-S", str(FORBIDDEN), self.forbidden, *command]
         if self._sockets is not None:
             command, passed = self._sockets.wrap(command)
         try:

@@ -1,9 +1,10 @@
 """Start a program that the kernel refuses something: one system call is EPERM.
 
-    python forbidden.py steering|pidfd_getfd PROGRAM ARGUMENT...
+    python forbidden.py steering|passrights|pidfd_getfd PROGRAM ARGUMENT...
 
 By a seccomp filter, as a sandbox would do it; nothing else is different. Steering is
-setsockopt(SO_ATTACH_REUSEPORT_CBPF).
+setsockopt(SO_ATTACH_REUSEPORT_CBPF), passrights setsockopt(SO_PASSRIGHTS), which kernels before
+6.16 do not know.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ import sys
 
 SETSOCKOPT = {"x86_64": 54, "aarch64": 208}[platform.machine()]
 PIDFD_GETFD = 438
-SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF = 1, 51
+SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, SO_PASSRIGHTS = 1, 51, 83
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 ALLOW, EPERM = 0x7FFF0000, 0x00050001
 NUMBER_AT, ARGUMENTS_AT = 0, 16
@@ -26,6 +27,11 @@ FORBIDDEN = {
         (NUMBER_AT, SETSOCKOPT),
         (ARGUMENTS_AT + 8, SOL_SOCKET),
         (ARGUMENTS_AT + 16, SO_ATTACH_REUSEPORT_CBPF),
+    ),
+    "passrights": (
+        (NUMBER_AT, SETSOCKOPT),
+        (ARGUMENTS_AT + 8, SOL_SOCKET),
+        (ARGUMENTS_AT + 16, SO_PASSRIGHTS),
     ),
     "pidfd_getfd": ((NUMBER_AT, PIDFD_GETFD),),
 }

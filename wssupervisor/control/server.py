@@ -24,6 +24,7 @@ from wssupervisor.control.socket_file import (
     replace_stale,
 )
 from wssupervisor.errors import Busy, InstanceRunning, ListenFailed, ProtocolError, WssError
+from wssupervisor.foreign import received
 from wssupervisor.lock_file import Held, LockFile
 
 log = structlog.get_logger()
@@ -192,8 +193,7 @@ class ControlServer:
             with contextlib.suppress(OSError):  # BlockingIOError: those are all
                 while True:
                     client, _ = old_socket.accept()
-                    client.setblocking(False)
-                    self._welcome(client)
+                    self._welcome(received(client))
             old_socket.close()
             self._listen_on()
         return True

@@ -1,8 +1,8 @@
 """Our end of a worker's channel: what it says, within bounds, and what we say to it."""
 
-import os
 import socket
 
+from wssupervisor.foreign import ROOM, Closer, descriptors_in, refuse_descriptors
 from wssupervisor.runtime.carried import taken_over
 from wssupervisor.worker import protocol
 from wssupervisor.worker.protocol import Bad, FromSupervisor, FromWorker
@@ -16,6 +16,7 @@ class Channel:
 
     def __init__(self, own: socket.socket, theirs: socket.socket, *, closed: bool = False) -> None:
         self._socket, self._theirs = own, theirs
+        self._closer = Closer()
         self.closed = closed
         """By the worker, or by us after it broke the protocol."""
 
@@ -23,7 +24,9 @@ class Channel:
     def create(cls) -> "Channel":
         """Raises OSError."""
         kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        return cls(*socket.socketpair(socket.AF_UNIX, kind))
+        own, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        refuse_descriptors(own)
+        return cls(own, theirs)
 
     @classmethod
     def take_over(cls, descriptor: int, *, closed: bool) -> "Channel":
@@ -42,6 +45,11 @@ class Channel:
     def passed_on(self) -> None:
         self._theirs.close()
 
+    @property
+    def is_deaf(self) -> bool:
+        """Too many descriptors that its worker sent are not closed yet: nothing is received."""
+        return self._closer.is_full
+
     def receive(self) -> list[FromWorker | Bad]:
         """What has come since the last look, at most MESSAGES_PER_LOOK; never blocks.
 
@@ -49,16 +57,17 @@ class Channel:
         """
         found: list[FromWorker | Bad] = []
         for _ in range(MESSAGES_PER_LOOK):
+            if self.is_deaf:
+                return found
             try:
-                data, descriptors, _, _ = socket.recv_fds(
-                    self._socket, protocol.MESSAGE_BYTES + 1, 1
+                data, control, _, _ = self._socket.recvmsg(
+                    protocol.MESSAGE_BYTES + 1, ROOM, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 return found
             except OSError:
-                data, descriptors = b"", []
-            for descriptor in descriptors:
-                os.close(descriptor)
+                data, control = b"", []
+            self._closer.close(descriptors_in(control))
             if not data:
                 self.closed = True
                 return found
@@ -83,4 +92,5 @@ class Channel:
 
     def close(self) -> None:
         self._theirs.close()
-        self._socket.close()
+        if self._socket.fileno() >= 0:
+            self._closer.close([self._socket.detach()])

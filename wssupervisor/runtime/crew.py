@@ -86,6 +86,8 @@ class Hand:
     """The end of its main process was posted."""
     flooding: bool = False
     """It said so much that we hear the rest at our next look."""
+    unheard: bool = False
+    """The same of its notify socket."""
 
     def close(self) -> None:
         """All but the output, which is read to its end. Never raises."""
@@ -365,6 +367,9 @@ class Crew:
         self.outputs.look()
         self.strays.look(self._hands, self.kill_after())
         for worker, hand in list(self._hands.items()):
+            if hand.unheard:
+                hand.unheard = False
+                asyncio.get_running_loop().add_reader(hand.notify.fileno(), self._notified, worker)
             if hand.flooding:
                 hand.flooding = False
                 asyncio.get_running_loop().add_reader(hand.channel.fileno(), self._heard, worker)
@@ -453,7 +458,11 @@ class Crew:
     def _notified(self, worker: WorkerId) -> None:
         hand = self._hands[worker]
         members = cache(hand.process.members)
-        for message in hand.notify.receive(lambda pid: pid in members()):
+        messages = hand.notify.receive(lambda pid: pid in members())
+        if hand.notify.is_deaf and not hand.unheard:
+            hand.unheard = True
+            asyncio.get_running_loop().remove_reader(hand.notify.fileno())
+        for message in messages:
             if isinstance(message, Malformed):
                 self._warn(worker, message.reason)
                 continue
@@ -478,7 +487,7 @@ class Crew:
                 self._take_in(worker, hand, message)
         if hand.channel.closed:
             self._part(worker, hand, bad)
-        elif len(messages) >= MESSAGES_PER_LOOK:
+        elif len(messages) >= MESSAGES_PER_LOOK or hand.channel.is_deaf:
             hand.flooding = True
             asyncio.get_running_loop().remove_reader(hand.channel.fileno())
 

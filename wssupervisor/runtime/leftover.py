@@ -7,6 +7,7 @@ import socket
 
 from wssupervisor.fleet.actions import JudgeLeftover
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.foreign import CLIENTS
 from wssupervisor.runtime import readiness
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.holders import share, socket_descriptors
@@ -114,7 +115,11 @@ def free_clients(gate: Gate, process: Process) -> int:
         for inode, number in socket_descriptors(pid).items():
             if inode not in connections or inode in freed:
                 continue
-            with contextlib.suppress(OSError), socket.socket(fileno=share(pid, number)) as one:
+            with contextlib.suppress(OSError):
+                one = socket.socket(fileno=share(pid, number))
                 freed.add(inode)
-                one.shutdown(socket.SHUT_RDWR)
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                finally:  # the last close of it may be ours
+                    CLIENTS.close([one.detach()])
     return len(freed)

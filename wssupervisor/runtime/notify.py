@@ -11,12 +11,12 @@ from pathlib import Path
 from wssupervisor.config import UNIX_PATH_BYTES
 from wssupervisor.control.paths import let_pass
 from wssupervisor.control.socket_file import identity
+from wssupervisor.foreign import ROOM, Closer, descriptors_in
 from wssupervisor.runtime.carried import CarriedNotify, taken_over
 
 MESSAGE_BYTES = 4096
 STATUS_CHARS = 200
 MESSAGES_PER_LOOK = 64
-DESCRIPTORS_MAX = 16
 _CREDENTIALS = struct.Struct("=iII")
 
 
@@ -81,6 +81,7 @@ class NotifySocket:
 
     def __init__(self, sock: socket.socket, address: str, path: str | None) -> None:
         self._socket = sock
+        self._closer = Closer()
         self._path = path
         self._file = None if path is None else identity(path)
         self.address = address
@@ -116,10 +117,16 @@ class NotifySocket:
 
     def abandon(self) -> None:
         """Close it, and leave what is at its path."""
-        self._socket.close()
+        if self._socket.fileno() >= 0:
+            self._closer.close([self._socket.detach()])
 
     def fileno(self) -> int:
         return self._socket.fileno()
+
+    @property
+    def is_deaf(self) -> bool:
+        """Too many descriptors that came are not closed yet: nothing is received."""
+        return self._closer.is_full
 
     def receive(self, ours: Callable[[int], bool]) -> list[Notification | Malformed]:
         """What has come since the last look, at most MESSAGES_PER_LOOK; never blocks.
@@ -127,14 +134,20 @@ class NotifySocket:
         `ours`: whether a pid is the worker's, asked for senders of another user.
         """
         found: list[Notification | Malformed] = []
-        space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * DESCRIPTORS_MAX)
+        space = socket.CMSG_SPACE(_CREDENTIALS.size) + ROOM
         strangers = 0
         for _ in range(MESSAGES_PER_LOOK):
+            if self.is_deaf:
+                break
             try:
-                data, control, _, _ = self._socket.recvmsg(MESSAGE_BYTES + 1, space)
+                data, control, _, _ = self._socket.recvmsg(
+                    MESSAGE_BYTES + 1, space, socket.MSG_CMSG_CLOEXEC
+                )
             except BlockingIOError:
                 break
-            pid, uid = _take_control(control)
+            # Those that came along (BARRIER=1, FDSTORE=1) are closed: that answers.
+            self._closer.close(descriptors_in(control))
+            pid, uid = _sender(control)
             if uid not in (0, os.geteuid()) and not (pid and ours(pid)):
                 strangers += 1
                 if strangers == 1:  # anybody may send: they do not fill the log
@@ -145,7 +158,7 @@ class NotifySocket:
         return found
 
     def close(self) -> None:
-        self._socket.close()
+        self.abandon()
         if self._path is not None:
             with contextlib.suppress(OSError):
                 Path(self._path).unlink(missing_ok=True)
@@ -185,19 +198,10 @@ def _bound(name: str) -> socket.socket:
     return sock
 
 
-def _take_control(control: list[tuple[int, int, bytes]]) -> tuple[int | None, int | None]:
-    """The sender's pid and uid.
-
-    Descriptors sent along (BARRIER=1, FDSTORE=1) are closed: that answers.
-    """
-    pid, uid = None, None
+def _sender(control: list[tuple[int, int, bytes]]) -> tuple[int | None, int | None]:
+    """Its pid and uid."""
     for level, kind, data in control:
-        if level != socket.SOL_SOCKET:
-            continue
-        if kind == socket.SCM_CREDENTIALS:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             pid, uid, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
-        elif kind == socket.SCM_RIGHTS:
-            for (descriptor,) in struct.iter_unpack("=i", data[: len(data) // 4 * 4]):
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
-    return pid, uid
+            return pid, uid
+    return None, None

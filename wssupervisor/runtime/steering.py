@@ -17,6 +17,7 @@ import structlog
 
 from wssupervisor.errors import ListenFailed, SteeringRefused, Unreachable
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.foreign import CLIENTS
 from wssupervisor.runtime.bpf import packed
 from wssupervisor.runtime.carried import CarriedListener
 from wssupervisor.runtime.reach import SO_BINDTODEVICE, Reach
@@ -190,7 +191,7 @@ class Steering:
             with suppress(BlockingIOError):
                 for _ in waiting:
                     connection, _ = slot.socket.accept()
-                    connection.close()
+                    CLIENTS.close([connection.detach()])  # it may have the SO_LINGER of a worker
 
     # -- indexes at start ---------------------------------------------------------------------
 
