@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.targets import TARGETS
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "docs/threat-model.md"
 PARTIES = (
@@ -78,6 +80,13 @@ def test_it_says_of_each_party_what_it_can_and_what_it_cannot(page: str) -> None
     said = {(row.party, row.can) for row in rows(page)}
 
     assert said == {(party, can) for party in PARTIES for can in (True, False)}
+
+
+def test_it_lists_what_is_fuzzed(page: str) -> None:
+    table = page.partition("## What is fuzzed")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+
+    assert sorted(listed) == sorted(TARGETS)
 
 
 def test_the_readme_links_to_it() -> None:
