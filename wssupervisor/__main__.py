@@ -2,6 +2,9 @@
 
 import sys
 
+if not sys.flags.safe_path:
+    del sys.path[0]  # the working directory: modules of any name may lie there
+
 from wssupervisor.daemon import main
 
 sys.exit(main())

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import overhead, small
+from tests.bench import overhead, small, verdicts
 from tests.bench.figures import Report
 from tests.bench.files import raise_limit
 from tests.bench.output import measure_output
@@ -20,14 +20,15 @@ from tests.bench.progress import elapsed, say
 from tests.bench.rivals import RIVALS, kinds, needs
 from tests.bench.rivals.contest import contest
 from tests.bench.scraped import measure_scraping
+from tests.bench.slowloris import measure as slowloris
 from tests.bench.stalls import measure as stalls
 from tests.bench.table import render
 from tests.bench.targets import checks
 from wssupervisor import __version__
 
 OVERHEAD, BALANCE, START, SCRAPE, STALL = "overhead", "balance", "start", "scrape", "stall"
-OUTPUT = "output"
-PARTS = (OVERHEAD, BALANCE, START, SCRAPE, STALL, OUTPUT)
+OUTPUT, SLOWLORIS, VERDICTS = "output", "slowloris", "verdicts"
+PARTS = (OVERHEAD, BALANCE, START, SCRAPE, STALL, SLOWLORIS, VERDICTS, OUTPUT)
 
 EXAMPLES = """\
 parts:
@@ -39,14 +40,17 @@ parts:
   scrape     what it costs the supervisor that its metrics are read once a second
   stall      how long new clients of a server wait that stands still at times, bare and supervised,
              and how many processes there are
+  slowloris  clients that never finish their request: processes and memory of the server over five
+             minutes, bare and supervised, and whether other clients are answered
+  verdicts   bad releases of several servers, judged in each way: the exit status of each reload
   output     a worker that writes 200 MB in a minute, with a reload in between: how late the loop
              gets, and which lines are missing; again with the log unread for half of the time
 and, one application with the reload that each has itself:
   {rivals}
 
 examples:
-  ./dev bench                            everything, less than 15 minutes
-  ./dev bench --quick                    everything, small; about 90 seconds; noisy
+  ./dev bench                            everything, about 30 minutes
+  ./dev bench --quick                    everything, small; about two minutes; noisy
   ./dev bench --only overhead --held 2000
   ./dev bench --only gunicorn --only haproxy --json bench.json
 
@@ -90,7 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = given.only or [*PARTS, *RIVALS]
     rivals = [name for name in RIVALS if name in chosen]
     if given.needs:
-        lacking = [*needs(rivals), *(stalls.needs() if STALL in chosen else [])]
+        lacking = [
+            *needs(rivals),
+            *(stalls.needs() if STALL in chosen else []),
+            *(slowloris.needs() if SLOWLORIS in chosen else []),
+            *(verdicts.needs() if VERDICTS in chosen else []),
+        ]
         print("\n".join(dict.fromkeys(lacking)))
         return 0
     raise_limit()
@@ -115,6 +124,8 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         scraped = plan.scraped_held if held is None else max(held)
         scraping = measure_scraping(plan, directory, scraped) if SCRAPE in chosen else None
         stalled = stalls.measure(plan, directory) if STALL in chosen else []
+        besieged = slowloris.measure(plan, directory) if SLOWLORIS in chosen else []
+        judged = verdicts.measure(plan, directory) if VERDICTS in chosen else []
         output = measure_output(plan, directory) if OUTPUT in chosen else ()
         found = contest(plan, directory, kinds(rivals)) if rivals else []
     return Report(
@@ -128,6 +139,8 @@ def run(plan: Plan, chosen: Sequence[str], rivals: Sequence[str], held: list[int
         start=start,
         scraping=scraping,
         stalled=tuple(stalled),
+        besieged=tuple(besieged),
+        verdicts=tuple(judged),
         output=output,
         rivals=tuple(found),
         checks=tuple(checks(sizes, balance, scraping, output)),

@@ -130,6 +130,41 @@ class Stalled:
 
 
 @dataclass(frozen=True, slots=True)
+class Besieged:
+    """A server with slow-loris clients on one side; memory is that of all its processes (PSS)."""
+
+    server: str
+    side: str
+    slow_held: int
+    """Slow clients at the same time, at most."""
+    slow_opened: int
+    asked: int
+    """By ordinary clients, one a second."""
+    answered: int
+    p50_seconds: float | None
+    mean_seconds: float | None
+    processes_before: int
+    most_processes: int
+    processes: int
+    """At the end of the load."""
+    memory_before_mb: float
+    most_memory_mb: float
+    memory_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a reload to one kind of bad release ended; `expected`: how it should."""
+
+    server: str
+    by: str
+    kind: str
+    status: int
+    expected: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """One worker that writes this much, with a reload in between."""
 
@@ -207,6 +242,8 @@ class Report:
     start: Start | None
     scraping: Scraping | LeftOut | None
     stalled: tuple[Stalled, ...]
+    besieged: tuple[Besieged, ...]
+    verdicts: tuple[Verdict, ...]
     output: tuple[Output, ...]
     rivals: tuple[RivalFigures, ...]
     checks: tuple[Check, ...]

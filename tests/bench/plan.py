@@ -32,6 +32,12 @@ class Plan:
     stall_seconds: float
     stall_pace: float
     """What servers' pauses and clients' intervals are multiplied by."""
+    slow_clients: int
+    """Of each server, at most, one more every so many seconds, for so long."""
+    slow_every: float
+    slow_seconds: float
+    verdicts: tuple[str, ...] | None
+    """Kinds of bad releases; None: all."""
     output_mb: float
     """Written by one worker in so many seconds."""
     output_seconds: float
@@ -60,6 +66,10 @@ FULL = Plan(
     scrape_seconds=4.0,
     stall_seconds=110.0,
     stall_pace=1.0,
+    slow_clients=400,
+    slow_every=0.4,
+    slow_seconds=300.0,
+    verdicts=None,
     output_mb=200.0,
     output_seconds=60.0,
     rival_held=1_000,
@@ -86,6 +96,10 @@ QUICK = Plan(
     scrape_seconds=2.0,
     stall_seconds=30.0,
     stall_pace=1.0,
+    slow_clients=100,
+    slow_every=0.3,
+    slow_seconds=40.0,
+    verdicts=("good", "dies", "500"),
     output_mb=40.0,
     output_seconds=12.0,
     rival_held=100,
@@ -112,6 +126,10 @@ SMALLEST = Plan(
     scrape_seconds=0.5,
     stall_seconds=3.0,
     stall_pace=0.1,
+    slow_clients=3,
+    slow_every=0.2,
+    slow_seconds=3.0,
+    verdicts=("500",),
     output_mb=3.0,
     output_seconds=1.0,
     rival_held=10,

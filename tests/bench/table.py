@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from tests.bench import verdicts
 from tests.bench.figures import (
+    Besieged,
     Check,
     LeftOut,
     Output,
@@ -45,6 +47,10 @@ def render(report: Report) -> str:
         parts.append(_scraping(report.scraping))
     if report.stalled:
         parts.append(_table(*_stalled(report.stalled)))
+    if report.besieged:
+        parts.append(_table(*_besieged(report.besieged)))
+    if report.verdicts:
+        parts.append(_table(*verdicts.table(report.verdicts)))
     parts += [_output(one) for one in report.output]
     if report.rivals:
         parts.append(_table(*_rivals(report.plan, report.rivals)))
@@ -83,6 +89,31 @@ def _stalled(sides: Sequence[Stalled]) -> tuple[Row, list[Row]]:
             _number(one.worst_seconds, 2),
             str(one.processes),
             str(one.most_processes),
+        ]
+        for one in sides
+    ]
+
+
+def _besieged(sides: Sequence[Besieged]) -> tuple[Row, list[Row]]:
+    head = (
+        "slow-loris clients against", "side", "slow at most", "opened", "others asked", "answered",
+        "p50 s", "processes before", "at most", "at the end", "MB before", "at most", "at the end",
+    )  # fmt: skip
+    return head, [
+        [
+            one.server,
+            one.side,
+            str(one.slow_held),
+            str(one.slow_opened),
+            str(one.asked),
+            str(one.answered),
+            _number(one.p50_seconds, 2),
+            str(one.processes_before),
+            str(one.most_processes),
+            str(one.processes),
+            _number(one.memory_before_mb, 0),
+            _number(one.most_memory_mb, 0),
+            _number(one.memory_mb, 0),
         ]
         for one in sides
     ]

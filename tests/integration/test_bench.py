@@ -11,7 +11,7 @@ import pytest
 from tests.harness.daemon import ROOT, environment
 
 BENCH_WITHIN = 90.0
-PARTS = ("overhead", "balance", "start", "scrape", "stall", "output")
+PARTS = ("overhead", "balance", "start", "scrape", "stall", "slowloris", "output")
 
 
 def bench(report: Path, *arguments: str) -> dict[str, Any]:
@@ -59,6 +59,9 @@ def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     assert 0 < scraping["scraped_percent"] < 100
     assert [one["lines"] for one in report["output"]] == [30_000, 30_000]
     assert [one["out_of_order"] + one["unaccounted"] for one in report["output"]] == [0, 0]
+    besieged = {(one["server"], one["side"]): one for one in report["besieged"]}
+    assert {"bare", "supervised"} == {side for server, side in besieged if server == "uvicorn"}
+    assert all(one["processes_before"] == one["processes"] for one in besieged.values())
     standing = [one for one in report["stalled"] if one["scenario"].startswith("echo")]
     assert [one["side"] for one in standing] == ["bare", "supervised"] * 2
     assert [one["failed"] for one in standing] == [0] * 4

@@ -215,6 +215,7 @@ def test_a_verdict_is_one_word_and_status_0(said: Said | None, why: str | None) 
 
 
 POISON = "raise SystemExit('taken')\n"
+MODULES = ("json", "socket", "runpy", "asyncio", "structlog", "websockets", "sitecustomize")
 WHERE = ("the start directory", "PYTHONPATH")
 
 
@@ -230,10 +231,23 @@ def test_a_probe_takes_no_module_from_where_others_may_write(
     with Daemon(own, variables={"PYTHONPATH": path}) as daemon:
         place = {WHERE[0]: daemon.private, WHERE[1]: tmp_path}[where]
         daemon.start()
-        for name in ("json", "socket", "runpy", "websockets", "sitecustomize"):
+        for name in MODULES:
             (place / f"{name}.py").write_text(POISON)
 
         assert daemon.ctl("reload").status == 0
+
+
+def test_a_daemon_takes_no_module_from_the_directory_where_it_is_started(
+    settings: Settings,
+) -> None:
+    """Not even with python -m; and the program after an upgrade does not, either."""
+    own = running(settings, ASKS, ready_by="connect")
+    with Daemon(own) as daemon:
+        for name in MODULES:
+            (daemon.private / f"{name}.py").write_text(POISON)
+        daemon.start()
+
+        assert daemon.ctl("upgrade").status == 0
 
 
 @pytest.fixture

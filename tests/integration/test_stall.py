@@ -1,6 +1,9 @@
 """A worker that pauses is not replaced; one that does not come back is, and its clients with it."""
 
+import os
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -226,3 +229,81 @@ def test_replacements_that_stall_as_well_do_not_pile_up_and_that_is_reported(
         assert living <= 4  # the stalled one, its replacement, and a sweeper for each queue
         assert "the limit of replacements is reached" in shown
         assert count(daemon, "stall replaced") == 1
+
+
+HELD_UP = """
+import os, socket, sys
+slot = socket.socket(fileno=3)
+slot.setblocking(True)
+while True:
+    client, _ = slot.accept()
+    said = b"x"
+    while said and not said.endswith(b"\\n"):
+        said = client.recv(100)
+    client.sendall(b"%d\\n" % os.getpid())
+    client.close()
+"""
+
+
+def test_a_worker_that_a_slow_client_holds_up_is_not_replaced(settings: Settings) -> None:
+    """More processes would be held up as well, and any client could have them made."""
+    program = settings.releases.root / "held_up.py"
+    program.write_text(HELD_UP)
+    own = replace(
+        settings,
+        workers=1,
+        listeners=("ws",),
+        command=(sys.executable, str(program)),
+        accept_stall="500ms",
+        replace_after="3s",
+    )
+    with Daemon(own) as daemon:
+        (pid,) = daemon.start().active_pids()
+        address = (HOST, daemon.settings.ws_port)
+        with (
+            socket.create_connection(address, WITHIN) as slow,
+            socket.create_connection(address, WITHIN) as waiting,
+        ):
+            slow.sendall(b"half a request")
+            waiting.sendall(b"a whole one\n")
+            wait_event(daemon, "stall not replaced")
+            shown = daemon.ctl("status").out
+            slow.sendall(b", and its end\n")
+
+            assert waiting.recv(100) == b"%d\n" % pid
+        assert "it waits for slow clients, and is not replaced for that" in shown
+        wait_event(daemon, "worker accepts")
+
+        assert count(daemon, "stall replaced") == 0
+        assert count(daemon, "worker spawned") == 1
+
+
+def test_a_worker_that_was_stopped_is_not_held_up_by_its_clients(settings: Settings) -> None:
+    """Its thread is in a system call on a client's connection, and does not wait for the client."""
+    program = settings.releases.root / "held_up.py"
+    program.write_text(HELD_UP)
+    own = replace(
+        settings,
+        workers=1,
+        listeners=("ws",),
+        command=(sys.executable, str(program)),
+        accept_stall="500ms",
+        replace_after="2s",
+    )
+    with Daemon(own) as daemon:
+        (pid,) = daemon.start().active_pids()
+        address = (HOST, daemon.settings.ws_port)
+        with (
+            socket.create_connection(address, WITHIN) as slow,
+            socket.create_connection(address, WITHIN) as waiting,
+        ):
+            slow.sendall(b"half a request")
+            daemon.wait_for(
+                lambda status: status["generations"][0]["connections"] == 1,
+                within=WITHIN,
+                what="the slow one",
+            )
+            os.kill(pid, signal.SIGSTOP)
+            waiting.sendall(b"a whole one\n")
+            wait_event(daemon, "stall replaced")
+            os.kill(pid, signal.SIGKILL)

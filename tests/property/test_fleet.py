@@ -22,7 +22,15 @@ from hypothesis.stateful import (
     rule,
 )
 
-from wssupervisor.fleet import draining, leaving, letting_go, resuming, stall, steering
+from wssupervisor.fleet import (
+    draining,
+    leaving,
+    letting_go,
+    resuming,
+    seating,
+    stall,
+    steering,
+)
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
@@ -708,7 +716,9 @@ class FleetMachine(RuleBasedStateMachine):
         self.tell(self.world.observed())
         state = self.fleet.state
         active = state.active
-        if active is not None and state.stop is None and active.sweep_at is None:
+        if active is None or state.stop is not None or seating.too_many_sweepers(active):
+            return
+        if active.sweep_at is None:
             assert steering.orphans(state) == [], "a queue that nobody will empty"
 
     @rule(choice=st.integers(0, 8))
@@ -913,6 +923,13 @@ class FleetMachine(RuleBasedStateMachine):
         for one in self.fleet.state.workers():
             if one.ready_at is not None and self.world.policy.ready_by is not ReadyBy.DELAY:
                 assert one.id in self.proven
+
+    @invariant()
+    def clients_that_wait_make_few_processes(self) -> None:
+        for generation in self.fleet.state.generations.values():
+            sweepers = [one for one in generation.workers.values() if one.sweeper]
+            seats = len(generation.seats)
+            assert len(sweepers) <= max(seating.SWEEPERS, seating.SWEEPERS_PER_SEAT * 3, seats)
 
     @invariant()
     def only_what_was_asked_for_is_run(self) -> None:

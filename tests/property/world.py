@@ -247,7 +247,12 @@ class World:
             )
             for one in self.processes.values()
         }
-        return CensusTaken(counts, unattributed=0, began_at=self.now, listening=listening)
+        held_up = {
+            one.worker
+            for one in self.processes.values()
+            if not one.accepting and one.connections % 2
+        }
+        return CensusTaken(counts, 0, self.now, listening, held_up)
 
     def settled(self, fleet: Fleet) -> bool:
         """Nothing is left to happen by itself."""

@@ -70,6 +70,7 @@ from wssupervisor.fleet.model import (
     WorkerId,
     WorkerState,
 )
+from wssupervisor.fleet.seating import SWEEPERS
 from wssupervisor.fleet.snapshot import SnapshotInvalid, dump, load
 from wssupervisor.fleet.state import FIRST_SWEEPER
 from wssupervisor.fleet.view import view
@@ -120,6 +121,13 @@ class Told:
     def steer(self, actions: Iterable[Action], now: float) -> list[Action]:
         (found,) = [one for one in actions if isinstance(one, Steer)]
         return self.tell(Steered(found.epoch), now)
+
+    def steer_any(self, actions: list[Action], now: float) -> list[Action]:
+        """The same, where they steer at all."""
+        for one in actions:
+            if isinstance(one, Steer):
+                self.tell(Steered(one.epoch), now)
+        return actions
 
     def make_ready(self, generation: int, now: float) -> list[Action]:
         return [
@@ -618,6 +626,52 @@ def test_a_seat_has_one_worker_more_at_the_most_and_the_limit_is_reported_once()
     assert kinds(told).count("stall-not-replaced") == 1
     shown = view(told.fleet.state, 90).generations[0].workers
     assert "the limit of replacements is reached" in str([one.reason for one in shown])
+
+
+def held_up(told: Told, begin: int, end: int) -> list[Action]:
+    """Every 5 seconds a census finds that worker 0 waits for its clients; none is accepted."""
+    actions = []
+    for at in range(begin, end, 5):
+        event = CensusTaken({worker(1): 1}, 0, at, {}, frozenset({worker(1)}))
+        actions += told.steer_any(told.tell(event, at), at)
+        actions += told.steer_any(looks(told, at, at + 4.5, slot_10=1), at + 4.5)
+    return actions
+
+
+def test_one_that_slow_clients_hold_up_is_replaced_late_if_at_all() -> None:
+    told = serving(STALLS)
+    told.steer_any(looks(told, 10, 14, slot_10=1), 14)
+
+    assert [one for one in held_up(told, 15, 300) if isinstance(one, Spawn)] == []
+    assert kinds(told).count("stall-not-replaced") == 1
+    assert kinds(told).count("stall-replaced") == 0
+
+    late = held_up(told, 300, 320)
+
+    assert [one.worker for one in late if isinstance(one, Spawn)] == [worker(1, 0, 2)]
+
+
+def test_one_that_its_clients_do_not_hold_up_any_more_is_replaced() -> None:
+    told = serving(STALLS)
+    told.steer_any(looks(told, 10, 14, slot_10=1), 14)
+    held_up(told, 15, 30)
+    actions = looks(told, 30, 36, slot_10=1)
+
+    assert [one.worker for one in actions if isinstance(one, Spawn)] == [worker(1, 0, 2)]
+
+
+def test_clients_that_wait_in_many_slots_make_few_sweepers() -> None:
+    told = serving()
+    many = {f"slot_{slot}": 1 for slot in SLOTS if slot not in (10, 11, PARKING)}
+    actions = told.look(4, **many)
+
+    assert len(many) > SWEEPERS
+    assert len([one for one in actions if isinstance(one, Spawn)]) == SWEEPERS
+
+    told.tell(Spawned(worker(1, FIRST_SWEEPER), 7), 4)
+    after = told.tell(WorkerExited(worker(1, FIRST_SWEEPER), Exit(status=0)), 5)
+
+    assert len([one for one in after if isinstance(one, Spawn)]) <= 1, "one for the one that ended"
 
 
 def test_replacements_for_stalls_come_with_growing_pauses() -> None:

@@ -287,13 +287,15 @@ class CensusTaken:
     """Live connections by worker; `unattributed` ones belong to no worker we know.
 
     `began_at` is when the round began, monotonic seconds: a worker that began to drain after that
-    is not judged by it. `listening`: the slots that each worker's tree holds.
+    is not judged by it. `listening`: the slots that each worker's tree holds. `held_up`: stalled
+    workers with a thread that waits for one of their clients to send, or to read.
     """
 
     counts: Mapping[WorkerId, int]
     unattributed: int
     began_at: float
     listening: Mapping[WorkerId, AbstractSet[SlotId]] = field(default_factory=dict)
+    held_up: AbstractSet[WorkerId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

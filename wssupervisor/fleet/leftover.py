@@ -21,7 +21,7 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
     told = one.state is WorkerState.STOPPING
     one.leftover = Leftover(event.exit, told, one.connections)
     worker.parted(one)
-    one.mute_since = one.stalled_since = one.gave_way_at = None
+    one.mute_since = one.stalled_since = one.gave_way_at = one.held_up_at = None
     if told:
         yield from _tell_rest(one, state.policy)
         return

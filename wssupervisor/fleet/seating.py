@@ -14,6 +14,9 @@ from wssupervisor.fleet.state import (
     Worker,
 )
 
+SWEEPERS, SWEEPERS_PER_SEAT = 4, 2
+"""How many sweepers of a generation may live at the same time: the larger of the two."""
+
 
 def fill(
     generation: Generation, workers: int, slots: dict[str, list[SlotId]], now: float
@@ -243,7 +246,15 @@ def settle(state: State, now: float) -> Iterator[Action]:
         return
     generation.sweep_at = None
     for name, slot in steering.orphans(state):
+        if too_many_sweepers(generation):
+            return  # one that ends makes room for the next
         yield from _sweep(state, generation, name, slot, now)
+
+
+def too_many_sweepers(generation: Generation) -> bool:
+    """Clients that hold up one worker after another must not make one process for each slot."""
+    alive = sum(one.sweeper for one in generation.workers.values())
+    return alive >= max(SWEEPERS, SWEEPERS_PER_SEAT * len(generation.seats))
 
 
 def _lets_go(state: State) -> bool:

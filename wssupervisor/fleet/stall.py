@@ -10,6 +10,10 @@ and ends with the next accept. To replace is expensive, and clients could cause 
 threads of a server busy: that happens after `replace_after`, once a seat at a time and with growing
 pauses. The stalled worker keeps its seat until the replacement is ready, and what can be steered
 nowhere else goes on to it.
+
+A worker whose threads wait for its own clients is held up by them (half a request, a byte now and
+then): that is not its fault, and a replacement would be held up in the same way. So it keeps its
+place for `HELD_UP_MAX`. No client can make more than a few processes, and those only rarely.
 """
 
 from collections.abc import Iterator
@@ -24,6 +28,9 @@ LOST_SIGHT = 1.0
 """Seconds between two looks after which the first one proves nothing (we slept, not the worker)."""
 PAUSE_MAX = 300.0
 """The longest pause between two replacements of one seat for stalls, in seconds."""
+HELD_UP_MAX = 300.0
+"""How long a worker that its clients hold up may not accept before it is replaced, too, in seconds:
+the thread that accepts may have died beside threads that wait for clients, as is their job."""
 FORGET = 10.0
 """After so many pauses without one the next counts as the first."""
 
@@ -74,6 +81,8 @@ def counted(
     """Of two censuses since it stalled the second found more connections: it has accepted."""
     if one.stalled_since is None or event.began_at < one.stalled_since:
         return
+    if one.id in event.held_up:
+        one.held_up_at = event.began_at
     before, one.stalled_with = one.stalled_with, connections
     if before is not None and connections > before:
         for slot in one.slots.values():
@@ -153,7 +162,7 @@ def accepts(state: State, one: Worker, now: float) -> Iterator[Action]:
             one.reason = None
         case _:
             return
-    one.stalled_since = one.stalled_with = None
+    one.stalled_since = one.stalled_with = one.held_up_at = None
     yield worker.note(NoteKind.WORKER_ACCEPTS, one, seconds=round(now - since, 3))
     yield from seating.take_back(state, one, now)
 
@@ -192,6 +201,8 @@ def why(generation: Generation, one: Worker, now: float) -> str:
     for seat in generation.seats:
         if seat.stands_in_for == one.id:
             return f"{text}; a replacement is starting"
+        if seat.not_replaced == one.id and one.held_up_at is not None:
+            return f"{text}; it waits for slow clients, and is not replaced for that"
         if seat.not_replaced == one.id:
             return f"{text}; it is not replaced, as the limit of replacements is reached"
     return text
@@ -224,8 +235,14 @@ def _settle_active(state: State, active: Generation, now: float) -> Iterator[Act
         if seat.stands_in_for is not None and steering.serves(active, seat):
             yield from seating.give_way(state, active, seat, now)
         one = _stalled(active, seat)
-        if one is not None and now >= _due(active, one):
+        if one is None or now < _due(active, one):
+            continue
+        if now >= _replaced_from(active, one):
             yield from _replace(state, active, seat, one, now)
+        elif seat.not_replaced != one.id:
+            seat.not_replaced = one.id
+            why = "it waits for slow clients, as a replacement would"
+            yield worker.note(NoteKind.STALL_NOT_REPLACED, one, reason=why)
 
 
 def _stalled(generation: Generation, seat: Seat) -> Worker | None:
@@ -239,6 +256,15 @@ def _stalled(generation: Generation, seat: Seat) -> Worker | None:
 
 def _due(generation: Generation, one: Worker) -> float:
     return (one.stalled_since or 0.0) + patience(generation.policy)
+
+
+def _replaced_from(generation: Generation, one: Worker) -> float:
+    """The same for a worker that its clients may hold up: after the last census that found that."""
+    due = _due(generation, one)
+    if one.held_up_at is None:
+        return due
+    limit = (one.stalled_since or 0.0) + HELD_UP_MAX
+    return max(due, min(one.held_up_at + patience(generation.policy), limit))
 
 
 def _replace(
@@ -305,4 +331,6 @@ def _deadlines(state: State, generation: Generation) -> Iterator[float]:
         elif seat.not_replaced != one.id:
             yield due
         elif seating.gave_way(generation, seat) is None:
-            yield max(due, _pause_over(generation, seat))
+            yield max(_replaced_from(generation, one), _pause_over(generation, seat))
+        elif (later := _replaced_from(generation, one)) > due:
+            yield later  # the one that gave way may have its place back then

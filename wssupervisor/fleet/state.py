@@ -108,6 +108,8 @@ class Worker:
     """It is steered away from, as its queue has not moved since then; ends with its next accept."""
     stalled_with: int | None = field(default=None, metadata=ADDED)
     """Its connections at the last census that began after that; more at the next are accepted."""
+    held_up_at: float | None = field(default=None, metadata=ADDED)
+    """The last census that found it stalled and waiting for its own clients: they are slow."""
     gave_way_at: float | None = field(default=None, metadata=ADDED)
     """Another worker took its seat then, as it did not accept; one a seat may live at a time."""
     asked_until: float | None = field(default=None, metadata=ADDED)

@@ -12,6 +12,7 @@ from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.slots import SlotPool
 from wssupervisor.runtime.sockdiag import Handshake, pending_handshakes
+from wssupervisor.runtime.threads import waits_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,15 @@ class Count:
     """Inodes of the unattributed ones."""
     hidden: frozenset[WorkerId] = frozenset()
     """Workers with a process that cannot be looked into."""
+    held_up: frozenset[WorkerId] = frozenset()
+    """Of the stalled ones those with a thread that waits for a client."""
 
 
 def take(
     pools: Sequence[Pool],
     processes: Mapping[WorkerId, Process],
     others: AbstractSet[int] = frozenset(),
+    stalled: AbstractSet[WorkerId] = frozenset(),
 ) -> Count:
     """One round: descriptors, inet_diag, descriptors. May run in a thread; raises OSError.
 
@@ -79,6 +83,7 @@ def take(
         time.thread_time() - cpu,
         stray,
         hidden,
+        frozenset(one for one in sockets.keys() & stalled if waits_for(sockets[one], inodes)),
     )
 
 

@@ -40,9 +40,8 @@ def module(name: str) -> list[str]:
 
 def _libraries() -> list[str]:
     """Where the daemon imports from, less the directory of its script or that it was started in."""
-    found = sys.path if sys.flags.safe_path else sys.path[1:]
-    here = os.environ.get(start_directory.VARIABLE, "")
-    return [one for one in found if os.path.isabs(one) and one != here]  # noqa: PTH117
+    others = {os.environ.get(start_directory.VARIABLE), os.path.dirname(sys.executable)}  # noqa: PTH120
+    return [one for one in sys.path if os.path.isabs(one) and one not in others]  # noqa: PTH117
 
 
 @dataclass(frozen=True, slots=True)

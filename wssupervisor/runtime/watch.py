@@ -9,7 +9,7 @@ import structlog
 from wssupervisor.fleet.actions import NoteKind
 from wssupervisor.fleet.counters import LAG_BOUNDS, Histogram
 from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo
-from wssupervisor.fleet.model import InstanceState, WorkerState
+from wssupervisor.fleet.model import InstanceState, WorkerId, WorkerState
 from wssupervisor.fleet.state import Drain, ReloadPhase
 from wssupervisor.fleet.steering import nothing_comes, unheld_slots
 from wssupervisor.fleet.view import instance_state
@@ -188,7 +188,8 @@ class Watch:
             try:
                 if look_for_holders := supervisor.crew.look_for_holders():
                     (await asyncio.to_thread(look_for_holders))()
-                found = await asyncio.to_thread(census.take, pools, processes, others)
+                stalled = self._stalled()
+                found = await asyncio.to_thread(census.take, pools, processes, others, stalled)
             except Exception:  # the same
                 log.exception("census failed")
                 return
@@ -203,11 +204,19 @@ class Watch:
                 cpu_seconds=round(found.cpu_seconds, 4),
             )
             event = CensusTaken(
-                found.by_worker, found.unattributed, found.began_at, found.listening
+                found.by_worker,
+                found.unattributed,
+                found.began_at,
+                found.listening,
+                found.held_up,
             )
             supervisor.post(event)
             self._look_for_deserters(found)
             self._census_at = time.monotonic() + self._pause(found)
+
+    def _stalled(self) -> frozenset[WorkerId]:
+        workers = self._supervisor.fleet.state.workers()
+        return frozenset(one.id for one in workers if one.stalled_since is not None)
 
     def _with_hidden(self, found: census.Count) -> census.Count:
         state = self._supervisor.fleet.state

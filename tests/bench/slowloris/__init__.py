@@ -1,0 +1,1 @@
+"""Clients that never finish their request, against servers bare and supervised, side by side."""
