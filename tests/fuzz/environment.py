@@ -53,7 +53,7 @@ class EnvironmentFile(Target[File]):
         if random.random() < 0.5:
             return _right(random)
         if random.random() < 0.1:
-            return File(random.choice(inputs.TOKENS) * random.choice(inputs.LONG))
+            return File(inputs.many(random))
         return File(inputs.mutated(random, CORPUS))
 
     def judge(self, given: File) -> None:

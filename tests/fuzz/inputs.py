@@ -6,6 +6,8 @@ from typing import Any
 
 LONG = (1_000, 20_000, 70_000, 200_000)
 """How often something is repeated, once in a while."""
+SIZE_MAX = 1 << 20
+"""Bytes of one input."""
 TEXTS = (
     "", " ", "\0", "\n", "\r\n", "\t", "=", "0", "1", "-1", "a", "A=1", "ä", "\u202e", "\ufeff",
     "\x7f",
@@ -26,6 +28,12 @@ TOKENS = (
     b"9" * 5000,
     b"null", b"NaN", b"Infinity", b"true", b'"a":', b"\xef\xbb\xbf", b"\x80" * 8,
 )  # fmt: skip
+
+
+def many(random: Random) -> bytes:
+    """One token again and again."""
+    token = random.choice(TOKENS)
+    return token * min(random.choice(LONG), SIZE_MAX // len(token))
 
 
 def text(random: Random) -> str:
@@ -75,8 +83,8 @@ def mutated(random: Random, data: bytes) -> bytes:
             case 5:
                 del found[at:]
             case _ if random.random() < 0.1:
-                found[at:at] = random.choice(TOKENS) * random.choice(LONG)
-    return bytes(found[: 1 << 21])
+                found[at:at] = many(random)
+    return bytes(found[:SIZE_MAX])
 
 
 def mutated_value(random: Random, document: Any) -> Any:

@@ -10,6 +10,7 @@ from tests.fuzz.control import ControlSocket
 from tests.fuzz.environment import EnvironmentFile
 from tests.fuzz.http import HttpListener
 from tests.fuzz.notify import Notify
+from tests.fuzz.output import WorkerOutput
 from tests.fuzz.probed import ProbeAnswers
 from tests.fuzz.recorded import HistoryFiles
 from tests.fuzz.slots import SlotsFile
@@ -24,6 +25,7 @@ TARGETS: dict[str, Callable[[Stage], Target[Any]]] = {
     Notify.name: lambda _: Notify(),
     WorkerChannel.name: lambda _: WorkerChannel(),
     LyingWorker.name: lambda _: LyingWorker(),
+    WorkerOutput.name: lambda _: WorkerOutput(),
     Configuration.name: lambda _: Configuration(),
     EnvironmentFile.name: lambda _: EnvironmentFile(),
     KeptState.name: KeptState,

@@ -23,7 +23,7 @@ from wssupervisor.runtime.notify import Notification
 from wssupervisor.worker import protocol
 
 SECONDS = 1.5
-"""For each target; there are twelve."""
+"""For each target; there are thirteen."""
 SEED = 16 if "CI" in os.environ else SystemRandom().randrange(10**6)
 FINDS_WITHIN = 10.0
 OPEN = ("worker", "config", "environment", "state", "history", "slots")
