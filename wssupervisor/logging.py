@@ -7,19 +7,22 @@ never fails, whatever becomes of the reader.
 import io
 import json
 import logging as stdlib
+import math
 import os
 import stat
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
 from wssupervisor import journal
 from wssupervisor.harmless import harmless
 from wssupervisor.log_allowance import Allowance
+from wssupervisor.log_limit import SECONDS as LIMIT_SECONDS
+from wssupervisor.log_limit import LineLimit
 from wssupervisor.log_writer import Dropped, JournalSink, Record, StdoutSink, Writer
 
 MESSAGE_IDS = {
@@ -74,6 +77,7 @@ class _Log:
 
 
 _log: _Log | None = None
+_limit = LineLimit()
 
 
 def configure(form: str, level: str, instance: str) -> None:
@@ -176,6 +180,21 @@ def tell_skipped(skipped: int, *, worker: str, generation: int) -> None:
     _log.writer.put(_log.process("warning", event), output=True)
 
 
+def limited(level: str, event: str, by: Mapping[str, str], **details: Any) -> None:
+    """Log what another can cause at will: a bounded number of lines of each event and `by`."""
+    if _limit.admits((event, *by.items()), time.monotonic()):
+        getattr(structlog.get_logger(), level)(event, **by, **details)
+
+
+def tell_suppressed(now: float) -> None:
+    """Log how many lines `limited` has not logged, of each event whose time is over."""
+    for kind, lines in _limit.over(now):
+        event, *by = cast(tuple[Any, ...], kind)
+        structlog.get_logger().warning(
+            "lines suppressed", of=event, lines=lines, seconds=LIMIT_SECONDS, **dict(by)
+        )
+
+
 def takes_output() -> bool:
     """Whether there is room for more of what workers write; what stays with them is kept there."""
     return _log is None or _log.writer.has_room()
@@ -183,7 +202,10 @@ def takes_output() -> bool:
 
 def flush(within: float) -> int:
     """Before this program ends or is replaced: how many lines could not be written."""
-    return 0 if _log is None else _log.writer.flush(within)
+    if _log is None:
+        return 0
+    tell_suppressed(math.inf)
+    return _log.writer.flush(within)
 
 
 def _missing(process: Callable[[str, Event], Record], dropped: Dropped) -> Record:

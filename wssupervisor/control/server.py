@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
+from wssupervisor import logging
 from wssupervisor.acceptor import Acceptor
 from wssupervisor.bounded import bounded
 from wssupervisor.control import protocol
@@ -26,8 +25,6 @@ from wssupervisor.control.socket_file import (
 from wssupervisor.errors import Busy, InstanceRunning, ListenFailed, ProtocolError, WssError
 from wssupervisor.foreign import received
 from wssupervisor.lock_file import Held, LockFile
-
-log = structlog.get_logger()
 
 KEEPALIVE_SECONDS = 1.5
 """A waiting client hears something at least every 2 s."""
@@ -338,7 +335,7 @@ def _answered(request: int, work: "asyncio.Future[protocol.Object]") -> protocol
     if isinstance(error, WssError):
         data: protocol.Object = {"lines": protocol.fitting(error.lines), **error.data}
         return protocol.failure(request, error.code, str(error), data)
-    log.error("request failed", exc_info=error)
+    logging.limited("error", "request failed", {}, exc_info=error)
     return protocol.failure(request, "internal-error", bounded(f"the daemon stumbled: {error!r}"))
 
 

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import h11
-import structlog
 
+from wssupervisor import logging
 from wssupervisor.acceptor import Acceptor
 from wssupervisor.config import Address, Http
-
-log = structlog.get_logger()
 
 HEAD_BYTES = 8192
 """Of a request: its line and its headers."""
@@ -156,8 +154,8 @@ class HttpServer:
             return Reply(HTTPStatus.METHOD_NOT_ALLOWED, text, headers=(("Allow", allowed),))
         try:
             return page()
-        except Exception:  # at the loop's edge: a page must not end what serves
-            log.exception("page failed", path=path)
+        except Exception as error:  # noqa: BLE001 - at the loop's edge: a page ends nothing
+            logging.limited("error", "page failed", {"path": path}, exc_info=error)
             return Reply(HTTPStatus.INTERNAL_SERVER_ERROR, "the daemon stumbled: see its log\n")
 
 

@@ -2,20 +2,16 @@
 
 import asyncio
 
-import structlog
-
 from wssupervisor.control.peer import Peer
 from wssupervisor.control.protocol import Object
 from wssupervisor.control.server import SendEvent
 from wssupervisor.fleet.actions import Joined, Left
 from wssupervisor.fleet.events import JoinRequested, LeaveRequested
 from wssupervisor.runtime.answers import error_of
-from wssupervisor.runtime.requester import requester
+from wssupervisor.runtime.requester import log_request, requester
 from wssupervisor.runtime.status import out_of_balancer
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.watch import Watch
-
-log = structlog.get_logger()
 
 LEAD_SECONDS = 10.0
 """More than a load balancer takes to notice: HAProxy's agent-inter is 2 s as it comes, and a health
@@ -34,7 +30,7 @@ class Leaving:
     ) -> Object:
         """Go out, and wait until nobody is connected, if that is wanted. Raises WssError."""
         await self._watch.count()
-        log.info("leave requested", by=peer.name, by_pid=peer.pid)
+        log_request(peer, "leave requested")
         who = self._answers.next_request()
         event = LeaveRequested(who, lead, within, waits, requester(peer))
         try:
@@ -57,7 +53,7 @@ class Leaving:
 
     async def join(self, peer: Peer) -> Object:
         """Come back in. Raises WssError."""
-        log.info("join requested", by=peer.name, by_pid=peer.pid)
+        log_request(peer, "join requested")
         who = self._answers.next_request()
         outcome = await self._answers.ask(who, JoinRequested(who, requester(peer)))
         if not isinstance(outcome, Joined):

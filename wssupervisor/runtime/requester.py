@@ -2,7 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+from wssupervisor import logging
 from wssupervisor.control.peer import Peer
 from wssupervisor.fleet.events import Requester
 from wssupervisor.runtime.holders import parent_of
@@ -12,6 +14,11 @@ def requester(peer: Peer) -> Requester:
     """`via` systemd for the client of its `systemctl reload`, which runs beside us."""
     via = "systemd" if _is_systemds(peer.pid) else "wssctl"
     return Requester(via, peer.name, peer.pid)
+
+
+def log_request(peer: Peer, what: str, **details: Any) -> None:
+    """Of one user a bounded number of lines: requests can come as fast as they are read."""
+    logging.limited("info", what, {"by": peer.name}, by_pid=peer.pid, **details)
 
 
 def _is_systemds(pid: int) -> bool:

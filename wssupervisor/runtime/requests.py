@@ -5,8 +5,6 @@ import math
 import re
 from typing import Any
 
-import structlog
-
 from wssupervisor import __version__
 from wssupervisor.config_values import CLIENT_WORKERS_MAX, WORKERS_MAX
 from wssupervisor.control.peer import Peer
@@ -43,15 +41,13 @@ from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.runtime import leaving, why
 from wssupervisor.runtime.answers import error_of
-from wssupervisor.runtime.requester import requester
+from wssupervisor.runtime.requester import log_request, requester
 from wssupervisor.runtime.scrape import Scrape
 from wssupervisor.runtime.status import document
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.systemd import stop_command
 from wssupervisor.runtime.upgrade import Upgrade
 from wssupervisor.runtime.watch import Watch
-
-log = structlog.get_logger()
 
 RELOAD_SECONDS = 60.0
 PROGRESS_SECONDS = 1.0
@@ -124,7 +120,7 @@ class Requests:
 
     async def _re_execute(self, peer: Peer, send_event: SendEvent) -> Object:
         """Does not return: whoever asked sees the connection end, and asks the new program."""
-        log.info("upgrade requested", by=peer.name, by_pid=peer.pid)
+        log_request(peer, "upgrade requested")
 
         async def about_to(version: str) -> None:
             own = self._supervisor.executions
@@ -136,14 +132,14 @@ class Requests:
         timeout = _seconds(params, "timeout", RELOAD_SECONDS)
         waits = _flag(params, "wait", default=True)
         make_room = _flag(params, "make_room", default=False)
-        log.info("reload requested", by=peer.name, by_pid=peer.pid)
+        log_request(peer, "reload requested")
         who = self._answers.next_request()
         event = ReloadRequested(who, timeout, waits, make_room, requester(peer))
         return await self._attempt(who, event, send_event)
 
     async def _roll_back(self, peer: Peer, params: Object, send_event: SendEvent) -> Object:
         timeout = _seconds(params, "timeout", RELOAD_SECONDS)
-        log.info("roll back requested", by=peer.name, by_pid=peer.pid)
+        log_request(peer, "roll back requested")
         who = self._answers.next_request()
         event = RollBackRequested(who, timeout, requester(peer))
         return await self._attempt(who, event, send_event)
@@ -226,7 +222,7 @@ class Requests:
             raise OperationFailed(
                 f"how reload r{number} ended is not known any more; wssctl history tells"
             )
-        log.info("verdict requested", by=peer.name, by_pid=peer.pid, reload=reload_name(number))
+        log_request(peer, "verdict requested", reload=reload_name(number))
         caller = requester(peer)
         who = self._answers.wait_instead(fleet.reload, number, caller)
         try:
@@ -247,7 +243,7 @@ class Requests:
         if (command := stop_command(self._supervisor.config.name)) is not None:
             raise OperationFailed(f"systemd runs this instance; stop it with: {command}")
         within = _seconds(params, "within", None)
-        log.info("stop requested", by=peer.name, by_pid=peer.pid)
+        log_request(peer, "stop requested")
         who = self._answers.next_request()
         outcome = await self._answers.ask(who, StopRequested(who, within))
         if isinstance(outcome, Stopped):
@@ -280,7 +276,7 @@ class Requests:
             case _:
                 event = DrainResumed(who, generation)
         await self._watch.fresh_count()
-        log.info("drain change requested", by=peer.name, generation=generation, change=given[0])
+        log_request(peer, "drain change requested", generation=generation, change=given[0])
         outcome = await self._answers.ask(who, event)
         if isinstance(outcome, DrainChanged):
             return {
@@ -301,7 +297,7 @@ class Requests:
                 f"workers: found {workers}, expected at most {CLIENT_WORKERS_MAX} with [[listen]]"
                 ' balance = "client"'
             )
-        log.info("scale requested", by=peer.name, workers=workers)
+        log_request(peer, "scale requested", workers=workers)
         who = self._answers.next_request()
         outcome = await self._answers.ask(who, ScaleRequested(who, workers))
         if isinstance(outcome, Scaled):

@@ -407,4 +407,4 @@ def _tell_output(worker: WorkerId, pid: int, words: Words) -> None:
 
 
 def _warn_of_message(worker: WorkerId, reason: str) -> None:
-    log.warning("bad message", worker=str(worker), reason=reason)
+    logging.limited("warning", "bad message", {"worker": str(worker)}, reason=reason)

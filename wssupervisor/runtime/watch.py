@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from wssupervisor import logging
 from wssupervisor.fleet.actions import NoteKind
 from wssupervisor.fleet.counters import LAG_BOUNDS, Histogram
 from wssupervisor.fleet.events import CensusTaken, Observed, SlotLetGo
@@ -136,6 +137,7 @@ class Watch:
                 await asyncio.gather(counting, return_exceptions=True)
 
     def _do_chores(self) -> None:
+        logging.tell_suppressed(time.monotonic())
         self._supervisor.crew.reap_orphans()
         self.mend()
         self._look_at_listeners()
