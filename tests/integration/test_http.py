@@ -22,6 +22,7 @@ from wssupervisor.runtime.http import CLIENTS_MAX, HEAD_BYTES, REQUEST_SECONDS
 
 WITHIN = 15.0
 NAME = "metrics.example.org"
+IMAGE, FRAME, DOCUMENT = ({"Sec-Fetch-Dest": one} for one in ("image", "iframe", "document"))
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -84,6 +85,17 @@ def said(answer: Answer) -> tuple[int, str]:
         ({"Origin": "http://localhost:1"}, 403),
         ({"Origin": "null"}, 403),
         ({"Host": "evil.example", "Origin": "http://evil.example"}, 421),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", **IMAGE}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "CROSS-SITE"}, 403),
+        ({"Sec-Fetch-Site": ""}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", **FRAME}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", **DOCUMENT}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://" + NAME}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", **DOCUMENT}, 200),
     ],
 )
 def test_only_who_asks_by_our_name_and_from_no_other_site_is_answered(

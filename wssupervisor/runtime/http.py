@@ -1,7 +1,9 @@
 """A few pages over HTTP, for this machine only: who asks by which name, and within which bounds.
 
 No password is asked for, so a request must not come from a page in somebody's browser either: one
-by a foreign name (DNS rebinding) or with a foreign origin is refused. One request a connection.
+by a foreign name (DNS rebinding), with a foreign origin, or from a page of another site by what the
+browser says of it (Sec-Fetch-Site, as of a `no-cors` fetch or an image, which have no Origin) is
+refused. One request a connection.
 """
 
 import asyncio
@@ -42,6 +44,9 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+Headers = list[tuple[bytes, str]]
+"""Names in lower case."""
+
 Pages = Mapping[str, Callable[[], Reply]]
 """By path."""
 
@@ -60,7 +65,13 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
 
 
-def refusal(hosts: frozenset[str], host: str | None, origins: list[str]) -> Reply | None:
+FOREIGN = Reply(HTTPStatus.FORBIDDEN, "this is not for pages of other sites: see [http] hosts\n")
+OWN_SITES = frozenset({"same-origin", "none"})
+"""Of Sec-Fetch-Site: a page of ours, and the user, who typed the address. "same-site" is another
+port of this machine."""
+
+
+def refusal(hosts: frozenset[str], host: str | None, headers: Headers) -> Reply | None:
     """Why a request is not answered. `host` is None where it has none (HTTP/1.0)."""
     if host is not None and host.lower() not in hosts:
         return Reply(
@@ -68,11 +79,18 @@ def refusal(hosts: frozenset[str], host: str | None, origins: list[str]) -> Repl
             "this is asked by a name that is not accepted: add it to [http] hosts, or ask by"
             f" one of {', '.join(sorted(hosts))}\n",
         )
-    for origin in origins:
-        if origin.lower().partition("://")[2] not in hosts:
-            text = "this is not for pages of other sites: see [http] hosts\n"
-            return Reply(HTTPStatus.FORBIDDEN, text)
-    return None
+    origins = [value.lower().partition("://")[2] for name, value in headers if name == b"origin"]
+    if origins:  # one of ours may fetch from another site that is ours, too
+        return None if hosts.issuperset(origins) else FOREIGN
+    sites = [value.strip().lower() for name, value in headers if name == b"sec-fetch-site"]
+    return None if OWN_SITES.issuperset(sites) or _followed(headers) else FOREIGN
+
+
+def _followed(headers: Headers) -> bool:
+    """Whether the user followed a link: the page that has the link cannot read the answer."""
+    found = dict(headers)
+    where = found.get(b"sec-fetch-mode"), found.get(b"sec-fetch-dest")
+    return where == ("navigate", "document")
 
 
 class HttpServer:
@@ -139,8 +157,7 @@ class HttpServer:
     def _answer(self, request: h11.Request) -> Reply:
         headers = [(name, value.decode("latin-1")) for name, value in request.headers]
         host = next((value for name, value in headers if name == b"host"), None)
-        origins = [value for name, value in headers if name == b"origin"]
-        refused = refusal(self._hosts, host, origins)
+        refused = refusal(self._hosts, host, headers)
         if refused is not None:
             return refused
         path = request.target.decode("latin-1").partition("?")[0]
