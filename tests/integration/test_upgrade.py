@@ -15,6 +15,7 @@ from tests.harness.load import load
 from tests.harness.settings import Settings
 
 WITHIN = 15.0
+MOST_GROWN = 20 << 20
 ANSWERS_AFTER = 200
 STORM_ANSWERS = 1_000
 ROUNDS = 10
@@ -210,6 +211,11 @@ def program(tmp_path: Path) -> Path:
 BREAKAGES = {
     "does not parse": ("wssupervisor/fleet/core.py", "def def\n", "SyntaxError"),
     "cannot be imported": ("wssupervisor/daemon.py", "import missing_library\n", "missing_library"),
+    "writes without end": (
+        "wssupervisor/__main__.py",
+        "while True:\n    print('x' * 65536)\n",
+        "it wrote more than 1 MiB",
+    ),
     "ends at once": ("wssupervisor/__main__.py", "raise SystemExit(3)\n", "it said nothing"),
     "knows another state": (
         "wssupervisor/runtime/carried.py",
@@ -217,6 +223,12 @@ BREAKAGES = {
         "its state has version 1, wssupervisor 0.1.0 knows 2",
     ),
 }
+
+
+def peak_memory(daemon: Daemon) -> int:
+    """In bytes; it never sinks."""
+    status = Path(f"/proc/{daemon.pid()}/status").read_text()
+    return 1024 * next(int(one.split()[1]) for one in status.splitlines() if "VmHWM" in one)
 
 
 @pytest.mark.parametrize("what", BREAKAGES)
@@ -235,12 +247,15 @@ def test_a_program_that_cannot_take_over_changes_nothing(
     ):
         pids = daemon.active_pids()
         path.write_text(broken)
+        memory = peak_memory(daemon)
         answer = daemon.ctl("upgrade")
+        grown = peak_memory(daemon) - memory
         clients.more(ANSWERS_AFTER)
 
         assert answer.status == 1
         assert reason in answer.err
         assert "serves on, unchanged" in answer.err
+        assert grown < MOST_GROWN
         assert daemon.status()["executions"] == 1
         assert unchanged(pids, daemon.active_pids())
         path.write_text(written)

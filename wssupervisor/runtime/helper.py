@@ -13,6 +13,9 @@ from wssupervisor import start_directory
 from wssupervisor.runtime.processes import Child
 
 SAID_BYTES = 1 << 16
+"""Of what it says, the end is kept."""
+SAID_MOST = 1 << 20
+"""Whoever says more than this is ended."""
 ISOLATED = ("-I", "-X", "utf8", *(["-B"] if sys.dont_write_bytecode else []))
 """No variable, no directory of a user and no working directory decides what is imported. What is
 written to us is UTF-8 under every locale."""
@@ -46,10 +49,14 @@ def _libraries() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """All of a child's output, and its exit status; None: a signal ended it."""
+    """The end of a child's output, and its exit status; None: a signal ended it.
+
+    `endless`: it wrote more than SAID_MOST bytes.
+    """
 
     text: str
     status: int | None
+    endless: bool = False
 
 
 async def ask_child(
@@ -63,6 +70,8 @@ async def ask_child(
     where: AbstractContextManager[None] | None = None,
 ) -> Said | None:
     """What it writes, `errors` included if wished, until it ends; None after so many seconds.
+
+    One that writes without an end is ended.
 
     It has `descriptor` as its 3, reads `question` on its standard input, gets `more` variables, and
     starts in / unless `where` enters another directory. Raises OSError.
@@ -102,7 +111,9 @@ def _spawned(
 
 
 async def _until_it_ends(child: Child, pipe: FileIO) -> Said:
-    text = await _read_all(pipe)
+    text, endless = await _read_all(pipe)
+    if endless:
+        return Said(text, None, endless=True)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(child.fileno(), ended.set)
@@ -113,12 +124,16 @@ async def _until_it_ends(child: Child, pipe: FileIO) -> Said:
     return Said(text, child.status())
 
 
-async def _read_all(pipe: FileIO) -> str:
-    """What is written to the pipe until its last writer has gone."""
+async def _read_all(pipe: FileIO) -> tuple[str, bool]:
+    """The end of what is written until the last writer has gone; whether there was no end."""
     reader = asyncio.StreamReader(limit=SAID_BYTES)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    kept, size = b"", 0
     try:
-        return (await reader.read()).decode("utf-8", "replace").strip()
+        while size <= SAID_MOST and (piece := await reader.read(SAID_BYTES)):
+            size += len(piece)
+            kept = (kept + piece)[-SAID_BYTES:]
+        return kept.decode("utf-8", "replace").strip(), size > SAID_MOST
     finally:
         transport.close()

@@ -188,6 +188,8 @@ def judged(said: Said | None) -> str | None:
     """Only a good word and a good end are good."""
     if said is None:
         return "was asked by a probe that did not end"
+    if said.endless:
+        return "was asked by a probe that wrote without an end"
     if said.status != 0:
         how = "was killed" if said.status is None else f"failed with status {said.status}"
         return f"was asked by a probe that {how}"

@@ -20,7 +20,7 @@ from wssupervisor.fleet.state import State
 from wssupervisor.runtime import carried
 from wssupervisor.runtime.carried import Carried
 from wssupervisor.runtime.descriptors import lower_limit, raise_limit
-from wssupervisor.runtime.helper import ask_child
+from wssupervisor.runtime.helper import SAID_MOST, ask_child
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR
 
 log = structlog.get_logger()
@@ -105,11 +105,12 @@ class Upgrade:
         last = lines[-1] if lines else ""
         if last.startswith(READY) and said is not None and said.status == 0:
             return last.removeprefix(READY)
-        what = (
-            f"did not answer within {TRIAL_SECONDS:g}s"
-            if said is None
-            else f"cannot take over: {last or 'it said nothing'}"
-        )
+        if said is None:
+            what = f"did not answer within {TRIAL_SECONDS:g}s"
+        elif said.endless:
+            what = f"cannot take over: it wrote more than {SAID_MOST >> 20} MiB"
+        else:
+            what = f"cannot take over: {last or 'it said nothing'}"
         raise OperationFailed(
             f"the supervisor on disk {what}; wssupervisor {__version__} serves on, unchanged",
             lines=lines[-LINES_SHOWN:],
