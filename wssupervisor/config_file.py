@@ -27,6 +27,7 @@ from wssupervisor.config import (
 from wssupervisor.config_app import UNREADABLE, read_app
 from wssupervisor.config_reader import COMMAND_LINE, HIDDEN, Reader, Table
 from wssupervisor.errors import ConfigInvalid
+from wssupervisor.files import read_text
 from wssupervisor.fleet.model import Check, ReadyBy, WhenFull
 
 TABLES = ("app", "listen", "ready", "drain", "stop", "restart", "watchdog", "control", "http")
@@ -34,6 +35,7 @@ RESERVED = ("limits", "hooks")
 
 BACKLOG_MAX = 1 << 20
 DRAINING_MAX = 100
+FILE_BYTES_MAX = 1 << 20
 
 INSTANCES = Path("/etc/wssupervisor")
 """Where the units' configurations are."""
@@ -74,7 +76,7 @@ def read_config(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return read_text(path, FILE_BYTES_MAX)
     except FileNotFoundError:
         problem = f"no such file{_meant(Path(path))}"
     except OSError as error:

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Self
 
@@ -29,15 +30,16 @@ class LockFile:
     def claim(cls, path: str) -> Self:
         """Take the lock of this path. Raises Held, OSError."""
         name = f"{path}.lock"
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         for _ in range(CLAIMS_MAX):
             lock = os.open(name, flags, 0o600)
+            _refuse_foreign(lock)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
                 os.close(lock)
-                raise Held(owner or "unknown") from None
+                raise Held(owner if owner.isdecimal() else "unknown") from None
             # A daemon that ends removes its lock: one that was opened before keeps nobody out.
             if _is_at(lock, name):
                 os.ftruncate(lock, 0)
@@ -63,8 +65,17 @@ class LockFile:
         return self._descriptor
 
     def release(self) -> None:
-        Path(self._path).unlink(missing_ok=True)
+        if self.is_there():
+            Path(self._path).unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+def _refuse_foreign(lock: int) -> None:
+    """Closes it and raises OSError where it is no file of ours: others could hold it for ever."""
+    found = os.fstat(lock)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        os.close(lock)
+        raise OSError(errno.EPERM, "its lock file is no regular file of this user; remove it")
 
 
 def _is_at(descriptor: int, path: str) -> bool:

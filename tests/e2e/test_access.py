@@ -28,7 +28,11 @@ def test_files_have_the_documented_owners_and_modes(chat: Service) -> None:
         f"{directory}/control.sock": ("wssupervisor:wssupervisor", "srw-rw----"),
         "/run/wssupervisor": ("root:root", "drwxr-xr-x"),
         "/var/lib/wssupervisor/chat": ("wssupervisor:wssupervisor", "drwxr-x---"),
-        "/var/lib/wssupervisor/chat/slots.json": ("wssupervisor:wssupervisor", "-rw-r-----"),
+        "/var/lib/wssupervisor/chat/supervisor": ("wssupervisor:wssupervisor", "drwxr-x---"),
+        "/var/lib/wssupervisor/chat/supervisor/slots.json": (
+            "wssupervisor:wssupervisor",
+            "-rw-r-----",
+        ),
     }
 
     assert {path: described(chat, path) for path in expected} == expected

@@ -265,7 +265,7 @@ def test_purge_keeps_what_workers_wrote_and_says_where(
     chat = served(fresh, record)
     chat.reload()
     state = fresh.root / "var/lib/wssupervisor/chat"
-    before = {one.name for one in state.iterdir()}
+    before = {one.name for one in (state / "supervisor").iterdir()}
     (state / "messages.db").write_text("what users said")
     said = apt(fresh, "purge", "wssupervisor")
 

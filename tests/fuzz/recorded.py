@@ -14,6 +14,7 @@ from tests.fuzz.stage import Stage
 from tests.fuzz.target import Target, Wrong
 from wssupervisor.commands import recorded
 from wssupervisor.commands.recorded import Place
+from wssupervisor.control.paths import OWN
 from wssupervisor.fleet.actions import Note, NoteKind
 from wssupervisor.runtime.history import History
 
@@ -95,7 +96,8 @@ class HistoryFiles(Target[Lines]):
                 return json.dumps(inputs.mutated_value(random, note)).encode()
 
     def judge(self, given: Lines) -> None:
-        directory = Path(self._directory.name)
+        directory = Path(self._directory.name, OWN)
+        directory.mkdir(exist_ok=True)
         for name in FILES:
             odd_files.clear(directory / name)
             (directory / name).write_bytes(given.older if name.endswith(".1") else b"")

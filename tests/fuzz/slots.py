@@ -11,6 +11,7 @@ from typing import Any, Self, cast
 
 from tests.fuzz import inputs, odd_files
 from tests.fuzz.target import Target, Wrong
+from wssupervisor.control.paths import OWN
 from wssupervisor.runtime.pool import Pool
 from wssupervisor.runtime.slot_counts import FILE, SlotCounts
 
@@ -74,7 +75,8 @@ class SlotsFile(Target[Counts]):
                 return Counts(json.dumps(inputs.mutated_value(random, RIGHT)).encode())
 
     def judge(self, given: Counts) -> None:
-        path = Path(self._directory.name, FILE)
+        path = Path(self._directory.name, OWN, FILE)
+        path.parent.mkdir(mode=0o750, exist_ok=True)
         odd_files.clear(path)
         if given.odd is None:
             path.write_bytes(given.data)

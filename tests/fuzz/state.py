@@ -12,7 +12,7 @@ from typing import Any, Self
 from tests.fuzz import inputs, odd_files
 from tests.fuzz.stage import Stage
 from tests.fuzz.target import Target, Wrong
-from wssupervisor.fleet.snapshot import SnapshotInvalid
+from wssupervisor.errors import OperationFailed
 from wssupervisor.runtime.kept import StateFile, Unusable
 
 HEAD_BYTES = 62
@@ -36,7 +36,7 @@ class KeptState(Target[Files]):
     name = "state"
     fails = (
         "a file that is not whole is believed, a forged one raises something else than Unusable (or"
-        " SnapshotInvalid, where the fleet is made of it), or a reason is long"
+        " OperationFailed, where the fleet is made of it), or a reason is long"
     )
 
     def __init__(self, stage: Stage) -> None:
@@ -114,8 +114,9 @@ class KeptState(Target[Files]):
             raise Wrong("a torn file was believed")
         try:
             found.carried.load_fleet()
-        except SnapshotInvalid:
-            return
+        except OperationFailed as error:
+            if len(str(error)) > MESSAGE_CHARS:
+                raise Wrong(f"the reason has {len(str(error))} characters") from error
 
 
 def written(body: bytes) -> bytes:

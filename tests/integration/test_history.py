@@ -98,7 +98,7 @@ def test_where_nothing_can_be_written_it_serves_warns_once_and_carries_its_memor
         (tmp_path / "missing").mkdir()
         settings.releases.install("two")
         daemon.reload()
-        assert '"cutover"' in (tmp_path / "missing/events.jsonl").read_text()
+        assert '"cutover"' in (tmp_path / "missing/supervisor/events.jsonl").read_text()
         assert daemon.stop() == 0
 
 
@@ -106,19 +106,19 @@ def test_since_goes_by_the_wall_clock_and_instants_of_another_boot_are_dropped(
     settings: Settings, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
-    state.mkdir()
-    old = {"at": "2020-01-02T03:04:05.678Z", "kind": "cutover", "monotonic": 9e9}
-    (state / "events.jsonl").write_text(json.dumps(old) + "\n")
+    (state / "supervisor").mkdir(parents=True)
+    old = {"at": "2020-01-02T03:04:05.678Z", "kind": "scaled", "monotonic": 9e9}
+    (state / "supervisor/events.jsonl").write_text(json.dumps(old) + "\n")
     with remembering(settings, state) as daemon:
         daemon.start()
         everything = events(daemon)
         recent = kinds(events(daemon, "--since", "1h"))
 
-        assert everything[0] == {"at": old["at"], "kind": "cutover"}
+        assert everything[0] == {"at": old["at"], "kind": "scaled"}
         assert recent == kinds(everything[1:])
         assert "started" in recent
         local = datetime.fromisoformat(old["at"]).astimezone()  # type: ignore[arg-type]
-        assert daemon.ctl("events").out.startswith(f"{local.isoformat(' ', 'seconds')}  cutover")
+        assert daemon.ctl("events").out.startswith(f"{local.isoformat(' ', 'seconds')}  scaled")
 
 
 def history(daemon: Daemon, *options: str) -> list[dict[str, Any]]:
@@ -225,7 +225,7 @@ def test_two_files_of_bounded_size_keep_the_last_entries(tmp_path: Path) -> None
     path = tmp_path / "events.jsonl"
     file = HistoryFile(str(path), size=1_000)
     for number in range(100):
-        file.append({"at": "2026-11-25T00:00:00.000Z", "kind": "cutover", "number": number})
+        file.append({"at": "2026-11-25T00:00:00.000Z", "kind": "scaled", "number": number})
     file.close()
     numbers = [one["number"] for one in file.read(most=10)]
 

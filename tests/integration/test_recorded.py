@@ -47,7 +47,8 @@ def test_a_stopped_service_tells_what_happened(
     settings: Settings, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lived(settings, state / "chat")
-    said = f"wssctl: instance 'chat' is not running; from its record {state}/chat/events.jsonl:\n"
+    record = state / "chat/supervisor/events.jsonl"
+    said = f"wssctl: instance 'chat' is not running; from its record {record}:\n"
 
     for which in ((), ("-i", "chat")):  # the only one, or by its name
         happened = asked(capsys, *which, "events")
@@ -68,8 +69,8 @@ def test_what_needs_a_daemon_or_another_instance_is_69(
     lived(settings, state / "chat")
     for words in (("events", "--follow"), ("status",), ("-i", "game", "history"), ("why",)):
         assert asked(capsys, *words).status == 69
-    (state / "game").mkdir()
-    (state / "game/events.jsonl").touch()
+    (state / "game/supervisor").mkdir(parents=True)
+    (state / "game/supervisor/events.jsonl").touch()
     several = asked(capsys, "events")
 
     assert several.status == 69
@@ -92,7 +93,8 @@ def test_a_record_that_may_not_be_read_is_as_if_it_were_not_there(
     state: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (state / "chat").mkdir(mode=0o700)
-    (state / "chat/events.jsonl").touch()
+    (state / "chat/supervisor").mkdir()
+    (state / "chat/supervisor/events.jsonl").touch()
     child = os.fork()
     if not child:
         os.setgid(65534)

@@ -63,7 +63,8 @@ def test_it_says_so_again_after_a_crash(settings: Settings, tmp_path: Path) -> N
 def test_a_memory_that_cannot_be_read_or_written_keeps_nobody_from_serving(
     settings: Settings, tmp_path: Path
 ) -> None:
-    (tmp_path / "slots.json").write_text('{"ws": {"slots": "many"}}')
+    (tmp_path / "supervisor").mkdir()
+    (tmp_path / "supervisor/slots.json").write_text('{"ws": {"slots": "many"}}')
     with started(settings, 4, tmp_path) as daemon:
         assert before(daemon) == [None, None]
         assert daemon.stop() == 0

@@ -92,6 +92,7 @@ ALLOWED_TO_COMMANDS = {
     "wssupervisor.control.paths",
     "wssupervisor.durations",
     "wssupervisor.errors",
+    "wssupervisor.files",
     "wssupervisor.harmless",
     "wssupervisor.stdio",
 }
@@ -111,6 +112,7 @@ ALLOWED_TO_CLIENT = {
     "wssupervisor.control",
     "wssupervisor.control.paths",
     "wssupervisor.control.protocol",
+    "wssupervisor.control.safe_place",
     "wssupervisor.errors",
 }
 NOT_FOR_WSSCTL = {"asyncio", "psutil", "rich", "structlog", "systemd", "websockets"}  # slow to load

@@ -1,7 +1,7 @@
 """A release is what was there at one moment, and stays that."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import UserDict
+from collections.abc import ItemsView
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,17 +228,18 @@ def test_a_release_is_of_one_piece_though_the_symlink_is_switched_meanwhile(
     (tmp_path / "releases" / "42").mkdir()
     for number in ("41", "42"):
         (tmp_path / "releases" / number / ".env").write_text(f"A={number}\n")
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    files = (str(fifo), f"{current}/.env")
-    with ThreadPoolExecutor() as pool:
-        found = pool.submit(
-            resolve, config(current, f"{current}/bin/serve", environment_files=files)
-        )
-        with fifo.open("w"):  # opens when resolve() reads it: the directory is known by then
+
+    class Switches(UserDict[str, str]):
+        """The daemon's environment; it is read when the directory is known."""
+
+        def items(self) -> ItemsView[str, str]:
             current.unlink()
             current.symlink_to("releases/42")
-        release = found.result(timeout=10)
+            return super().items()
+
+    own = Switches({"PATH": "/usr/bin"})
+    files = (f"{current}/.env",)
+    release = resolve(config(current, f"{current}/bin/serve", environment_files=files), own)
 
     assert release.directory == str(tmp_path / "releases" / "41")
     assert release.command == (f"{release.directory}/bin/serve",)

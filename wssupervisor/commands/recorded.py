@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wssupervisor.control.paths import STATE, roots
+from wssupervisor.control.paths import OWN, STATE, roots
 from wssupervisor.durations import parse_duration
 from wssupervisor.errors import NotRunning, UsageError
 
@@ -44,7 +44,14 @@ def find(
         raise NotRunning(f"{missing}; there are records of {listed}: say which with -i NAME")
     if not found:
         raise missing
-    return max(found, key=lambda one: one.path(EVENTS).stat().st_mtime)
+    return max(found, key=_written_at)
+
+
+def _written_at(place: Place) -> float:
+    try:
+        return place.path(EVENTS).lstat().st_mtime
+    except OSError:  # gone meanwhile
+        return 0.0
 
 
 def announce(place: Place) -> None:
@@ -85,7 +92,7 @@ def _places(name: str | None, control: str | None) -> Iterator[Place]:
 
 
 def _in_state(name: str) -> Place:
-    return Place(name, f"{STATE / name}/", ".jsonl")
+    return Place(name, f"{STATE / name / OWN}/", ".jsonl")
 
 
 def _names(directory: Path) -> list[str]:
@@ -96,9 +103,9 @@ def _names(directory: Path) -> list[str]:
 
 
 def _read(path: Path, most: int) -> list[Document]:
-    from wssupervisor.runtime.history_file import HistoryFile  # noqa: PLC0415 - as above
+    from wssupervisor.runtime.history_file import read_record  # noqa: PLC0415 - as above
 
-    return HistoryFile(str(path), 0).read(most)
+    return read_record(path, most)
 
 
 def _recent(entries: list[Document], since: str | None) -> Iterator[Document]:

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wssupervisor.files import read_text
+
 if TYPE_CHECKING:
     from wssupervisor.config import Config
 
+FILE_BYTES_MAX = 1 << 20
 UNITS = "etc/systemd/system"
 
 
@@ -54,6 +57,6 @@ def _slots(name: str, path: str) -> tuple[Path, int] | None:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").splitlines()
+        return read_text(file, FILE_BYTES_MAX).splitlines()
     except (OSError, UnicodeDecodeError):
         return []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wssupervisor.control import protocol
 from wssupervisor.control.paths import instances, running, systemd_runs
+from wssupervisor.control.safe_place import danger
 from wssupervisor.errors import (
     EXIT_STATUS_BY_CODE,
     NotAllowed,
@@ -113,6 +114,16 @@ def _who_may(path: str) -> str:
     return "root and the daemon's user may: try sudo"
 
 
+def _is_safe(path: str) -> bool:
+    """Whether a daemon would take it: what it refuses is not recommended."""
+    try:
+        return danger(Path(path).parent) is None
+    except FileNotFoundError:
+        return True  # it makes the directory itself
+    except OSError:
+        return False
+
+
 class Gone(OperationFailed):
     """The daemon ended the connection without an answer: it was re-executed, or died."""
 
@@ -182,7 +193,8 @@ class Client:
             stale = (
                 "; the socket is left over from one that died" if Path(self.path).exists() else ""
             )
-            start = f"; start one with `wssupervisor --control {_word(self.path)} --config FILE`"
+            given = f"--control {_word(self.path)} " if _is_safe(self.path) else ""
+            start = f"; start one with `wssupervisor {given}--config FILE`"
             raise NotRunning(text + stale + start) from None
         except BlockingIOError:
             connection.close()

@@ -9,14 +9,23 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+from wssupervisor.control.safe_place import danger
 from wssupervisor.errors import ListenFailed
 
 SOCKET = "control.sock"
 SYSTEM = Path("/run/wssupervisor")
 STATE = Path("/var/lib/wssupervisor")
 """Below it are the state directories of systemd's instances (StateDirectory=)."""
+OWN = "supervisor"
+"""In a state directory, which workers may write: the directory that only the daemon may write."""
 SYSTEMD = Path("/run/systemd/system")
 """There where systemd is the init, as sd_booted(3) has it."""
+
+
+SAFE_PLACE = (
+    "leave --control out, or give it a path in a directory that only this user may write, below"
+    " ones that no other user may write (mkdir -m 700 DIRECTORY)"
+)
 
 
 class Reach(IntEnum):
@@ -74,14 +83,23 @@ def make_directory(directory: Path) -> bool:
         private.mkdir(mode=0o700, exist_ok=True)
         # Anybody can make a directory of that name first, and would own all that is below it.
         if not _is_ours(private):
-            raise ListenFailed(
-                f"the directory {private} belongs to somebody else; choose another place for the"
-                " control socket with --control PATH"
-            )
-        private.chmod(0o700)
+            raise ListenFailed(f"the directory {private} belongs to another user; {SAFE_PLACE}")
+        _set_mode(private, 0o700)
+    made = _make(directory)
+    if (why := danger(directory)) is not None:
+        raise ListenFailed(
+            f"the control socket cannot lie in {directory}: {why}, and what lies beside the socket"
+            f" decides what runs at the next start; {SAFE_PLACE}"
+        )
+    return made
+
+
+def _make(directory: Path, mode: int = 0o750) -> bool:
+    """With those above it, whatever the umask: other users can write in none of them."""
     if directory.is_dir():
         return False
-    directory.mkdir(mode=0o750, parents=True)
+    _make(directory.parent, 0o755)
+    directory.mkdir(mode)
     return True
 
 
@@ -99,7 +117,17 @@ def let_pass(directory: Path) -> None:
         with contextlib.suppress(OSError):
             mode = stat.S_IMODE(one.stat().st_mode)
             if _is_ours(one) and not mode & stat.S_IXOTH:
-                one.chmod(mode | stat.S_IXOTH)
+                _set_mode(one, mode | stat.S_IXOTH)
+
+
+def _set_mode(directory: Path, mode: int) -> None:
+    """Of this directory of ours itself: a path could lead elsewhere by now. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def _is_ours(directory: Path) -> bool:

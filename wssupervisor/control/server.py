@@ -12,7 +12,7 @@ from wssupervisor import logging
 from wssupervisor.acceptor import Acceptor
 from wssupervisor.bounded import bounded
 from wssupervisor.control import protocol
-from wssupervisor.control.paths import make_directory
+from wssupervisor.control.paths import SAFE_PLACE, make_directory
 from wssupervisor.control.peer import Peer, authorize, peer_of
 from wssupervisor.control.shares import Seat, admission
 from wssupervisor.control.socket_file import (
@@ -92,8 +92,7 @@ class ControlServer:
             ) from None
         except OSError as error:
             raise ListenFailed(
-                f"the control socket {self.path} cannot be made: {error.strerror}; choose another"
-                " place with --control PATH"
+                f"the control socket {self.path} cannot be made: {error.strerror}; {SAFE_PLACE}"
             ) from error
 
     def descriptors(self) -> tuple[int, int, bool]:

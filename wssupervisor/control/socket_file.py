@@ -24,18 +24,28 @@ def identity(path: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
+def bind(sock: socket.socket, path: str, mode: int) -> None:
+    """With this mode from its first moment: chmod would follow what is at the path by then.
+
+    Raises OSError.
+    """
+    os.fchmod(sock.fileno(), mode)  # a file that is bound has that of its socket, less the umask
+    mask = os.umask(0o777 & ~mode)
+    try:
+        sock.bind(path)
+    finally:
+        os.umask(mask)
+
+
 def bound(path: str) -> socket.socket:
     """Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    mask = os.umask(0o777 & ~MODE)
     try:
-        sock.bind(path)
+        bind(sock, path, MODE)
         sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
-    finally:
-        os.umask(mask)
     return sock
 
 
@@ -44,8 +54,8 @@ def refuse_other_files(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(Path(path).lstat().st_mode):
             raise ListenFailed(
-                f"{path} is there already and is not a socket; choose another place for the"
-                " control socket with --control PATH"
+                f"{path} is there already and is not a socket; remove it, or choose another name"
+                " in that directory with --control PATH"
             )
 
 

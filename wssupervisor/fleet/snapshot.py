@@ -16,6 +16,7 @@ from wssupervisor.fleet.model import ADDED, WorkerId
 from wssupervisor.fleet.state import State
 
 VERSION = 1
+SHOWN_CHARS = 200
 
 
 class SnapshotInvalid(ValueError):
@@ -35,8 +36,8 @@ def load(data: Mapping[str, Any]) -> Fleet:
     fleet = Fleet(())
     try:
         fleet.state = typed(State, data["state"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise SnapshotInvalid(f"snapshot cannot be read: {error!r}") from error
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
+        raise SnapshotInvalid(f"snapshot cannot be read: {repr(error)[:SHOWN_CHARS]}") from error
     return fleet
 
 

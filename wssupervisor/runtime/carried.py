@@ -204,6 +204,6 @@ def read(memfd: int) -> Carried:
                 f"its state has version {version!r}, wssupervisor {__version__} knows {VERSION}"
             )
         carried: Carried = typed(Carried, data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
         raise OperationFailed(f"its state cannot be read: {error!r}") from error
     return carried

@@ -14,8 +14,9 @@ _SKIPPED = re.compile(r"[ \t]*(?:[#;][^\n]*)?(?:\n|\Z)")
 _NAME = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=")
 _BLANKS = re.compile(r"[ \t]*")
 _SINGLE = re.compile(r"'([^']*)'")
-_DOUBLE = re.compile(r'"((?:\\[\s\S]|[^"\\])*)"')
-_PLAIN = re.compile(r"((?:[ \t]*(?:\\[\s\S]|[^ \t\n\\]))*)[ \t]*\\?")
+# Possessive, or each character would cost some hundred bytes until the value has ended.
+_DOUBLE = re.compile(r'"((?:\\[\s\S]|[^"\\]++)*+)"')
+_PLAIN = re.compile(r"((?:[ \t]*+(?:\\[\s\S]|[^ \t\n\\]++))*+)[ \t]*\\?")
 _ESCAPE = re.compile(r"\\([\s\S])")
 
 

@@ -7,7 +7,7 @@ import structlog
 
 from wssupervisor.bounded import bounded, bounded_all
 from wssupervisor.config import Config, restart_needed
-from wssupervisor.errors import ConfigInvalid, ReleaseInvalid, WssError
+from wssupervisor.errors import ConfigInvalid, OperationFailed, ReleaseInvalid, WssError
 from wssupervisor.fleet.actions import JudgeLeftover, Probe
 from wssupervisor.fleet.events import (
     Event,
@@ -20,6 +20,7 @@ from wssupervisor.fleet.events import (
 )
 from wssupervisor.fleet.model import Policy, Release, WorkerId
 from wssupervisor.runtime import leftover, readiness
+from wssupervisor.runtime.aside import Aside
 from wssupervisor.runtime.crew import Crew
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.release import resolve
@@ -34,6 +35,9 @@ _REFUSED: dict[type[Exception], str] = {
 }
 
 UNPINNED_REST = "; `wssctl check FILE` shows all"
+READ_SECONDS = 30.0
+READ_AT_ONCE_MAX = 4
+"""Releases of reloads that were given up are still being read, perhaps for ever."""
 
 Reread = Callable[[], Config]
 """Read the configuration again; raises ConfigInvalid."""
@@ -51,6 +55,7 @@ class Errands:
         self._gate = gate
         self._crew = crew
         self._post = post
+        self._aside = Aside(READ_AT_ONCE_MAX, READ_SECONDS)
         self._probes: dict[WorkerId, asyncio.Task[None]] = {}
         self.warnings: dict[int, list[str]] = {}
         """What the last reload's release is not pinned in, by the reload's number."""
@@ -120,9 +125,14 @@ class Errands:
 
     async def _resolve(self, reload: int, look: Callable[[], object]) -> None:
         try:
-            release, policy, warnings = await asyncio.to_thread(self._read_release)
+            release, policy, warnings = await self._aside.do(
+                "reading the release", self._read_release
+            )
         except (ConfigInvalid, ReleaseInvalid) as error:
             self._post(ReleaseRefused(reload, _reason(error)))
+            return
+        except OperationFailed as error:
+            self._post(ReleaseRefused(reload, str(error)))
             return
         except Exception as error:
             log.exception("reload stumbled")

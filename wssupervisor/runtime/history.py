@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from wssupervisor.bounded import bounded_fields
+from wssupervisor.control.paths import OWN
 from wssupervisor.fleet.actions import Note
 from wssupervisor.runtime import reloads
 from wssupervisor.runtime.history_file import HistoryFile
@@ -40,7 +41,7 @@ def seconds_ago(entry: Entry) -> float:
     """By the wall clock: an entry may be of another boot. Infinity where it does not say."""
     try:
         return time.time() - datetime.fromisoformat(entry["at"]).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return float("inf")
 
 
@@ -61,9 +62,10 @@ class History:
         state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
         self._outlives_us = bool(state)
         for kept in (self._all, self._reloads):
-            kept.keep_in(
-                str(Path(state, f"{kept.name}.jsonl")) if state else f"{beside}.{kept.name}"
-            )
+            if state:
+                kept.keep_in(str(Path(state, OWN, f"{kept.name}.jsonl")), makes_directory=True)
+            else:
+                kept.keep_in(f"{beside}.{kept.name}", makes_directory=False)
 
     def add(self, note: Note, extra: Mapping[str, Any]) -> None:
         """Keep a note and tell it on; `extra` are facts that only the runtime knows."""
@@ -134,8 +136,8 @@ class _Kept:
         self._kinds = kinds
         self._file: HistoryFile | None = None
 
-    def keep_in(self, path: str) -> None:
-        self._file = HistoryFile(path, self._size)
+    def keep_in(self, path: str, *, makes_directory: bool) -> None:
+        self._file = HistoryFile(path, self._size, makes_directory=makes_directory)
         assert self.entries.maxlen is not None
         self.entries.extend(map(_of_this_boot, self._file.read(self.entries.maxlen)))
 

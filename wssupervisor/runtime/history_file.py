@@ -3,33 +3,43 @@
 Each entry is one write to a file opened with O_APPEND, so that a death leaves at most one torn
 line, the last; whoever reads skips it. When the file has reached its size it becomes the older one,
 in place of the one before it: at most two are there.
+
+The daemon believes only files of its own in a directory that nobody else may write; and whatever
+they say, what is no entry is passed over.
 """
 
 import contextlib
 import json
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from wssupervisor import files
 from wssupervisor.control.socket_file import identity
+from wssupervisor.own_directory import OwnDirectory
+from wssupervisor.runtime.entries import Entry, entry
 
 log = structlog.get_logger()
 
 MODE = 0o640
 OLDER = ".1"
 """After the path: the file before this one."""
+READ_BYTES_MAX = 4 << 20
+"""Of each file, from its end on: more than is ever written."""
 
 
 class HistoryFile:
     """Owns its descriptor. What cannot be written is a warning, never an end."""
 
-    def __init__(self, path: str, size: int) -> None:
+    def __init__(self, path: str, size: int, *, makes_directory: bool = False) -> None:
         """`size`: bytes, after which it becomes the older one."""
         self._path = path
+        self._directory = OwnDirectory(Path(path).parent, makes=makes_directory)
+        self._name = Path(path).name
         self._limit = size
         self._file: int | None = None
         self._size = 0
@@ -79,29 +89,28 @@ class HistoryFile:
         self._torn = False
 
     def _open(self) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._file = os.open(self._path, flags, MODE)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self._file = self._directory.open(self._name, flags, MODE)
         self._size = os.fstat(self._file).st_size
         self._torn = self._size > 0 and os.pread(self._file, 1, self._size - 1) != b"\n"
 
     def _rotate(self) -> None:
         self.close()
-        Path(self._path).replace(self._path + OLDER)
+        self._directory.replace(self._name, self._name + OLDER)
         self._open()
 
-    def read(self, most: int) -> list[dict[str, Any]]:
+    def read(self, most: int) -> list[Entry]:
         """The last entries, the oldest first; what is no entry is passed over."""
-        found: deque[dict[str, Any]] = deque(maxlen=most)
-        for path in (self._path + OLDER, self._path):
+        pieces = []
+        for name in (self._name + OLDER, self._name):
             try:
-                lines = Path(path).read_bytes().splitlines()
+                pieces.append(self._directory.read_end(name, READ_BYTES_MAX))
             except FileNotFoundError:
                 continue
             except OSError as error:
+                path = str(self._directory.path / name)
                 log.warning("history cannot be read", path=path, why=error.strerror or str(error))
-                continue
-            found.extend(entry for line in lines if (entry := _entry(line)) is not None)
-        return list(found)
+        return _entries(pieces, most)
 
     def close(self) -> None:
         file, self._file = self._file, None
@@ -112,15 +121,28 @@ class HistoryFile:
     def remove(self) -> None:
         """Nothing is left of it."""
         self.close()
-        for path in (self._path, self._path + OLDER):
-            with contextlib.suppress(OSError):
-                Path(path).unlink()
+        with contextlib.suppress(OSError):
+            self._directory.remove(self._name, self._name + OLDER)
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    known = isinstance(found, dict) and all(isinstance(found.get(k), str) for k in ("at", "kind"))
-    return found if known else None
+def read_record(path: Path, most: int) -> list[Entry]:
+    """The last entries that a daemon of any user wrote, for showing them; nothing hangs on them.
+
+    What cannot be read is passed over.
+    """
+    pieces = []
+    for one in (f"{path}{OLDER}", str(path)):
+        with contextlib.suppress(OSError):
+            descriptor = files.open_regular(one, files.FLAGS | os.O_NOFOLLOW)
+            try:
+                pieces.append(files.read_end(descriptor, READ_BYTES_MAX))
+            finally:
+                os.close(descriptor)
+    return _entries(pieces, most)
+
+
+def _entries(pieces: Iterable[bytes], most: int) -> list[Entry]:
+    found: deque[Entry] = deque(maxlen=most)
+    for piece in pieces:
+        found.extend(one for line in piece.split(b"\n") if (one := entry(line)) is not None)
+    return list(found)

@@ -4,7 +4,7 @@ It begins in one of three ways: anew; as another program in the same process, af
 in place of a supervisor that died, whose workers serve on.
 """
 
-import contextlib
+import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,12 +17,13 @@ from wssupervisor import __version__
 from wssupervisor.config import Config, Overrides
 from wssupervisor.config_file import load_config, read_config
 from wssupervisor.control.server import ControlServer
-from wssupervisor.errors import Busy, ConfigInvalid, InstanceRunning, WssError
+from wssupervisor.errors import Busy, ConfigInvalid, WssError
 from wssupervisor.fleet.actions import Action, NoteKind
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime import acquire, kept, recovery
+from wssupervisor.runtime import acquire, attempts, kept, recovery
 from wssupervisor.runtime.agent import Agent
+from wssupervisor.runtime.attempts import SETTLED_SECONDS, Attempts
 from wssupervisor.runtime.carried import Carried, CarriedControl
 from wssupervisor.runtime.control_group import refuse_beyond_reach
 from wssupervisor.runtime.descriptors import check_limit, raise_limit, report_limit
@@ -30,9 +31,9 @@ from wssupervisor.runtime.endpoint import Endpoint
 from wssupervisor.runtime.errands import warn_unpinned
 from wssupervisor.runtime.gate import Gate
 from wssupervisor.runtime.history import History
-from wssupervisor.runtime.holders import is_alive
-from wssupervisor.runtime.kept import Kept, StateFile, Undone, Unusable
+from wssupervisor.runtime.kept import Kept, StateFile, Undone
 from wssupervisor.runtime.notify import remove_others
+from wssupervisor.runtime.predecessor import refuse_living
 from wssupervisor.runtime.processes import become_subreaper, keep_descriptors, supervisor_id
 from wssupervisor.runtime.recovery import Found
 from wssupervisor.runtime.release import resolve
@@ -102,6 +103,7 @@ class Instance:
         self._store = Store()
         self._file = StateFile(self._control + kept.SUFFIX)
         self._file_fails = False
+        self._attempts = Attempts(self._control + kept.SUFFIX + attempts.SUFFIX)
         self._history = History()
         self._server = ControlServer(self._control, _not_yet)
         self._http: Endpoint | None = None
@@ -109,6 +111,13 @@ class Instance:
 
     async def run(self, before: Carried | None) -> Ended:
         """Serve until stopped; `before`: what the program before us left. Raises WssError."""
+        try:
+            return await self._run(before)
+        except Exception as error:
+            self._attempts.failed(error)
+            raise
+
+    async def _run(self, before: Carried | None) -> Ended:
         gate: Gate | None = None
         try:
             beginning = self._begin(before)
@@ -121,7 +130,7 @@ class Instance:
                 gate.close()
             raise
         # A supervisor that fails from here on leaves its workers, and all that the next one needs.
-        ended = await supervisor.run(partial(beginning.begin, supervisor), watch.run)
+        ended = await supervisor.run(partial(self._start, beginning, supervisor), watch.run)
         kill_after = supervisor.fleet.state.policy.kill_after
         await supervisor.crew.strays.end(kill_after, self._herald.progress)
         supervisor.crew.finish()
@@ -130,10 +139,17 @@ class Instance:
         gate.restore()
         self._history.end()
         self._file.remove()
+        self._file.remove_aside()
+        self._attempts.over()
         await self._close_servers()
         gate.close()
         self._store.drop([CONTROL, *(slots_name(name) for name in gate.pools)])
         return ended
+
+    def _start(self, beginning: Beginning, supervisor: Supervisor) -> None:
+        beginning.begin(supervisor)
+        self._attempts.began()
+        asyncio.get_running_loop().call_later(SETTLED_SECONDS, self._attempts.over)
 
     async def _close_servers(self) -> None:
         await self._server.close()
@@ -158,13 +174,14 @@ class Instance:
                 raise
             problem = error
         self._server.claim()
-        self._refuse_living()
+        refuse_living(self._file, self._name, self._control, is_service=self._herald.is_service)
         become_subreaper()
         keep_descriptors()
         if self._herald.is_service:
             refuse_beyond_reach(self._name, self._file.user(self._name))
-        passed, stored = split(passed_sockets())
         slots = recovery.slots_before(self._file, self._name)
+        self._give_up_what_is_hopeless()
+        passed, stored = split(passed_sockets())
         found = recovery.find(
             self._file, self._name, passed, stored, self._control + NOTIFY, self._source.load
         )
@@ -174,6 +191,7 @@ class Instance:
                 log.warning("a reload would fail: bad configuration", problems=str(problem))
             self._forget(stored.names, found)
             return self._recovered(found)
+        self._attempts.over()
         self._forget(stored.names, None)
         self._store.settle()  # what systemd holds of our sockets keeps their addresses taken
         self._file.remove()
@@ -181,19 +199,14 @@ class Instance:
             raise problem
         return self._anew(config, text, passed, slots)
 
-    def _refuse_living(self) -> None:
-        """The lock is ours; but its file may have been swept from under one that lives.
-
-        Raises InstanceRunning.
-        """
-        with contextlib.suppress(Unusable):
-            found = self._file.read(self._name)
-            pid, _, started = ("" if found is None else found.supervisor).partition(":")
-            if started.isdecimal() and is_alive(int(pid), int(started)):
-                raise InstanceRunning(
-                    f"a daemon (pid {pid}) runs at {self._control}, though its lock was removed;"
-                    " put a new release live with `wssctl reload`, or end it with `wssctl stop`"
-                )
+    def _give_up_what_is_hopeless(self) -> None:
+        """A recovery that fails in the same way each time is not tried for ever."""
+        if self._file.exists() and (why := self._attempts.begin()) is not None:
+            log.error(
+                "the recovery is given up: state of the last supervisor is set aside",
+                why=why,
+                files=self._file.set_aside(),
+            )
 
     def _anew(
         self,

@@ -7,6 +7,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
+from wssupervisor import files
 from wssupervisor.errors import ReleaseInvalid
 
 HEAD_BYTES = 4096
@@ -23,8 +24,7 @@ PT_INTERP = 3
 def refuse_without(program: Path) -> None:
     """Raises ReleaseInvalid where the program's interpreter or loader is not there."""
     try:
-        with program.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+        head = files.head(program, HEAD_BYTES)
     except OSError:
         return  # may be executed and not read
     if head.startswith(b"#!"):

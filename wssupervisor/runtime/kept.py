@@ -12,12 +12,14 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from errno import EFBIG
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from wssupervisor import __version__
+from wssupervisor import __version__, bounded_json
 from wssupervisor.control.socket_file import identity
+from wssupervisor.files import size
 from wssupervisor.fleet.actions import (
     Action,
     AskToClose,
@@ -31,6 +33,7 @@ from wssupervisor.fleet.actions import (
 )
 from wssupervisor.fleet.model import ADDED
 from wssupervisor.fleet.snapshot import plain, typed
+from wssupervisor.own_directory import OwnDirectory
 from wssupervisor.runtime import carried
 from wssupervisor.runtime.carried import Carried
 
@@ -40,6 +43,11 @@ SUFFIX = ".state"
 """After the control socket's path; then .0 and .1."""
 _HEADER = re.compile(rb"wssupervisor-state ([0-9]{20}) ([0-9]{10}) ([0-9]{10})\n")
 HEADER_BYTES = 62
+ASIDE = ".aside"
+"""After the name of a file with which no supervisor will go on."""
+SHOWN_CHARS = 200
+BYTES_MAX = 16 << 20
+"""More than any fleet needs: a few KiB a worker, and the environment of each release."""
 
 
 class Unusable(Exception):
@@ -107,6 +115,8 @@ class StateFile:
 
     def __init__(self, path: str) -> None:
         self._paths = [f"{path}.0", f"{path}.1"]
+        self._directory = OwnDirectory(Path(path).parent)
+        self._names = [Path(one).name for one in self._paths]
         self._files: list[int] = []
         self._sequence = 0
 
@@ -118,7 +128,8 @@ class StateFile:
         )
 
     def exists(self) -> bool:
-        return any(Path(path).exists() for path in self._paths)
+        """Whether there is anything under these names, readable or not."""
+        return any(os.path.lexists(path) for path in self._paths)
 
     def write(self, kept: Kept) -> None:
         """Raises OSError: then neither file says anything any more."""
@@ -133,11 +144,7 @@ class StateFile:
                 self.close()  # swept away: nobody would find what we write
                 self._open()
             self._sequence += 1
-            body = json.dumps(document).encode()
-            head = (
-                f"wssupervisor-state {self._sequence:020} {len(body):010} {zlib.crc32(body):010}\n"
-            )
-            parts = [memoryview(head.encode() + body)]
+            parts = [memoryview(_with_head(self._sequence, json.dumps(document).encode()))]
             file, at = self._files[self._sequence % 2], 0
             while parts[0]:
                 written = os.pwrite(file, parts[0], at)
@@ -148,34 +155,34 @@ class StateFile:
 
     def _open(self) -> None:
         """What another program wrote there is older than what we write."""
-        self._sequence = max((sequence for sequence, _ in _contents(self._paths)), default=0)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        for path in self._paths:
-            self._files.append(os.open(path, flags, 0o600))
+        self._sequence = max((sequence for sequence, _ in self._contents()[0]), default=0)
+        for name in self._names:
+            self._files.append(self._directory.open(name, os.O_RDWR | os.O_CREAT, 0o600))
 
     def read(self, name: str) -> Kept | None:
         """The last that was written whole; None where there is nothing. Raises Unusable."""
-        found = _contents(self._paths)
+        found, why = self._contents()
         if not found:
             if self.exists():
-                raise Unusable("it is torn")
+                raise Unusable(why or "it is torn")
             return None
         _, text = max(found)
         try:
-            data = json.loads(text)
+            data = bounded_json.parse(text)
             version, program = data["version"], data["carried"]["program"]
             own = (VERSION, carried.VERSION)
             if (version, data["carried"]["version"]) != own:
                 raise Unusable(
-                    f"wssupervisor {program} wrote it, and {__version__} does not know its format"
+                    f"wssupervisor {str(program)[:SHOWN_CHARS]} wrote it, and {__version__} does"
+                    " not know its format"
                 )
             kept: Kept = typed(Kept, data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise Unusable(f"it cannot be read: {error!r}") from error
+        except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
+            raise Unusable(f"it cannot be read: {repr(error)[:SHOWN_CHARS]}") from error
         if kept.boot != boot_id():
             raise Unusable("it is of another boot of this machine")
         if kept.name != name:
-            raise Unusable(f"it is of instance {kept.name!r}")
+            raise Unusable(f"it is of instance {kept.name[:SHOWN_CHARS]!r}")
         return kept
 
     def user(self, name: str) -> int | None:
@@ -195,27 +202,49 @@ class StateFile:
     def remove(self) -> None:
         """Nothing is left that anybody could go on with."""
         self.close()
-        for path in self._paths:
+        with contextlib.suppress(OSError):
+            self._directory.remove(*self._names)
+
+    def set_aside(self) -> str:
+        """No supervisor goes on with it, but it can be looked at; returns the files' pattern."""
+        self.close()
+        for name in self._names:
             with contextlib.suppress(OSError):
-                Path(path).unlink()
+                self._directory.replace(name, name + ASIDE)
+        self.remove()  # what could not be renamed
+        return f"{self._directory.path / self._names[0][:-1]}*{ASIDE}"
+
+    def remove_aside(self) -> None:
+        with contextlib.suppress(OSError):
+            self._directory.remove(*(name + ASIDE for name in self._names))
+
+    def _contents(self) -> tuple[list[tuple[int, bytes]], str | None]:
+        """Sequence number and text of each file that is whole; why one was not even read."""
+        found, why = [], None
+        for name in self._names:
+            try:
+                data = self._directory.read(name, BYTES_MAX)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                why = f"{self._directory.path / name}: {error.strerror or error}"
+                continue
+            head = _HEADER.match(data)
+            if head is None:
+                continue
+            sequence, length, checksum = (int(part) for part in head.groups())
+            body = data[head.end() : head.end() + length]
+            if len(body) == length and zlib.crc32(body) == checksum:
+                found.append((sequence, body))
+        return found, why
 
 
-def _contents(paths: Iterable[str]) -> list[tuple[int, bytes]]:
-    """Sequence number and text of each file that is whole."""
-    found = []
-    for path in paths:
-        try:
-            data = Path(path).read_bytes()
-        except OSError:
-            continue
-        head = _HEADER.match(data)
-        if head is None:
-            continue
-        sequence, length, checksum = (int(part) for part in head.groups())
-        body = data[head.end() : head.end() + length]
-        if len(body) == length and zlib.crc32(body) == checksum:
-            found.append((sequence, body))
-    return found
+def _with_head(sequence: int, body: bytes) -> bytes:
+    """Raises OSError for more than would be read again."""
+    if len(body) > BYTES_MAX - HEADER_BYTES:
+        raise OSError(EFBIG, f"it is larger than {size(BYTES_MAX)}")
+    head = f"wssupervisor-state {sequence:020} {len(body):010} {zlib.crc32(body):010}\n"
+    return head.encode() + body
 
 
 @cache

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wssupervisor.config import UNIX_PATH_BYTES
 from wssupervisor.control.paths import let_pass
-from wssupervisor.control.socket_file import identity
+from wssupervisor.control.socket_file import bind, identity
 from wssupervisor.foreign import ROOM, Closer, descriptors_in
 from wssupervisor.runtime.carried import CarriedNotify, taken_over
 
@@ -186,12 +186,11 @@ def _bound(name: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        is_file = name != "" and not name.startswith("\0")
-        if is_file:
+        if name == "" or name.startswith("\0"):
+            sock.bind(name)
+        else:
             Path(name).unlink(missing_ok=True)
-        sock.bind(name)
-        if is_file:
-            Path(name).chmod(0o666 if os.geteuid() == 0 else 0o600)
+            bind(sock, name, 0o666 if os.geteuid() == 0 else 0o600)
     except OSError:
         sock.close()
         raise

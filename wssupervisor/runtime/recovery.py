@@ -107,7 +107,8 @@ def find(
         log.info("the last supervisor died, and nothing of it is left: starting anew")
         return None
     except (Unusable, OperationFailed, ConfigInvalid) as error:
-        log.warning("state of the last supervisor is set aside", why=str(error))
+        place = file.set_aside()
+        log.warning("state of the last supervisor is set aside", why=str(error), files=place)
         return None
 
 

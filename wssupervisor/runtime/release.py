@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wssupervisor.config import Config
 from wssupervisor.errors import ReleaseInvalid
+from wssupervisor.files import read_text
 from wssupervisor.fleet.model import Release
 from wssupervisor.runtime import barred
 from wssupervisor.runtime.environment_file import parse_environment
@@ -24,6 +25,8 @@ PASSED_ON = frozenset(
 )
 """What a worker gets of the daemon's own environment without being named, besides LC_*."""
 
+FILE_BYTES_MAX = 1 << 20
+"""Of an environment file: what a process may be started with is about twice that."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -115,6 +118,8 @@ def _program(name: str, directory: str, path: str) -> str:
         raise ReleaseInvalid(f"[app] command: {candidate}: no such file")
     if stat.S_ISDIR(mode):
         raise ReleaseInvalid(f"[app] command: {candidate} is a directory, not a program")
+    if not stat.S_ISREG(mode):
+        raise ReleaseInvalid(f"[app] command: {candidate} is not a regular file")
     if not os.access(candidate, os.X_OK):
         raise ReleaseInvalid(_not_executable(candidate))
     refuse_without(candidate)
@@ -158,7 +163,7 @@ def _read_environment_file(written: str, path: str) -> dict[str, str]:
     """A "-" before the name means that it may be missing."""
     what = f"[app] environment_files: {written.removeprefix('-')}"
     try:
-        return parse_environment(Path(path).read_text(encoding="utf-8"))
+        return parse_environment(read_text(path, FILE_BYTES_MAX))
     except FileNotFoundError:
         if written.startswith("-"):
             return {}

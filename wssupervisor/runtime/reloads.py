@@ -56,7 +56,7 @@ class _Story:
                 self._end(entry, ok=True)
             case "drain-begun":
                 if drain := self._drain(entry["generation"]):
-                    drain["connections"] = entry["connections"]
+                    drain["connections"] = entry.get("connections")
             case "generation-retired":
                 self._retired(entry)
 
@@ -96,11 +96,11 @@ class _Story:
             return
         if (woken := self._draining.pop(entry["generation"], None)) is not None:
             woken["drain"]["state"] = "rolled-back-to"
-        if entry["replaced"] is not None:
+        if reload["replaced"] is not None:
             reload["drain"] = dict.fromkeys(
                 ("state", "seconds", "connections", "drained", "forced", "lost")
             ) | {"state": "draining"}
-            self._draining[entry["replaced"]] = reload
+            self._draining[reload["replaced"]] = reload
 
     def _retired(self, entry: Entry) -> None:
         drain = self._drain(entry["generation"])
@@ -108,7 +108,7 @@ class _Story:
             return
         del self._draining[entry["generation"]]
         drain["state"] = "cut-off" if entry.get("stopped") else "over"
-        if "connections" in entry:
+        if entry.get("connections") is not None:
             for name in ("seconds", "connections", "forced", "lost"):
                 drain[name] = entry[name]
             closed = entry["forced"] + entry["lost"]

@@ -6,11 +6,12 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from wssupervisor.config import Listen, UnixAddress
-from wssupervisor.control.socket_file import identity
+from wssupervisor.control.socket_file import bind, identity
 from wssupervisor.errors import AddressTaken, ListenFailed
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.lock_file import Held, LockFile
@@ -192,19 +193,31 @@ def _bound(listen: Listen, path: str) -> socket.socket:
     owner = _id(listen, "socket_user", listen.socket_user, lambda name: pwd.getpwnam(name).pw_uid)
     group = _id(listen, "socket_group", listen.socket_group, lambda name: grp.getgrnam(name).gr_gid)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    mask = os.umask(0o777)
     try:
-        sock.bind(path)
+        bind(sock, path, listen.socket_mode)
         if (owner, group) != (-1, -1):  # a sandbox may forbid even the call that changes nothing
-            os.chown(path, owner, group)
-        Path(path).chmod(listen.socket_mode)
+            with _file_of(sock, path) as own:
+                os.chown(own, owner, group)
         sock.listen(listen.backlog)
     except OSError:
         sock.close()
         raise
-    finally:
-        os.umask(mask)
     return sock
+
+
+@contextmanager
+def _file_of(sock: socket.socket, path: str) -> Iterator[str]:
+    """A path to the very file that was bound; another may be at its own by now. Raises OSError."""
+    file = unixdiag.binding(os.fstat(sock.fileno()).st_ino).file
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        same = file is not None and found.st_ino & INODE_BITS == file[0]
+        if not same or not stat.S_ISSOCK(found.st_mode):
+            raise FileExistsError(errno.EEXIST, "another program put a file of its own there")
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def _id(listen: Listen, key: str, name: str | None, find: Callable[[str], int]) -> int:

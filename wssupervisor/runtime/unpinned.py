@@ -5,14 +5,18 @@ It cannot be pinned: it stands in files, or it is a path that does not name the 
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
+from wssupervisor import files
 from wssupervisor.fleet.model import Release
 from wssupervisor.runtime.pinning import paths_in
 
 LINKS_MAX = 40
 """As the kernel has it (path_resolution(7))."""
 HEAD_BYTES = 4096
+FILE_BYTES_MAX = 1 << 16
+FILES_MAX = 1000
 BELOW_DIRECTORY = "write it as a path below [app] directory, which is pinned"
 NEW_VENV = (
     "make the virtual environment in the release's own directory, or give the interpreter as the"
@@ -49,7 +53,7 @@ def _paths(release: Release) -> Iterator[tuple[str, str, str]]:
         key, equals, value = line.partition("=")
         if equals and key.strip() == "home":
             yield str(venv / "pyvenv.cfg"), value.strip(), NEW_VENV
-    for file in sorted(venv.glob("lib/python*/site-packages/*.pth")):
+    for file in sorted(islice(venv.glob("lib/python*/site-packages/*.pth"), FILES_MAX)):
         for line in _lines(file):
             if line.startswith("/"):
                 yield str(file), line.strip(), "install it into the virtual environment, not -e"
@@ -58,8 +62,7 @@ def _paths(release: Release) -> Iterator[tuple[str, str, str]]:
 def _first_lines(program: str) -> Sequence[str]:
     """Of a script that names its interpreter; two where that is a shell that runs the real one."""
     try:
-        with Path(program).open("rb") as file:
-            head = file.read(HEAD_BYTES)
+        head = files.head(program, HEAD_BYTES)
     except OSError:
         return ()
     if not head.startswith(b"#!"):
@@ -70,7 +73,7 @@ def _first_lines(program: str) -> Sequence[str]:
 
 def _lines(path: Path) -> Sequence[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return files.read_regular(path, FILE_BYTES_MAX).decode("utf-8", "replace").splitlines()
     except OSError:
         return ()
 

@@ -1,0 +1,35 @@
+"""JSON that somebody else may have written: whatever it is, it is read or it is a ValueError."""
+
+import json
+from typing import Any
+
+NESTING_MAX = 32
+"""Deeper than anything that this program writes, and far from the interpreter's limit."""
+
+
+def parse(text: str | bytes) -> Any:
+    """Raises ValueError for all that is not plain JSON, or is nested too deeply."""
+    try:
+        found = json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    _check_nesting(found)
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _check_nesting(found: Any) -> None:
+    level = [found]
+    for _ in range(NESTING_MAX):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
