@@ -6,9 +6,11 @@
 import asyncio
 import json
 import socket
+from dataclasses import replace
 
 import pytest
 
+from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from tests.harness.verdicts import KINDS, WAYS, Server, judge, ours
 from wssupervisor.runtime.helper import Said, ask_child, module
@@ -36,6 +38,21 @@ def test_a_bad_release_is_refused_by_what_ready_by_names(
 
     assert len(rows) == len(kinds)
     assert [one for one in rows if not one.right] == []
+
+
+def test_the_word_of_the_library_does_not_beat_a_probe(settings: Settings) -> None:
+    settings.releases.install("polite", "polite")
+    good = replace(settings, workers=1, listeners=("ws",))
+    wrong = 'send = "ping"\nexpect = "pong"'  # it echoes
+    with Daemon(good) as daemon:
+        daemon.start()
+        before = daemon.active_pids()
+        replace(good, ready_by="websocket", ready=wrong, ready_timeout="3s").write()
+        done = daemon.ctl("reload")
+
+        assert done.status == 1
+        assert "has accepted a connection, and not answered yet" in done.err
+        assert daemon.active_pids() == before
 
 
 ANSWERS = {
