@@ -72,6 +72,7 @@ def take(
     if stray:
         stray &= _still_there(pools)
     hidden = frozenset(worker for worker, process in processes.items() if process.hidden())
+    held_up = frozenset(one for one in sockets.keys() & stalled if waits_for(sockets[one], inodes))
     slots = {slot.inode for pool in pools for slot in pool.slots}
     return Count(
         {worker: len(found - abandoned[worker]) for worker, found in held.items()},
@@ -83,7 +84,7 @@ def take(
         time.thread_time() - cpu,
         stray,
         hidden,
-        frozenset(one for one in sockets.keys() & stalled if waits_for(sockets[one], inodes)),
+        held_up,
     )
 
 

@@ -17,7 +17,8 @@ def waits_for(sockets: Mapping[int, Mapping[int, int]], inodes: AbstractSet[int]
     """Whether a thread of a tree is blocked on one of these sockets.
 
     `sockets`: of each process the inodes that it holds, with their descriptors. False where that
-    cannot be seen.
+    cannot be seen: a process of another user or, under Yama, one that is no descendant of ours, as
+    after a supervisor's death.
     """
     return any(
         _thread_waits(pid, thread, watched)
