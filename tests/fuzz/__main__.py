@@ -1,8 +1,11 @@
 """./dev fuzz: what others write, spoilt in all ways, for each reader of it."""
 
 import argparse
+import logging
 import sys
 from random import SystemRandom
+
+import structlog
 
 from tests.fuzz.run import Report, run
 from tests.fuzz.stage import Stage
@@ -19,6 +22,8 @@ processor time or 64 MB of memory for one input, a hang. Beside those each targe
 
 def main() -> int:
     given = _parser().parse_args()
+    quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)  # that a file is odd is meant
+    structlog.configure(wrapper_class=quiet)
     seed = SystemRandom().randrange(10**6) if given.seed is None else given.seed
     names = given.only or list(TARGETS)
     print(f"fuzz: {given.seconds:g} seconds, --seed {seed}", flush=True)
