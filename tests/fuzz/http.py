@@ -51,7 +51,7 @@ class HttpListener(Target[Request]):
     name = "http"
     fails = (
         "no answer and no end within 10 s, one that is not HTTP, a status of 500, a page for a"
-        " foreign Host or Origin, a right request that is refused; the daemon stumbles, ends"
+        " foreign Host, Origin or site, a right request that is refused; the daemon stumbles, ends"
         " or grows"
     )
 
@@ -64,7 +64,9 @@ class HttpListener(Target[Request]):
 
     def make(self, random: Random) -> Request:
         own = self._own(random)
-        match random.randrange(7):
+        match random.randrange(8):
+            case 7:
+                return _fetched(random, own)
             case 0:
                 method = random.choice(("GET", "HEAD"))
                 return Request(_head(method, random.choice(PATHS), [("Host", own)]), status=200)
@@ -124,6 +126,19 @@ class HttpListener(Target[Request]):
 
     def check(self) -> None:
         self._watched.check()
+
+
+def _fetched(random: Random, own: str) -> Request:
+    """As a browser marks what a page, or its user, has it fetch."""
+    site = random.choice(("cross-site", "same-site", "same-origin", "none", "", "Cross-Site "))
+    mode = random.choice(("no-cors", "navigate", "cors", "websocket"))
+    where = random.choice(("image", "document", "iframe", "empty"))
+    headers = [("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", mode), ("Sec-Fetch-Dest", where)]
+    random.shuffle(headers)
+    head = _head("GET", random.choice(PATHS), [("Host", own), *headers])
+    if site in ("same-origin", "none") or (mode, where) == ("navigate", "document"):
+        return Request(head, status=200)
+    return Request(head, never=True)
 
 
 def _head(method: str, path: str, headers: list[tuple[str, str]]) -> bytes:
