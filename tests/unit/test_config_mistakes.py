@@ -440,7 +440,7 @@ def test_a_missing_file_says_what_else_can_be_given(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ConfigInvalid, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigInvalid, match="cannot be read: not a regular file"):
         load_config(str(tmp_path))
 
 
