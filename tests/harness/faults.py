@@ -38,6 +38,8 @@ NO_CALLS = {
     *("writable", "isatty", "getvalue", "getbuffer", "__enter__", "__exit__", "register", "flush"),
 }
 BLOCKING = {"recv", "recvmsg", "recv_into", "send", "sendall", "sendmsg", "_accept", "connect"}
+ON_DISK = ("history_file.", "slot_counts.", "release.", "config_file.")
+"""Modules that read and write where a disk may hang; the state is in memory (/run)."""
 NEVER_BLOCKING = (socket.AF_NETLINK,)
 """The kernel answers within the call."""
 
@@ -74,7 +76,7 @@ class Faults:
         if name is None:
             return
         places = _places(frame)
-        if event == "c_call" and _may_block(name, what):
+        if event == "c_call" and (_may_block(name, what) or _is_on_disk(places)):
             self.report(blocks=name, at=places)
         errors = self._order["errors"]
         if self._order.get("each"):
@@ -125,6 +127,10 @@ def _may_block(name: str, what: Any) -> bool:
     if not isinstance(own, socket.socket) or name.removeprefix("socket.") not in BLOCKING:
         return False
     return own.family not in NEVER_BLOCKING and own.gettimeout() != 0
+
+
+def _is_on_disk(places: list[str]) -> bool:
+    return any(one.startswith(ON_DISK) for one in places)
 
 
 def _places(frame: FrameType | None) -> list[str]:

@@ -1,11 +1,13 @@
 """What happened, kept for `wssctl events` and `wssctl history`, and told to whoever follows."""
 
+import contextlib
 import json
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,12 @@ from wssupervisor.control.paths import OWN
 from wssupervisor.fleet.actions import Note
 from wssupervisor.runtime import reloads
 from wssupervisor.runtime.history_file import HistoryFile
+from wssupervisor.runtime.slow_writes import SlowWrites
 
 log = structlog.get_logger()
+
+FLUSH_SECONDS = 0.5
+"""How long an upgrade, or the end, waits for a disk."""
 
 KEPT = 1000
 """Entries kept in memory; the older ones are in the file, and in the log."""
@@ -135,6 +141,9 @@ class _Kept:
         self._size = size
         self._kinds = kinds
         self._file: HistoryFile | None = None
+        self._writes = SlowWrites(name)
+        self._mended = False
+        self._late = False
 
     def keep_in(self, path: str, *, makes_directory: bool) -> None:
         self._file = HistoryFile(path, self._size, makes_directory=makes_directory)
@@ -145,17 +154,33 @@ class _Kept:
         if self._kinds is None or entry["kind"] in self._kinds:
             self.entries.append(entry)
             if self._file is not None:
-                self._file.append(entry)
+                self._tell_late(late=not self._writes.do(partial(self._file.append, entry)))
+
+    def _tell_late(self, *, late: bool) -> None:
+        if late and not self._late:
+            log.warning("history is written late: the disk does not answer", file=self.name)
+        self._late = late
 
     def mend(self) -> bool:
-        if self._file is None or not self._file.is_lost():
-            return False
-        for entry in self.entries:
-            self._file.append(entry)
-        return self._file.works
+        """Whether it was mended since this was asked last."""
+        if self._file is not None and self._writes.is_idle:
+            self._writes.do(partial(self._mend, self._file, list(self.entries)))
+        mended, self._mended = self._mended, False
+        return mended
+
+    def _mend(self, file: HistoryFile, entries: Iterable[Entry]) -> None:
+        """By the thread that writes."""
+        with contextlib.suppress(OSError):
+            if file.is_lost():
+                for entry in entries:
+                    file.append(entry)
+                self._mended = file.works
 
     def is_in_file(self) -> bool:
-        return self._file is not None and self._file.works
+        """Waits for a moment, for what is still to be written."""
+        if self._file is None or not self._writes.flush(FLUSH_SECONDS):
+            return False
+        return self._file.works
 
     def take_over(self, entries: Iterable[Entry]) -> None:
         known = {json.dumps(entry) for entry in self.entries}
@@ -166,7 +191,8 @@ class _Kept:
 
     def close(self, *, remove: bool = False) -> None:
         if self._file is not None:
-            (self._file.remove if remove else self._file.close)()
+            self._writes.do(self._file.remove if remove else self._file.close)
+            self._writes.flush(FLUSH_SECONDS)
 
 
 def _of_this_boot(entry: Entry) -> Entry:

@@ -1,0 +1,63 @@
+"""A write that hangs is waited for but for a moment, and those after it keep their order."""
+
+import os
+import time
+from functools import partial
+
+from wssupervisor.runtime.slow_writes import MOST, WAIT_SECONDS, SlowWrites
+
+WITHIN = 5.0
+MANY = 50
+
+
+def test_a_write_is_done_when_it_returns() -> None:
+    written: list[int] = []
+    writes = SlowWrites("test")
+    for number in range(MANY):
+        writes.do(partial(written.append, number))
+
+        assert written == list(range(number + 1))
+
+
+def test_one_that_hangs_is_waited_for_once_and_nothing_is_lost() -> None:
+    reading, writing = os.pipe()
+    written: list[int] = []
+    writes = SlowWrites("test")
+    began = time.monotonic()
+    writes.do(lambda: os.read(reading, 1))
+    for number in range(MANY):
+        writes.do(partial(written.append, number))
+    took = time.monotonic() - began
+    assert written == []
+    assert not writes.is_idle
+    os.write(writing, b"x")
+
+    assert writes.flush(WITHIN)
+    assert written == list(range(MANY))
+    assert WAIT_SECONDS <= took < MANY * WAIT_SECONDS
+    os.close(reading)
+    os.close(writing)
+
+
+def test_no_more_than_a_bounded_number_waits() -> None:
+    reading, writing = os.pipe()
+    written: list[int] = []
+    writes = SlowWrites("test")
+    writes.do(lambda: os.read(reading, 1))
+    for number in range(2 * MOST):
+        writes.do(partial(written.append, number))
+    os.write(writing, b"x")
+
+    assert writes.flush(WITHIN)
+    assert written == list(range(MOST - 1))
+    os.close(reading)
+    os.close(writing)
+
+
+def test_one_that_fails_does_not_stop_the_others() -> None:
+    written: list[int] = []
+    writes = SlowWrites("test")
+    writes.do(lambda: 1 / 0)
+    writes.do(partial(written.append, 1))
+
+    assert written == [1]
