@@ -283,7 +283,7 @@ def test_a_second_daemon_is_refused_and_the_first_one_named(server: Running) -> 
 def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     path.write_text("dear")
-    with pytest.raises(ListenFailed, match="is not a socket; choose another place"):
+    with pytest.raises(ListenFailed, match="is not a socket; remove it, or choose"):
         ControlServer(str(path), never).claim()
 
     assert path.read_text() == "dear"
@@ -321,7 +321,7 @@ def test_a_private_directory_that_somebody_else_made_is_not_trusted(
     private = tmp_path / f"wssupervisor-{os.geteuid()}"
     with Running(elsewhere / "bait" / "control.sock"):
         private.symlink_to(elsewhere)
-        with pytest.raises(ListenFailed, match="belongs to somebody else"):
+        with pytest.raises(ListenFailed, match="belongs to another user; leave --control out"):
             make_directory(private / "chat")
         assert "bait" not in running()
 

@@ -146,6 +146,58 @@ def test_only_the_daemon_and_check_import_runtime() -> None:
     assert users <= USERS_OF_RUNTIME
 
 
+BY_PATH = {"read_text", "read_bytes", "write_text", "write_bytes", "chmod", "chown", "lchown"}
+OPENS_BY_PATH = {
+    "wssupervisor.files": "regular files alone, with a limit",
+    "wssupervisor.own_directory": "files of our own, below a directory of our own",
+    "wssupervisor.lock_file": "a lock, which must be a regular file of our own",
+    "wssupervisor.control.paths": "directories, without following a link",
+    "wssupervisor.runtime.unix_listener": "the very socket that was bound (O_PATH)",
+    "wssupervisor.commands.init": "what is not there yet (O_EXCL), and a temporary directory",
+    # /proc, /sys, /dev/null, or descriptors:
+    "wssupervisor.commands.streams": "/dev/null",
+    "wssupervisor.runtime.attempts": "a descriptor of own_directory",
+    "wssupervisor.runtime.carried": "a memfd",
+    "wssupervisor.runtime.control_group": "/proc, /sys",
+    "wssupervisor.runtime.helper": "a pipe",
+    "wssupervisor.runtime.holders": "/proc",
+    "wssupervisor.runtime.kept": "/proc",
+    "wssupervisor.runtime.kin": "/proc",
+    "wssupervisor.runtime.leftover": "/proc",
+    "wssupervisor.runtime.output": "/proc",
+    "wssupervisor.runtime.private_tmp": "/proc",
+    "wssupervisor.runtime.processes": "/dev/null",
+    "wssupervisor.runtime.reach": "/proc",
+    "wssupervisor.runtime.recovery": "/proc",
+    "wssupervisor.runtime.relay": "/dev/null",
+    "wssupervisor.runtime.relay_program": "/proc",
+    "wssupervisor.runtime.requester": "/proc",
+    "wssupervisor.runtime.slot_counts": "a descriptor of own_directory",
+    "wssupervisor.runtime.systemd": "/proc",
+    "wssupervisor.runtime.terminal": "/dev/tty",
+    "wssupervisor.runtime.threads": "/proc",
+    "wssupervisor.stdio": "/dev/null",
+    "wssupervisor.worker.sockets": "/proc",
+}
+"""A file at a path may be another's, a FIFO, a device, huge: who opens one has a reason here."""
+
+
+def opens_by_path(module: str) -> bool:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        match node:
+            case ast.Call(func=ast.Name(id="open")):
+                return True
+            case ast.Call(func=ast.Attribute(attr="open" | "fdopen", value=ast.Name(id="os"))):
+                return True
+            case ast.Call(func=ast.Attribute(attr=name)) if name in BY_PATH:
+                return True
+    return False
+
+
+def test_files_are_opened_by_path_only_for_a_reason() -> None:
+    assert {module for module in MODULES if opens_by_path(module)} == set(OPENS_BY_PATH)
+
+
 def test_python_systemd_has_one_user() -> None:
     users = {module for module in MODULES if "systemd" in foreign(module)}
 

@@ -21,21 +21,32 @@ class Aside:
         """At most so many at once; each is waited for at most so many seconds."""
         self._most = most
         self._within = within
-        self._threads: set[threading.Thread] = set()
+        self._under_way: set[object] = set()
+        """A mark for each thread, which takes it out itself."""
 
     async def do(self, what: str, work: Callable[[], T]) -> T:
         """Its result; `what`: for the error. Raises OperationFailed, and whatever it raises."""
-        self._threads = {one for one in self._threads if one.is_alive()}
-        if len(self._threads) >= self._most:
+        if len(self._under_way) >= self._most:
             raise OperationFailed(
-                f"{what} was not begun: {len(self._threads)} earlier ones still hang in the file"
+                f"{what} was not begun: {len(self._under_way)} earlier ones still hang in the file"
                 " system; look for a mount that does not answer"
             )
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        thread = threading.Thread(target=_work, args=(loop, done, work), daemon=True, name=what)
-        self._threads.add(thread)
-        thread.start()
+        mark = object()
+
+        def run() -> None:
+            settle = _settled(done, work)
+            self._under_way.discard(mark)
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(settle)
+
+        self._under_way.add(mark)
+        try:
+            threading.Thread(target=run, daemon=True, name=what).start()
+        except RuntimeError as error:  # as many as this user may have
+            self._under_way.discard(mark)
+            raise OperationFailed(f"{what} was not begun: {error}") from None
         try:
             return await asyncio.wait_for(done, self._within)
         except TimeoutError:
@@ -44,9 +55,8 @@ class Aside:
             ) from None
 
 
-def _work(
-    loop: asyncio.AbstractEventLoop, done: "asyncio.Future[T]", work: Callable[[], T]
-) -> None:
+def _settled(done: "asyncio.Future[T]", work: Callable[[], T]) -> Callable[[], None]:
+    """Do the work; returns what the loop has to call with its result."""
     try:
         settle = partial(done.set_result, work())
     except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
@@ -56,5 +66,4 @@ def _work(
         if not done.done():
             settle()
 
-    with suppress(RuntimeError):  # the loop has ended meanwhile
-        loop.call_soon_threadsafe(tell)
+    return tell

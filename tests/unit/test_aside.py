@@ -1,0 +1,80 @@
+"""Files that do not answer cost the reload that reads them, and nothing else."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from wssupervisor.errors import OperationFailed, ReleaseInvalid
+from wssupervisor.runtime.aside import Aside
+
+SHORT = 0.2
+LONG = 20.0
+
+
+@pytest.fixture
+def hung() -> Iterator[Callable[[], object]]:
+    """Work that does not end before the test does."""
+    over = threading.Event()
+    yield lambda: over.wait(LONG)
+    over.set()
+
+
+def test_a_result_and_an_error_come_back() -> None:
+    def bad() -> None:
+        raise ReleaseInvalid("no such directory")
+
+    async def ask() -> None:
+        aside = Aside(1, LONG)
+        for _ in range(3):  # one after the other there is always room
+            assert await aside.do("reading", lambda: 7) == 7
+        with pytest.raises(ReleaseInvalid, match="no such directory"):
+            await aside.do("reading", bad)
+
+    asyncio.run(ask())
+
+
+def test_what_hangs_fails_within_its_limit_and_leaves_room_for_so_many_more(
+    hung: Callable[[], object],
+) -> None:
+    async def ask() -> None:
+        aside = Aside(2, SHORT)
+        with pytest.raises(OperationFailed, match=r"reading took more than 0\.2 s"):
+            await aside.do("reading", hung)
+        assert await aside.do("reading", lambda: 7) == 7
+        with pytest.raises(OperationFailed, match="took more than"):
+            await aside.do("reading", hung)
+        with pytest.raises(OperationFailed, match="2 earlier ones still hang"):
+            await aside.do("reading", lambda: 7)
+        # The census has threads of its own.
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: 8), LONG) == 8
+
+    begun = time.monotonic()
+    asyncio.run(ask())  # does not wait for them
+
+    assert time.monotonic() - begun < LONG / 2
+
+
+def test_what_hung_and_ends_makes_room_again() -> None:
+    over = threading.Event()
+
+    async def ask() -> None:
+        aside = Aside(1, SHORT)
+        with pytest.raises(OperationFailed, match="took more than"):
+            await aside.do("reading", lambda: over.wait(LONG))
+        with pytest.raises(OperationFailed, match="1 earlier ones still hang"):
+            await aside.do("reading", lambda: 7)
+        over.set()
+        async with asyncio.timeout(LONG):
+            while await tried(aside) is None:
+                await asyncio.sleep(0.01)
+
+    async def tried(aside: Aside) -> int | None:
+        try:
+            return await aside.do("reading", lambda: 7)
+        except OperationFailed:
+            return None
+
+    asyncio.run(ask())
