@@ -1,8 +1,11 @@
 """Live connections, counted from the kernel, each for the worker whose tree holds it."""
 
+import ctypes
 import os
 import socket
+import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,9 +20,12 @@ from wssupervisor.fleet.model import WorkerId
 from wssupervisor.runtime import census
 from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.slots import SlotPool, bind_pool
+from wssupervisor.runtime.sockdiag import pending_handshakes
 from wssupervisor.runtime.steering import Steering
 
 SOON = 10.0
+FLOOD = census.HANDSHAKES_MAX + 200
+SO_ATTACH_FILTER = 26
 WORKER = WorkerId(1, 0, 1)
 
 SERVER = """
@@ -115,6 +121,31 @@ def test_handshakes_are_over_when_those_recorded_have_gone(pool: SlotPool) -> No
     handshakes.record(1)
 
     assert handshakes.over() == 1
+
+
+def test_a_flood_of_handshakes_costs_no_more_than_some(pool: SlotPool) -> None:
+    """None of these clients hears an answer, so that all of their handshakes stay pending."""
+    drop_all = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
+    for slot in pool.slots:
+        slot.listen(FLOOD)
+    with ExitStack() as stack:
+        for _ in range(FLOOD):
+            client = stack.enter_context(socket.socket())
+            filtered = struct.pack("HP", 1, ctypes.addressof(drop_all))
+            client.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filtered)
+            client.setblocking(False)
+            client.connect_ex((pool.host, pool.port))
+        pending = len(pending_handshakes(pool.family, pool.port))
+        handshakes = census.Handshakes([pool])
+        handshakes.record(1)
+        saved = handshakes.carry()
+    print(f"{pending} pending")
+
+    assert pending > census.HANDSHAKES_MAX
+    assert handshakes.over() == 0
+    assert saved.pending == {}
+    assert 60 < saved.until[1] - time.monotonic() < 260
+    assert len(pending_handshakes(pool.family, pool.port, 10)) in range(12)
 
 
 def test_a_drain_ends_soon_though_nobody_asks_for_the_status(settings: Settings) -> None:

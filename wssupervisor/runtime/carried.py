@@ -108,11 +108,12 @@ class CarriedWorker:
 
 @dataclass(frozen=True, slots=True)
 class CarriedHandshakes:
-    """`unseen`: epochs at whose steering they could not be read."""
+    """`unseen`: epochs at whose steering they could not be read; `until`: when many are over."""
 
     pending: dict[int, tuple[Handshake, ...]]
     latest: int
     unseen: tuple[int, ...] = field(default=(), metadata=ADDED)
+    until: dict[int, float] = field(default_factory=dict, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.runtime.carried import CarriedHandshakes
@@ -13,6 +14,10 @@ from wssupervisor.runtime.processes import Process
 from wssupervisor.runtime.slots import SlotPool
 from wssupervisor.runtime.sockdiag import Handshake, pending_handshakes
 from wssupervisor.runtime.threads import waits_for
+
+HANDSHAKES_MAX = 500
+"""Looked at one by one; each costs 20 microseconds, at each look and in the saved state."""
+USUAL_RETRIES, MOST_RETRIES = 5, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +113,19 @@ class Handshakes:
     """Which handshakes that began before a steering are still under way.
 
     A listener's queue does not count them and they have no slot yet (PLATFORM.md): so those pending
-    at each steering are written down, and looked for until each has gone.
+    at each steering are written down, and looked for until each has gone. If there are more than
+    HANDSHAKES_MAX (a flood of SYNs), they are waited for until none can live any more.
     """
 
     def __init__(self, pools: Sequence[SlotPool]) -> None:
         self._pools = pools
         self._pending: dict[int, set[Handshake]] = {}
+        self._until: dict[int, float] = {}
+        """By epoch: when all of too many are over."""
         self._latest = 0
         self._unseen: set[int] = set()
         """Epochs at whose steering the handshakes could not be read."""
+        self._life = _life_seconds()
 
     def record(self, epoch: int) -> None:
         """Right after the steering of this epoch took force. Never raises.
@@ -128,29 +137,43 @@ class Handshakes:
         with suppress(OSError):
             self._see(self._now())
 
-    def _see(self, now: set[Handshake]) -> None:
-        for epoch in self._unseen:
-            self._pending[epoch] = now
-        self._unseen.clear()
-
     def carry(self) -> CarriedHandshakes:
         pending = {epoch: tuple(left) for epoch, left in self._pending.items()}
-        return CarriedHandshakes(pending, self._latest, tuple(self._unseen))
+        return CarriedHandshakes(pending, self._latest, tuple(self._unseen), dict(self._until))
 
     def take_over(self, carried: CarriedHandshakes) -> None:
         self._pending = {epoch: set(left) for epoch, left in carried.pending.items()}
         self._latest = carried.latest
         self._unseen = set(carried.unseen)
+        self._until = dict(carried.until)
 
     def over(self) -> int:
         """The last epoch up to which nothing that was recorded is still pending. Raises OSError."""
         if self._pending or self._unseen:
-            now = self._now()
-            self._see(now)
-            self._pending = {
-                epoch: left for epoch, old in self._pending.items() if (left := old & now)
-            }
-        return min(self._pending, default=self._latest + 1) - 1
+            self._see(self._now())
+        now = time.monotonic()
+        self._until = {epoch: until for epoch, until in self._until.items() if until > now}
+        return min([*self._pending, *self._until], default=self._latest + 1) - 1
+
+    def _see(self, now: set[Handshake]) -> None:
+        self._pending |= dict.fromkeys(self._unseen, now)
+        self._unseen.clear()
+        if len(now) > HANDSHAKES_MAX:
+            self._until |= dict.fromkeys(self._pending, time.monotonic() + self._life)
+            self._pending.clear()
+        self._pending = {epoch: left for epoch, old in self._pending.items() if (left := old & now)}
 
     def _now(self) -> set[Handshake]:
-        return set().union(*(pending_handshakes(pool.family, pool.port) for pool in self._pools))
+        """All of them, or more than HANDSHAKES_MAX."""
+        found: set[Handshake] = set()
+        for pool in self._pools:
+            found |= pending_handshakes(pool.family, pool.port, HANDSHAKES_MAX)
+        return found
+
+
+def _life_seconds() -> float:
+    """How long the kernel answers a SYN again before it gives up (tcp(7), tcp_synack_retries)."""
+    retries = USUAL_RETRIES
+    with suppress(OSError, ValueError):
+        retries = int(Path("/proc/sys/net/ipv4/tcp_synack_retries").read_text(encoding="ascii"))
+    return 2.0 ** (min(retries, MOST_RETRIES) + 1)

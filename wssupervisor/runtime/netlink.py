@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
@@ -18,7 +18,7 @@ _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 
 
-def ask(request: bytes, *, dump: bool) -> Iterator[bytes]:
+def ask(request: bytes, *, dump: bool) -> Generator[bytes, None, None]:
     """The messages that answer a request of some family: one, or with `dump` all that match.
 
     Raises OSError.

@@ -7,6 +7,7 @@ Layouts are those of linux/inet_diag.h. psutil's list is ten times too slow for 
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -226,7 +227,18 @@ def server_side(
 Handshake = tuple[Endpoint, Endpoint]
 
 
-def pending_handshakes(family: int, port: int) -> frozenset[Handshake]:
-    """(local, remote) of every handshake that is under way to this port."""
-    found = sockets(family, port, frozenset({TcpState.SYN_RECV}))
-    return frozenset((one.local, one.remote) for one in found)
+def pending_handshakes(family: int, port: int, most: int | None = None) -> frozenset[Handshake]:
+    """(local, remote) of every handshake that is under way to this port.
+
+    More than `most`, which clients decide, are not looked for: then there is one more than that.
+    Raises OSError.
+    """
+    found: set[Handshake] = set()
+    request = _request(family, 1 << TcpState.SYN_RECV, ("", port), ("", 0))
+    with closing(netlink.ask(request, dump=True)) as answers:
+        for one in map(_parse, answers):
+            if one.local[1] == port and one.state is TcpState.SYN_RECV:
+                found.add((one.local, one.remote))
+            if most is not None and len(found) > most:
+                break
+    return frozenset(found)

@@ -229,7 +229,7 @@ class Steering:
     def _await_handshakes(self) -> bool:
         """True when connections can arrive nowhere any more but where they are steered now."""
         until = time.monotonic() + HANDSHAKES_SECONDS
-        while pending_handshakes(self.pool.family, self.pool.port):
+        while pending_handshakes(self.pool.family, self.pool.port, 0):
             if time.monotonic() >= until:
                 return False  # a client that answers no more, or a flood of SYNs
             time.sleep(LOOK_SECONDS)
