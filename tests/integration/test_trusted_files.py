@@ -54,6 +54,20 @@ def test_a_control_socket_is_refused_where_others_may_write(
         assert daemon.start().stop() == 0
 
 
+def test_without_control_it_starts_where_the_temporary_directory_has_no_sticky_bit(
+    settings: Settings, short_directory: Path
+) -> None:
+    """As an emptyDir volume of Kubernetes at /tmp."""
+    short_directory.chmod(0o777)
+    variables = {"TMPDIR": str(short_directory), "RUNTIME_DIRECTORY": ""}
+    control = short_directory / f"wssupervisor-{os.geteuid()}/{settings.name}/control.sock"
+    relative = ["--config", str(settings.path), "--control", str(control)]
+    with Daemon(settings, control=control, variables=variables, relative=relative) as daemon:
+        daemon.start()
+        assert control.parent.parent.stat().st_mode & 0o022 == 0
+        assert daemon.stop() == 0
+
+
 def test_wssctl_does_not_recommend_a_place_that_the_daemon_refuses(
     short_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

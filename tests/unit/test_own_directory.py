@@ -142,6 +142,19 @@ def test_what_others_may_write_is_dangerous_at_every_level(place: Path) -> None:
     assert danger(below) is None
 
 
+def test_below_our_private_directory_what_is_above_it_does_not_count(place: Path) -> None:
+    """As in containers whose temporary directory has mode 0777."""
+    private = place / "shared/own"
+    (private / "chat").mkdir(parents=True)
+    private.parent.chmod(0o777)
+    assert danger(private / "chat") is not None
+    assert danger(private / "chat", private=private) is None
+    (private / "chat").chmod(0o770)
+    assert danger(private / "chat", private=private) is not None
+    (private / "link").symlink_to("chat")
+    assert danger(private / "link", private=private) == f"{private}/link is not a directory"
+
+
 @needs_root
 def test_a_link_or_a_directory_of_another_user_on_the_way_is_dangerous(place: Path) -> None:
     below = place / "a/b"

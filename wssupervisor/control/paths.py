@@ -86,7 +86,7 @@ def make_directory(directory: Path) -> bool:
             raise ListenFailed(f"the directory {private} belongs to another user; {SAFE_PLACE}")
         _set_mode(private, 0o700)
     made = _make(directory)
-    if (why := danger(directory)) is not None:
+    if (why := danger(directory, private=private)) is not None:
         raise ListenFailed(
             f"the control socket cannot lie in {directory}: {why}, and what lies beside the socket"
             f" decides what runs at the next start; {SAFE_PLACE}"

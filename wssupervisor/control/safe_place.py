@@ -12,16 +12,29 @@ from pathlib import Path
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-def danger(directory: str | Path) -> str | None:
-    """Who else may write there, as a clause; None for a safe one. Raises OSError."""
+def danger(directory: str | Path, *, private: Path | None = None) -> str | None:
+    """Who else may write there, as a clause; None for a safe one. Raises OSError.
+
+    `private`: a directory above it that the caller knows to be ours and closed to others. What is
+    above that is not judged: the temporary directory of a container often lacks the sticky bit.
+    """
     written = Path(os.path.abspath(directory))  # noqa: PTH100 - not resolved
-    own = written.resolve()
-    found = own.stat()
+    way = (written, *written.parents)
+    if private in way:
+        return next((why for one in way[: way.index(private)] if (why := _in(one))), None)
+    return _in(written.resolve()) or next((why for one in way if (why := _above(one))), None)
+
+
+def _in(own: Path) -> str | None:
+    """The same of the directory alone, to which no link leads."""
+    found = own.lstat()
     if found.st_uid != os.geteuid():
         return f"{own} belongs to another user (uid {found.st_uid})"
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{own} is not a directory"
     if found.st_mode & OTHERS_WRITE:
         return f"other users may write in {own} (mode {stat.S_IMODE(found.st_mode):04o})"
-    return next((why for one in (written, *written.parents) if (why := _above(one))), None)
+    return None
 
 
 def _above(path: Path) -> str | None:
