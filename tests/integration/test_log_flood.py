@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 from collections import Counter
 
 from tests.harness.daemon import Daemon
@@ -43,3 +44,21 @@ def test_bad_messages_and_requests_fill_no_log(settings: Settings) -> None:
     for what, sent in {"bad message": DATAGRAMS, "verdict requested": REQUESTS}.items():
         assert 0 < logged[what] <= LINES * windows
         assert logged[what] + suppressed[what] == sent
+
+
+def test_a_worker_that_repeats_itself_keeps_nothing_else_from_being_done(
+    settings: Settings,
+) -> None:
+    """Each READY=1 cost a step of 20 ms, with its saved state: these took two minutes."""
+    with Daemon(settings) as daemon:
+        before = daemon.start().active_pids()
+        begun = time.monotonic()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(WITHIN)
+            for _ in range(DATAGRAMS):
+                sender.sendto(b"READY=1", f"{daemon.control}.notify.1.0.1")
+        took = time.monotonic() - begun
+
+        assert took < WITHIN
+        assert daemon.active_pids() == before
+        assert daemon.state() == "serving"

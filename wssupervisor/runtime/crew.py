@@ -5,7 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import assert_never
 
@@ -36,6 +36,7 @@ from wssupervisor.runtime.output_reader import OutputReader
 from wssupervisor.runtime.processes import FIRST_DESCRIPTOR, Process, reap_orphans, supervisor_id
 from wssupervisor.runtime.relay import Relay
 from wssupervisor.runtime.release import with_descriptors
+from wssupervisor.runtime.repeated import Repeated, Report
 from wssupervisor.runtime.self_bound import taken_by_us
 from wssupervisor.runtime.strays import Strays
 from wssupervisor.runtime.systemd import Store, worker_name
@@ -88,6 +89,8 @@ class Hand:
     """It said so much that we hear the rest at our next look."""
     unheard: bool = False
     """The same of its notify socket."""
+
+    repeated: Repeated = field(default_factory=Repeated)
 
     def close(self) -> None:
         """All but the output, which is read to its end. Never raises."""
@@ -367,6 +370,8 @@ class Crew:
         self.outputs.look()
         self.strays.look(self._hands, self.kill_after())
         for worker, hand in list(self._hands.items()):
+            for event in hand.repeated.waiting():
+                self._post(event)
             if hand.unheard:
                 hand.unheard = False
                 asyncio.get_running_loop().add_reader(hand.notify.fileno(), self._notified, worker)
@@ -469,11 +474,15 @@ class Crew:
             if message.status is not None:
                 hand.status = message.status
             if message.ready:
-                self._post(WorkerReady(worker))
+                self._report(hand, WorkerReady(worker))
             if message.watchdog:
                 self._post(WorkerAlive(worker))
             if message.stopping:
-                self._post(SlotLetGo(worker))
+                self._report(hand, SlotLetGo(worker))
+
+    def _report(self, hand: Hand, report: Report) -> None:
+        if (now := hand.repeated.now(report)) is not None:
+            self._post(now)
 
     def _heard(self, worker: WorkerId) -> None:
         """What a worker says that uses the library."""
@@ -496,15 +505,14 @@ class Crew:
             case Hello(capabilities=capabilities, library=library):
                 hand.library = printable(library[:LIBRARY_CHARS])
                 hand.channel.send(Welcome(VERSION, hand.watchdog / SIGNS_A_WATCHDOG))
-                self._post(
-                    WorkerJoined(
-                        worker,
-                        closes=Capability.CLOSE.value in capabilities,
-                        lets_go=Capability.STOP_ACCEPTING.value in capabilities,
-                    )
+                joined = WorkerJoined(
+                    worker,
+                    closes=Capability.CLOSE.value in capabilities,
+                    lets_go=Capability.STOP_ACCEPTING.value in capabilities,
                 )
+                self._report(hand, joined)
             case Ready():
-                self._post(WorkerReady(worker))
+                self._report(hand, WorkerReady(worker))
             case Alive():
                 self._post(WorkerAlive(worker))
             case Counts(open=count):
@@ -517,6 +525,7 @@ class Crew:
         asyncio.get_running_loop().remove_reader(hand.channel.fileno())
         hand.channel.closed = True
         hand.flooding = False
+        hand.repeated.forget()
         if reason is not None:
             self._warn(worker, reason)
         self._post(WorkerParted(worker))
