@@ -117,6 +117,11 @@ class Service:
         return f"wssupervisor@{self.name}.socket"
 
     @property
+    def account(self) -> str:
+        """The user that it runs as."""
+        return self.user or f"wss-{self.name}"
+
+    @property
     def config(self) -> str:
         return f"/etc/wssupervisor/{self.name}.toml"
 
@@ -147,8 +152,8 @@ class Service:
         self.configure(extra)
 
     def configure(self, extra: str) -> None:
-        """Append to the configuration."""
-        self.machine.write(self.config, self.machine.read(self.config) + extra)
+        """Append to the configuration, which stays as private as it is."""
+        self.machine.write(self.config, self.machine.read(self.config) + extra, 0o640)
 
     def drop_in(self, unit: str, name: str, text: str) -> None:
         self.machine.write(f"/etc/systemd/system/{unit}.d/{name}.conf", text)

@@ -45,7 +45,7 @@ def test_daemon_and_workers_run_as_the_user_without_any_privilege(chat: Service)
             for line in chat.machine.read(f"/proc/{pid}/status").splitlines()
             if ":\t" in line
         )
-        uid = chat.machine.run("id", "--user", "wssupervisor").stdout.strip()
+        uid = chat.machine.run("id", "--user", chat.account).stdout.strip()
         assert set(status["Uid"].split()) == {uid}
         assert {status[key] for key in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
         assert status["NoNewPrivs"] == "1"
@@ -68,7 +68,7 @@ def test_a_user_of_its_own_serves_below_port_1024(new: Service) -> None:
 
 
 def test_a_member_of_the_group_may_look_and_no_more(chat: Service) -> None:
-    add_user(chat, "member", "--groups", "wssupervisor")
+    add_user(chat, "member", "--groups", chat.account)
     before = chat.main_pid(), chat.worker_pids()
     looked = chat.ctl("status", user="member")
     events = chat.ctl("events", user="member")
@@ -88,7 +88,7 @@ def test_a_member_of_the_group_may_look_and_no_more(chat: Service) -> None:
 def test_a_member_of_the_group_may_operate_where_the_configuration_says_so(
     new: Service,
 ) -> None:
-    add_user(new, "member", "--groups", "wssupervisor")
+    add_user(new, "member", "--groups", new.account)
     new.configure("[control]\ngroup_may_operate = true\n")
     new.start()
 

@@ -42,11 +42,11 @@ def test_the_next_supervisor_says_what_to_do_and_both_ways_work(chat: Service) -
         kill(chat)
         refusal = wait_refusal(chat)
         clients.more(50)
-        run_as(chat, "wssupervisor")
+        run_as(chat, chat.account)
         chat.wait_serving()
         clients.more(50)
         clients.assert_unnoticed()
-    for word in (*map(str, before), "as user wssupervisor", "as user gamer"):
+    for word in (*map(str, before), f"as user {chat.account}", "as user gamer"):
         assert word in refusal
     assert chat.worker_pids() == before
 
@@ -59,7 +59,7 @@ def test_the_next_supervisor_says_what_to_do_and_both_ways_work(chat: Service) -
     assert users(chat) == ["gamer"]
 
     # And a stop ends those of the other user, whether or not their supervisor lives.
-    run_as(chat, "wssupervisor")
+    run_as(chat, chat.account)
     chat.machine.systemctl("stop", chat.service)
     assert users(chat) == []
     chat.machine.systemctl("start", chat.service)

@@ -66,5 +66,5 @@ def test_a_socket_beside_the_control_socket_is_for_the_same_group(new: Service) 
         *("stat", "--format", "%A %U %G", f"/run/wssupervisor/{new.name}/control.sock")
     )
 
-    assert found == ["srw-rw----", "wssupervisor", "wssupervisor"]
+    assert found == ["srw-rw----", new.account, new.account]
     assert control.stdout.split() == found

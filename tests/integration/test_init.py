@@ -2,10 +2,14 @@
 
 import configparser
 import getpass
+import pwd
+import stat
+import sys
 from pathlib import Path
 
 import pytest
 
+from wssupervisor.commands import init_account
 from wssupervisor.commands.cli import main
 from wssupervisor.config import Overrides
 from wssupervisor.config_file import load_config
@@ -55,6 +59,66 @@ def test_the_service_runs_as_the_user(tmp_path: Path) -> None:
     found.read_string(drop_in(tmp_path, "service"))
 
     assert found["Service"]["User"] == USER
+
+
+def test_an_instance_has_a_user_of_its_own_unless_one_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ["--command", COMMAND, "--listen", "0.0.0.0:8765", "--root", str(tmp_path)]
+    assert main(["init", "chat", *own]) == 0
+    out = capsys.readouterr().out
+
+    assert "User=wss-chat\n" in drop_in(tmp_path, "service")
+    made = (tmp_path / "etc/sysusers.d/wssupervisor-chat.conf").read_text()
+    assert "u wss-chat - " in made
+    assert "useradd --system --shell /usr/sbin/nologin wss-chat" in out
+    assert main(["init", "a.b", *own]) == 2
+    assert "'wss-a.b' is no name of a user" in capsys.readouterr().err
+
+
+def test_what_it_means_to_share_a_user_is_the_first_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init(tmp_path)
+    assert "shared" not in capsys.readouterr().out
+    init(tmp_path, name="game")
+    first = capsys.readouterr().out.splitlines()[0]
+
+    assert first.startswith(f"shared: user {USER} also runs chat: each of these instances can read")
+
+
+def test_the_configuration_is_for_root_and_the_instances_group(tmp_path: Path) -> None:
+    init(tmp_path)
+    path = tmp_path / "etc/wssupervisor/chat.toml"
+
+    assert stat.filemode(path.stat().st_mode) == "-rw-r-----"
+    assert path.stat().st_gid == pwd.getpwnam(USER).pw_gid
+
+
+@pytest.mark.parametrize(
+    ("directory", "command", "hidden"),
+    [
+        ("/srv/chat/current", "bin/serve", True),
+        ("/home/alice/chat", "bin/serve", False),
+        ("/srv/chat/current", "/home/alice/venv/bin/python -m chat", False),
+        ("{root}/current", "bin/serve", False),
+    ],
+)
+def test_homes_are_hidden_unless_the_instance_needs_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    directory: str,
+    command: str,
+    hidden: bool,
+) -> None:
+    monkeypatch.setattr(init_account, "HOMES", ("/home",))  # the tests may run in /root
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    monkeypatch.setattr(init_account, "__file__", "/usr/lib/init_account.py")
+    (tmp_path / "current").symlink_to("/home/alice/chat")
+    own = ["--command", command, "--listen", "0.0.0.0:8765", "--root", str(tmp_path)]
+    main(["init", "chat", *own, "--directory", directory.format(root=tmp_path)])
+
+    assert ("ProtectHome=tmpfs\n" in drop_in(tmp_path, "service")) is hidden
 
 
 def test_it_says_what_to_do_next(

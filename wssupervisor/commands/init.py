@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wssupervisor.commands import init_account
 from wssupervisor.control.paths import systemd_runs
 from wssupervisor.errors import ConfigInvalid, OperationFailed, UsageError
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 Writes /etc/wssupervisor/NAME.toml and drop-ins for wssupervisor@NAME.socket (the address, once for
 each slot) and wssupervisor@NAME.service (the user), checks them, and prints what to do next. What
-is there already is not overwritten.
+is there already is not overwritten. Without --user the instance gets a user of its own, wss-NAME:
+instances that share a user can read each other's secrets and reload each other.
 
 examples:
   wssctl init chat --listen 0.0.0.0:8765 --command '/srv/chat/current/bin/python -m chat' \\
@@ -35,8 +37,11 @@ SLOTS_MIN = 16
 
 @dataclass(frozen=True, slots=True)
 class Written:
+    """`private`: for root and the instance's group alone: it may hold secrets."""
+
     path: Path
     text: str
+    private: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--command", required=True, metavar="WORDS", help="the server, quoted as for a shell")
     add("--listen", required=True, metavar="ADDRESS", help="such as 0.0.0.0:8765 or unix:/run/x")
     add("--directory", help="where it runs; best a symlink to the current release")
-    add("--user", default="wssupervisor", help="who runs it (default: wssupervisor)")
+    add("--user", help="user that runs it (default: wss-NAME, made for this instance alone)")
     add("--workers", default="1", metavar="N", help='worker processes, or "auto" (default 1)')
     add("--ready", metavar="BY", help="connect (default), notify, or delay")
     add(
@@ -67,17 +72,28 @@ def unquoted(given: argparse.Namespace, unknown: Sequence[str]) -> str:
 def run(given: argparse.Namespace) -> int:
     config = _config_text(given)
     checked = _checked(given.name, config)
+    own = given.user is None
+    given.user = init_account.own_user(given.name) if own else given.user
     files = [
-        Written(Path(given.root, "etc/wssupervisor", f"{given.name}.toml"), config),
+        Written(Path(given.root, "etc/wssupervisor", f"{given.name}.toml"), config, private=True),
         Written(_drop_in(given, "socket", "address.conf"), _socket_text(given, checked)),
         Written(_drop_in(given, "service", "user.conf"), _service_text(given)),
     ]
-    _check_user(given.user)
+    if own:
+        place = init_account.sysusers_file(given.root, given.name)
+        files.append(Written(place, init_account.sysusers_text(given.name)))
+    else:
+        init_account.check_exists(given.user)
+    shared = init_account.sharing(given.root, given.name, given.user)
+    if shared is not None and given.dry_run:
+        print(f"shared: {shared}")
     if given.dry_run:
         for one in files:
             print(f"# {one.path}\n{one.text}")
     else:
-        _write(files)
+        _write(files, given.user, makes_user=own and init_account.may_make(given.root))
+    if shared is not None and not given.dry_run:
+        print(f"shared: {shared}")
     print(_next_steps(given, files))
     for warning in _unreachable(given):
         print(f"warning: {warning}", file=sys.stderr)
@@ -162,7 +178,16 @@ def _service_text(given: argparse.Namespace) -> str:
         f"Requires=wssupervisor@{given.name}.socket\n"
         "\n"
         "[Service]\n"
-        f"User={given.user}\n"
+        f"User={given.user}\n" + _homes_text(given)
+    )
+
+
+def _homes_text(given: argparse.Namespace) -> str:
+    if init_account.needs_homes(given.user, given.directory, shlex.split(given.command)):
+        return ""
+    return (
+        "# Nothing of the instance is in a home. For a release in one: ProtectHome=read-only\n"
+        "ProtectHome=tmpfs\n"
     )
 
 
@@ -182,21 +207,14 @@ def _check_shared(given: argparse.Namespace) -> None:
         )
 
 
-def _check_user(user: str) -> None:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        raise OperationFailed(
-            f"there is no user {user!r}; make one with: useradd --system --shell"
-            f" /usr/sbin/nologin {user}"
-        ) from None
-
-
 def _unreachable(given: argparse.Namespace) -> list[str]:
     """Root can see the release; its user may be kept out, by a home directory for example."""
     if given.directory is None or os.geteuid() != 0 or not Path(given.directory).is_dir():
         return []
-    user = pwd.getpwnam(given.user)
+    try:
+        user = pwd.getpwnam(given.user)
+    except KeyError:
+        return []  # a dry run has not made it
     done = subprocess.run(
         ["/usr/bin/test", "-x", given.directory],
         user=user.pw_uid,
@@ -220,8 +238,8 @@ def _drop_in(given: argparse.Namespace, kind: str, name: str) -> Path:
     return Path(given.root, "etc/systemd/system", unit, name)
 
 
-def _write(files: list[Written]) -> None:
-    """All of them or none. Raises OperationFailed."""
+def _write(files: list[Written], user: str, *, makes_user: bool) -> None:
+    """All of them or none, and the user. Raises OperationFailed."""
     there = [str(one.path) for one in files if one.path.exists()]
     if there:
         raise OperationFailed(
@@ -232,13 +250,22 @@ def _write(files: list[Written]) -> None:
     try:
         for one in files:
             one.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(one.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            mode = 0o640 if one.private else 0o644
+            descriptor = os.open(one.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             done.append(one.path)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(one.text)
-    except OSError as error:
+        if makes_user:
+            init_account.make(files[-1].path)
+        group = init_account.group(user)
+        for one in files:
+            if one.private and group is not None and os.geteuid() == 0:
+                os.chown(one.path, -1, group)
+    except (OSError, OperationFailed) as error:
         for path in done:
             path.unlink(missing_ok=True)
+        if isinstance(error, OperationFailed):
+            raise
         raise OperationFailed(
             f"{error.filename or files[len(done)].path}: {error.strerror}; are you root?"
         ) from error
@@ -247,6 +274,7 @@ def _write(files: list[Written]) -> None:
 def _next_steps(given: argparse.Namespace, files: list[Written]) -> str:
     written = "would write" if given.dry_run else "wrote"
     lines = [f"{written} {one.path}" for one in files]
+    steps: list[str]
     if systemd_runs():
         unit = f"wssupervisor@{given.name}"
         steps = [
@@ -260,4 +288,15 @@ def _next_steps(given: argparse.Namespace, files: list[Written]) -> str:
             f"  wssupervisor --config {files[0].path} --listen {given.listen}",
             f"  wssctl -i {given.name} reload      after each deploy",
         ]
-    return "\n".join([*lines, "next:", *steps])
+    return "\n".join([*lines, "next:", *_user_steps(given, files), *steps])
+
+
+def _user_steps(given: argparse.Namespace, files: list[Written]) -> list[str]:
+    """Where init could not make the user: how to."""
+    if given.dry_run or init_account.group(given.user) is not None:
+        return []
+    user, config = given.user, files[0].path
+    return [
+        f"  useradd --system --shell /usr/sbin/nologin {user}    (or: systemd-sysusers)",
+        f"  chgrp {user} {config}",
+    ]

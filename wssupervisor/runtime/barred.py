@@ -6,6 +6,9 @@ import pwd
 import stat
 from pathlib import Path
 
+HOMES = ("/home", "/root", "/run/user")
+"""What ProtectHome= hides."""
+
 
 def advice(path: str | Path, error: OSError) -> str:
     """What is wrong with a path that cannot be looked at; for EACCES with the cure."""
@@ -25,6 +28,30 @@ def advice(path: str | Path, error: OSError) -> str:
         f"{reason}: user {user} may not enter {found}{mode}. Install releases elsewhere, such as in"
         f" /srv, let the user in (setfacl -m u:{user}:x {found}), or run the instance as another"
         " user"
+    )
+
+
+def hidden_home(path: str | Path) -> str:
+    """What to add where nothing is found at a path because the service is not shown homes."""
+    home = next((one for one in HOMES if Path(one) in Path(path).absolute().parents), None)
+    if home is None or not _is_tmpfs(home):
+        return ""
+    return (
+        f"; {home} is hidden from this service (ProtectHome=tmpfs): set ProtectHome=read-only in"
+        " [Service] of its drop-in, and restart it"
+    )
+
+
+def _is_tmpfs(place: str) -> bool:
+    """As ProtectHome=tmpfs mounts it: empty and read-only."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    mounts = [(head.split(), tail.split()) for head, _, tail in (x.partition(" - ") for x in lines)]
+    return any(
+        head[4] == place and tail[0] == "tmpfs" and "ro" in head[5].split(",")
+        for head, tail in mounts
     )
 
 

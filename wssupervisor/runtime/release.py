@@ -90,7 +90,7 @@ def _directory(written: str) -> str:
     leads = "" if real == written else f" (it leads to {real})"
     mode = _mode(real, what)
     if mode is None:
-        raise ReleaseInvalid(f"{what}: no such directory{leads}")
+        raise ReleaseInvalid(f"{what}: no such directory{leads}{barred.hidden_home(real)}")
     if not stat.S_ISDIR(mode):
         raise ReleaseInvalid(f"{what}: not a directory{leads}")
     if not os.access(real, os.X_OK):
@@ -115,7 +115,8 @@ def _program(name: str, directory: str, path: str) -> str:
     candidate = Path(directory, name)
     mode = _mode(candidate, f"[app] command: {candidate}")
     if mode is None:
-        raise ReleaseInvalid(f"[app] command: {candidate}: no such file")
+        hint = barred.hidden_home(os.path.realpath(candidate))
+        raise ReleaseInvalid(f"[app] command: {candidate}: no such file{hint}")
     if stat.S_ISDIR(mode):
         raise ReleaseInvalid(f"[app] command: {candidate} is a directory, not a program")
     if not stat.S_ISREG(mode):

@@ -1,0 +1,126 @@
+"""The user that a new instance runs as, what sharing one means, and whether it needs homes."""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from wssupervisor.errors import OperationFailed, UsageError
+
+PREFIX = "wss-"
+"""Of the name of an instance's own user."""
+USER_CHARS = 31
+UNITS = "etc/systemd/system"
+HOMES = ("/home", "/root", "/run/user")
+"""What ProtectHome= hides."""
+SYSUSERS = "systemd-sysusers"
+SYSUSERS_SECONDS = 30
+
+
+def own_user(instance: str) -> str:
+    """Raises UsageError where no user can be called so."""
+    found = f"{PREFIX}{instance}"
+    if len(found) > USER_CHARS or not re.fullmatch(r"[A-Za-z0-9_-]+", instance):
+        raise UsageError(
+            f"the instance cannot have a user of its own: {found!r} is no name of a user (at most"
+            f" {USER_CHARS} letters, digits, _ and -). Take another name, or give --user"
+        )
+    return found
+
+
+def check_exists(user: str) -> None:
+    """Raises OperationFailed."""
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        raise OperationFailed(
+            f"there is no user {user!r}. Make it with: useradd --system --shell"
+            f" /usr/sbin/nologin {user}; or leave --user out: the instance gets a user of its own"
+        ) from None
+
+
+def sysusers_file(root: str, instance: str) -> Path:
+    return Path(root, "etc/sysusers.d", f"wssupervisor-{instance}.conf")
+
+
+def sysusers_text(instance: str) -> str:
+    return (
+        f"# The user of this instance alone. Made by {SYSUSERS}, now and at each boot.\n"
+        f'u {own_user(instance)} - "Workers of instance {instance} of wssupervisor" - -\n'
+    )
+
+
+def may_make(root: str) -> bool:
+    return Path(root) == Path("/") and os.geteuid() == 0 and shutil.which(SYSUSERS) is not None
+
+
+def make(file: Path) -> None:
+    """Raises OperationFailed."""
+    done = subprocess.run(
+        [SYSUSERS, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=SYSUSERS_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise OperationFailed(f"{SYSUSERS} {file} failed: {done.stderr.strip()}")
+
+
+def group(user: str) -> int | None:
+    """Its primary group; None where there is no such user yet."""
+    try:
+        return pwd.getpwnam(user).pw_gid
+    except KeyError:
+        return None
+
+
+def sharing(root: str, instance: str, user: str) -> str | None:
+    """What it means that other instances run as this user; None where none does."""
+    others = sorted(
+        file.parent.name.removeprefix("wssupervisor@").removesuffix(".service.d")
+        for file in Path(root, UNITS).glob("wssupervisor@*.service.d/*.conf")
+        if f"User={user}" in _lines(file)
+    )
+    others = [one for one in dict.fromkeys(others) if one != instance]
+    if not others:
+        return None
+    return (
+        f"user {user} also runs {', '.join(others)}: each of these instances can read the secrets"
+        f" of the others, reload them, and end their workers. Without --user {instance} gets a user"
+        " of its own"
+    )
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def needs_homes(user: str, directory: str | None, command: Iterable[str]) -> bool:
+    """Whether the release, the program, its user's files or this package lie below a home."""
+    places = [sys.prefix, __file__, *command]
+    if directory is not None:
+        places += [directory, *(os.path.join(directory, word) for word in command)]  # noqa: PTH118
+    try:
+        own = pwd.getpwnam(user).pw_dir
+    except KeyError:
+        own = ""
+    if Path(own).is_dir():
+        places.append(own)
+    return any(
+        _below_home(path)
+        for place in places
+        if os.path.isabs(place)  # noqa: PTH117 - words of a command, not paths
+        for path in (place, os.path.realpath(place))
+    )
+
+
+def _below_home(path: str) -> bool:
+    return any(path == home or path.startswith(f"{home}/") for home in HOMES)
