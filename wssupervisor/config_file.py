@@ -1,5 +1,8 @@
 """The configuration's schema: every table and key of the file, and the options that override it."""
 
+import grp
+import os
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -79,11 +82,23 @@ def read_config(path: str | None) -> str | None:
         return read_text(path, FILE_BYTES_MAX)
     except FileNotFoundError:
         problem = f"no such file{_meant(Path(path))}"
+    except PermissionError as error:
+        problem = f"cannot be read: {error.strerror}{_whose(Path(path))}"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
         problem = f"not valid TOML: not UTF-8 at byte {error.start}"
     raise ConfigInvalid([f"{path}: {problem}"])
+
+
+def _whose(path: Path) -> str:
+    """Who may read it, and what to do where that is another instance's group."""
+    try:
+        found = path.stat()
+        group = grp.getgrgid(os.getegid()).gr_name
+    except (OSError, KeyError):
+        return ""
+    return f" ({stat.filemode(found.st_mode)}); let the instance read it: chgrp {group} {path}"
 
 
 def _meant(missing: Path) -> str:

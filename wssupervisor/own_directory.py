@@ -33,12 +33,16 @@ class OwnDirectory:
     @contextmanager
     def entered(self, *, make: bool = False) -> Iterator[int]:
         """Its descriptor. Raises OSError, also if other users may write in it."""
+        made = False
         if make:
             with suppress(FileExistsError):  # whose it is, is looked at below
                 self.path.mkdir(MODE)
+                made = True
         descriptor = os.open(self.path, _DIRECTORY)
         try:
             _refuse_foreign(os.fstat(descriptor), "the directory")
+            if made:
+                os.fchmod(descriptor, MODE)  # the umask is for what workers make
             yield descriptor
         finally:
             os.close(descriptor)
@@ -48,7 +52,10 @@ class OwnDirectory:
         with self.entered(make=self._makes and bool(flags & os.O_CREAT)) as directory:
             descriptor = files.open_regular(name, flags | _IN, mode, dir_fd=directory)
         try:
-            _refuse_foreign(os.fstat(descriptor), "the file")
+            found = os.fstat(descriptor)
+            _refuse_foreign(found, "the file")
+            if flags & os.O_CREAT and stat.S_IMODE(found.st_mode) != mode:
+                os.fchmod(descriptor, mode)  # the umask is for what workers make
         except OSError:
             os.close(descriptor)
             raise

@@ -13,6 +13,7 @@ from examples.load.storm import Note
 from examples.load.verdict import Cutover, StormVerdict, judge
 from examples.load.waiting import wait_until
 from tests.e2e.machine import Machine
+from wssupervisor.commands.init_account import own_user
 
 WORKER = Path(__file__).parents[1] / "harness/workers/serving.py"
 HOST = "127.0.0.1"
@@ -119,7 +120,7 @@ class Service:
     @property
     def account(self) -> str:
         """The user that it runs as."""
-        return self.user or f"wss-{self.name}"
+        return self.user or own_user(self.name)
 
     @property
     def config(self) -> str:

@@ -22,17 +22,16 @@ def add_user(service: Service, name: str, *options: str) -> None:
 
 def test_files_have_the_documented_owners_and_modes(chat: Service) -> None:
     directory = "/run/wssupervisor/chat"
+    own = f"{chat.account}:{chat.account}"
     expected = {
-        "/etc/wssupervisor/chat.toml": ("root:root", "-rw-r--r--"),
-        directory: ("wssupervisor:wssupervisor", "drwxr-x---"),
-        f"{directory}/control.sock": ("wssupervisor:wssupervisor", "srw-rw----"),
+        "/etc/wssupervisor/chat.toml": (f"root:{chat.account}", "-rw-r-----"),
+        directory: (own, "drwxr-x---"),
+        f"{directory}/control.sock": (own, "srw-rw----"),
         "/run/wssupervisor": ("root:root", "drwxr-xr-x"),
-        "/var/lib/wssupervisor/chat": ("wssupervisor:wssupervisor", "drwxr-x---"),
-        "/var/lib/wssupervisor/chat/supervisor": ("wssupervisor:wssupervisor", "drwxr-x---"),
-        "/var/lib/wssupervisor/chat/supervisor/slots.json": (
-            "wssupervisor:wssupervisor",
-            "-rw-r-----",
-        ),
+        "/var/lib/wssupervisor/chat": (own, "drwxr-x---"),
+        "/var/lib/wssupervisor/chat/supervisor": (own, "drwxr-x---"),
+        "/var/lib/wssupervisor/chat/supervisor/slots.json": (own, "-rw-r-----"),
+        "/var/lib/wssupervisor/chat/supervisor/events.jsonl": (own, "-rw-r-----"),
     }
 
     assert {path: described(chat, path) for path in expected} == expected

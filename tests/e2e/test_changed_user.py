@@ -13,6 +13,7 @@ def run_as(service: Service, user: str) -> None:
     text = service.machine.read(path)
     before = next(line for line in text.splitlines() if line.startswith("User="))
     service.machine.write(path, text.replace(before, f"User={user}"))
+    service.machine.run("chgrp", user, service.config)
     service.machine.systemctl("daemon-reload")
 
 
@@ -92,6 +93,7 @@ def test_a_change_of_slice_or_sandbox_is_recovered_from_and_one_of_group_refused
 
     chat.machine.run("groupadd", "--system", "gamers")
     change(chat, "Group=gamers\n")
+    chat.machine.run("chgrp", "gamers", chat.config)
     kill(chat)
     wait_refusal(chat)
     chat.systemctl("restart")

@@ -1,6 +1,7 @@
 """Files decide by what they are: regular, ours, in a directory that only we can write."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -166,3 +167,15 @@ def test_a_link_or_a_directory_of_another_user_on_the_way_is_dangerous(place: Pa
     assert danger(link) == f"the link {link} belongs to another user (uid {OTHER})"
     os.chown(below.parent, OTHER, -1)
     assert danger(below) == f"{below.parent} belongs to another user (uid {OTHER})"
+
+
+def test_modes_are_as_wanted_whatever_the_umask_of_the_workers(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        own = OwnDirectory(tmp_path / "own", makes=True)
+        os.close(own.open("file", os.O_RDWR | os.O_CREAT, 0o640))
+    finally:
+        os.umask(before)
+
+    assert stat.filemode((tmp_path / "own").stat().st_mode) == "drwxr-x---"
+    assert stat.filemode((tmp_path / "own/file").stat().st_mode) == "-rw-r-----"

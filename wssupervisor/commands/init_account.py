@@ -1,5 +1,6 @@
 """The user that a new instance runs as, what sharing one means, and whether it needs homes."""
 
+import hashlib
 import os
 import pwd
 import re
@@ -9,11 +10,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from wssupervisor.errors import OperationFailed, UsageError
+from wssupervisor.errors import OperationFailed
 
 PREFIX = "wss-"
 """Of the name of an instance's own user."""
 USER_CHARS = 31
+TOLD_CHARS = 6
 UNITS = "etc/systemd/system"
 HOMES = ("/home", "/root", "/run/user")
 """What ProtectHome= hides."""
@@ -22,14 +24,13 @@ SYSUSERS_SECONDS = 30
 
 
 def own_user(instance: str) -> str:
-    """Raises UsageError where no user can be called so."""
+    """Of this instance alone. A name that no user can have is changed, and told from others."""
     found = f"{PREFIX}{instance}"
-    if len(found) > USER_CHARS or not re.fullmatch(r"[A-Za-z0-9_-]+", instance):
-        raise UsageError(
-            f"the instance cannot have a user of its own: {found!r} is no name of a user (at most"
-            f" {USER_CHARS} letters, digits, _ and -). Take another name, or give --user"
-        )
-    return found
+    if len(found) <= USER_CHARS and re.fullmatch(r"[A-Za-z0-9_-]+", instance):
+        return found
+    told = "-" + hashlib.sha256(instance.encode()).hexdigest()[:TOLD_CHARS]
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", found)
+    return plain[: USER_CHARS - len(told)] + told
 
 
 def check_exists(user: str) -> None:
