@@ -89,6 +89,12 @@ def received(accepted: socket.socket) -> socket.socket:
     return found
 
 
+def close_beside(sock: socket.socket) -> None:
+    """A socket that others send to, or that waits for one of theirs; closed already is fine."""
+    if sock.fileno() >= 0:
+        CLIENTS.close([sock.detach()])
+
+
 def descriptors_in(control: Iterable[tuple[int, int, bytes]]) -> list[int]:
     """What came with a message; the caller owns them."""
     return [

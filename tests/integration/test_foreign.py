@@ -160,5 +160,21 @@ def test_descriptors_that_wait_to_be_closed_are_bounded(
     assert most <= WAITING_MAX + SCM_MAX_FD + 16
 
 
+def test_a_stop_waits_for_nothing_that_clients_sent(
+    settings: Settings, lingering: Lingering
+) -> None:
+    with Daemon(replace(settings.shared, workers=1, unix=True)) as daemon:
+        daemon.start()
+        (worker,) = daemon.workers()
+        os.kill(worker.pid, signal.SIGSTOP)  # so that the client waits in the queue
+        with socket.socket(socket.AF_UNIX) as sender:
+            sender.connect(daemon.settings.target("raw")[0])
+            assert lingering.send(daemon, sender, b"x")
+            began = time.monotonic()
+            assert daemon.stop() == 0
+
+            assert time.monotonic() - began < ANSWERED_WITHIN
+
+
 def descriptors(daemon: Daemon) -> int:
     return len(list(Path(f"/proc/{daemon.pid()}/fd").iterdir()))

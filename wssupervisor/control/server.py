@@ -23,7 +23,7 @@ from wssupervisor.control.socket_file import (
     replace_stale,
 )
 from wssupervisor.errors import Busy, InstanceRunning, ListenFailed, ProtocolError, WssError
-from wssupervisor.foreign import received
+from wssupervisor.foreign import close_beside, received
 from wssupervisor.lock_file import Held, LockFile
 
 KEEPALIVE_SECONDS = 1.5
@@ -148,7 +148,7 @@ class ControlServer:
         if self._listening is not None:
             if self._acceptor is not None:
                 self._acceptor.pause()
-            self._listening.close()
+            close_beside(self._listening)
             self._listening = None
             asking = [task for task, one in self._connections.items() if one.idle_since is None]
             if asking:
@@ -190,7 +190,7 @@ class ControlServer:
                 while True:
                     client, _ = old_socket.accept()
                     self._welcome(received(client))
-            old_socket.close()
+            close_beside(old_socket)
             self._listen_on()
         return True
 

@@ -14,6 +14,7 @@ from wssupervisor.config import Listen, UnixAddress
 from wssupervisor.control.socket_file import bind, identity
 from wssupervisor.errors import AddressTaken, ListenFailed
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.foreign import close_beside
 from wssupervisor.lock_file import Held, LockFile
 from wssupervisor.runtime import unixdiag
 from wssupervisor.runtime.carried import CarriedListener, taken_over
@@ -103,14 +104,14 @@ class UnixPool:
 
     def abandon(self) -> None:
         """Close it, and leave what is at its path."""
-        self.slots[0].socket.close()
+        close_beside(self.slots[0].socket)
         if self._lock is not None:
             self._lock.abandon()
             self._lock = None
 
     def close(self) -> None:
         """Close it, and remove the file if it is still ours."""
-        self.slots[0].socket.close()
+        close_beside(self.slots[0].socket)
         if self._lock is None:
             return
         if self._binding.file is not None:
