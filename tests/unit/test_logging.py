@@ -42,6 +42,21 @@ print(logging.flush(10.0), flush=True)
 """
 
 
+NAMES = """
+import sys, structlog
+from wssupervisor import journal, logging
+journal.SOCKET = sys.argv[2]
+logging.configure(sys.argv[1], "info", "chat")
+name = "\x1b]0;owned\x07\x1b[2J\u202e"
+structlog.get_logger().info(f"release {name}", release=f"/srv/{name}", reload="r1\x1b[2J")
+try:
+    raise RuntimeError(name)
+except RuntimeError:
+    structlog.get_logger().exception("reload stumbled")
+assert logging.flush(10.0) == 0
+"""
+
+
 def journal_at(path: Path) -> socket.socket:
     found = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     found.settimeout(WITHIN)
@@ -82,6 +97,21 @@ def test_an_exception_is_told_with_its_place_and_without_its_values(
     assert "in deploy" in text
     assert "RuntimeError: no such thing" in text
     assert "hunter2" not in text.replace('deploy("hunter2")', "")
+
+
+@pytest.mark.parametrize("form", [one for one in FORMATS if one != "auto"])
+def test_a_name_from_elsewhere_does_nothing_to_who_reads_the_log(
+    form: str, short_directory: Path
+) -> None:
+    path = short_directory / "journal"
+    command = [sys.executable, "-c", NAMES, form, str(path)]
+    with journal_at(path) as journal:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        entries = [entry(journal) for _ in range(2)] if form == "journal" else []
+    said = [done.stdout, *(text for one in entries for text in one.values())]
+
+    assert r"owned" in "".join(said)
+    assert [text for text in said if not text.replace("\n", "").isprintable()] == []
 
 
 def test_a_journal_that_is_down_at_the_start_or_later_gets_all_when_it_is_back(

@@ -69,6 +69,10 @@ def test_a_line_is_cut_between_words(text: str, line: str) -> None:
     assert len(line) <= 12
 
 
+def test_a_name_in_the_line_does_nothing_to_a_terminal() -> None:
+    assert shortened("release \x1b[2J\n\u202e", 80) == r"release \x1b[2J \u202e"
+
+
 def test_a_view_without_a_failure_ends_with_what_drains() -> None:
     view = FleetView(
         InstanceState.SERVING, 0.0, 2, 2, (), (generation(8, GenerationState.ACTIVE),), None, None,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wssupervisor.fleet.model import WorkerId
+from wssupervisor.harmless import harmless
 from wssupervisor.systemd_protocol import notify, passed_descriptors
 
 STATUS_CHARS = 240
@@ -174,8 +175,11 @@ class Herald:
 
 
 def shortened(text: str, most: int) -> str:
-    """One line of at most `most` characters, cut between two words."""
-    line = " ".join(text.split())
+    """One line of at most `most` characters, cut between two words.
+
+    It does nothing to a terminal: systemctl prints it as it is.
+    """
+    line = harmless(" ".join(text.split()), kept="")
     if len(line) <= most:
         return line
     kept = line[:most].rpartition(" ")[0].rstrip(" ,;:")
