@@ -34,8 +34,9 @@ class Bad:
     caught: Mapping[str, str]
 
 
+GOOD = Bad("good", {})
 KINDS = (
-    Bad("good", {}),
+    GOOD,
     Bad("dies", dict.fromkeys(WAYS, DIED)),
     Bad("hangs", dict.fromkeys(WAYS, "was not ready within 2s")),
     Bad("silent", {"http": NO_ANSWER, "websocket": NO_ANSWER}),
@@ -77,7 +78,10 @@ def ours(python: str = sys.executable) -> list[Server]:
 
 
 def others(python: str, node: str | None, modules: str | None) -> list[Server]:
-    """Those of an environment that has them all. Neither Node nor WSGI can say READY=1 itself."""
+    """Those of an environment that has them all.
+
+    gunicorn says READY=1 itself, before it imports the application: `notify` proves nothing of it.
+    """
     gunicorn = (python, "-m", "gunicorn", "--log-level", "warning")
     found = [
         Server("gunicorn sync", (*gunicorn, "wsgi:app"), ("connect", "http")),
@@ -86,7 +90,11 @@ def others(python: str, node: str | None, modules: str | None) -> list[Server]:
             (*gunicorn, "-k", "gthread", "--threads", "4", "wsgi:app"),
             ("connect", "http"),
         ),
-        Server("gunicorn uvicorn", (*gunicorn, "-k", "uvicorn_worker.UvicornWorker", "asgi:app")),
+        Server(
+            "gunicorn uvicorn",
+            (*gunicorn, "-k", "uvicorn_worker.UvicornWorker", "asgi:app"),
+            ("connect", "http", "websocket"),
+        ),
         Server("hypercorn", (python, "-m", "hypercorn", "asgi:app", "--bind", "fd://{fd}")),
     ]
     if node is not None:
@@ -119,7 +127,7 @@ def judge(
     for path in APPLICATIONS.iterdir():
         if path.is_file():
             shutil.copy(path, settings.releases.current.resolve())
-    good = _settings(server, settings, "notify" if "notify" in server.ways else "connect", "good")
+    good = _settings(server, settings, "notify" if "notify" in server.ways else "connect", GOOD)
     with Daemon(good) as daemon:
         daemon.start()
         return [
@@ -130,7 +138,7 @@ def judge(
         ]
 
 
-def _settings(server: Server, before: Settings, by: str, kind: str) -> Settings:
+def _settings(server: Server, before: Settings, by: str, kind: Bad) -> Settings:
     says = "when it serves" if by == "notify" else "at once"
     return replace(
         before,
@@ -139,14 +147,14 @@ def _settings(server: Server, before: Settings, by: str, kind: str) -> Settings:
         listeners=("ws",),
         ready_by=by,
         ready=READY.get(by, ""),
-        # A good one is given all the time that it wants.
-        ready_timeout=LOADED_TIMEOUT if kind == "good" else TIMEOUT,
+        # What is to pass is given all the time that it wants.
+        ready_timeout=TIMEOUT if by in kind.caught else LOADED_TIMEOUT,
         stable="600ms",
         keep="0s",
         max_draining=50,
         environment={
             **(server.environment or {}),
-            "BAD": kind,
+            "BAD": kind.name,
             "SAYS_READY": says,
             "PATH": os.environ["PATH"],
         },
@@ -154,7 +162,7 @@ def _settings(server: Server, before: Settings, by: str, kind: str) -> Settings:
 
 
 def _row(daemon: Daemon, server: Server, good: Settings, by: str, kind: Bad) -> Row:
-    _settings(server, good, by, kind.name).write()
+    _settings(server, good, by, kind).write()
     done = daemon.ctl("reload")
     reason = done.err.strip()
     caught = kind.caught.get(by)
