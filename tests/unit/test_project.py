@@ -154,7 +154,7 @@ OPENS_BY_PATH = {
     "wssupervisor.control.paths": "directories, without following a link",
     "wssupervisor.runtime.unix_listener": "the very socket that was bound (O_PATH)",
     "wssupervisor.commands.init": "what is not there yet (O_EXCL), and a temporary directory",
-    "wssupervisor.commands.init_account": "drop-ins of other instances, in /etc, for root who runs init",
+    "wssupervisor.commands.init_account": "drop-ins of other instances in /etc; root runs init",
     # /proc, /sys, /dev/null, or descriptors:
     "wssupervisor.commands.streams": "/dev/null",
     "wssupervisor.runtime.attempts": "a descriptor of own_directory",
