@@ -23,9 +23,9 @@ from wssupervisor import probe
 from wssupervisor.runtime import readiness
 from wssupervisor.runtime.helper import Said, ask_child, module
 
-SECONDS = 2.0
+SECONDS = 8.0
 WHOLE_SECONDS = 15.0
-SERVED_SECONDS = 5.0
+SERVED_SECONDS = 8.0
 REASON_CHARS = 300
 WHOLE = 0.04
 """Of the inputs go to a process of its own; the others to a fork, which has all imported."""
