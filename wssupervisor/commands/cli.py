@@ -38,7 +38,7 @@ Which instance: -i NAME, or --control PATH, or $WSSUPERVISOR_CONTROL, or the onl
 exit status:
   0 done                                 69 no such instance running
   1 tried and failed; the reason is on   75 not tried, try again (a reload or stop is
-    standard error                          under way)
+    standard error                          under way, or too many clients wait)
   2 usage                                77 not allowed
                                          78 bad configuration (check)
                                          130 interrupted (Ctrl-C)
