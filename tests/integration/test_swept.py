@@ -35,8 +35,15 @@ def files(directory: Path) -> set[str]:
 
 
 def written(directory: Path) -> bool:
-    """State is there again: its files are made empty, and filled by turns."""
-    return any(one.stat().st_size for one in directory.glob("control.sock.state.*"))
+    """State is there again, as a whole: its files are made empty, and filled by turns."""
+    return any(is_whole(one.read_bytes()) for one in directory.glob("control.sock.state.*"))
+
+
+def is_whole(state: bytes) -> bool:
+    """The first line ends with the length of what follows, and a checksum."""
+    head, _, body = state.partition(b"\n")
+    words = head.split()
+    return len(words) == 4 and len(body) >= int(words[2])
 
 
 def answered_by(settings: Settings) -> int:
