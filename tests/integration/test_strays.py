@@ -147,6 +147,22 @@ def test_a_start_that_cannot_go_on_ends_what_holds_the_sockets_of_before(
         assert daemon.stop() == 0
 
 
+@pytest.mark.parametrize("keeps", ["accepts", "holds"])
+def test_a_stray_of_which_only_its_socket_is_known_ends_with_the_worker_that_has_the_slot(
+    settings: Settings, keeps: str
+) -> None:
+    """No control group, no descent, no state; and the start comes to an end."""
+    with died(settings, keeps, "unit") as (daemon, stray):
+        for number in range(2):
+            daemon.control.with_name(f"{daemon.control.name}{kept.SUFFIX}.{number}").unlink()
+        replace(daemon.settings, command=(*daemon.settings.command, "none")).write()
+        daemon.start()
+
+        assert b"worker\n" in answers(daemon.settings)
+        assert daemon.stop() == 0
+        wait_until(lambda: not alive(stray), within=SOON, what="its end")
+
+
 def spoil_fleet(daemon: Daemon) -> None:
     """Its configuration is not valid any more: what was supervised is not taken over."""
     own = kept.StateFile(f"{daemon.control}{kept.SUFFIX}")

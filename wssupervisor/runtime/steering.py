@@ -29,6 +29,7 @@ from wssupervisor.runtime.sockdiag import (
     pending_handshakes,
     server_side,
 )
+from wssupervisor.runtime.socket_options import set_nonblocking
 from wssupervisor.runtime.steering_program import ProbeRule, steering_program
 
 log = structlog.get_logger()
@@ -188,6 +189,7 @@ class Steering:
         ends = [server_end(self.pool.reach, source) for source in sources]
         waiting = [end for end in ends if end is not None and end.queued]
         if slot.queued() == len(waiting):
+            set_nonblocking(slot.socket)  # a worker may have taken that away, and accept before us
             with suppress(BlockingIOError):
                 for _ in waiting:
                     connection, _ = slot.socket.accept()
