@@ -12,6 +12,7 @@ from examples.load.waiting import wait_until
 from tests.e2e.death import kill, wait_next
 from tests.e2e.descriptors import resting
 from tests.e2e.service import Service
+from wssupervisor.runtime.attempts import SAME_MAX
 
 SECONDS = 60.0
 DEATHS = UPGRADES = 10
@@ -35,6 +36,19 @@ def loop(*_):
 signal.signal(signal.SIGRTMIN, loop)
 """
 """A sitecustomize with which a daemon can be made to hang, burning a processor."""
+
+
+FORGES = """\
+import sys
+from wssupervisor.fleet.snapshot import plain
+from wssupervisor.runtime.kept import StateFile
+
+file = StateFile(sys.argv[1] + "/control.sock.state")
+data = plain(file.read(sys.argv[2]))
+data["carried"]["listeners"][0]["name"] = "other"
+file.write_document(data)
+"""
+"""Gives a state a listener that the instance does not have: no start can go on with that."""
 
 
 def stored(service: Service) -> int:
@@ -252,3 +266,23 @@ def test_without_its_state_it_serves_anew(chat: Service, damage: str) -> None:
     if "rm" not in damage:
         text = chat.machine.journal(f"--unit={chat.service}")
         assert "state of the last supervisor is set aside" in text
+
+
+def test_a_recovery_that_always_fails_is_given_up_and_it_serves_anew(chat: Service) -> None:
+    """As a worker could write the state, which has the same user: no start ends well with it."""
+    directory, pid = f"/run/wssupervisor/{chat.name}", chat.main_pid()
+    with chat.load() as clients:
+        chat.machine.run("kill", "-STOP", str(pid))  # nothing is written any more
+        forge = ("python3", "-c", FORGES, directory, chat.name)
+        chat.machine.run("runuser", "-u", chat.account, "--", *forge)
+        chat.machine.run("kill", "-9", str(pid))
+        wait_next(chat, pid)
+        chat.wait_serving()
+        clients.more(ANSWERS)
+        clients.assert_only_held_are_gone()
+
+    assert len(chat.worker_pids()) == chat.workers
+    text = chat.machine.journal(f"--unit={chat.service}")
+    assert text.count("the recovery failed") == SAME_MAX
+    assert "the recovery is given up: state of the last supervisor is set aside" in text
+    chat.reload()
