@@ -1191,17 +1191,18 @@ def test_a_full_house_refuses_a_reload_and_names_the_way_out() -> None:
 
 
 @pytest.mark.parametrize("how", ["policy", "request"])
-def test_the_oldest_is_hurried_only_right_before_the_cutover(how: str) -> None:
+def test_the_oldest_is_hurried_only_once_its_clients_find_the_new_generation(how: str) -> None:
     hurry = replace(POLICY, when_full=WhenFull.HURRY_OLDEST)
     told, actions = crowded(hurry) if how == "policy" else crowded(make_room=True)
     told.spawn_all(actions, 20)
     ready = told.make_ready(3, 21)
 
     assert [one for one in actions + ready if not isinstance(one, Spawn)] == []
-    assert told.tell(TimePassed(), 22) == [
+    steer = told.tell(TimePassed(), 22)
+    assert steer == [Steer(4, steered(14, 15))]
+    assert [one for one in told.steer(steer, 22) if isinstance(one, Signal)] == [
         Signal(worker(1, 0), "SIGTERM"),
         Signal(worker(1, 1), "SIGTERM"),
-        Steer(4, steered(14, 15)),
     ]
 
 
@@ -1257,7 +1258,7 @@ def test_an_empty_generation_that_is_kept_warm_refuses_no_reload_and_is_ended_fo
     told = warm_and_held()
     told.begin_reload(20)
     told.make_ready(4, 20)
-    actions = told.tell(TimePassed(), 21)
+    actions = told.steer(told.tell(TimePassed(), 21), 21)
 
     assert [one for one in actions if isinstance(one, Signal)] == [
         Signal(worker(2, 0), "SIGTERM"),
@@ -1265,7 +1266,7 @@ def test_an_empty_generation_that_is_kept_warm_refuses_no_reload_and_is_ended_fo
     ]
     (hurried,) = [one for one in told.notes if one.kind is NoteKind.DRAIN_HURRIED]
     assert hurried.fields == {"generation": 2, "connections": 0}
-    assert told.steer(actions, 21)[0] == Answer(1, CutOver(3, 4, 3, 1))
+    assert actions[0] == Answer(1, CutOver(3, 4, 3, 1))
 
 
 def test_a_reload_that_may_cut_ends_the_empty_one_all_the_same() -> None:
@@ -1273,7 +1274,8 @@ def test_a_reload_that_may_cut_ends_the_empty_one_all_the_same() -> None:
     told.tell(ReloadRequested(1, make_room=True), 20)
     told.spawn_all(told.tell(ReleaseResolved(3, B, told.policy), 20), 20)
     told.make_ready(4, 20)
-    ended = [one for one in told.tell(TimePassed(), 21) if isinstance(one, Signal)]
+    actions = told.steer(told.tell(TimePassed(), 21), 21)
+    ended = [one for one in actions if isinstance(one, Signal)]
 
     assert {one.worker.generation for one in ended} == {2}
 

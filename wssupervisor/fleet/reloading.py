@@ -261,7 +261,6 @@ def settle(state: State, now: float) -> Iterator[Action]:
             yield from fail(state, why_failed, now)
         return
     if steering.may_steer(state, now):
-        yield from room.make_room_to_drain(state, reload, candidate.policy, now)
         reload.phase = ReloadPhase.CUTTING
 
 
@@ -354,6 +353,7 @@ def cut_over(state: State, now: float) -> Iterator[Action]:
             outcome = CutOver(reload.id, candidate.number, before, seconds)
             yield Answer(reload.request, outcome)
     if replaced is not None:
+        yield from room.make_room_to_drain(state, reload, candidate.policy, now)
         yield from draining.begin(state, replaced, now)
 
 

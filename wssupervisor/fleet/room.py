@@ -113,7 +113,10 @@ def end_emptiest(state: State, now: float, *, cuts: bool) -> Iterator[Action]:
 def make_room_to_drain(
     state: State, reload: Reload, policy: Policy, now: float
 ) -> Iterator[Action]:
-    """Right before a cutover: so many may drain beside the one that will be replaced."""
+    """Right after a cutover: so many may drain beside the one that is replaced.
+
+    Whoever is asked to close comes back at once, and must find the new generation.
+    """
     undisturbed = [one for one in draining.oldest(state) if not draining.hurried(one, now)]
     for _ in range(len(undisturbed) - policy.max_draining + 1):
         yield from end_emptiest(state, now, cuts=hurries(reload, policy))
