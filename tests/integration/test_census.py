@@ -107,6 +107,9 @@ def test_the_workers_clients_are_counted_and_nothing_else(
 
 def test_clients_in_a_queue_are_nobodys_connections(pool: SlotPool) -> None:
     Steering(pool).measure()
+    wait_until(
+        lambda: census.take([pool], {}).unattributed == 0, within=SOON, what="the end of the probe"
+    )
     with socket.create_connection((pool.host, pool.port)):
         found = census.take([pool], {})
 

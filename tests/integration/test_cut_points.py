@@ -52,13 +52,24 @@ class Instance:
             out, err = asking.communicate(timeout=WITHIN)
         return Ctl(asking.returncode, out, err)
 
-    def cut_over(self, *words: str) -> None:
-        """A reload or roll back, whose answer must be the truth."""
-        before = self.daemon.active()
+    def cut_over(self, *words: str, cut: str | None = None) -> None:
+        """A reload or roll back, whose answer must be the truth; killed before action `cut`."""
+        before = self.active()
+        if cut is not None:
+            self.file.write_text(cut)
         answer = self.ask(*words, "--json")
         if answer.status == 0:
             self.cutovers.append(Cutover.from_verdict(answer.document))
-        assert (answer.status == 0) == (self.daemon.active() != before), answer
+        assert (answer.status == 0) == (self.active() != before), answer
+
+    def active(self) -> int:
+        """The number of the active generation, whether it dies meanwhile or not."""
+        [found] = [
+            one["number"]
+            for one in self.ask("status", "--json").document["generations"]
+            if one["state"] == "active"
+        ]
+        return int(found)
 
     def rest(self, generations: int = 2) -> None:
         """Alive again, and as it should be: the generation of the held clients may drain on."""
@@ -105,13 +116,12 @@ def roll_back(own: Instance) -> None:
     left = own.file.read_text()
     own.file.unlink()
     reload(own)
-    own.file.write_text(left)
-    own.cut_over("rollback")
+    own.cut_over("rollback", cut=left)
 
 
 def scale(own: Instance) -> None:
     """There and back."""
-    wanted = own.daemon.status()["workers_wanted"]
+    wanted = own.ask("status", "--json").document["workers_wanted"]
     own.ask("scale", str(3 if wanted == 2 else 2))
 
 

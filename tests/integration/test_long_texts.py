@@ -44,18 +44,24 @@ def test_a_name_of_any_length_is_cut_in_a_reason(settings: Settings) -> None:
         assert daemon.ctl("events").status == 0
 
 
-def test_a_note_from_before_that_is_too_long_is_shown_cut(settings: Settings) -> None:
+def test_a_note_from_before_that_is_too_long_is_left_out_and_the_others_shown(
+    settings: Settings,
+) -> None:
     """The record may be of another version."""
     with Daemon(settings) as daemon:
-        note = {"at": "2026-01-01T00:00:00.000Z", "kind": "reload-failed", "reason": LONG}
-        record = Path(f"{daemon.control}.events")
-        record.write_text(json.dumps(note) + "\n")
+        note = {
+            "at": "2026-01-01T00:00:00.000Z",
+            "kind": "reload-failed",
+            "reload": "r1",
+            "attempt": "reload",
+        }
+        lines = [json.dumps({**note, "reason": LONG[:length]}) for length in (100_000, 50_000)]
+        Path(f"{daemon.control}.events").write_text("\n".join([*lines, ""]))
         daemon.start()
         notes: list[dict[str, object]] = []
         Client(str(daemon.control)).call("events", {}, lambda event: notes.append(event["note"]))
 
-        assert str(notes[0]["reason"]).startswith("xxx")
-        assert str(notes[0]["reason"]).endswith("characters left out]")
+        assert [str(one["reason"]) for one in notes if "reason" in one] == [LONG[:50_000]]
         assert notes[-1]["kind"] == "started"
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import json
-import os
 import resource
 import socket
 import subprocess
@@ -111,10 +110,22 @@ def fake(path: Path, sends: Iterator[bytes], first: int) -> Iterator[None]:
             thread.join(WITHIN)
 
 
+MEASURED = """
+import atexit, sys
+from pathlib import Path
+to = Path(sys.argv.pop(1))
+atexit.register(lambda: to.write_text(Path("/proc/self/status").read_text()))
+from wssupervisor.commands import cli
+sys.exit(cli.main())
+"""
+"""wssctl that leaves behind how it was at its end: its usage says what its parent had, too."""
+
+
 def run_wssctl(path: Path, verb: str) -> tuple[int, int, str]:
     """Exit status, the most memory it had, and its error; it cannot have more than 2 GB."""
     limits = (2 << 30, 2 << 30)
-    command = [sys.executable, "-m", "wssupervisor.commands.cli", "--control", str(path), verb]
+    left = path.with_name("left")
+    command = [sys.executable, "-c", MEASURED, str(left), "--control", str(path), verb]
     with subprocess.Popen(
         command,
         env=environment(),
@@ -126,9 +137,8 @@ def run_wssctl(path: Path, verb: str) -> tuple[int, int, str]:
         resource.prlimit(process.pid, resource.RLIMIT_AS, limits)
         assert process.stderr is not None
         error = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage.ru_maxrss << 10, error
+    peak = next(one for one in left.read_text().splitlines() if one.startswith("VmHWM:"))
+    return process.returncode, int(peak.split()[1]) << 10, error
 
 
 @pytest.mark.parametrize("what", SENDS)

@@ -158,7 +158,8 @@ def test_a_stray_of_which_only_its_socket_is_known_ends_with_the_worker_that_has
         replace(daemon.settings, command=(*daemon.settings.command, "none")).write()
         daemon.start()
 
-        assert b"worker\n" in answers(daemon.settings)
+        found = answers(daemon.settings)
+        assert found == {b"worker\n"} or keeps == "accepts", "two that accept from one queue"
         assert daemon.stop() == 0
         wait_until(lambda: not alive(stray), within=SOON, what="its end")
 
