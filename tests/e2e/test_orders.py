@@ -75,7 +75,7 @@ def test_both_are_restarted_while_clients_come(chat: Service) -> None:
 
 def test_without_the_sockets_it_fails_once_and_names_the_cure(new: Service) -> None:
     """A service that does not require its socket unit, as one that was written by hand."""
-    new.drop_in(new.service, "user", "[Service]\nUser=wssupervisor\n")
+    new.drop_in(new.service, "user", f"[Service]\nUser=wss-{new.name}\n")
     new.machine.systemctl("daemon-reload")
     cure = f"systemctl start {new.socket} {new.service}"
 

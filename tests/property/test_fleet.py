@@ -716,9 +716,9 @@ class FleetMachine(RuleBasedStateMachine):
         self.tell(self.world.observed())
         state = self.fleet.state
         active = state.active
-        if active is None or state.stop is not None or seating.too_many_sweepers(active):
+        if active is None or state.stop is not None or active.sweep_at is not None:
             return
-        if active.sweep_at is None:
+        if not seating.too_many_sweepers(state, active, self.world.now):
             assert steering.orphans(state) == [], "a queue that nobody will empty"
 
     @rule(choice=st.integers(0, 8))
@@ -923,13 +923,6 @@ class FleetMachine(RuleBasedStateMachine):
         for one in self.fleet.state.workers():
             if one.ready_at is not None and self.world.policy.ready_by is not ReadyBy.DELAY:
                 assert one.id in self.proven
-
-    @invariant()
-    def clients_that_wait_make_few_processes(self) -> None:
-        for generation in self.fleet.state.generations.values():
-            sweepers = [one for one in generation.workers.values() if one.sweeper]
-            seats = len(generation.seats)
-            assert len(sweepers) <= max(seating.SWEEPERS, seating.SWEEPERS_PER_SEAT * 3, seats)
 
     @invariant()
     def only_what_was_asked_for_is_run(self) -> None:

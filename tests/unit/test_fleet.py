@@ -660,18 +660,34 @@ def test_one_that_its_clients_do_not_hold_up_any_more_is_replaced() -> None:
     assert [one.worker for one in actions if isinstance(one, Spawn)] == [worker(1, 0, 2)]
 
 
-def test_clients_that_wait_in_many_slots_make_few_sweepers() -> None:
+MANY = [slot for slot in SLOTS if slot not in (10, 11, PARKING)]
+"""Slots that no worker has."""
+
+
+def spawns(actions: Iterable[Action]) -> list[Spawn]:
+    return [one for one in actions if isinstance(one, Spawn)]
+
+
+def test_whoever_came_before_a_start_is_served_at_once_in_however_many_slots() -> None:
     told = serving()
-    many = {f"slot_{slot}": 1 for slot in SLOTS if slot not in (10, 11, PARKING)}
-    actions = told.look(4, **many)
+    actions = told.look(4, **{f"slot_{slot}": 1 for slot in MANY})
 
-    assert len(many) > SWEEPERS
-    assert len([one for one in actions if isinstance(one, Spawn)]) == SWEEPERS
+    assert len(MANY) > SWEEPERS
+    assert len(spawns(actions)) == len(MANY)
 
-    told.tell(Spawned(worker(1, FIRST_SWEEPER), 7), 4)
-    after = told.tell(WorkerExited(worker(1, FIRST_SWEEPER), Exit(status=0)), 5)
 
-    assert len([one for one in after if isinstance(one, Spawn)]) <= 1, "one for the one that ended"
+def test_clients_that_hold_up_one_sweeper_after_another_make_few_of_them() -> None:
+    told = serving(STALLS)
+    first, last = MANY[:SWEEPERS], MANY[SWEEPERS:]
+    held = {f"slot_{slot}": 1 for slot in first}
+    assert len(spawns(told.look(4, **held))) == SWEEPERS
+    looks(told, 4, 10, **held)
+
+    assert spawns(told.look(10.5, **held, **{f"slot_{slot}": 1 for slot in last})) == []
+
+    held[f"slot_{first[0]}"] = 0  # one of them has accepted
+
+    assert len(spawns(told.look(11, **held, **{f"slot_{slot}": 1 for slot in last}))) == len(last)
 
 
 def test_replacements_for_stalls_come_with_growing_pauses() -> None:

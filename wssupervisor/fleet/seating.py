@@ -15,7 +15,7 @@ from wssupervisor.fleet.state import (
 )
 
 SWEEPERS, SWEEPERS_PER_SEAT = 4, 2
-"""How many sweepers of a generation may live at the same time: the larger of the two."""
+"""While so many sweepers of a generation (the larger of the two) do not accept, no more start."""
 
 
 def fill(
@@ -246,15 +246,28 @@ def settle(state: State, now: float) -> Iterator[Action]:
         return
     generation.sweep_at = None
     for name, slot in steering.orphans(state):
-        if too_many_sweepers(generation):
-            return  # one that ends makes room for the next
+        if too_many_sweepers(state, generation, now):
+            return  # the next look starts more, if one has accepted or has ended
         yield from _sweep(state, generation, name, slot, now)
 
 
-def too_many_sweepers(generation: Generation) -> bool:
-    """Clients that hold up one worker after another must not make one process for each slot."""
-    alive = sum(one.sweeper for one in generation.workers.values())
-    return alive >= max(SWEEPERS, SWEEPERS_PER_SEAT * len(generation.seats))
+def too_many_sweepers(state: State, generation: Generation, now: float) -> bool:
+    """Clients that hold up one worker after another must not make one process for each slot.
+
+    Those whose queue moves do not count, nor those that are done with it: the clients that came
+    before a start wait in as many queues as there are slots, and may stay for hours.
+    """
+    held_up = sum(_held_up(state, generation, one, now) for one in generation.workers.values())
+    return held_up >= max(SWEEPERS, SWEEPERS_PER_SEAT * len(generation.seats))
+
+
+def _held_up(state: State, generation: Generation, one: Worker, now: float) -> bool:
+    """A sweeper that does not accept what waits in its queue."""
+    if one.sweeps is None or one.leftover is not None:
+        return False
+    stuck_since = state.slots[one.sweeps].stuck_since
+    since = max(one.spawned_at, stuck_since or one.spawned_at)
+    return stuck_since is not None and now - since >= generation.policy.accept_stall
 
 
 def _lets_go(state: State) -> bool:
