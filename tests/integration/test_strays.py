@@ -116,6 +116,7 @@ def died(settings: Settings, keeps: str, held: str) -> Iterator[tuple[Daemon, in
         daemon.die()
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, pids)), within=SOON, what="the end of its workers")
         yield daemon, stray
 
 
