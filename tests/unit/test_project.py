@@ -357,6 +357,7 @@ VERBS = (
     "debian12",
     "trees",
     "pictures",
+    "house",
     "lint",
     "help",
 )

@@ -1,0 +1,1 @@
+"""The import picture. `./dev house` prints it; tests/unit/test_house.py holds it."""
