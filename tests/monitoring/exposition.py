@@ -2,8 +2,8 @@
 
 import sys
 
+from tests.unit.fleet.driven import draining
 from tests.unit.test_exposition import seen
-from tests.unit.test_fleet import draining
 from wssupervisor.metrics import families, text
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.unit.test_fleet import Told, draining, serving, worker
+from tests.unit.fleet.driven import Driven, draining, serving, worker
 from wssupervisor import metrics
 from wssupervisor.fleet.counters import Histogram
 from wssupervisor.fleet.events import WorkerExited
@@ -17,8 +17,8 @@ from wssupervisor.fleet.view import view
 Key = tuple[str, frozenset[tuple[str, str]]]
 
 
-def seen(told: Told, now: float, name: str = "chat") -> metrics.Seen:
-    state = told.fleet.state
+def seen(fleet: Driven, now: float, name: str = "chat") -> metrics.Seen:
+    state = fleet.state
     return metrics.Seen(
         name=name,
         version="1.2",
@@ -48,9 +48,9 @@ def value(found: dict[Key, float], name: str, /, **labels: str) -> float:
 
 
 def test_a_drain_is_seen_with_its_age_and_what_it_keeps() -> None:
-    told = draining()
-    told.census(13, {worker(1, 0): 9, worker(1, 1): 3, worker(2, 0): 4})
-    found = parsed(seen(told, 20))
+    fleet = draining()
+    fleet.census(13, {worker(1, 0): 9, worker(1, 1): 3, worker(2, 0): 4})
+    found = parsed(seen(fleet, 20))
 
     assert value(found, "generations", state="draining") == 1
     assert value(found, "connections", state="draining") == 12
@@ -67,10 +67,10 @@ def test_a_drain_is_seen_with_its_age_and_what_it_keeps() -> None:
 
 
 def test_a_crash_loop_is_seen_with_who_waits_and_how_long() -> None:
-    told = serving()
+    fleet = serving()
     for incarnation in (1, 2):
-        told.tell(WorkerExited(worker(1, 0, incarnation), Exit(status=1)), 10)
-    found = parsed(seen(told, 10.1))
+        fleet.handle(WorkerExited(worker(1, 0, incarnation), Exit(status=1)), 10)
+    found = parsed(seen(fleet, 10.1))
 
     assert value(found, "workers", state="waiting") == 1
     assert value(found, "worker_retry_seconds") == 0.4
@@ -119,24 +119,24 @@ def test_names_and_types_follow_the_conventions() -> None:
 
 def test_no_series_comes_or_goes_with_a_deploy() -> None:
     """Whatever reloads and crashes there were: but for the first verdict, the same series."""
-    told = draining()
-    before = parsed(seen(told, 20)).keys()
-    told.tell(WorkerExited(worker(1, 0), Exit(status=1)), 21)
-    told.tell(WorkerExited(worker(2, 0), Exit(signal="SIGKILL")), 21)
-    told.begin_reload(30)
+    fleet = draining()
+    before = parsed(seen(fleet, 20)).keys()
+    fleet.handle(WorkerExited(worker(1, 0), Exit(status=1)), 21)
+    fleet.handle(WorkerExited(worker(2, 0), Exit(signal="SIGKILL")), 21)
+    fleet.begin_reload(30)
 
-    assert parsed(seen(told, 31)).keys() == before
+    assert parsed(seen(fleet, 31)).keys() == before
 
 
 def test_the_document_says_the_same() -> None:
     found = seen(draining(), 20)
-    told = {
+    expected = {
         (sample["name"], frozenset(sample["labels"].items())): sample["value"]
         for one in metrics.families(found)
         for sample in one.document()["samples"]
     }
 
-    assert told == parsed(found)
+    assert expected == parsed(found)
 
 
 ROOT = Path(__file__).resolve().parents[2]

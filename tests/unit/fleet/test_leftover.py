@@ -1,0 +1,178 @@
+"""What the fleet decides when a worker's main process ends and others of its tree are left."""
+
+import pytest
+
+from tests.unit.fleet.driven import POLICY, Driven, draining, serving, starting, worker
+from wssupervisor.fleet.actions import (
+    Action,
+    FreeClients,
+    JudgeLeftover,
+    Kill,
+    Note,
+    NoteKind,
+    Probe,
+    Signal,
+    Spawn,
+    Steer,
+)
+from wssupervisor.fleet.events import (
+    CensusTaken,
+    LeftoverJudged,
+    MainProcessEnded,
+    Spawned,
+    StopRequested,
+    TimePassed,
+    WorkerExited,
+    WorkerJoined,
+    WorkerReady,
+)
+from wssupervisor.fleet.health import why_not_ready
+from wssupervisor.fleet.model import Exit, InstanceState, WorkerId, WorkerState
+
+OOM = Exit(signal="SIGKILL")
+
+
+def last(fleet: Driven, kind: NoteKind) -> Note:
+    return [one for one in fleet.notes if one.kind is kind][-1]
+
+
+def orphaned(fleet: Driven, one: WorkerId, now: float, connections: int = 3) -> list[Action]:
+    fleet.census(now, {one: connections})
+    return fleet.handle(MainProcessEnded(one, OOM), now)
+
+
+def test_a_dead_main_process_is_steered_away_from_and_replaced_at_once() -> None:
+    fleet = serving()
+    actions = orphaned(fleet, worker(1, 0), 20)
+    [steer] = [one for one in actions if isinstance(one, Steer)]
+    [spawn] = [one for one in actions if isinstance(one, Spawn)]
+
+    assert spawn.worker == worker(1, 0, incarnation=2)
+    assert set(spawn.slots.values()).isdisjoint({10, 11})
+    assert set(steer.table.weights["ws"]) == {11}
+    assert JudgeLeftover(worker(1, 0), {"ws": 10}, told=False) in actions
+    assert fleet.shown_state(20) is InstanceState.DEGRADED
+    assert last(fleet, NoteKind.MAIN_PROCESS_ENDED).fields["connections"] == 3
+    assert fleet.handle(MainProcessEnded(worker(1, 0), OOM), 20) == [], "once is enough"
+
+
+def test_readiness_is_lost_with_the_last_main_process() -> None:
+    fleet = serving()
+    orphaned(fleet, worker(1, 0), 20)
+    orphaned(fleet, worker(1, 1), 20)
+
+    assert why_not_ready(fleet.state) == "no worker of generation 1 is ready"
+
+
+def test_what_serves_drains_until_its_connections_have_gone() -> None:
+    fleet = serving()
+    actions = orphaned(fleet, worker(1, 0), 20)
+    fleet.steer(actions, 20)
+    fleet.look(20.1)
+
+    assert fleet.handle(LeftoverJudged(worker(1, 0), serves=True), 20.2) == []
+
+    fleet.look(30)
+    assert fleet.census(30, {worker(1, 0): 1}) == []
+    fleet.census(31, {worker(1, 0): 0})
+
+    assert fleet.census(32, {worker(1, 0): 0}) == [Signal(worker(1, 0), "SIGTERM")]
+
+    fleet.handle(WorkerExited(worker(1, 0), OOM), 33)
+    fields = last(fleet, NoteKind.WORKER_EXITED).fields
+
+    assert (fields["expected"], fields["connections"], fields["cause"]) == (True, 0, "told")
+
+
+def test_what_does_not_serve_is_ended_and_its_clients_are_freed_and_counted_as_lost() -> None:
+    fleet = serving()
+    orphaned(fleet, worker(1, 0), 20)
+
+    assert fleet.handle(LeftoverJudged(worker(1, 0), serves=False), 20.3) == [
+        Signal(worker(1, 0), "SIGTERM"),
+        FreeClients(worker(1, 0)),
+    ]
+
+    fleet.census(21, {worker(1, 0): 0})
+
+    assert Kill(worker(1, 0)) in fleet.handle(TimePassed(), 20.3 + POLICY.kill_after)
+
+    fleet.handle(WorkerExited(worker(1, 0), OOM), 31)
+    fields = last(fleet, NoteKind.WORKER_EXITED).fields
+
+    assert (fields["expected"], fields["connections"], fields["cause"]) == (False, 3, "sigkill")
+    assert fleet.state.counters.lost == 3
+
+
+def test_what_waits_on_the_slot_of_helpers_that_end_is_swept_at_once() -> None:
+    fleet = serving()
+    fleet.steer(orphaned(fleet, worker(1, 0), 20), 20)
+    fleet.look(20.1, slot_10=2)
+    actions = fleet.handle(LeftoverJudged(worker(1, 0), serves=False), 20.3)
+
+    assert [one.slots for one in actions if isinstance(one, Spawn)] == [{"ws": 10}]
+
+
+def test_a_candidate_whose_main_process_ends_has_failed_and_its_tree_is_ended() -> None:
+    fleet = serving()
+    fleet.begin_reload(10, request=7)
+    actions = fleet.handle(MainProcessEnded(worker(2, 0), Exit(status=7), "look at it"), 12)
+
+    assert Signal(worker(2, 0), "SIGTERM") in actions
+    assert not any(isinstance(one, JudgeLeftover) for one in actions)
+    assert fleet.state.verdict is not None
+    assert fleet.state.verdict.reason == (
+        "worker 0 of generation 2 exited with status 7 before it was ready: look at it"
+    )
+    assert fleet.handle(WorkerReady(worker(2, 0)), 13) == [], "what is left of it may say so"
+
+
+def test_a_stopped_worker_has_the_rest_of_its_time_for_the_rest_of_its_tree() -> None:
+    fleet = draining()
+    fleet.steer(fleet.handle(StopRequested(1), 100), 100)
+    actions = fleet.handle(MainProcessEnded(worker(1, 0), Exit(status=0)), 101)
+
+    assert Signal(worker(1, 0), "SIGTERM") in actions
+    assert not any(isinstance(one, Signal) and one.rest for one in actions)
+    late = fleet.handle(TimePassed(), 100 + POLICY.kill_after / 2)
+    assert Signal(worker(1, 0), "SIGTERM", rest=True) not in late
+    assert Signal(worker(1, 1), "SIGTERM", rest=True) in late
+    assert Kill(worker(1, 0)) in fleet.handle(TimePassed(), 100 + POLICY.kill_after)
+
+
+def test_helpers_that_hold_the_channel_open_cannot_close_connections() -> None:
+    fleet = serving()
+    fleet.handle(WorkerJoined(worker(1, 0), closes=True, lets_go=False), 5)
+    orphaned(fleet, worker(1, 0), 20)
+    one = fleet.state.worker(worker(1, 0))
+    assert one is not None
+
+    assert one.polite is False
+    assert one.state is WorkerState.DRAINING
+
+
+def test_a_sweeper_that_leaves_helpers_behind_has_died_as_well() -> None:
+    fleet = serving()
+    actions = fleet.look(20, slot_15=1)
+    [spawn] = [one for one in actions if isinstance(one, Spawn)]
+    fleet.handle(Spawned(spawn.worker, 99), 20)
+    actions = fleet.handle(MainProcessEnded(spawn.worker, OOM), 21)
+    fleet.handle(LeftoverJudged(spawn.worker, serves=False), 21.1)
+
+    assert not any(isinstance(one, Probe) for one in actions)
+    assert fleet.state.generations[1].sweep_failures == 1
+    fleet.handle(WorkerExited(spawn.worker, OOM), 21.2)
+    assert fleet.state.generations[1].sweep_failures == 1
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_verdict_on_a_leftover_that_has_gone_or_must_end_changes_nothing(serves: bool) -> None:
+    fleet = starting()
+    fleet.handle(MainProcessEnded(worker(1, 0), OOM), 2)
+
+    assert fleet.handle(LeftoverJudged(worker(1, 0), serves), 3) == []
+
+    fleet.handle(WorkerExited(worker(1, 0), OOM), 4)
+
+    assert fleet.handle(LeftoverJudged(worker(1, 0), serves), 5) == []
+    assert fleet.handle(CensusTaken({worker(1, 0): 3}, 0, began_at=5), 5) == []
