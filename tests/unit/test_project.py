@@ -358,6 +358,7 @@ VERBS = (
     "trees",
     "pictures",
     "house",
+    "voice",
     "lint",
     "help",
 )

@@ -1,0 +1,100 @@
+"""Rules 1 to 3 of docs/internals/style.md, over every text of the project."""
+
+import pytest
+
+from tests.voice.texts import (
+    Allowed,
+    Text,
+    allowed,
+    baseline,
+    comments,
+    counts,
+    files,
+    findings,
+    findings_in,
+    findings_of,
+    permits,
+    place_of,
+    strings,
+)
+
+NOW = counts(baseline())
+
+
+def found(words: str) -> list[str]:
+    return [finding.found for finding in findings_in("file", Text(1, words))]
+
+
+@pytest.mark.parametrize("place", sorted({*baseline(), *NOW}))
+def test_no_place_has_more_of_the_replaced_words_than_before(place: str) -> None:
+    """`./dev voice PATH` lists them. A phrase that is right goes into tests/voice/allowed.toml."""
+    here = [str(one) for one in findings() if (place_of(one.file, baseline()) or one.file) == place]
+
+    assert NOW.get(place, 0) <= baseline().get(place, 0), "\n".join(here)
+
+
+@pytest.mark.parametrize("entry", allowed(), ids=lambda entry: f"{entry.file}: {entry.phrase}")
+def test_every_allowed_phrase_is_there_and_has_its_reason(entry: Allowed) -> None:
+    [path] = [path for path in files() if path.as_posix().endswith(f"/{entry.file}")]
+
+    assert any(permits(entry, finding) for finding in findings_of(path))
+    assert len(entry.reason.split()) >= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("so that nobody waits", ["nobody"]),
+        ("what somebody's client sees", ["somebody's"]),
+        ("for whoever asks", ["whoever"]),
+        ("Who asks is known.", ["Who"]),
+        ("known. Who drains may end.", ["Who"]),
+        ("and who comes late", ["and who"]),
+        ("asks those who are there", ["those who"]),
+        ("it is told to end", ["told"]),
+        ("which shall end", ["shall"]),
+        ("begins anew", ["anew"]),
+        ("waits so long", ["so long"]),
+        ("the last so many lines", ["so many"]),
+        ("eight at the most", ["at the most"]),
+        ("not any more.", ["any more"]),
+        ("not any more than before", ["any more"]),
+        ("a dear look", ["dear"]),
+        ("the rest drains on", ["drains on"]),
+        ("and goes on serving", ["goes on"]),
+        ("a worker serves on, as before", ["serves on"]),
+        ("he sends his handshake", ["he", "his"]),
+    ],
+)
+def test_a_replaced_word_is_found(words: str, expected: list[str]) -> None:
+    assert found(words) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Who may read this?",
+        "the operator who deployed it",
+        "clients whose worker ended",
+        "no worker has any more connections",
+        "it serves on port 8000, and runs on Debian",
+        "so many clients that the queue is full",
+        "a so-long list",
+        "drain_on",
+    ],
+)
+def test_plain_english_is_left_alone(words: str) -> None:
+    assert found(words) == []
+
+
+def test_a_phrase_is_found_across_the_end_of_a_line() -> None:
+    [finding] = findings_in("file", Text(3, "# the rest drains\n# on, as before"))
+
+    assert (finding.line, finding.found) == (3, "drains on")
+
+
+def test_of_python_files_strings_docstrings_and_comments_are_read_and_no_names() -> None:
+    source = '"""Doc."""\ntold = f"a {told} b" "c"  # first\n# second\n\n# third\n'
+
+    assert list(strings(source)) == [Text(1, "Doc."), Text(2, "a {} bc")]
+    assert list(comments(source)) == [Text(2, "# first\n# second"), Text(5, "# third")]
