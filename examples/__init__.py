@@ -1,1 +1,1 @@
-"""Things to run beside the supervisor: a chat server, the clients that measure it, the demo."""
+"""Programs to run with the supervisor: a chat server, clients that measure it, and the demo."""

@@ -1,10 +1,10 @@
-"""Long jobs over a WebSocket, as a plain ASGI application: it knows nothing of wssupervisor.
+"""Long jobs over a WebSocket: a plain ASGI application that does not use wssupervisor.
 
     uvicorn app:app                             by itself
     wssupervisor --config asgi.toml             supervised
 
-Say a number of steps: each is told when it is done. A job takes as long as it takes, and is
-finished by the release that began it, whatever is deployed meanwhile. GET /healthz answers 200.
+Send a number of steps. The server reports each step when it is done. The release that began a job
+finishes it, whatever is deployed meanwhile. GET /healthz answers 200.
 """
 
 import asyncio

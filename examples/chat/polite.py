@@ -1,4 +1,4 @@
-"""The chat server again, as a worker that uses the library: users are told, and closed politely.
+"""The chat server as a worker that uses the library: it notifies users and closes politely.
 
 python polite.py                            by itself, on 127.0.0.1:8765
 wssupervisor --config chat.toml             supervised (command: .../polite.py)
@@ -10,20 +10,20 @@ from websockets.asyncio.server import ServerConnection, broadcast
 
 from wssupervisor.worker import serve
 
-people: set[ServerConnection] = set()
+connections: set[ServerConnection] = set()
 
 
 async def chat(connection: ServerConnection) -> None:
-    people.add(connection)
+    connections.add(connection)
     try:
         async for message in connection:
-            broadcast(people, message)
+            broadcast(connections, message)
     finally:
-        people.discard(connection)
+        connections.discard(connection)
 
 
-def tell_users() -> None:
-    broadcast(people, "there is a new version: reload the page when it suits you")
+def notify_users() -> None:
+    broadcast(connections, "there is a new version: reload the page when it suits you")
 
 
-asyncio.run(serve(chat, on_drain=tell_users, address=("127.0.0.1", 8765)))
+asyncio.run(serve(chat, on_drain=notify_users, address=("127.0.0.1", 8765)))

@@ -1,10 +1,10 @@
-"""A small chat server on `websockets`: everybody in a room hears what anybody in it says.
+"""A small chat server on `websockets`: each message goes to all clients in the room.
 
     python server.py 8765                       by itself
     wssupervisor --config chat.toml             supervised: the sockets come by LISTEN_FDS
 
 The room is the path: ws://127.0.0.1:8765/lobby. Rooms live in one process, so with several workers
-people of one room may be apart; a real chat has a message broker between its processes.
+the clients of a room may be split. A real chat has a message broker between its processes.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ rooms: defaultdict[str, set[ServerConnection]] = defaultdict(set)
 
 
 async def chat(connection: ServerConnection) -> None:
-    """One person, from hello to goodbye."""
+    """One client, from its welcome to its end."""
     name = connection.request.path if connection.request else "/"
     room = rooms[name]
     await connection.send(
@@ -45,7 +45,7 @@ async def chat(connection: ServerConnection) -> None:
 
 
 def listening_sockets() -> list[socket.socket]:
-    """Those that the supervisor passed on, or one of our own."""
+    """The inherited sockets, or one that this process binds itself."""
     if os.environ.get("LISTEN_PID") == str(os.getpid()):
         last = FIRST_DESCRIPTOR + int(os.environ["LISTEN_FDS"])
         return [socket.socket(fileno=fd) for fd in range(FIRST_DESCRIPTOR, last)]
@@ -53,19 +53,19 @@ def listening_sockets() -> list[socket.socket]:
 
 
 async def main() -> None:
-    """Serve until SIGTERM: it comes when nobody is connected any more, or when all must end."""
-    # Somebody who connects and goes away, as a probe does, is no error worth a traceback.
+    """Serve until SIGTERM, which comes when no connection is left, or at a limit or a stop."""
+    # A client that connects and disconnects, as a probe does, is not worth a traceback.
     logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
-    told_to_end = asyncio.Event()
+    ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told_to_end.set)
-    # Without backlog= the inherited socket's queue would be cut down to 100.
+        loop.add_signal_handler(number, ended.set)
+    # Without backlog= the queue of the inherited socket would shrink to 100.
     servers = [
         await serve(chat, sock=sock, backlog=BACKLOG, open_timeout=30)
         for sock in listening_sockets()
     ]
-    await told_to_end.wait()
+    await ended.wait()
     for server in servers:
         server.close()
         await server.wait_closed()

@@ -1,4 +1,4 @@
-"""Reads the feed, and comes back after whatever cut it off, without missing an event.
+"""Reads the feed, and reconnects after each interruption without missing an event.
 
 python client.py [ws://127.0.0.1:8765/]
 """
@@ -13,11 +13,11 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-AGAIN_SECONDS = 0.5
+RETRY_SECONDS = 0.5
 
 
 async def events(url: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
-    """Every event after that number, once and in order; between them the greetings of servers."""
+    """Yield every event after that number, once and in order, and the greetings of the servers."""
     while True:
         try:
             async with connect(f"{url}?after={after}") as connection:
@@ -27,7 +27,7 @@ async def events(url: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
                     yield event
         except (ConnectionClosed, OSError):
             pass
-        await asyncio.sleep(random.uniform(0, AGAIN_SECONDS))  # noqa: S311 - not all at once
+        await asyncio.sleep(random.uniform(0, RETRY_SECONDS))  # noqa: S311 - not all at once
 
 
 async def main() -> None:

@@ -1,14 +1,15 @@
-"""A live feed of events: whoever comes back says which one he had last, and misses none.
+"""A live feed of events: a client that reconnects names its last event, and misses none.
 
     python server.py                            by itself, on 127.0.0.1:8765
     wssupervisor --config feed.toml             supervised
 
-ws://127.0.0.1:8765/?after=17 sends every event after number 17, those of before and those to come.
-ws://127.0.0.1:8765/publish takes {"key": ..., "text": ...} and answers {"id": ...}: with the same
-key it is the same event, so who is cut off before the answer just says it again.
+ws://127.0.0.1:8765/?after=17 sends every event after number 17: the stored ones, then new ones.
+ws://127.0.0.1:8765/publish takes {"key": ..., "text": ...} and answers {"id": ...}. The same key
+means the same event, so a client that is cut off before the answer sends the event again.
 
-Generations and workers are processes side by side, and an event that one takes is for the readers
-of all: the events are in a database, whose numbers grow in the order in which they can be seen.
+Generations and workers are processes side by side, and an event that one of them takes is for the
+readers of all. So the events are in a database. Their numbers grow in the order in which readers
+can see them.
 """
 
 import asyncio
@@ -37,16 +38,16 @@ CREATE TABLE IF NOT EXISTS events
 
 
 class Feed:
-    """The events, and a sign that there is a new one."""
+    """The events, and a signal for each new one."""
 
     def __init__(self, path: str) -> None:
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.execute(SCHEMA)
         self.changed = asyncio.Event()
-        """Set with the next change, and then another one takes its place."""
+        """Set at the next change, and then replaced by a new one."""
 
     def add(self, key: str, text: str) -> int:
-        """Its number; a key that is there already keeps the event that it has."""
+        """Return the number of the event. A key that exists already keeps its event."""
         insert = "INSERT OR IGNORE INTO events (key, text) VALUES (?, ?)"
         self._database.execute(insert, (key, text))
         ((number,),) = self._database.execute("SELECT id FROM events WHERE key = ?", (key,))
@@ -58,7 +59,7 @@ class Feed:
         return list(self._database.execute(select, (number,)))
 
     async def look(self) -> None:
-        """Other processes take events, too. (A server with a broker is told, and need not look.)"""
+        """Poll for events that other processes took. (A server with a broker need not poll.)"""
         last = -1
         while True:
             ((newest,),) = self._database.execute("SELECT max(id) FROM events")
@@ -73,7 +74,7 @@ async def follow(connection: ServerConnection, feed: Feed, last: int) -> None:
     with contextlib.suppress(ConnectionClosed):
         await connection.send(json.dumps({"hello": "feed", "generation": GENERATION}))
         while True:
-            changed = feed.changed  # of before we read
+            changed = feed.changed  # taken before the read, so that no change is missed
             for number, text in feed.after(last):
                 await connection.send(json.dumps({"id": number, "text": text}))
                 last = number

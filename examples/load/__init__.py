@@ -1,1 +1,1 @@
-"""Clients that measure what a reload does to connections: a storm of new ones, and held ones."""
+"""Clients that measure what a reload does to new connections (a storm) and to held ones."""

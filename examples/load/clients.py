@@ -1,6 +1,6 @@
-"""Start the client processes, look at their live numbers, end them, and read their reports.
+"""Start client processes, read their live numbers, end them, and read their reports.
 
-A client process ends when its standard input does, so none outlives whoever started it.
+A client process ends when its standard input closes, so none outlives the process that started it.
 """
 
 import json
@@ -25,11 +25,11 @@ KILL_WITHIN = 10.0
 
 
 class ClientFailed(Exception):
-    """A client process itself failed: what it measured is not known."""
+    """A client process failed, so its measurements are unknown."""
 
 
 class ClientProcess:
-    """One client process; leaving the `with` ends it, whatever state it is in."""
+    """One client process. Leaving the `with` block ends it in any state."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class ClientProcess:
         make: Callable[[str, str], Any],
         within: Sequence[str] = (),
     ) -> None:
-        """`within`: a command that runs its arguments elsewhere, as in another network."""
+        """`within`: a command that runs its arguments elsewhere, such as in another network."""
         place = Path(tempfile.mkdtemp(prefix=f"{module}-", dir=directory))
         self.report = place / "report.json"
         self.counters = place / "counters"
@@ -51,7 +51,7 @@ class ClientProcess:
                 stdin=subprocess.PIPE,
                 stdout=errors,
                 stderr=errors,
-                start_new_session=True,  # Ctrl-C is for whoever started it
+                start_new_session=True,  # Ctrl-C goes only to the process that started it
             )
 
     def __enter__(self) -> Self:
@@ -73,16 +73,16 @@ class ClientProcess:
             self.process.wait(KILL_WITHIN)
 
     def detach(self) -> None:
-        """Let it live on without us (it must have been started to end by itself)."""
+        """Leave it running without us. Its options must make it end by itself."""
         if self.process.stdin is not None:
             self.process.stdin.close()
-        self.process.returncode = 0  # keeps Popen from warning that the process still runs
+        self.process.returncode = 0  # keeps Popen from warning that the process is still running
 
     def alive(self) -> bool:
         return self.process.poll() is None
 
     def end(self, within: float = FINISH_WITHIN) -> None:
-        """Ask it to finish and wait for its report."""
+        """Make it finish, and wait for its report."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:
@@ -117,7 +117,7 @@ class StormClient(ClientProcess):
         return read_counters(self.counters)[2]
 
     def wait_answered(self, count: int, within: float) -> None:
-        """Until `count` connections more than now have been answered."""
+        """Wait until `count` more connections than now have been answered."""
         goal = self.answered + count
         wait_until(
             lambda: self.answered >= goal or not self.alive(),
@@ -186,7 +186,7 @@ class HeldClient(ClientProcess):
         return read_counters(self.counters)[3]
 
     def wait_broken(self, count: int, within: float) -> None:
-        """Until so many have ended that should not, or should."""
+        """Wait until `count` connections have ended, expected or not."""
         wait_until(
             lambda: self.bad >= count or not self.alive(),
             within=within,
@@ -222,7 +222,7 @@ class HeldClient(ClientProcess):
 
 @dataclass(frozen=True, slots=True)
 class EchoVerdict:
-    """`total` counts also what came back after `seconds` were over."""
+    """`total` includes echoes that arrived after `seconds` were over."""
 
     seconds: float
     echoes: int
@@ -230,7 +230,7 @@ class EchoVerdict:
 
 
 class EchoClient(ClientProcess):
-    """A few WebSockets as busy as the server can make them; they wait for `go`."""
+    """A few WebSockets, as busy as the server allows. They start at `go`."""
 
     def __init__(self, directory: Path, host: str, port: int, **options: Any) -> None:
         def make(report: str, counters: str) -> EchoOptions:
@@ -247,7 +247,7 @@ class EchoClient(ClientProcess):
         return self
 
     def go(self, within: float = FINISH_WITHIN) -> EchoVerdict:
-        """Talk for one round; returns when it is over."""
+        """Run one round, and return when it is over."""
         assert self.process.stdin is not None
         done = read_counters(self.counters)[3]
         self.process.stdin.write(b"!")
@@ -258,7 +258,7 @@ class EchoClient(ClientProcess):
             what="a round of echoes",
         )
         if not self.alive():
-            self.end()  # says why
+            self.end()  # raises with the reason
             raise ClientFailed("the client ended too early")
         report = json.loads(self.report.read_text().splitlines()[-1])
         return EchoVerdict(report["seconds"], int(report["echoes"]), int(report["total"]))

@@ -1,6 +1,6 @@
-"""Live numbers from a client process to whoever started it, through a small file.
+"""Live numbers of a client process, in a small file that its parent reads.
 
-A file, not a pipe: nobody has to read it in time, and the numbers of a dead client stay readable.
+A file, not a pipe: the parent need not read in time, and can read the numbers of a dead client.
 """
 
 import os
@@ -12,7 +12,7 @@ _LAYOUT = struct.Struct("=4Q")
 
 
 class CountersWriter:
-    """The client's end; `publish` is cheap enough to be called many times a second."""
+    """The client's end. `publish` is cheap enough to call many times a second."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -25,7 +25,7 @@ class CountersWriter:
 
 
 def read_counters(path: Path) -> tuple[int, int, int, int]:
-    """(begun, good, bad, extra) as last published; zeros before the first time."""
+    """Return (begun, good, bad, extra) as last published, or zeros if nothing was published."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Open one WebSocket and hear its greeting, blocking."""
+"""Open one WebSocket and read its greeting, blocking."""
 
 import socket
 
@@ -10,7 +10,7 @@ READ_BYTES = 4096
 def dial(
     host: str, port: int, *, source: str, timeout: float, path: str = "/"
 ) -> tuple[socket.socket, Greeting]:
-    """Raises OSError, TimeoutError among them, and WireError; the caller closes the socket."""
+    """Raises OSError (TimeoutError included) and WireError. The caller closes the socket."""
     sock = socket.create_connection((host, port), timeout=timeout, source_address=(source, 0))
     try:
         sock.sendall(upgrade_request(host, port, path))

@@ -1,10 +1,10 @@
-"""A client process that keeps a few WebSockets as busy as the server can: how many echoes a second.
+"""A client process that measures the echoes per second of a few WebSockets under full load.
 
-Each connection has `window` messages under way. What must come back is known to the byte, so it is
-compared, not parsed: on cores shared with the server the client must not be what is slow.
+Each connection has `window` messages under way. The expected bytes are known, so the client
+compares instead of parsing: it shares its cores with the server, and must not be the bottleneck.
 
-It opens its connections; for every byte on standard input it then talks for `seconds` and appends
-a line to its report, until standard input ends.
+The client opens its connections. For every byte on standard input it then talks for `seconds` and
+appends a line to its report, until standard input closes.
 """
 
 import json
@@ -26,7 +26,7 @@ OPEN_TIMEOUT = 20.0
 GO_WITHIN = 120.0
 LAST_ECHOES_WITHIN = 5.0
 READ_BYTES = 64 * 1024
-TRIES = 10  # for each connection that is wanted
+TRIES = 10  # for each wanted connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class EchoOptions:
     report: str
     counters: str
     per_worker: int = 32
-    """Connections to each worker: a server's speed depends on how they spread."""
+    """Connections to each worker. Their distribution affects the speed of a server."""
     workers: int = 2
     window: int = 1
     seconds: float = 2.0
@@ -62,7 +62,7 @@ class Connection:
         self.rest = b""
 
     def read_echoes(self, echo: bytes) -> int:
-        """How many whole echoes have come; WireError when they are not what was sent."""
+        """Return the number of whole echoes. Raises WireError if they differ from the messages."""
         data = self.sock.recv(READ_BYTES)
         if not data:
             raise WireError("EOF while echoes were under way")
@@ -87,7 +87,7 @@ class Echo:
         self._echoes = 0
 
     def open(self) -> None:
-        """As many to each worker, or, if that does not come about, as many as wanted."""
+        """Open the same number to each worker or, if that fails, as many as wanted in all."""
         options = self._options
         by_worker: Counter[int] = Counter()
         wanted = options.per_worker * options.workers
@@ -103,7 +103,7 @@ class Echo:
             self._epoll.register(connection.sock.fileno(), select.EPOLLIN)
 
     def talk(self) -> dict[str, float]:
-        """One round: echoes within `seconds`, and all, with those still under way then."""
+        """Run one round; count the echoes within `seconds`, and all with those that come later."""
         self._echoes = 0
         begun = time.monotonic()
         end = begun + self._options.seconds
@@ -129,7 +129,7 @@ class Echo:
                 self._say(connection, count)
 
     def _say(self, connection: Connection, count: int) -> None:
-        # Never more than a window is under way, which fits into any socket's buffer.
+        # At most one window is under way, and it fits into the buffer of any socket.
         data = self._message * count
         sent = connection.sock.send(data)
         if sent != len(data):

@@ -1,7 +1,7 @@
-"""A client process that holds many WebSockets, has each message echoed, and notes any that break.
+"""A client process that holds many WebSockets, checks each echo, and records those that break.
 
-A client is broken when its connection ends before we end it, when what comes back is not what it
-sent, or when nothing comes back for `patience` seconds.
+A client is broken if its connection ends before this process ends it, if an echo differs from its
+message, or if no echo arrives for `patience` seconds.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ STDIN = 0
 
 @dataclass(frozen=True, slots=True)
 class HeldOptions:
-    """`host` is the path of an AF_UNIX socket where `port` is 0."""
+    """If `port` is 0, `host` is the path of an AF_UNIX socket."""
 
     host: str
     port: int
@@ -42,13 +42,13 @@ class HeldOptions:
     counters: str
     count: int
     path: str = "/"
-    rooms: int = 0  # of this many clients, who then hear each other; 0: a plain echo server
+    rooms: int = 0  # size of a room, whose clients get all its messages; 0: a plain echo server
     name: str = "client"
     interval: float = 2.0
     patience: float = 30.0
     source: str = "127.9.0.1"
-    returns: bool = False  # connect again when the server has closed the WebSocket
-    until_gone: bool = False  # stay until the server closes; nobody reads stdin or the report
+    returns: bool = False  # reconnect after the server has closed the WebSocket
+    until_gone: bool = False  # stay until the server closes; stdin and the report are not used
 
 
 @dataclass(slots=True)
@@ -58,11 +58,11 @@ class Tally:
     slowest: float = 0.0
     opened: int = 0
     returned: Counter[int] = field(default_factory=Counter)  # by generation
-    broken: list[tuple[int, str, float]] = field(default_factory=list)  # (pid, why, when)
+    broken: list[tuple[int, str, float]] = field(default_factory=list)  # (pid, reason, time)
 
 
 class Client(asyncio.Protocol):
-    """One held WebSocket: at most one message under way."""
+    """One held WebSocket, with at most one message under way."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Client(asyncio.Protocol):
         tally: Tally,
         on_close: Callable[[int], None],
     ) -> None:
-        """`on_close` is called with its number when the server has closed the WebSocket."""
+        """`on_close` is called with the number of this client after the server closed it."""
         self._number = number
         self._on_close = on_close
         self._options = options
@@ -130,7 +130,7 @@ class Client(asyncio.Protocol):
         return b"%s message %d" % (self._tag, self._sequence)
 
     def say(self, now: float) -> None:
-        """Send the next message, if the last one came back."""
+        """Send the next message if the last echo has arrived."""
         if self.over or self._transport is None:
             return
         if self.waiting_since is not None:
@@ -147,7 +147,7 @@ class Client(asyncio.Protocol):
             self.closed.set_result(None)
 
     def break_off(self, why: str) -> None:
-        """This client is broken, unless it had ended by itself before."""
+        """Record this client as broken, unless it has ended by itself."""
         if self.over:
             return
         self.over = True
@@ -158,7 +158,7 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
     def end(self) -> None:
-        """End politely; what comes after this does not count."""
+        """Close politely. Later events do not count."""
         if self.over or self._transport is None:
             return
         self.over = True
@@ -176,7 +176,7 @@ class Held:
         self._returning: set[asyncio.Task[None]] = set()
 
     async def run(self) -> dict[str, object]:
-        """Open all, talk until stdin ends (or all are gone), hear the last echoes, close."""
+        """Open all, talk until stdin closes (or all are gone), read the last echoes, close."""
         if not self._options.until_gone:
             os.set_blocking(STDIN, False)
             asyncio.get_running_loop().add_reader(STDIN, self._on_stdin)
@@ -262,7 +262,7 @@ class Held:
                 continue
 
     async def _hear_the_last(self) -> None:
-        """Every client says one thing more, so that one broken without a sign is noticed."""
+        """Send one more message on every client, to find those that broke silently."""
         limit = time.monotonic() + self._options.patience
         for client in self._clients:
             if client.waiting_since is None:

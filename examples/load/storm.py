@@ -1,9 +1,9 @@
-"""A client process that opens a stream of short connections and notes what became of each.
+"""A client process that opens a stream of short connections and records the outcome of each.
 
-One epoll loop, no framework: at a thousand and more connections a second the client must not be
-what is slow. Connections are begun at a steady rate whether or not earlier ones were answered, so
-a hung server shows up as waiting connections, not as a slower storm. Source addresses are spread
-over 127.x.y.z so that ephemeral ports in TIME_WAIT never run out.
+One epoll loop, no framework: at a thousand connections a second and more, the client must not be
+the bottleneck. Connections begin at a steady rate, whether or not earlier ones were answered, so a hung
+server shows as waiting connections, not as a slower storm. Source addresses are spread over
+127.x.y.z, so that ephemeral ports in TIME_WAIT never run out.
 """
 
 import errno
@@ -30,14 +30,14 @@ from examples.load.wire import (
 IP_BIND_ADDRESS_NO_PORT = 24
 PUBLISH_EVERY = 0.05
 TICK = 0.002
-DEBT_LIMIT = 0.1  # a client that was held up does not catch up with more than this in one burst
+DEBT_LIMIT = 0.1  # a delayed client catches up with at most this many in one burst
 ANSWER_LIMIT = 64 * 1024
 STDIN = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StormOptions:
-    """`host` is the path of an AF_UNIX socket where `port` is 0."""
+    """If `port` is 0, `host` is the path of an AF_UNIX socket."""
 
     host: str
     port: int
@@ -64,7 +64,7 @@ class Connection:
 
 @dataclass(slots=True)
 class Note:
-    """What became of one connection; `error` is empty when it was answered."""
+    """The outcome of one connection. `error` is empty if the connection was answered."""
 
     start: float
     end: float
@@ -88,7 +88,7 @@ class Storm:
         self._request = upgrade_request(options.host, options.port, options.path)
 
     def run(self) -> list[Note]:
-        """Until stdin ends or the limit is reached, and then until every connection has ended."""
+        """Run until stdin closes or the limit is reached, then until every connection has ended."""
         os.set_blocking(STDIN, False)
         self._epoll.register(STDIN, select.EPOLLIN)
         due = time.monotonic()
@@ -209,7 +209,7 @@ class Storm:
     def _finish(self, connection: Connection, answer: Greeting | None, error: str) -> None:
         end = time.monotonic()
         self._open.pop(connection.sock.fileno(), None)
-        connection.sock.close()  # leaves the epoll set by itself
+        connection.sock.close()  # removes it from the epoll set
         self._lost += bool(error)
         generation, pid = (answer.generation, answer.pid) if answer else (0, 0)
         self._notes.append(Note(connection.start, end, generation, pid, error))

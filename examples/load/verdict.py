@@ -1,4 +1,4 @@
-"""From what the storm noted and when cutovers happened: how many were lost, how many misrouted."""
+"""Count lost and misrouted connections, from the notes of a storm and the times of cutovers."""
 
 import bisect
 from collections import Counter
@@ -15,8 +15,8 @@ STRAYS_SHOWN = 5
 class Cutover:
     """Connections that begin after `at` (CLOCK_MONOTONIC) belong to `generation`.
 
-    Those that are answered after `begun` may: the supervisor may be held up between the system call
-    and the look at the clock, for longer than a connection takes.
+    Connections that are answered after `begun` may belong to it: the supervisor may be delayed
+    between the system call and reading the clock, for longer than a connection takes.
     """
 
     at: float
@@ -25,7 +25,7 @@ class Cutover:
 
     @classmethod
     def from_verdict(cls, document: Mapping[str, Any]) -> Self:
-        """From what `wssctl reload --json` says."""
+        """From the output of `wssctl reload --json`."""
         return cls(
             float(document["cutover_monotonic"]),
             int(document["generation"]),
@@ -44,7 +44,7 @@ class StormVerdict:
     p99: float
     slowest: float
     strays: tuple[Note, ...] = ()
-    """The first of those that were misrouted."""
+    """The first of the misrouted connections."""
 
     def __str__(self) -> str:
         return (
@@ -57,14 +57,16 @@ class StormVerdict:
 
 
 def misrouted(notes: Sequence[Note], cutovers: Sequence[Cutover]) -> list[Note]:
-    """Those that began after a cutover and were answered neither by its generation nor by one that
-    began to take over before the answer came; a roll back is a cutover to a lower number.
+    """Return the connections that a wrong generation answered.
+
+    A connection that begins after a cutover must be answered by its generation, or by one whose
+    cutover began before the answer. A rollback is a cutover to a lower number.
     """
     ordered = sorted(cutovers, key=lambda cutover: cutover.at)
     instants = [cutover.at for cutover in ordered]
     found = []
     for note in notes:
-        # The reload's stamp is taken just after the setsockopt: what began at it is after it.
+        # A reload reads its time just after the setsockopt: a connection at that time is later.
         passed = bisect.bisect_right(instants, note.start)
         until = bisect.bisect_right(instants, note.end)
         while until < len(ordered) and ordered[until].begun <= note.end:

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a bound that says what was waited for."""
+"""Wait for a condition, with a limit whose error names the condition."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,13 @@ POLL_EVERY = 0.01
 
 
 class NotInTime(AssertionError):
-    """The condition did not come true; as an AssertionError it is a test's failure."""
+    """The condition did not become true. As an AssertionError it fails a test."""
 
 
 def wait_until(
     condition: Callable[[], object], *, within: float, what: str, every: float = POLL_EVERY
 ) -> float:
-    """Poll until `condition()` is true; the seconds it took."""
+    """Poll until `condition()` is true. Returns the seconds that it took."""
     begun = time.monotonic()
     while not condition():
         if time.monotonic() - begun > within:

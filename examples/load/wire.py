@@ -1,6 +1,6 @@
-"""The client's half of RFC 6455 and of the greeting, as bytes in and bytes out.
+"""The client side of RFC 6455 and of the greeting, as bytes in and bytes out.
 
-Hand-written because thousands of clients share two cores with the servers they measure; the
+Written by hand because thousands of clients share two cores with the servers that they measure. The
 servers use the real `websockets` library.
 """
 
@@ -12,7 +12,7 @@ from enum import IntEnum
 KEY = "d3NzdXBlcnZpc29yIDEyMw=="
 HEAD_LIMIT = 16 * 1024
 SERVER_TEXT = 0x81  # the first byte of a whole text frame; a server's has no mask
-NO_MASK = b"\0\0\0\0"  # a client must mask; a key of zeros is legal, and costs nothing
+NO_MASK = b"\0\0\0\0"  # a client must mask; a key of zeros is legal and free
 
 _GREETING = re.compile(rb"generation (\d+)\D+process (\d+)")
 
@@ -26,7 +26,7 @@ class Opcode(IntEnum):
 
 
 class WireError(Exception):
-    """The server sent something that is not what a WebSocket server sends here."""
+    """The server sent something that a WebSocket server does not send here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The first thing that every server here says: which generation answers, by which process."""
+    """The first message of every server here: the generation and the process that answer."""
 
     generation: int
     pid: int
@@ -68,14 +68,14 @@ def client_frame(opcode: Opcode, payload: bytes = b"") -> bytes:
 
 
 class Receiver:
-    """What a server sent so far: first the answer to the upgrade, then frames."""
+    """Parses the bytes of a server: first the answer to the upgrade, then frames."""
 
     def __init__(self) -> None:
         self.upgraded = False
         self._data = b""
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames completed by `data`; WireError when the upgrade was refused."""
+        """Return the frames completed by `data`. Raises WireError if the upgrade was refused."""
         self._data += data
         if not self.upgraded and not self._read_head():
             return []

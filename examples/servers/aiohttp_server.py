@@ -1,4 +1,4 @@
-"""aiohttp on an inherited socket: `run_app` takes one, and needs its backlog said."""
+"""aiohttp on an inherited socket: `run_app` takes the socket and its backlog."""
 
 import os
 import socket

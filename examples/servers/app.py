@@ -1,4 +1,4 @@
-"""An ASGI application: greets whoever opens a WebSocket, and echoes. GET /healthz answers 200."""
+"""An ASGI application: greets each client and echoes its messages. GET /healthz answers 200."""
 
 import os
 

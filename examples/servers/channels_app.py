@@ -1,4 +1,4 @@
-"""Django with Channels in one file, which daphne serves. Yours has a settings module of its own."""
+"""Django with Channels in one file, served by daphne. A real project has a settings module."""
 
 import os
 

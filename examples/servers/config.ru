@@ -1,4 +1,4 @@
-# Ruby's puma takes its sockets by LISTEN_FDS alone; faye-websocket speaks the protocol.
+# Ruby's puma inherits its sockets by LISTEN_FDS only. faye-websocket implements WebSockets.
 require 'faye/websocket'
 Faye::WebSocket.load_adapter('puma')
 

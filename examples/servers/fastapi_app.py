@@ -1,4 +1,4 @@
-"""A FastAPI application, which uvicorn serves: greets whoever opens a WebSocket, and echoes."""
+"""A FastAPI application, which uvicorn serves: greets each client and echoes its messages."""
 
 import os
 

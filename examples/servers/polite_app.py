@@ -1,12 +1,12 @@
-"""The same application as a worker that uses the library: told of drains, closed politely."""
+"""The same application with the library: it is notified of drains and closes politely."""
 
 from app import app as plain
 
 from wssupervisor.worker import Supervised
 
 
-def tell_users():
+def notify_users():
     print("a new version has taken over", flush=True)
 
 
-app = Supervised(plain, on_drain=tell_users)
+app = Supervised(plain, on_drain=notify_users)

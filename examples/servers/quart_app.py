@@ -1,4 +1,4 @@
-"""A Quart application, which hypercorn serves: greets whoever opens a WebSocket, and echoes."""
+"""A Quart application, which hypercorn serves: greets each client and echoes its messages."""
 
 import os
 

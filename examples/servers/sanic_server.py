@@ -1,4 +1,4 @@
-"""Sanic on an inherited socket: `sock=`, and `single_process=True` so that Sanic forks nothing."""
+"""Sanic on an inherited socket: `sock=`, and `single_process=True` so that Sanic does not fork."""
 
 import os
 import socket

@@ -1,7 +1,7 @@
-"""Socket.IO (python-socketio) as an ASGI application, which uvicorn serves.
+"""Socket.IO (python-socketio) as an ASGI application, served by uvicorn.
 
 Clients begin with long polling and upgrade to WebSocket: `balance = "client"` brings all requests
-of a client to one worker. Other paths go to the plain application beside this file.
+of a client to one worker. Other paths go to the plain application in app.py.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Tornado on an inherited socket: `add_sockets` takes one. Ends at SIGTERM."""
+"""Tornado on an inherited socket: `add_sockets` takes it. Ends at SIGTERM."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The `websockets` library on an inherited socket. (With wssupervisor.worker it can do more.)"""
+"""The `websockets` library on an inherited socket. (wssupervisor.worker can do more.)"""
 
 import asyncio
 import os

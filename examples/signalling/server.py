@@ -1,15 +1,15 @@
-"""WebRTC signalling: two people in a room pass each other offers, answers and candidates.
+"""WebRTC signalling: two clients in a room exchange offers, answers and candidates.
 
     python server.py                            by itself, on 127.0.0.1:8765
     wssupervisor --config signalling.toml       supervised
 
-ws://127.0.0.1:8765/ROOM?me=ann&after=0: whatever one sends (a JSON object with a "type"), the other
-gets, with a number and from whom, also if he comes later. A third is turned away. Who was cut off
-says with `after` which number he had last, and gets what he missed.
+ws://127.0.0.1:8765/ROOM?me=ann&after=0: a message (a JSON object with a "type") goes to the other
+client, with its number and sender, also if that client connects later. A third client is refused.
+A client that was cut off sends its last number as `after`, and gets what it missed.
 
-A deploy can come between the offer and the answer: then one of the two is on the old generation and
-the other on the new one. So rooms are in a database, not in a process. While an offer waits for its
-answer the connection is `busy`, and not closed at its turn when a drain has a limit.
+A deploy can come between the offer and the answer: then one client is on the old generation and the
+other on the new one. So rooms are in a database, not in a process. While an offer waits for its
+answer, the connection is `busy`, and is not closed at its turn when a drain reaches its limit.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from wssupervisor.worker import serve
 
 LOOK_SECONDS = 0.02
 SEAT_SECONDS = 30.0
-"""How long a seat is kept for one who was cut off."""
+"""How long a seat is kept for a client that was cut off."""
 POLICY_VIOLATION = 1008
 GENERATION = int(os.environ.get("WSSUPERVISOR_GENERATION", "0"))
 DEFAULT = Path(tempfile.gettempdir(), f"signalling-{os.getuid()}.db")
@@ -45,14 +45,14 @@ CREATE TABLE IF NOT EXISTS messages
 
 
 class Rooms:
-    """Who is where, and what was said: shared by all processes."""
+    """The seats and messages of all rooms, shared by all processes."""
 
     def __init__(self, path: str) -> None:
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.executescript(SCHEMA)
 
     def sit(self, room: str, who: str) -> bool:
-        """Take one of a room's two seats, or keep it; an empty room is a new one."""
+        """Take or keep one of the two seats of a room. An empty room loses its messages."""
         now = time.time()
         run = self._database.execute
         run("BEGIN IMMEDIATE")
@@ -73,7 +73,7 @@ class Rooms:
         self._database.execute(insert, (room, who, text))
 
     def heard(self, room: str, who: str, after: int) -> list[tuple[int, str, str]]:
-        """What the other one said."""
+        """Return the messages of the other client: number, sender, text."""
         select = (
             "SELECT id, who, text FROM messages WHERE room = ? AND who != ? AND id > ? ORDER BY id"
         )
@@ -87,7 +87,7 @@ class Caller:
     who: str
     after: int
     offered: bool = False
-    """An offer of the one or the other waits for its answer."""
+    """An offer, of either client, waits for its answer."""
 
     def saw(self, kind: object) -> None:
         if kind in ("offer", "answer"):
@@ -103,7 +103,7 @@ def busy(connection: ServerConnection) -> bool:
 
 
 async def pass_on(caller: Caller) -> None:
-    """What the other one says, wherever he is. (With a broker one is told, and need not look.)"""
+    """Pass on messages of the other client. (A server with a broker need not poll.)"""
     seen = time.monotonic()
     with contextlib.suppress(ConnectionClosed):
         while True:
@@ -123,7 +123,7 @@ async def call(connection: ServerConnection) -> None:
     query = parse_qs(asked.query)
     who, after = query.get("me", ["?"])[0], int(query.get("after", ["0"])[0])
     if not rooms.sit(asked.path, who):
-        await connection.close(POLICY_VIOLATION, "there are two in this room already")
+        await connection.close(POLICY_VIOLATION, "this room already has two clients")
         return
     caller = callers[connection] = Caller(connection, asked.path, who, after)
     passing = asyncio.create_task(pass_on(caller))
