@@ -1,8 +1,8 @@
-"""The demo: a chat server is deployed five times, once badly, while people talk.
+"""The demo: deploy a chat server five times, one release of which is broken, under load.
 
     python examples/demo.py [--keep]
 
-Exits 1 if any connection was broken, failed or misrouted, by its own count.
+Exits with 1 if a connection broke, failed or was misrouted.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-# Run as a file: make the `examples` package importable, from wherever it was started.
+# When run as a file: make the `examples` package importable from any directory.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.demo_screen import BOLD, GREEN, RED, Screen
@@ -29,12 +29,12 @@ from examples.load.waiting import NotInTime
 RELOADS = 5
 BROKEN_RELOAD = 3
 NEXT_RELEASE = RELOADS + 2
-PEOPLE = 100  # more arrive before each of the first reloads, so that generations drain with people
+CLIENTS = 100  # join before some reloads, so that old generations have connections to drain
 ARRIVALS = (1, 2, 4)
 VISITORS_PER_SECOND = 60.0
 PAUSE = 2.0
 LOOK_EVERY = 0.1
-SHOWN_LINES = 2  # of what the worker wrote last: the exception
+SHOWN_LINES = 2  # the last lines of the worker: the exception
 NEEDED = {
     "websockets": "websockets",
     "psutil": "psutil",
@@ -45,7 +45,7 @@ NEEDED = {
 
 @dataclass(slots=True)
 class Show:
-    """What has happened so far."""
+    """The state of the demo: clients, cutovers, and what went wrong."""
 
     stage: Stage
     screen: Screen
@@ -65,7 +65,7 @@ class Show:
         )
 
     def watch(self, seconds: float) -> None:
-        """Let things go on for a while; this is the pace of the show, not a wait for anything."""
+        """Show the numbers for a while. This only sets the pace; it waits for no condition."""
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
             self.screen.live(self.numbers())
@@ -76,22 +76,22 @@ class Show:
             self.directory,
             HOST,
             self.stage.port,
-            PEOPLE,
+            CLIENTS,
             rooms=4,
             name=f"crowd{len(self.crowds)}",
             interval=1.0,
         )
         self.crowds.append(stack.enter_context(crowd))
         crowd.wait_open()
-        self.screen.event(f"{PEOPLE} people join the chat and talk")
+        self.screen.event(f"{CLIENTS} clients join the chat and send messages")
 
     def reload(self, number: int) -> None:
-        """Deploy release number + 1, the broken one among them."""
+        """Deploy release `number` + 1, which is broken for one of the numbers."""
         broken = number == BROKEN_RELOAD
         release = number + 1
         self.stage.install(release, broken=broken)
         self.stage.switch(release)
-        what = "which cannot even be imported" if broken else "which is fine"
+        what = "broken (it cannot be imported)" if broken else "good"
         self.screen.event(f"reload {number}: release {release}, {what}", BOLD)
         begun = time.monotonic()
         answer = self.stage.ask("reload", "--json")
@@ -100,11 +100,11 @@ class Show:
             document = json.loads(answer.out)
             generation = int(document["generation"])
             self.cutovers.append(Cutover.from_verdict(document))
-            text = f"generation {generation} gets all new connections, after {seconds:.1f} s"
+            text = f"cut over to generation {generation} after {seconds:.1f} s"
             self.screen.event(text, RED if broken else GREEN)
         else:
             self.screen.event(
-                f"refused after {seconds:.1f} s, exit status {answer.status}:",
+                f"failed after {seconds:.1f} s, exit status {answer.status}:",
                 GREEN if broken else RED,
             )
             reason, *said = answer.err.strip().splitlines()
@@ -116,25 +116,25 @@ class Show:
             self.stage.switch(release - 1)
 
     def finish(self) -> bool:
-        """End all clients, print the table; whether everything was as promised."""
+        """End all clients and print the table. Returns whether no connection was harmed."""
         storm = judge(self.visitors.finish(), self.cutovers)
         crowds = [crowd.finish() for crowd in self.crowds]
         broken = sum(len(crowd.broken) + crowd.wrong for crowd in crowds)
-        people = sum(crowd.count for crowd in crowds)
+        held = sum(crowd.count for crowd in crowds)
         echoes = sum(crowd.echoes for crowd in crowds)
         self.screen.line()
         self.screen.table(
             [
                 ("measured over 5 reloads", "count", "broken", "failed", "misrouted"),
-                ("held connections", str(people), str(broken), "-", "-"),
+                ("held connections", str(held), str(broken), "-", "-"),
                 ("new connections", str(storm.total), "-", str(storm.lost), str(storm.misrouted)),
             ],
             [broken > 0, storm.lost > 0 or storm.misrouted > 0],
         )
         self.screen.line()
         self.screen.line(
-            f"  {echoes} messages came back. A new connection had its answer after "
-            f"{storm.median * 1000:.0f} ms\n  (median), {storm.p99 * 1000:.0f} ms (99 of 100), "
+            f"  {echoes} messages were echoed. New connections were answered after "
+            f"{storm.median * 1000:.0f} ms\n  (median), {storm.p99 * 1000:.0f} ms (99%), "
             f"{storm.slowest * 1000:.0f} ms (slowest)."
         )
         for reason, count in storm.reasons.items():
@@ -148,33 +148,33 @@ class Show:
 
 def what_is_missing() -> str | None:
     if not sys.platform.startswith("linux"):
-        return f"wssupervisor runs on Linux; this is {sys.platform}."
+        return f"wssupervisor runs on Linux only; this is {sys.platform}."
     absent = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
     if absent:
         return (
             f"This Python ({sys.executable}) lacks {', '.join(absent)}.\n"
-            "Run ./dev demo, which installs what is needed, or pip install the project first."
+            "Run ./dev demo, which installs them, or pip install the project first."
         )
     if shutil.which("sh") is None:
-        return "There is no `sh` on the PATH; workers are started by it."
+        return "There is no `sh` on the PATH. Install it: wssupervisor starts workers with it."
     return None
 
 
 def print_what_to_try(screen: Screen, stage: Stage) -> None:
     place = stage.directory
     commands = [
-        ("who serves whom", [f"{stage.wssctl} status"]),
+        ("show which generation has which connections", [f"{stage.wssctl} status"]),
         (
-            f"deploy a release ({NEXT_RELEASE} is fine, {BROKEN_RELOAD + 1} is the broken one)",
+            f"deploy a release ({NEXT_RELEASE} is good, {BROKEN_RELOAD + 1} is broken)",
             [f"ln -sfn releases/{NEXT_RELEASE} {place}/current", f"{stage.wssctl} reload"],
         ),
-        ("kill a worker, and look how it is replaced", [f"kill -9 {stage.active_pids()[0]}"]),
-        ("watch what happens", [f"{stage.wssctl} events --follow"]),
+        ("kill a worker; the supervisor replaces it", [f"kill -9 {stage.active_pids()[0]}"]),
+        ("follow the events", [f"{stage.wssctl} events --follow"]),
         ("join the chat", [f"{sys.executable} -m websockets ws://{HOST}:{stage.port}/room0"]),
-        ("end it, and remove what it wrote", [f"{stage.wssctl} stop && rm -r {place}"]),
+        ("stop it and remove its files", [f"{stage.wssctl} stop && rm -r {place}"]),
     ]
     screen.line()
-    screen.title(f"It still runs, with {PEOPLE} people in the chat. Try:")
+    screen.title(f"The server is still running, with {CLIENTS} clients. Try:")
     for text, lines in commands:
         screen.line()
         screen.line(f"  # {text}")
@@ -183,25 +183,25 @@ def print_what_to_try(screen: Screen, stage: Stage) -> None:
 
 
 def keep(screen: Screen, stage: Stage) -> None:
-    """Leave the daemon and some people behind; they go when it is stopped."""
-    people = HeldClient(
-        stage.directory, HOST, stage.port, PEOPLE, rooms=4, name="guest", until_gone=True
+    """Leave the daemon and some clients running. The clients end when the daemon is stopped."""
+    clients = HeldClient(
+        stage.directory, HOST, stage.port, CLIENTS, rooms=4, name="guest", until_gone=True
     )
-    people.wait_open()
-    people.detach()
+    clients.wait_open()
+    clients.detach()
     stage.install(NEXT_RELEASE)
     print_what_to_try(screen, stage)
     stage.leave_running()
 
 
 def play(screen: Screen, stage: Stage) -> bool:
-    """From the first start to the table; whether everything was as promised."""
+    """Run from the first start to the table. Returns whether no connection was harmed."""
     stage.install(1)
     stage.switch(1)
-    screen.event(f"the supervisor starts release 1 with {WORKERS} workers")
-    stage.start(lambda: screen.live("waiting for it to serve"))
+    screen.event(f"starting release 1 with {WORKERS} workers")
+    stage.start(lambda: screen.live("waiting until it serves"))
     pids = " and ".join(str(pid) for pid in stage.active_pids())
-    screen.event(f"generation 1 serves ws://{HOST}:{stage.port} (processes {pids})", GREEN)
+    screen.event(f"generation 1 is serving ws://{HOST}:{stage.port} (processes {pids})", GREEN)
     with ExitStack() as stack:
         visitors = stack.enter_context(
             StormClient(
@@ -214,14 +214,14 @@ def play(screen: Screen, stage: Stage) -> bool:
             )
         )
         show = Show(stage, screen, stage.directory, visitors)
-        screen.event(f"{VISITORS_PER_SECOND:.0f} others look in every second")
+        screen.event(f"{VISITORS_PER_SECOND:.0f} new connections a second")
         for number in range(1, RELOADS + 1):
             if number in ARRIVALS:
                 show.arrive(stack)
             show.watch(PAUSE)
             show.reload(number)
         show.watch(PAUSE)
-        screen.event("the old generations live as long as their people stay; wssctl status:")
+        screen.event("old generations drain while they have connections; wssctl status:")
         screen.line()
         for line in stage.ask("status").out.rstrip().splitlines():
             screen.line(f"  {line}")
@@ -229,13 +229,13 @@ def play(screen: Screen, stage: Stage) -> bool:
 
 
 def interrupt(number: int, _frame: FrameType | None) -> None:
-    """Any way of being told to end is to leave nothing behind, as Ctrl-C does."""
+    """Clean up after SIGTERM and SIGHUP as after Ctrl-C."""
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="deploy a chat server while people talk")
-    parser.add_argument("--keep", action="store_true", help="leave it running at the end")
+    parser = argparse.ArgumentParser(description="deploy a chat server five times under load")
+    parser.add_argument("--keep", action="store_true", help="leave the server running")
     arguments = parser.parse_args()
     if (missing := what_is_missing()) is not None:
         print(missing, file=sys.stderr)
@@ -243,7 +243,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     screen = Screen()
-    screen.title("wssupervisor: a chat server is deployed five times while people talk")
+    screen.title("wssupervisor: deploying a chat server five times under load")
     screen.line()
     stage = Stage()
     kept = False
@@ -261,7 +261,7 @@ def main() -> int:
     finally:
         status = 0 if kept else stage.clear()
     if status != 0:
-        screen.line(screen.paint(f"The supervisor ended with exit status {status}.", RED))
+        screen.line(screen.paint(f"The supervisor exited with status {status}.", RED))
     screen.line()
     return 0 if good and status == 0 else 1
 

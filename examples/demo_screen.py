@@ -1,4 +1,4 @@
-"""How the demo looks: a line for each event, one live line on a terminal, a table at the end."""
+"""The output of the demo: a line for each event, a live line on a terminal, a table at the end."""
 
 import os
 import shutil
@@ -34,12 +34,12 @@ class Screen:
         self.line(self.paint(text, BOLD))
 
     def event(self, text: str, style: str = "") -> None:
-        """Something happened: with the seconds since the demo began."""
+        """Print an event, with the seconds since the demo began."""
         seconds = f"{time.monotonic() - self._begun:5.1f} s  "
         self.line(self.paint(seconds, DIM) + (self.paint(text, style) if style else text))
 
     def detail(self, text: str) -> None:
-        """More about the event above."""
+        """Print more about the event above."""
         margin = " " * 9
         self.line(
             textwrap.fill(
@@ -52,7 +52,7 @@ class Screen:
         )
 
     def live(self, text: str) -> None:
-        """Replaced by what comes next; not shown where it would pile up."""
+        """Show a line that the next output replaces. Only on a terminal."""
         if self._terminal:
             room = min(WIDTH, shutil.get_terminal_size().columns - 1)
             sys.stdout.write(CLEAR + self.paint((" " * 9 + text)[:room], DIM))
@@ -60,7 +60,7 @@ class Screen:
             self._live = True
 
     def table(self, rows: Sequence[Sequence[str]], bad: Sequence[bool]) -> None:
-        """The first row is the head; `bad` says of each other row whether it is to be red."""
+        """Print a table; the first row is its head. `bad`: whether each other row is red."""
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for number, row in enumerate(rows):
             cells = [row[0].ljust(widths[0])]

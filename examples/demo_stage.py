@@ -1,4 +1,4 @@
-"""What the demo plays on: a directory with releases, a config, and a daemon of its own."""
+"""The environment of the demo: a directory with releases, a configuration, and a daemon."""
 
 import json
 import os
@@ -49,12 +49,12 @@ kill_after = "2s"
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on; says why, for whoever ran it."""
+    """The demo cannot continue. The message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one wssctl said."""
+    """The result of one wssctl command."""
 
     status: int
     out: str
@@ -62,7 +62,7 @@ class Answer:
 
 
 class Stage:
-    """All of it lives in one directory, which `clear` removes."""
+    """Everything is in one directory, which `clear` removes."""
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="wss-demo-"))
@@ -87,7 +87,7 @@ class Stage:
         (self.directory / "chat.toml").write_text(config)
 
     def _write_wssctl(self) -> None:
-        """A wssctl that knows the way, so that what we print to try is short."""
+        """Write a wssctl with its options built in, so that the commands to try are short."""
         command = [sys.executable, "-m", "wssupervisor.commands.cli", "--control"]
         self.wssctl.write_text(
             f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec "
@@ -96,7 +96,7 @@ class Stage:
         self.wssctl.chmod(0o755)
 
     def install(self, number: int, *, broken: bool = False) -> None:
-        """A new release of the chat server, as a directory; it is not current yet."""
+        """Make a new release of the chat server, as a directory. It is not current yet."""
         release = self.directory / "releases" / str(number)
         release.mkdir(parents=True)
         code = CHAT.read_text()
@@ -110,7 +110,7 @@ class Stage:
         new.rename(self.directory / "current")
 
     def start(self, waiting: Callable[[], None]) -> None:
-        """The daemon, as a user starts it, until it serves."""
+        """Start the daemon as a user does, and wait until it serves."""
         command = [sys.executable, "-m", "wssupervisor", "--name", "demo"]
         command += ["--config", str(self.directory / "chat.toml"), "--control", str(self.control)]
         with self.log.open("wb") as log:
@@ -120,7 +120,7 @@ class Stage:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for the demo, which then stops the daemon
+                start_new_session=True,  # Ctrl-C goes only to the demo, which then stops the daemon
             )
         limit = time.monotonic() + START_WITHIN
         while self.state() != "serving":
@@ -168,11 +168,11 @@ class Stage:
 
     def leave_running(self) -> None:
         if self._daemon is not None:
-            self._daemon.returncode = 0  # keeps Popen from warning that it still runs
+            self._daemon.returncode = 0  # keeps Popen from warning that it is still running
             self._daemon = None
 
     def clear(self) -> int:
-        """Stop the daemon and remove the directory; the daemon's exit status."""
+        """Stop the daemon and remove the directory. Returns the daemon's exit status."""
         status = 0
         if self._daemon is not None:
             if self._daemon.poll() is None:

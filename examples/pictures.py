@@ -1,9 +1,9 @@
-"""Pictures for the README: what a terminal shows during a real drain, as SVG.
+"""Makes the pictures of the README: the screen of a terminal during a real drain, as SVG.
 
     python examples/pictures.py [DIRECTORY]
 
-A chat server is deployed three times, once badly, while people come and go; wssctl runs in tmux,
-which tells what is on its screen. About a minute and a half.
+Deploys a chat server three times, one release of which is broken, while clients come and go. wssctl
+runs in tmux, which returns the text on its screen. Takes about a minute and a half.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-# Run as a file: make the `examples` package importable, from wherever it was started.
+# When run as a file: make the `examples` package importable from any directory.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rich.console import Console
@@ -29,10 +29,10 @@ from examples.demo_stage import HOST, ROOT, Stage
 
 PLACE = ROOT / "docs" / "pictures"
 STAY_SECONDS = 45.0
-"""Of people in a chat, on average: half of them leave in two thirds of that."""
+"""The mean stay of a client. Half of the clients close within two thirds of it."""
 CROWDS = (118, 64, 31)
 DRAIN_SECONDS = 40.0
-"""The first drain is pictured so long after it began: an estimate needs half a minute."""
+"""From the start of the first drain to its picture: an estimate needs half a minute."""
 SETTLE = 3.0
 THEME = TerminalTheme(
     (24, 26, 32),
@@ -65,12 +65,12 @@ monospace; font-size: {char_height}px; line-height: {line_height}px; }}
 </g>
 </svg>
 """
-"""rich's own, without fonts that a browser would have to fetch from somewhere."""
+"""The frame of rich, without the fonts that a browser would have to download."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A tmux of our own, of one size."""
+    """A tmux server of our own, with one size."""
 
     socket: str
     columns: int
@@ -83,7 +83,7 @@ class Terminal:
         return done.stdout
 
     def run(self, command: str) -> None:
-        """As typed at a prompt, which does not come back."""
+        """Run the command as if typed at a prompt. The prompt does not return."""
         shell = f"printf '\\033[1;32m$\\033[0m %s\\n' {shlex.quote(command)}; {command}; sleep 600"
         size = ("-x", str(self.columns), "-y", str(self.lines))
         self.tmux("new-session", "-d", *size, "sh", "-c", shell)
@@ -98,7 +98,7 @@ class Terminal:
 
 
 def draw(captured: str, path: Path, columns: int, title: str) -> None:
-    """Without the empty lines at the end, but one: rich cuts off what the last line has below."""
+    """Draw without trailing empty lines, except one: rich clips the descenders of the last."""
     text = Text.from_ansi(captured.rstrip())
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=columns, file=nowhere, force_terminal=True)
@@ -111,12 +111,12 @@ def draw(captured: str, path: Path, columns: int, title: str) -> None:
     print(f"{path}: {path.stat().st_size / 1024:.0f} KB")
 
 
-class People:
-    """Who come, stay for a while, each as long as chance will have it, and go."""
+class Clients:
+    """Clients that connect, stay for a random time, and disconnect."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._chance = random.Random(7)  # noqa: S311 - the same in each picture
+        self._chance = random.Random(7)  # noqa: S311 - the same in each run
         self._visits: set[asyncio.Task[None]] = set()
 
     async def arrive(self, count: int) -> None:
@@ -137,7 +137,7 @@ class People:
         except (TimeoutError, OSError, WebSocketException):
             opened.set()
 
-    async def leave(self) -> None:
+    async def disconnect(self) -> None:
         for one in self._visits:
             one.cancel()
         await asyncio.gather(*self._visits, return_exceptions=True)
@@ -153,7 +153,7 @@ class Studio:
     async def picture(
         self, name: str, columns: int, lines: int, command: str, *, wait: float = SETTLE
     ) -> None:
-        """Of what the command shows after a while."""
+        """Draw the screen that the command shows after `wait` seconds."""
         self._number += 1
         terminal = Terminal(f"{self._sockets.name}/{self._number}", columns, lines)
         terminal.run(command)
@@ -170,12 +170,12 @@ async def take(stage: Stage, studio: Studio) -> None:
     stage.switch(41)
     stage.start(lambda: None)
     os.environ["PATH"] = f"{stage.directory}:{os.environ['PATH']}"
-    people = People(stage.port)
-    await people.arrive(CROWDS[0])
+    clients = Clients(stage.port)
+    await clients.arrive(CROWDS[0])
     stage.install(42)
     stage.switch(42)
     await studio.picture("reload", 80, 12, "wssctl reload", wait=6.0)
-    await people.arrive(CROWDS[1])
+    await clients.arrive(CROWDS[1])
     await asyncio.sleep(DRAIN_SECONDS / 2)
     stage.install(43, broken=True)
     stage.switch(43)
@@ -184,13 +184,13 @@ async def take(stage: Stage, studio: Studio) -> None:
     stage.install(44)
     stage.switch(44)
     await asyncio.to_thread(stage.ask, "reload")
-    await people.arrive(CROWDS[2])
+    await clients.arrive(CROWDS[2])
     await asyncio.gather(
         studio.picture("status", 80, 24, "wssctl status --watch"),
         studio.picture("status-wide", 120, 34, "wssctl status --watch"),
     )
     await studio.picture("history", 80, 16, "wssctl history")
-    await people.leave()
+    await clients.disconnect()
 
 
 def main() -> int:

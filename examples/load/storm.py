@@ -1,8 +1,8 @@
 """A client process that opens a stream of short connections and records the outcome of each.
 
 One epoll loop, no framework: at a thousand connections a second and more, the client must not be
-the bottleneck. Connections begin at a steady rate, whether or not earlier ones were answered, so a hung
-server shows as waiting connections, not as a slower storm. Source addresses are spread over
+the bottleneck. Connections begin at a steady rate, whether or not earlier ones were answered, so a
+hung server shows as waiting connections, not as a slower storm. Source addresses are spread over
 127.x.y.z, so that ephemeral ports in TIME_WAIT never run out.
 """
 
