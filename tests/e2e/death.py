@@ -1,10 +1,10 @@
 """Kills a service's supervisor, and waits for the one that systemd starts after it."""
 
-import json
 import signal
 
 from examples.load.waiting import wait_until
 from tests.e2e.service import Service
+from wssupervisor.errors import WssError
 
 WITHIN = 30.0
 
@@ -20,7 +20,9 @@ def wait_next(service: Service, pid: int, within: float = WITHIN) -> None:
     """Until another process than that supervises."""
 
     def supervises() -> bool:
-        done = service.ctl("status", "--json", check=False)
-        return done.returncode == 0 and json.loads(done.stdout)["pid"] not in (pid, 0)
+        try:
+            return service.status()["pid"] not in (pid, 0)
+        except WssError:
+            return False
 
     wait_until(supervises, within=within, what=f"a supervisor after {pid}", every=0.05)

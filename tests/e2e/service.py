@@ -1,6 +1,7 @@
 """An instance under a real systemd, as an operator has it: from the package, by its commands."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from examples.load.verdict import Cutover, StormVerdict, judge
 from examples.load.waiting import wait_until
 from tests.e2e.machine import Machine
 from wssupervisor.commands.init_account import own_user
+from wssupervisor.control.client import Client
+from wssupervisor.errors import NotRunning, WssError
 
 WORKER = Path(__file__).parents[1] / "harness/workers/serving.py"
 HOST = "127.0.0.1"
@@ -21,6 +24,7 @@ SERVES_WITHIN = 30.0
 ANSWERS_WITHIN = 60.0
 SAID_WITHIN = 30.0
 FIRST_ANSWERS = 20
+LOOK_EVERY = 0.05
 
 QUICK = """
 [ready]
@@ -176,17 +180,38 @@ class Service:
     ) -> CompletedProcess[str]:
         return self.machine.run("wssctl", "-i", self.name, *words, check=check, user=user)
 
+    def ask(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """The daemon, from outside the machine: without a process for each question.
+
+        Raises WssError.
+        """
+        try:
+            # A path of a socket has at most 107 bytes, and a name may have 64.
+            place = os.open(self.machine.root / "run/wssupervisor" / self.name, os.O_PATH)
+        except FileNotFoundError as error:
+            raise NotRunning(str(error)) from None
+        try:
+            return Client(f"/proc/self/fd/{place}/control.sock").call(method, params, on_event)
+        finally:
+            os.close(place)
+
     def status(self) -> dict[str, Any]:
-        found = json.loads(self.ctl("status", "--json").stdout)
-        assert isinstance(found, dict)
-        return found
+        """What `wssctl status --json` prints."""
+        return self.ask("status")
 
     def wait_serving(self, within: float = SERVES_WITHIN) -> None:
         def serves() -> bool:
-            done = self.ctl("status", "--json", check=False)
-            return done.returncode == 0 and json.loads(done.stdout)["state"] == "serving"
+            try:
+                return bool(self.status()["state"] == "serving")
+            except WssError:
+                return False
 
-        wait_until(serves, within=within, what=f"{self.name} to serve", every=0.1)
+        wait_until(serves, within=within, what=f"{self.name} to serve", every=LOOK_EVERY)
 
     def active(self) -> int:
         """Number of the active generation."""
@@ -211,9 +236,9 @@ class Service:
     def reload(self) -> Cutover:
         """`systemctl reload`, which must succeed."""
         self.systemctl("reload")
-        lines = self.ctl("events", "--json").stdout.splitlines()
-        notes = [note for note in map(json.loads, lines) if note["kind"] == "cutover"]
-        last = notes[-1]
+        events: list[dict[str, Any]] = []
+        self.ask("events", {"follow": False}, events.append)
+        last = [event["note"] for event in events if event["note"]["kind"] == "cutover"][-1]
         found = Cutover(last["monotonic"], last["generation"], last["monotonic_begun"])
         self.cutovers.append(found)
         return found
@@ -225,7 +250,7 @@ class Service:
             found = {one["number"]: one["connections"] for one in self.status()["generations"]}
             return found.get(generation) == count
 
-        wait_until(counted, within=within, what=f"{count} connections", every=0.2)
+        wait_until(counted, within=within, what=f"{count} connections", every=LOOK_EVERY)
 
     def wait_alone(self, within: float = 30.0) -> None:
         """Until no old generation is left."""
@@ -233,7 +258,7 @@ class Service:
             lambda: len(self.status()["generations"]) == 1,
             within=within,
             what="the end of the drain",
-            every=0.1,
+            every=LOOK_EVERY,
         )
 
     def journal(self, *options: str) -> list[dict[str, Any]]:
