@@ -37,10 +37,10 @@ DEFAULT = Path(tempfile.gettempdir(), f"signalling-{os.getuid()}.db")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS seats
-    (room TEXT NOT NULL, who TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (room, who));
+    (room TEXT NOT NULL, name TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (room, name));
 CREATE TABLE IF NOT EXISTS messages
     (id INTEGER PRIMARY KEY AUTOINCREMENT,
-     room TEXT NOT NULL, who TEXT NOT NULL, text TEXT NOT NULL);
+     room TEXT NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL);
 """
 
 
@@ -51,40 +51,41 @@ class Rooms:
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.executescript(SCHEMA)
 
-    def sit(self, room: str, who: str) -> bool:
+    def sit(self, room: str, name: str) -> bool:
         """Take or keep one of the two seats of a room. An empty room loses its messages."""
         now = time.time()
         run = self._database.execute
         run("BEGIN IMMEDIATE")
         run("DELETE FROM seats WHERE seen < ?", (now - SEAT_SECONDS,))
         run("DELETE FROM messages WHERE room NOT IN (SELECT room FROM seats)")
-        others = run("SELECT count(*) FROM seats WHERE room = ? AND who != ?", (room, who))
+        others = run("SELECT count(*) FROM seats WHERE room = ? AND name != ?", (room, name))
         free = others.fetchone()[0] < 2
         if free:
-            run("INSERT OR REPLACE INTO seats VALUES (?, ?, ?)", (room, who, now))
+            run("INSERT OR REPLACE INTO seats VALUES (?, ?, ?)", (room, name, now))
         run("COMMIT")
         return bool(free)
 
-    def leave(self, room: str, who: str) -> None:
-        self._database.execute("DELETE FROM seats WHERE room = ? AND who = ?", (room, who))
+    def leave(self, room: str, name: str) -> None:
+        self._database.execute("DELETE FROM seats WHERE room = ? AND name = ?", (room, name))
 
-    def say(self, room: str, who: str, text: str) -> None:
-        insert = "INSERT INTO messages (room, who, text) VALUES (?, ?, ?)"
-        self._database.execute(insert, (room, who, text))
+    def say(self, room: str, name: str, text: str) -> None:
+        insert = "INSERT INTO messages (room, name, text) VALUES (?, ?, ?)"
+        self._database.execute(insert, (room, name, text))
 
-    def heard(self, room: str, who: str, after: int) -> list[tuple[int, str, str]]:
+    def heard(self, room: str, name: str, after: int) -> list[tuple[int, str, str]]:
         """Return the messages of the other client: number, sender, text."""
         select = (
-            "SELECT id, who, text FROM messages WHERE room = ? AND who != ? AND id > ? ORDER BY id"
+            "SELECT id, name, text FROM messages"
+            " WHERE room = ? AND name != ? AND id > ? ORDER BY id"
         )
-        return list(self._database.execute(select, (room, who, after)))
+        return list(self._database.execute(select, (room, name, after)))
 
 
 @dataclass(slots=True)
 class Caller:
     connection: ServerConnection
     room: str
-    who: str
+    name: str
     after: int
     offered: bool = False
     """An offer, of either client, waits for its answer."""
@@ -107,34 +108,34 @@ async def pass_on(caller: Caller) -> None:
     seen = time.monotonic()
     with contextlib.suppress(ConnectionClosed):
         while True:
-            for number, who, text in rooms.heard(caller.room, caller.who, caller.after):
+            for number, name, text in rooms.heard(caller.room, caller.name, caller.after):
                 message = json.loads(text)
                 caller.after = number
-                await caller.connection.send(json.dumps({**message, "id": number, "from": who}))
+                await caller.connection.send(json.dumps({**message, "id": number, "from": name}))
                 caller.saw(message.get("type"))
             await asyncio.sleep(LOOK_SECONDS)
             if time.monotonic() > seen + SEAT_SECONDS / 3:
                 seen = time.monotonic()
-                rooms.sit(caller.room, caller.who)
+                rooms.sit(caller.room, caller.name)
 
 
 async def call(connection: ServerConnection) -> None:
     asked = urlsplit(connection.request.path if connection.request else "/")
     query = parse_qs(asked.query)
-    who, after = query.get("me", ["?"])[0], int(query.get("after", ["0"])[0])
-    if not rooms.sit(asked.path, who):
+    name, after = query.get("me", ["?"])[0], int(query.get("after", ["0"])[0])
+    if not rooms.sit(asked.path, name):
         await connection.close(POLICY_VIOLATION, "this room already has two clients")
         return
-    caller = callers[connection] = Caller(connection, asked.path, who, after)
+    caller = callers[connection] = Caller(connection, asked.path, name, after)
     passing = asyncio.create_task(pass_on(caller))
     try:
         await connection.send(json.dumps({"type": "hello", "generation": GENERATION}))
         async for text in connection:
             message = json.loads(text)
-            rooms.say(caller.room, who, json.dumps(message))
+            rooms.say(caller.room, name, json.dumps(message))
             caller.saw(message.get("type"))
             if message.get("type") == "bye":
-                rooms.leave(caller.room, who)
+                rooms.leave(caller.room, name)
                 break
     except ConnectionClosed:
         pass

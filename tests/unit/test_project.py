@@ -382,7 +382,7 @@ def test_dev_answers_an_unknown_verb_with_those_there_are() -> None:
     answer = dev("bake")
 
     assert answer.returncode == 2
-    assert f"There are: {', '.join(VERBS)}" in answer.stderr
+    assert f"Use one of: {', '.join(VERBS)}" in answer.stderr
 
 
 def test_the_comparison_has_the_figures_of_the_readme() -> None:
