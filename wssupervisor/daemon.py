@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from wssupervisor import __version__, logging, start_directory, stdio
 from wssupervisor.command_line import corrected
-from wssupervisor.config import Overrides, instance_name
+from wssupervisor.config.model import Overrides, instance_name
 from wssupervisor.control.paths import daemon_path
 from wssupervisor.errors import Busy, ConfigInvalid, WssError
-from wssupervisor.runtime.carried import Carried
-from wssupervisor.runtime.endpoint import prepare
+from wssupervisor.runtime.handover.document import HandoverDocument
+from wssupervisor.runtime.handover.upgrade import READY, is_resumed, left_to_us, on_trial
 from wssupervisor.runtime.instance import Instance, Source
+from wssupervisor.runtime.monitoring.pages import prepare
 from wssupervisor.runtime.systemd import clients_wait
-from wssupervisor.runtime.upgrade import READY, is_resumed, left_to_us, on_trial
 
 FLUSH_SECONDS = 1.0
 """How long the end of the program may wait until its log is written."""
@@ -130,7 +130,7 @@ def _is_tried_again(error: WssError) -> bool:
     return bad and "NOTIFY_SOCKET" in os.environ and clients_wait()
 
 
-def _judge(found: Carried, source: Source) -> int:
+def _judge(found: HandoverDocument, source: Source) -> int:
     """Could this program take over? Raises WssError where it could not."""
     prepare(source.load(found.config_text).http)
     found.load_fleet()

@@ -164,7 +164,7 @@ def _of_instance(seen: Seen) -> Iterator[Family]:
     yield _by("build_info", about, "gauge", [(labels, 1)])
     yield _gauge("ready", "Whether a new connection is served, as /readyz says.", int(seen.ready))
     about = "Whether it is out of its load balancer, since somebody told it to leave."
-    yield _gauge("out", about, int(seen.view.out is not None))
+    yield _gauge("out_of_rotation", about, int(seen.view.out_of_rotation is not None))
     states = [({"state": one.value}, int(seen.view.state is one)) for one in InstanceState]
     yield _by("state", "1 for the state that the instance is in.", "gauge", states)
     about = "When the instance was started, in Unix time; upgrades and deaths of its supervisor"
@@ -220,9 +220,9 @@ def _of_workers(seen: Seen) -> Iterator[Family]:
         [({"cause": one}, counters.exits.get(one, 0)) for one in CAUSES],
     )
     about = "Times that a worker was steered away from because it accepted no connections."
-    yield _counter("workers_silent_total", about, counters.silent)
+    yield _counter("workers_stalled_total", about, counters.stalled)
     about = "Times that a worker gave no sign of life for [watchdog] interval."
-    yield _counter("workers_mute_total", about, counters.mute)
+    yield _counter("workers_unresponsive_total", about, counters.unresponsive)
     about = "From a worker's start until it was ready."
     yield _histogram("worker_start_seconds", about, START_BOUNDS, counters.start_seconds)
 

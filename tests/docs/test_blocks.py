@@ -7,7 +7,7 @@ import pytest
 
 from tests.docs.blocks import COMMANDS, DOCUMENTS, Step, blocks, differs, steps
 from tests.docs.sandbox import Done, follow
-from wssupervisor.config_file import load_config
+from wssupervisor.config.schema import load_config
 
 ELSEWHERE = {"systemd", "servers", "debian12"}
 """Blocks of tests/e2e/test_docs.py; what makes up the last is done by tests/debian12."""

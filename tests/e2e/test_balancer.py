@@ -97,12 +97,12 @@ class Hosts:
         host.ctl("leave", "--lead", f"{LEAD}s", "--within", f"{OUT_WITHIN}s")
         status = host.status()
         assert sum(one["connections"] for one in status["generations"]) == 0
-        assert status["out"]["emptied_at"] is not None
+        assert status["out_of_rotation"]["emptied_at"] is not None
 
     def back(self, host: Service) -> None:
         """HAProxy sends it clients again."""
         self.wait_state(host, "UP")
-        assert host.status()["out"] is None
+        assert host.status()["out_of_rotation"] is None
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from examples.load.waiting import wait_until
 from tests.e2e.death import kill, wait_next
 from tests.e2e.descriptors import resting
 from tests.e2e.service import Service
-from wssupervisor.runtime.attempts import SAME_MAX
+from wssupervisor.runtime.handover.attempts import SAME_MAX
 
 SECONDS = 60.0
 DEATHS = UPGRADES = 10
@@ -41,7 +41,7 @@ signal.signal(signal.SIGRTMIN, loop)
 FORGES = """\
 import sys
 from wssupervisor.fleet.snapshot import plain
-from wssupervisor.runtime.kept import StateFile
+from wssupervisor.runtime.handover.state_file import StateFile
 
 file = StateFile(sys.argv[1] + "/control.sock.state")
 data = plain(file.read(sys.argv[2]))

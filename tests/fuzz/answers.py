@@ -73,7 +73,7 @@ class Case:
     right: bool = False
 
 
-class Answers(Target[Case]):
+class PendingRequests(Target[Case]):
     name = "wssctl"
     fails = (
         "a traceback instead of a sentence and an exit status, a success that was not answered, an"

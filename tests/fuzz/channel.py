@@ -12,7 +12,7 @@ from typing import Any
 from tests.fuzz import inputs
 from tests.fuzz.notify import count_open, judge_open
 from tests.fuzz.target import Target, Wrong
-from wssupervisor.runtime.channel import Channel
+from wssupervisor.runtime.workers.channel import Channel
 from wssupervisor.worker import protocol
 from wssupervisor.worker.protocol import Alive, Bad, Counts, FromWorker, Hello, Ready
 

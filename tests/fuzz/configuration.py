@@ -11,8 +11,8 @@ from tests.fuzz import inputs, odd_files
 from tests.fuzz.target import Target, Wrong
 from tests.harness.configs import SMALL, WHOLE
 from wssupervisor.bounded import TEXT_CHARS
-from wssupervisor.config import Config
-from wssupervisor.config_file import load_config
+from wssupervisor.config.model import Config
+from wssupervisor.config.schema import load_config
 from wssupervisor.errors import ConfigInvalid
 from wssupervisor.fleet.model import ReadyBy, WhenFull
 
@@ -35,7 +35,7 @@ RIGHT: dict[str, dict[str, tuple[tuple[str, Any], ...]]] = {
         "timeout": (('"infinity"', float("inf")), ('"1s"', 1.0)),
         "signal": (('"SIGUSR1"', "SIGUSR1"), ('"none"', None)),
         "max_draining": (("1", 1), ("100", 100)),
-        "when_full": (('"refuse"', WhenFull.REFUSE), ('"hurry-oldest"', WhenFull.HURRY_OLDEST)),
+        "when_full": (('"refuse"', WhenFull.REFUSE), ('"end-oldest"', WhenFull.END_OLDEST)),
     },
     "stop": {
         "timeout": (('"20s"', 20.0),),

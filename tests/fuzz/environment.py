@@ -10,7 +10,7 @@ from typing import Self
 from tests.fuzz import inputs, odd_files
 from tests.fuzz.target import Target, Wrong
 from wssupervisor.errors import ReleaseInvalid
-from wssupervisor.runtime.release import _read_environment_file
+from wssupervisor.runtime.releases.release import _read_environment_file
 
 NAMES = ("A", "_", "PATH", "DATABASE_URL", "x9", "LONG_NAME_" * 20)
 PIECE_MAX = 50

@@ -14,7 +14,12 @@ from typing import Self
 
 from tests.fuzz import inputs
 from tests.fuzz.target import Target, Wrong
-from wssupervisor.runtime.notify import STATUS_CHARS, Malformed, Notification, NotifySocket
+from wssupervisor.runtime.workers.notify_socket import (
+    STATUS_CHARS,
+    Malformed,
+    Notification,
+    NotifySocket,
+)
 
 REASON_CHARS = 320
 CLOSED_WITHIN = 5.0

@@ -7,7 +7,7 @@ from random import Random
 
 from tests.fuzz import inputs
 from tests.fuzz.target import Target, Wrong
-from wssupervisor.runtime.output import LAST_LINES, LINE_BYTES, Output
+from wssupervisor.runtime.workers.output import LAST_LINES, LINE_BYTES, Output
 
 TURN_SECONDS = 0.25
 """Processor time of one turn: the loop serves nobody else meanwhile. It means to take 5 ms."""

@@ -20,8 +20,8 @@ from tests.fuzz import inputs
 from tests.fuzz.target import Target, Wrong
 from tests.harness.settings import HOST
 from wssupervisor import probe
-from wssupervisor.runtime import readiness
-from wssupervisor.runtime.helper import Said, ask_child, module
+from wssupervisor.runtime.workers import readiness
+from wssupervisor.runtime.workers.helper import Said, ask_child, module
 
 SECONDS = 8.0
 WHOLE_SECONDS = 15.0

@@ -12,8 +12,8 @@ from typing import Any, Self, cast
 from tests.fuzz import inputs, odd_files
 from tests.fuzz.target import Target, Wrong
 from wssupervisor.control.paths import OWN
-from wssupervisor.runtime.pool import Pool
-from wssupervisor.runtime.slot_counts import FILE, SlotCounts
+from wssupervisor.runtime.listeners.pool import Pool
+from wssupervisor.runtime.listeners.slot_memory import FILE, SlotCounts
 
 RIGHT = {"ws": {"address": "127.0.0.1:8765", "slots": 4}}
 

@@ -13,7 +13,7 @@ from tests.fuzz import inputs, odd_files
 from tests.fuzz.stage import Stage
 from tests.fuzz.target import Target, Wrong
 from wssupervisor.errors import OperationFailed
-from wssupervisor.runtime.kept import StateFile, Unusable
+from wssupervisor.runtime.handover.state_file import StateFile, Unusable
 
 HEAD_BYTES = 62
 MESSAGE_CHARS = 1000

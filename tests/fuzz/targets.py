@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.fuzz.answers import Answers
+from tests.fuzz.answers import PendingRequests
 from tests.fuzz.channel import WorkerChannel
 from tests.fuzz.configuration import Configuration
 from tests.fuzz.control import ControlSocket
@@ -32,5 +32,5 @@ TARGETS: dict[str, Callable[[Stage], Target[Any]]] = {
     HistoryFiles.name: HistoryFiles,
     SlotsFile.name: lambda _: SlotsFile(),
     ProbeAnswers.name: lambda _: ProbeAnswers(),
-    Answers.name: Answers,
+    PendingRequests.name: PendingRequests,
 }

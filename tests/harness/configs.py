@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wssupervisor.config import Config, Overrides
-from wssupervisor.config_file import load_config
+from wssupervisor.config.model import Config, Overrides
+from wssupervisor.config.schema import load_config
 from wssupervisor.errors import ConfigInvalid
 
 SMALL = """

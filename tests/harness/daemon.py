@@ -65,8 +65,8 @@ class WorkerView:
 
 def environment() -> dict[str, str]:
     """Ours, without what could make a test depend on who runs it."""
-    dropped = ("NOTIFY_SOCKET", "LISTEN_", "WSSUPERVISOR_", "JOURNAL_STREAM", "WATCHDOG_", "PYTEST")
-    dropped += ("PYTHONDONTWRITEBYTECODE",)
+    systemds = ("NOTIFY_SOCKET", "LISTEN_", "JOURNAL_STREAM", "WATCHDOG_")
+    dropped = (*systemds, "WSSUPERVISOR_", "PYTEST", "PYTHONDONTWRITEBYTECODE")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     return {**kept, "PYTHONPATH": str(ROOT)}
 

@@ -4,7 +4,7 @@ import ipaddress
 import struct
 from collections.abc import Sequence
 
-from wssupervisor.runtime import bpf
+from wssupervisor.runtime.kernel import bpf
 
 SIZES = {bpf.LOAD_WORD: 4, bpf.LOAD_HALF: 2, bpf.LOAD_BYTE: 1}
 WORD = 0xFFFFFFFF

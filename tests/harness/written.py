@@ -1,6 +1,6 @@
 """What a process writes, heard without a daemon and without a relay."""
 
-from wssupervisor.runtime.output import Output
+from wssupervisor.runtime.workers.output import Output
 
 
 class Written:

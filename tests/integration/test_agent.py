@@ -14,7 +14,7 @@ from tests.harness.daemon import Daemon
 from tests.harness.pages import get
 from tests.harness.settings import HOST, Settings, free_port
 from tests.integration.test_polite import polite
-from wssupervisor.runtime.agent import CLIENT_SECONDS, CLIENTS_MAX
+from wssupervisor.runtime.monitoring.agent_check import CLIENT_SECONDS, CLIENTS_MAX
 
 __all__ = ["polite"]
 
@@ -55,7 +55,7 @@ def test_it_follows_leave_and_join_and_so_does_the_health_page(
         assert ask(port) == "drain\n"
         assert before == 200
         assert out.status == 503
-        since = daemon.status()["out"]["since"]
+        since = daemon.status()["out_of_rotation"]["since"]
         assert out.body.startswith("out of its load balancer, as ")
         assert f"; out since {since[:19]}" in out.body
         assert get(pages, "/livez").status == 200

@@ -61,7 +61,7 @@ def test_the_group_may_look_and_operates_only_where_the_config_says_so(
         assert as_somebody(path, "reload", groups=[MEMBER]) == reload
         assert daemon.active() == serves
         assert as_somebody(path, "leave", "--no-wait", groups=[MEMBER]) == reload
-        assert (daemon.status()["out"] is not None) is may
+        assert (daemon.status()["out_of_rotation"] is not None) is may
         assert as_somebody(path, "join", groups=[MEMBER]) == reload
 
 

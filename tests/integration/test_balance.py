@@ -14,11 +14,11 @@ from tests.harness.load import load
 from tests.harness.packets import packet, run
 from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
-from wssupervisor.config_values import CLIENT_WORKERS_MAX
+from wssupervisor.config.parsers import CLIENT_WORKERS_MAX
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.slots import SlotPool, bind_pool
-from wssupervisor.runtime.steering import Steering, probe_socket
-from wssupervisor.runtime.steering_program import steering_program
+from wssupervisor.runtime.listeners.steering import Steering, probe_socket
+from wssupervisor.runtime.listeners.steering_program import steering_program
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool, bind_pool
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 CLIENTS = [f"127.{at % 7}.{at % 11 + 1}.{at % 199 + 1}" for at in range(120)]
@@ -27,7 +27,7 @@ BACKLOG = 1024
 
 
 @contextmanager
-def pool_on(family: int, host: str, count: int = 8) -> Iterator[tuple[SlotPool, Steering]]:
+def pool_on(family: int, host: str, count: int = 8) -> Iterator[tuple[TcpPool, Steering]]:
     pool = bind_pool("ws", family, host, 0, count=count, backlog=BACKLOG)
     try:
         steering = Steering(pool)
@@ -37,7 +37,7 @@ def pool_on(family: int, host: str, count: int = 8) -> Iterator[tuple[SlotPool, 
         pool.close()
 
 
-def arrival(pool: SlotPool, source: str) -> SlotId:
+def arrival(pool: TcpPool, source: str) -> SlotId:
     """The slot that a connection from this address arrives in."""
     target = "::1" if ":" in source else HOST
     with socket.create_connection((target, pool.port), SOON, (source, 0)):

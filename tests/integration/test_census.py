@@ -17,11 +17,11 @@ from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from tests.harness.written import Written
 from wssupervisor.fleet.model import WorkerId
-from wssupervisor.runtime import census
-from wssupervisor.runtime.processes import Process
-from wssupervisor.runtime.slots import SlotPool, bind_pool
-from wssupervisor.runtime.sockdiag import pending_handshakes
-from wssupervisor.runtime.steering import Steering
+from wssupervisor.runtime.kernel.inet_diag import pending_handshakes
+from wssupervisor.runtime.listeners.steering import Steering
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool, bind_pool
+from wssupervisor.runtime.observe import census
+from wssupervisor.runtime.workers.process import Process
 
 SOON = 10.0
 FLOOD = census.HANDSHAKES_MAX + 200
@@ -43,7 +43,7 @@ while True:
 
 
 @pytest.fixture
-def pool() -> Iterator[SlotPool]:
+def pool() -> Iterator[TcpPool]:
     with socket.socket() as chosen:
         chosen.bind(("127.0.0.1", 0))
         port = chosen.getsockname()[1]
@@ -54,7 +54,7 @@ def pool() -> Iterator[SlotPool]:
 
 @pytest.mark.parametrize("how", ["alone", "fork"])
 def test_the_workers_clients_are_counted_and_nothing_else(
-    pool: SlotPool, tmp_path: Path, how: str
+    pool: TcpPool, tmp_path: Path, how: str
 ) -> None:
     steering = Steering(pool)
     steering.measure()
@@ -105,7 +105,7 @@ def test_the_workers_clients_are_counted_and_nothing_else(
             process.close()
 
 
-def test_clients_in_a_queue_are_nobodys_connections(pool: SlotPool) -> None:
+def test_clients_in_a_queue_are_nobodys_connections(pool: TcpPool) -> None:
     Steering(pool).measure()
     wait_until(
         lambda: census.take([pool], {}).unattributed == 0, within=SOON, what="the end of the probe"
@@ -116,7 +116,7 @@ def test_clients_in_a_queue_are_nobodys_connections(pool: SlotPool) -> None:
     assert found.unattributed == 0
 
 
-def test_handshakes_are_over_when_those_recorded_have_gone(pool: SlotPool) -> None:
+def test_handshakes_are_over_when_those_recorded_have_gone(pool: TcpPool) -> None:
     handshakes = census.Handshakes([pool])
 
     assert handshakes.over() == 0
@@ -126,7 +126,7 @@ def test_handshakes_are_over_when_those_recorded_have_gone(pool: SlotPool) -> No
     assert handshakes.over() == 1
 
 
-def test_a_flood_of_handshakes_costs_no_more_than_some(pool: SlotPool) -> None:
+def test_a_flood_of_handshakes_costs_no_more_than_some(pool: TcpPool) -> None:
     """None of these clients hears an answer, so that all of their handshakes stay pending."""
     drop_all = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
     for slot in pool.slots:

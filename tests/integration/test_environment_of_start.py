@@ -13,7 +13,7 @@ from tests.harness.daemon import HANGS_UP, SERVING_WITHIN, Daemon
 from tests.harness.settings import Settings, free_port
 from tests.harness.sockets import HeldSockets
 from wssupervisor.errors import ReleaseInvalid
-from wssupervisor.runtime.release import resolve
+from wssupervisor.runtime.releases.release import resolve
 
 SOON = 10.0
 SOFT = 90

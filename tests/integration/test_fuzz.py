@@ -17,9 +17,9 @@ from tests.fuzz.stage import Stage
 from tests.fuzz.target import Target, Wrong
 from tests.fuzz.targets import TARGETS
 from tests.harness.daemon import ROOT
-from wssupervisor.config_reader import Table
-from wssupervisor.runtime import notify, readiness
-from wssupervisor.runtime.notify import Notification
+from wssupervisor.config.tables import Table
+from wssupervisor.runtime.workers import notify_socket, readiness
+from wssupervisor.runtime.workers.notify_socket import Notification
 from wssupervisor.worker import protocol
 
 SECONDS = 1.2
@@ -147,7 +147,7 @@ def _takes_anything(self: Table, key: str, _: Any, default: Any, **__: Any) -> A
 
 
 PLANTED: dict[str, tuple[tuple[Any, str, Any], ...]] = {
-    "notify": ((notify, "parse", _believes_all),),
+    "notify": ((notify_socket, "parse", _believes_all),),
     "channel": ((protocol, "from_worker", _counts_anything),),
     "config": ((Table, "take", _takes_anything),),
     "probe": ((readiness, "judged", lambda _: None),),

@@ -16,7 +16,7 @@ from examples.load.waiting import wait_until
 from tests.harness.daemon import Daemon, environment
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
-from wssupervisor.runtime.history_file import OLDER, HistoryFile
+from wssupervisor.runtime.history.file import OLDER, HistoryFile
 
 WITHIN = 15.0
 KEYS = [

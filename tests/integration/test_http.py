@@ -18,7 +18,7 @@ from tests.harness.daemon import Daemon
 from tests.harness.pages import Answer, get, status_of
 from tests.harness.releases import Releases
 from tests.harness.settings import HOST, Settings, free_port
-from wssupervisor.runtime.http import CLIENTS_MAX, HEAD_BYTES, REQUEST_SECONDS
+from wssupervisor.runtime.monitoring.http_server import CLIENTS_MAX, HEAD_BYTES, REQUEST_SECONDS
 
 WITHIN = 15.0
 NAME = "metrics.example.org"

@@ -12,8 +12,8 @@ import pytest
 
 from wssupervisor.commands import init_account
 from wssupervisor.commands.cli import main
-from wssupervisor.config import Overrides
-from wssupervisor.config_file import load_config
+from wssupervisor.config.model import Overrides
+from wssupervisor.config.schema import load_config
 from wssupervisor.control import paths
 
 USER = getpass.getuser()

@@ -62,7 +62,7 @@ def test_nobody_is_asked_before_the_lead_is_over_and_who_comes_is_served(quick: 
             arriving.wait_answered(300, SOON)
             found = judge(arriving.finish(), [cutover])
             verdict = held.finish()
-        out = daemon.status()["out"]
+        out = daemon.status()["out_of_rotation"]
 
         assert (found.lost, found.misrouted) == (0, 0)
         assert verdict.broken == ()
@@ -123,7 +123,7 @@ def test_a_join_lets_the_others_stay(polite: Settings) -> None:
         assert "back in its load balancer, after" in joined.out
         assert waiting.returncode == 1
         assert "it is waited for no longer: the instance was told to join" in said
-        assert daemon.status()["out"] is None
+        assert daemon.status()["out_of_rotation"] is None
         assert daemon.ctl("join").out == "it was in its load balancer already\n"
 
 
@@ -147,15 +147,15 @@ def test_it_stays_out_over_an_upgrade_and_the_waiting_goes_on(quick: Settings) -
         with holding(daemon, 20) as held:
             held.wait_open()
             waiting = daemon.launch_ctl("leave", "--lead", "3s", "--within", "1min")
-            daemon.wait_for(lambda status: status["out"], within=SOON, what="leaving")
-            since = daemon.status()["out"]["since"]
+            daemon.wait_for(lambda status: status["out_of_rotation"], within=SOON, what="leaving")
+            since = daemon.status()["out_of_rotation"]["since"]
             assert daemon.ctl("upgrade").status == 0
             assert held.bad == 0
             waiting.communicate(timeout=SOON)
             assert reasons(held.finish()) == {RESTART: 20}
 
         assert waiting.returncode == 0
-        assert daemon.status()["out"]["since"][:19] == since[:19]
+        assert daemon.status()["out_of_rotation"]["since"][:19] == since[:19]
 
 
 def test_it_stays_out_over_the_supervisors_death_and_asks_after_it(quick: Settings) -> None:
@@ -166,7 +166,7 @@ def test_it_stays_out_over_the_supervisors_death_and_asks_after_it(quick: Settin
             assert daemon.ctl("leave", "--lead", "2s", "--no-wait").status == 0
             daemon.die()
             daemon.start()
-            assert daemon.status()["out"] is not None
+            assert daemon.status()["out_of_rotation"] is not None
             held.wait_broken(20, SOON)
             assert reasons(held.finish()) == {RESTART: 20}
             assert daemon.ctl("leave", "--lead", "0s").status == 0
@@ -178,7 +178,7 @@ def test_the_waiting_goes_on_over_the_supervisors_death(quick: Settings) -> None
         with holding(daemon, 20) as held:
             held.wait_open()
             waiting = daemon.launch_ctl("leave", "--lead", "4s", "--within", "1min", "--json")
-            daemon.wait_for(lambda status: status["out"], within=SOON, what="leaving")
+            daemon.wait_for(lambda status: status["out_of_rotation"], within=SOON, what="leaving")
             daemon.die()
             daemon.start()
             said, _ = waiting.communicate(timeout=SOON)
@@ -196,7 +196,7 @@ def test_a_fresh_start_begins_joined(quick: Settings) -> None:
         assert daemon.stop() == 0
         daemon.start()
 
-        assert daemon.status()["out"] is None
+        assert daemon.status()["out_of_rotation"] is None
 
 
 def test_while_it_stops_it_is_not_tried(quick: Settings) -> None:
@@ -206,7 +206,7 @@ def test_while_it_stops_it_is_not_tried(quick: Settings) -> None:
         with holding(daemon, 20) as held:
             held.wait_open()
             waiting = daemon.launch_ctl("leave", "--lead", "1h")
-            daemon.wait_for(lambda status: status["out"], within=SOON, what="leaving")
+            daemon.wait_for(lambda status: status["out_of_rotation"], within=SOON, what="leaving")
             daemon.signal(signal.SIGTERM)
             daemon.wait_for(lambda one: one["state"] == "stopping", within=SOON, what="stopping")
             refused = [daemon.ctl("leave"), daemon.ctl("join")]
@@ -243,7 +243,7 @@ def test_a_terminal_is_shown_how_many_are_left_and_ctrl_c_ends_the_waiting_only(
                     within=SOON,
                     what="how to wait on",
                 )
-            assert daemon.status()["out"]["since"]
+            assert daemon.status()["out_of_rotation"]["since"]
             assert held.finish().broken == ()
 
 
@@ -255,7 +255,7 @@ def test_mistakes_are_told(quick: Settings) -> None:
             answer = daemon.ctl("leave", option, "soon")
             assert answer.status == 2
             assert f"{option}: found 'soon', expected a duration" in answer.err
-        assert daemon.status()["out"] is None
+        assert daemon.status()["out_of_rotation"] is None
 
 
 def test_the_log_tells(quick: Settings) -> None:
@@ -276,5 +276,5 @@ def test_monitoring_is_told(quick: Settings) -> None:
         daemon.ctl("leave", "--no-wait")
         after = daemon.ctl("metrics").out.splitlines()
 
-        assert {"wssupervisor_out 0", "wssupervisor_ready 1"} <= set(before)
-        assert {"wssupervisor_out 1", "wssupervisor_ready 0"} <= set(after)
+        assert {"wssupervisor_out_of_rotation 0", "wssupervisor_ready 1"} <= set(before)
+        assert {"wssupervisor_out_of_rotation 1", "wssupervisor_ready 0"} <= set(after)

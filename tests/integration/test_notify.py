@@ -18,7 +18,12 @@ from systemd import daemon
 from tests.harness.daemon import Daemon
 from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
-from wssupervisor.runtime.notify import MESSAGES_PER_LOOK, Malformed, Notification, NotifySocket
+from wssupervisor.runtime.workers.notify_socket import (
+    MESSAGES_PER_LOOK,
+    Malformed,
+    Notification,
+    NotifySocket,
+)
 
 SOON = 10.0
 NOBODY = 65534

@@ -15,8 +15,8 @@ from tests.harness.daemon import Daemon
 from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
 from tests.harness.sockets import HeldSockets
-from wssupervisor.runtime.reach import SO_BINDTODEVICE
-from wssupervisor.runtime.slots import SlotPool, adopt
+from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt
 
 SOON = 10.0
 CLONE_NEWNET = 0x40000000
@@ -82,7 +82,7 @@ class Odd(HeldSockets):
             sock.bind((host, PORT, 0, scope) if family == V6 else (host, PORT))
             sock.listen(100)
 
-    def adopted(self) -> SlotPool:
+    def adopted(self) -> TcpPool:
         return adopt("ws", [os.dup(sock.fileno()) for sock in self._sockets])
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from wssupervisor.runtime.output import LAST_LINES, LINE_BYTES, Ends, Output
-from wssupervisor.runtime.relay_program import LIMIT_BYTES, bound
+from wssupervisor.runtime.workers.output import LAST_LINES, LINE_BYTES, Ends, Output
+from wssupervisor.runtime.workers.relay_program import LIMIT_BYTES, bound
 
 SOON = 10.0
 TURN_SECONDS = 0.05

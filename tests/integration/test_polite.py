@@ -137,7 +137,7 @@ def test_drain_within_asks_politely(polite: Settings, within: str) -> None:
 
 
 def test_hurry_oldest_asks_politely(polite: Settings) -> None:
-    hurried = replace(polite, max_draining=1, drain='when_full = "hurry-oldest"\nclose_over = "1s"')
+    hurried = replace(polite, max_draining=1, drain='when_full = "end-oldest"\nclose_over = "1s"')
     with Daemon(hurried) as daemon:
         daemon.start()
         with holding(daemon, 30, returns=True) as held:
@@ -398,7 +398,7 @@ def test_a_stuck_worker_gets_nothing_new_and_is_replaced_with_what_it_had(
     assert judge(notes).lost == 0
     assert victim not in {note.pid for note in notes}
     assert len(verdict.broken) == lost
-    [mute] = [one for one in notes_kept if one["kind"] == "worker-mute"]
+    [mute] = [one for one in notes_kept if one["kind"] == "worker-unresponsive"]
     assert mute["pid"] == victim
     assert mute["seconds"] < 2.0, "two intervals"
     killed = [one for one in notes_kept if one["kind"] == "worker-killed"]

@@ -13,8 +13,8 @@ import pytest
 
 from tests.harness.daemon import SERVING_WITHIN, Daemon
 from tests.harness.settings import HOST, Settings
-from wssupervisor.runtime.helper import Said
-from wssupervisor.runtime.readiness import judged
+from wssupervisor.runtime.workers.helper import Said
+from wssupervisor.runtime.workers.readiness import judged
 from wssupervisor.verdict import GOOD, WRONG
 
 SOON = 10.0

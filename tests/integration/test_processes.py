@@ -13,7 +13,12 @@ import pytest
 from examples.load.waiting import wait_until
 from tests.harness.written import Written
 from wssupervisor.fleet.model import Exit
-from wssupervisor.runtime.processes import Process, become_subreaper, keep_descriptors, reap_orphans
+from wssupervisor.runtime.workers.process import (
+    Process,
+    become_subreaper,
+    keep_descriptors,
+    reap_orphans,
+)
 
 SOON = 10.0
 

@@ -21,9 +21,9 @@ from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
 from wssupervisor.fleet.snapshot import plain
 from wssupervisor.fleet.state import FIRST_SWEEPER
-from wssupervisor.runtime import kept
-from wssupervisor.runtime.attempts import SAME_MAX
-from wssupervisor.runtime.holders import start_time
+from wssupervisor.runtime.handover import state_file
+from wssupervisor.runtime.handover.attempts import SAME_MAX
+from wssupervisor.runtime.listeners.holders import start_time
 
 WITHIN = 15.0
 ANSWERS = 200
@@ -247,8 +247,8 @@ def test_a_reload_under_way_has_failed_and_does_not_take_effect_later(
 
 def rewritten(daemon: Daemon, change: Callable[[dict[str, Any]], None]) -> None:
     """The state of a dead daemon as if it had been another one's."""
-    path = f"{daemon.control}{kept.SUFFIX}"
-    file = kept.StateFile(path)
+    path = f"{daemon.control}{state_file.SUFFIX}"
+    file = state_file.StateFile(path)
     found = file.read(daemon.settings.name)
     assert found is not None
     data = plain(found)
@@ -403,7 +403,7 @@ def test_only_what_its_workers_left_is_ended(settings: Settings) -> None:
 
 def test_state_that_cannot_be_written_is_said_and_stops_nobody(settings: Settings) -> None:
     with Daemon(settings) as daemon:
-        path = Path(f"{daemon.control}{kept.SUFFIX}.0")
+        path = Path(f"{daemon.control}{state_file.SUFFIX}.0")
         path.mkdir()
         daemon.start()
         assert path.is_file()  # what was there is set aside

@@ -15,8 +15,8 @@ from tests.harness.census import alive, send
 from tests.harness.daemon import Daemon
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
-from wssupervisor.runtime.holders import environment, pids
-from wssupervisor.runtime.relay import INSTANCE
+from wssupervisor.runtime.listeners.holders import environment, pids
+from wssupervisor.runtime.workers.relay import INSTANCE
 
 SOON = 20.0
 QUICK = 5.0

@@ -5,7 +5,7 @@ from typing import Any
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from wssupervisor.control.client import Client, DaemonError
-from wssupervisor.runtime.answers import VERDICTS_KEPT
+from wssupervisor.runtime.pending import VERDICTS_KEPT
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
     ("reload", {"timeout": 5}, "timeout: found 5, expected a duration such as"),

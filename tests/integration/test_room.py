@@ -79,7 +79,7 @@ def test_generations_that_are_only_kept_warm_give_way_and_no_connection_is_close
         hurried = [
             (one["generation"], one["connections"])
             for one in map(json.loads, daemon.ctl("events", "--json").out.splitlines())
-            if one["kind"] == "drain-hurried"
+            if one["kind"] == "drain-cut-short"
         ]
 
         assert 1 in numbers(daemon)

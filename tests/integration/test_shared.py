@@ -20,7 +20,7 @@ HELD = 500
 RATE = 800.0
 ANSWERS_AFTER = 200
 WITHIN = 30.0
-LETTING_GO = 1.0
+RELEASING_SOCKETS = 1.0
 """A worker may serve what it accepted before it was told to stop accepting."""
 
 
@@ -36,7 +36,7 @@ def answered_by_old(notes: list[Note], cutovers: list[tuple[float, int]]) -> lis
         note
         for note in notes
         for at, generation in cutovers
-        if note.start > at + LETTING_GO and note.generation < generation
+        if note.start > at + RELEASING_SOCKETS and note.generation < generation
     ]
 
 
@@ -157,7 +157,9 @@ def test_rolling_back_in_shared_mode_respawns_and_loses_nothing(shared: Settings
         back = daemon.roll_back()
         clients.more(ANSWERS_AFTER)
         notes = clients.assert_unnoticed()
-        old = [one for one in notes if one.start > back.at + LETTING_GO and one.generation != 1]
+        old = [
+            one for one in notes if one.start > back.at + RELEASING_SOCKETS and one.generation != 1
+        ]
 
         assert back.generation == 1
         assert old == []

@@ -9,10 +9,10 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from wssupervisor.config import Mode
+from wssupervisor.config.model import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
-from wssupervisor.runtime.holders import holders, left_over, start_time
-from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
+from wssupervisor.runtime.listeners.holders import holders, left_over, start_time
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 ADDRESSES = [(V4, "127.0.0.1"), (V4, "0.0.0.0"), (V6, "::1"), (V6, "::")]
@@ -20,7 +20,7 @@ ADDRESSES = [(V4, "127.0.0.1"), (V4, "0.0.0.0"), (V6, "::1"), (V6, "::")]
 
 def bound(
     family: int = V4, host: str = "127.0.0.1", port: int = 0, *, count: int = 4
-) -> closing[SlotPool]:
+) -> closing[TcpPool]:
     return closing(bind_pool("ws", family, host, port, count=count, backlog=64))
 
 
@@ -246,11 +246,11 @@ HOLD = "import sys; print('holding', flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
-def worker() -> Iterator[Callable[[SlotPool, str], subprocess.Popen[str]]]:
+def worker() -> Iterator[Callable[[TcpPool, str], subprocess.Popen[str]]]:
     """Starts a process of an instance "chat" that holds the pool's first slot."""
     with ExitStack() as stack:
 
-        def start(pool: SlotPool, supervisor: str) -> subprocess.Popen[str]:
+        def start(pool: TcpPool, supervisor: str) -> subprocess.Popen[str]:
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-c", HOLD],
@@ -273,7 +273,7 @@ def worker() -> Iterator[Callable[[SlotPool, str], subprocess.Popen[str]]]:
 
 
 def test_a_worker_of_a_dead_supervisor_is_a_left_over_of_its_own_instance_only(
-    worker: Callable[[SlotPool, str], subprocess.Popen[str]],
+    worker: Callable[[TcpPool, str], subprocess.Popen[str]],
 ) -> None:
     with subprocess.Popen(["true"]) as dead:
         started = start_time(dead.pid)
@@ -289,7 +289,7 @@ def test_a_worker_of_a_dead_supervisor_is_a_left_over_of_its_own_instance_only(
 
 
 def test_a_worker_of_a_live_supervisor_is_no_left_over(
-    worker: Callable[[SlotPool, str], subprocess.Popen[str]],
+    worker: Callable[[TcpPool, str], subprocess.Popen[str]],
 ) -> None:
     with bound() as pool:
         inodes = [pool.slots[0].inode]

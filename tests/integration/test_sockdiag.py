@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.settings import free_port
-from wssupervisor.runtime.sockdiag import (
+from wssupervisor.runtime.kernel.inet_diag import (
     HELD,
     TcpState,
     pending_handshakes,

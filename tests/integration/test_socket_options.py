@@ -15,8 +15,7 @@ import pytest
 from tests.harness.daemon import Daemon
 from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
-from wssupervisor.runtime.slots import adopt
-from wssupervisor.runtime.socket_options import (
+from wssupervisor.runtime.listeners.socket_options import (
     FILTER,
     FLAGS,
     TABLE,
@@ -24,6 +23,7 @@ from wssupervisor.runtime.socket_options import (
     promise_of,
     restore,
 )
+from wssupervisor.runtime.listeners.tcp_pool import adopt
 
 SOON = 10.0
 FAMILIES = [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX]

@@ -124,7 +124,7 @@ def test_a_worker_that_pauses_again_and_again_stays_the_only_one(pausing: Pausin
     with Daemon(own) as daemon:
         (pid,) = daemon.start().active_pids()
         with clients(daemon) as load:
-            wait_event(daemon, "worker silent", 3)
+            wait_event(daemon, "worker stalled", 3)
 
         assert daemon.active_pids() == [pid]
         assert count(daemon, "worker spawned") == 1
@@ -137,7 +137,7 @@ def test_with_several_workers_new_clients_go_to_those_that_accept(pausing: Pausi
         stalled, _ = daemon.start().active_pids()
         with clients(daemon) as load:
             pausing.stall(stalled)
-            wait_event(daemon, "worker silent")
+            wait_event(daemon, "worker stalled")
             away = time.monotonic()
             daemon.wait_for(
                 lambda _: len(load.waited(away)) > 20, within=WITHIN, what="answers of the other"

@@ -15,8 +15,8 @@ import pytest
 
 from wssupervisor.errors import SteeringRefused, Unreachable
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.slots import SlotPool, adopt, bind_pool
-from wssupervisor.runtime.steering import Steering, probe_socket
+from wssupervisor.runtime.listeners.steering import Steering, probe_socket
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
 
 IP_FREEBIND = 15
 
@@ -29,19 +29,19 @@ BACKLOG = 1024
 
 def bound(
     family: int = V4, host: str = "127.0.0.1", *, count: int = 8, backlog: int = BACKLOG
-) -> closing[SlotPool]:
+) -> closing[TcpPool]:
     return closing(bind_pool("ws", family, host, 0, count=count, backlog=backlog))
 
 
-def inodes(pool: SlotPool) -> list[SlotId]:
+def inodes(pool: TcpPool) -> list[SlotId]:
     return [slot.inode for slot in pool.slots]
 
 
-def connect(pool: SlotPool, host: str | None = None) -> socket.socket:
+def connect(pool: TcpPool, host: str | None = None) -> socket.socket:
     return socket.create_connection((host or pool.reachable_host, pool.port), CONNECT_SECONDS)
 
 
-def arrivals(pool: SlotPool, connections: int, host: str | None = None) -> dict[SlotId, int]:
+def arrivals(pool: TcpPool, connections: int, host: str | None = None) -> dict[SlotId, int]:
     """Where so many connections arrive: by slot, those with none left out."""
     before = {slot.inode: slot.queued() for slot in pool.slots}
     with ExitStack() as stack:
@@ -63,7 +63,7 @@ def assert_order_is_right(steering: Steering) -> None:
 
 
 @contextmanager
-def traffic(pool: SlotPool, clients: int = 2) -> Iterator[None]:
+def traffic(pool: TcpPool, clients: int = 2) -> Iterator[None]:
     """Ordinary clients that connect and leave as fast as they can."""
     over = threading.Event()
     failed: list[OSError] = []
@@ -89,7 +89,7 @@ def traffic(pool: SlotPool, clients: int = 2) -> Iterator[None]:
 
 
 @contextmanager
-def acceptor(pool: SlotPool, slots: list[SlotId]) -> Iterator[Counter[SlotId]]:
+def acceptor(pool: TcpPool, slots: list[SlotId]) -> Iterator[Counter[SlotId]]:
     """Workers of these slots, played by one thread that accepts and closes; counts by slot."""
     count: Counter[SlotId] = Counter()
     over_reader, over_writer = os.pipe()
@@ -128,7 +128,7 @@ for number in map(int, sys.argv[1:]):
 """
 
 
-def shut_down_by_a_child(pool: SlotPool, slots: list[SlotId]) -> None:
+def shut_down_by_a_child(pool: TcpPool, slots: list[SlotId]) -> None:
     numbers = [pool.by_inode(inode).socket.fileno() for inode in slots]
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SHUT_DOWN, *map(str, numbers)],
@@ -420,7 +420,7 @@ def test_slots_that_moved_are_told_apart_under_traffic_while_workers_accept() ->
         assert_order_is_right(steering)
 
 
-def arrivals_elsewhere(pool: SlotPool, busy: list[SlotId]) -> list[int]:
+def arrivals_elsewhere(pool: TcpPool, busy: list[SlotId]) -> list[int]:
     """Queues of the other slots after some more ordinary connections."""
     for _ in range(100):
         connect(pool).close()
@@ -455,8 +455,8 @@ def test_attaching_when_every_slot_is_down_says_so() -> None:
 WITHOUT_ATTACH = """
 import ctypes, struct, sys
 from wssupervisor.errors import SteeringRefused
-from wssupervisor.runtime.slots import bind_pool
-from wssupervisor.runtime.steering import SO_ATTACH_REUSEPORT_CBPF, Steering
+from wssupervisor.runtime.listeners.tcp_pool import bind_pool
+from wssupervisor.runtime.listeners.steering import SO_ATTACH_REUSEPORT_CBPF, Steering
 import socket
 
 def forbid(option):

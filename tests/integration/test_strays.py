@@ -18,7 +18,7 @@ from tests.harness.fd_store import FdStore
 from tests.harness.releases import WORKERS
 from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
-from wssupervisor.runtime import kept
+from wssupervisor.runtime.handover import state_file
 
 SOON = 20.0
 SLOTS = 6
@@ -155,7 +155,7 @@ def test_a_stray_of_which_only_its_socket_is_known_ends_with_the_worker_that_has
     """No control group, no descent, no state; and the start comes to an end."""
     with died(settings, keeps, "unit") as (daemon, stray):
         for number in range(2):
-            daemon.control.with_name(f"{daemon.control.name}{kept.SUFFIX}.{number}").unlink()
+            daemon.control.with_name(f"{daemon.control.name}{state_file.SUFFIX}.{number}").unlink()
         replace(daemon.settings, command=(*daemon.settings.command, "none")).write()
         daemon.start()
 
@@ -167,7 +167,7 @@ def test_a_stray_of_which_only_its_socket_is_known_ends_with_the_worker_that_has
 
 def spoil_fleet(daemon: Daemon) -> None:
     """Its configuration is not valid any more: what was supervised is not taken over."""
-    own = kept.StateFile(f"{daemon.control}{kept.SUFFIX}")
+    own = state_file.StateFile(f"{daemon.control}{state_file.SUFFIX}")
     found = own.read(daemon.settings.name)
     assert found is not None
     own.write(replace(found, carried=replace(found.carried, config_text="nonsense")))

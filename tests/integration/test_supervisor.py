@@ -5,18 +5,18 @@ from functools import partial
 from pathlib import Path
 
 from tests.harness.settings import free_port
-from wssupervisor.config import Config, Overrides
-from wssupervisor.config_file import load_config
+from wssupervisor.config.model import Config, Overrides
+from wssupervisor.config.schema import load_config
 from wssupervisor.fleet.actions import Failed
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import ReloadRequested, StopRequested
 from wssupervisor.fleet.model import InstanceState
-from wssupervisor.runtime import acquire
-from wssupervisor.runtime.history import History
-from wssupervisor.runtime.release import resolve
+from wssupervisor.runtime.history.history import History
+from wssupervisor.runtime.listeners import acquire
+from wssupervisor.runtime.observe.watch import Watch
+from wssupervisor.runtime.releases.release import resolve
 from wssupervisor.runtime.supervisor import Supervisor
-from wssupervisor.runtime.systemd import Herald, Store
-from wssupervisor.runtime.watch import Watch
+from wssupervisor.runtime.systemd import ServiceNotifier, Store
 
 SOON = 10.0
 
@@ -49,7 +49,7 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
                 Store(),
                 History(),
             )
-            watch = Watch(supervisor, Herald())
+            watch = Watch(supervisor, ServiceNotifier())
             begin = partial(supervisor.start, resolve(config))
             running = asyncio.ensure_future(supervisor.run(begin, watch.run))
             await serving(supervisor)

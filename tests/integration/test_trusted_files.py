@@ -18,12 +18,12 @@ from tests.harness.fd_store import FdStore
 from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
 from wssupervisor.commands.cli import main
-from wssupervisor.config import Listen, UnixAddress
+from wssupervisor.config.model import Listen, UnixAddress
 from wssupervisor.errors import ListenFailed
 from wssupervisor.fleet.snapshot import plain
-from wssupervisor.runtime import kept
-from wssupervisor.runtime.notify import NotifySocket
-from wssupervisor.runtime.unix_listener import bind_unix
+from wssupervisor.runtime.handover import state_file
+from wssupervisor.runtime.listeners.unix_pool import bind_unix
+from wssupervisor.runtime.workers.notify_socket import NotifySocket
 
 OTHER = 65534
 SOON = 10.0
@@ -93,7 +93,7 @@ def test_a_state_that_another_user_planted_runs_nothing(
     with FdStore() as store, Daemon(settings, sockets=store) as daemon:
         victim = daemon.start().active_pids()[0]
         daemon.die()
-        file = kept.StateFile(f"{daemon.control}{kept.SUFFIX}")
+        file = state_file.StateFile(f"{daemon.control}{state_file.SUFFIX}")
         found = file.read(settings.name)
         assert found is not None
         data = plain(found)

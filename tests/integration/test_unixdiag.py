@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from wssupervisor.runtime import unixdiag
-from wssupervisor.runtime.unix_listener import UnixPool
+from wssupervisor.runtime.kernel import unix_diag
+from wssupervisor.runtime.listeners.unix_pool import UnixPool
 
 
 def inode_of(sock: socket.socket) -> int:
@@ -47,7 +47,7 @@ def test_connections_are_those_that_came_through_the_listener_and_no_others(
 
         assert found.held == {inode_of(accepted)}
         assert found.peer_left == frozenset()
-        assert unixdiag.connections(unixdiag.UNBOUND) == []
+        assert unix_diag.connections(unix_diag.UNBOUND) == []
 
         unbound.close()
 

@@ -218,7 +218,7 @@ BREAKAGES = {
     ),
     "ends at once": ("wssupervisor/__main__.py", "raise SystemExit(3)\n", "it said nothing"),
     "knows another state": (
-        "wssupervisor/runtime/carried.py",
+        "wssupervisor/runtime/handover/document.py",
         "VERSION = 2\n",
         "its state has version 1, wssupervisor 0.1.0 knows 2",
     ),

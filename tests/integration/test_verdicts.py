@@ -13,8 +13,8 @@ import pytest
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from tests.harness.verdicts import KINDS, WAYS, Server, judge, ours
-from wssupervisor.runtime.helper import Said, ask_child, module
-from wssupervisor.runtime.readiness import judged
+from wssupervisor.runtime.workers.helper import Said, ask_child, module
+from wssupervisor.runtime.workers.readiness import judged
 
 UVICORN, WEBSOCKETS = ours()
 BEFORE_IT_SERVES = ("dies", "hangs")

@@ -22,15 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from wssupervisor.fleet import (
-    draining,
-    leaving,
-    letting_go,
-    resuming,
-    seating,
-    stall,
-    steering,
-)
+from wssupervisor.fleet import draining, leaving, releasing, resuming, seating, stall, steering
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
@@ -60,6 +52,8 @@ from wssupervisor.fleet.events import (
     Event,
     JoinRequested,
     LeaveRequested,
+    LibraryConnected,
+    LibraryDisconnected,
     MainProcessEnded,
     ProbeFailed,
     ProbePassed,
@@ -68,10 +62,10 @@ from wssupervisor.fleet.events import (
     ReleaseRefused,
     ReleaseResolved,
     ReloadRequested,
-    RequesterLeft,
+    RequesterGone,
     RollBackRequested,
     ScaleRequested,
-    SlotLetGo,
+    SlotReleased,
     StartRequested,
     Steered,
     SteerFailed,
@@ -79,8 +73,6 @@ from wssupervisor.fleet.events import (
     TimePassed,
     WorkerAlive,
     WorkerCounted,
-    WorkerJoined,
-    WorkerParted,
     WorkerReady,
 )
 from wssupervisor.fleet.model import (
@@ -240,7 +232,7 @@ class FleetMachine(RuleBasedStateMachine):
             actions = self.fleet.handle(one, self.world.now)
             self.check_cutover(one, actions)
             for action in actions:
-                if isinstance(action, Note) and action.kind is NoteKind.DRAIN_HURRIED:
+                if isinstance(action, Note) and action.kind is NoteKind.DRAIN_CUT_SHORT:
                     self.check_hurried(action, known_empty)
             death = self.dies
             if actions and death is not None and resuming.can_recover(self.fleet.state):
@@ -302,7 +294,7 @@ class FleetMachine(RuleBasedStateMachine):
         if death.channels:
             for process in list(self.world.processes.values()):
                 process.joined = False
-                self.tell(WorkerParted(process.worker))
+                self.tell(LibraryDisconnected(process.worker))
 
     def check_deadline(self) -> None:
         deadline = self.fleet.next_deadline()
@@ -316,7 +308,7 @@ class FleetMachine(RuleBasedStateMachine):
         if candidate is not None:
             was_draining = candidate.drain_since is not None
             candidate.state = GenerationState.DRAINING if was_draining else GenerationState.FAILED
-        after = done(list(letting_go.call_off(twin.state, self.world.now)))
+        after = done(list(releasing.call_off(twin.state, self.world.now)))
         begins = isinstance(event, RollBackRequested)
         return after + done(twin.handle(TimePassed() if begins else event, self.world.now))
 
@@ -467,8 +459,8 @@ class FleetMachine(RuleBasedStateMachine):
     def check_asks_to_leave(self, event: Event, actions: list[Action]) -> None:
         """Only while it is out, after the lead, and not again before a round is over, unless what
         it was asked has become void."""
-        out = self.fleet.state.out
-        if isinstance(event, WorkerParted | MainProcessEnded):
+        out = self.fleet.state.out_of_rotation
+        if isinstance(event, LibraryDisconnected | MainProcessEnded):
             self.asked.pop(event.worker, None)
         for action in actions:
             if isinstance(action, TellDrain | TellResume | TellStay):
@@ -589,7 +581,7 @@ class FleetMachine(RuleBasedStateMachine):
         state = self.fleet.state
         can = state.stop is None and state.active is not None
         steered = state.steering.in_flight, state.steering.current
-        since = self.world.now if state.out is None else state.out.since
+        since = self.world.now if state.out_of_rotation is None else state.out_of_rotation.since
         if can:
             self.lead = lead
         deaths = self.deaths
@@ -597,8 +589,8 @@ class FleetMachine(RuleBasedStateMachine):
         if self.world.quit is not None or self.deaths > deaths:
             return
         if can:
-            assert self.fleet.state.out is not None
-            assert since == self.fleet.state.out.since
+            assert self.fleet.state.out_of_rotation is not None
+            assert since == self.fleet.state.out_of_rotation.since
         assert steered == (self.fleet.state.steering.in_flight, self.fleet.state.steering.current)
         for action in self.last:
             assert isinstance(action, Answer | Note | AskToLeave), "and nothing else is done"
@@ -614,7 +606,7 @@ class FleetMachine(RuleBasedStateMachine):
         if self.world.quit is not None or self.deaths > deaths:
             return
         if can:
-            assert self.fleet.state.out is None
+            assert self.fleet.state.out_of_rotation is None
         for action in self.last:
             assert isinstance(action, Answer | Note | TellStay)
 
@@ -630,7 +622,7 @@ class FleetMachine(RuleBasedStateMachine):
     def requester_leaves(self, data: st.DataObject) -> None:
         request = data.draw(st.sampled_from(self.waiting()))
         self.left.add(request)
-        self.tell(RequesterLeft(request))
+        self.tell(RequesterGone(request))
 
     def new_request(self, what: str) -> int:
         self.requests[len(self.requests)] = what
@@ -806,7 +798,7 @@ class FleetMachine(RuleBasedStateMachine):
         if self.deaths == 0 and self.world.quit is None:
             one = self.fleet.state.worker(process.worker)
             assert one is not None
-            assert one.state in (WorkerState.DRAINING, WorkerState.SILENT, WorkerState.STOPPING)
+            assert one.state in (WorkerState.DRAINING, WorkerState.STALLED, WorkerState.STOPPING)
 
     @precondition(lambda self: any(one.told_to_end for one in self.world.processes.values()))
     @rule()
@@ -849,17 +841,17 @@ class FleetMachine(RuleBasedStateMachine):
         self.tell(WorkerReady(self.some_process(data).worker))
 
     @precondition(lambda self: self.world.processes)
-    @rule(data=st.data(), lets_go=st.booleans())
-    def worker_joins(self, data: st.DataObject, lets_go: bool) -> None:
+    @rule(data=st.data(), releases_sockets=st.booleans())
+    def worker_joins(self, data: st.DataObject, releases_sockets: bool) -> None:
         process = self.some_process(data)
         process.joined = True
-        self.tell(WorkerJoined(process.worker, closes=True, lets_go=lets_go))
+        self.tell(LibraryConnected(process.worker, closes=True, releases_sockets=releases_sockets))
 
     @precondition(lambda self: self.world.processes)
     @rule(data=st.data())
     def worker_parts(self, data: st.DataObject) -> None:
         process = self.some_process(data)
-        self.tell(WorkerParted(process.worker))
+        self.tell(LibraryDisconnected(process.worker))
         process.joined = False
 
     @precondition(lambda self: self.world.processes)
@@ -887,7 +879,7 @@ class FleetMachine(RuleBasedStateMachine):
     def worker_lets_its_slot_go(self, data: st.DataObject) -> None:
         process = self.some_process(data)
         process.accepting = False
-        self.tell(SlotLetGo(process.worker))
+        self.tell(SlotReleased(process.worker))
 
     @precondition(lambda self: self.world.processes)
     @rule(data=st.data())
@@ -950,7 +942,7 @@ class FleetMachine(RuleBasedStateMachine):
         for note in self.world.notes:
             who = str(note.fields.get("worker"))
             match note.kind:
-                case NoteKind.WORKER_SILENT:
+                case NoteKind.WORKER_STALLED:
                     queue = "queue" in str(note.fields["reason"])
                     assert not (queue and who in silent)
                     silent.add(who)
@@ -1114,7 +1106,7 @@ class FleetMachine(RuleBasedStateMachine):
         one = self.fleet.state.worker(process.worker)
         shared = any(self.world.shared(slot) for slot in process.slots.values())
         if one is not None and one.state is WorkerState.READY and shared and not process.listening:
-            self.tell(SlotLetGo(process.worker))
+            self.tell(SlotReleased(process.worker))
 
     def end_what_cannot_end_by_itself(self) -> None:
         """What an operator paused, and who does not let go what others serve, too.
@@ -1143,7 +1135,7 @@ class FleetMachine(RuleBasedStateMachine):
             and all(one.state is WorkerState.READY for one in active.workers.values())
             and state.steering.in_flight is None
             and state.steering.current == steering.wanted_table(state)
-            and (state.out is None or not state.out.waiting)
+            and (state.out_of_rotation is None or not state.out_of_rotation.waiting)
         )
 
 

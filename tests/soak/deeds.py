@@ -206,7 +206,7 @@ class Mischief:
         """Generations that were ended for want of room."""
         answer = self._daemon.ctl("events", "--json")
         notes = [json.loads(line) for line in answer.out.splitlines()]
-        return {note["generation"] for note in notes if note["kind"] == "drain-hurried"}
+        return {note["generation"] for note in notes if note["kind"] == "drain-cut-short"}
 
     def _cut_a_drain_short(self) -> None:
         found = self._draining()

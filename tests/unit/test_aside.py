@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from wssupervisor.errors import OperationFailed, ReleaseInvalid
-from wssupervisor.runtime.aside import Aside
+from wssupervisor.runtime.io_threads import Aside
 
 SHORT = 0.2
 LONG = 20.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wssupervisor.runtime.attempts import (
+from wssupervisor.runtime.handover.attempts import (
     BEGAN,
     SAME_MAX,
     UNFINISHED,

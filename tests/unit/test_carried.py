@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from wssupervisor.errors import OperationFailed
-from wssupervisor.runtime import carried
+from wssupervisor.runtime.handover import document
 
 RELEASES = sorted((Path(__file__).parent / "carried").glob("*.json"))
 
 
 def test_there_is_a_state_of_each_format() -> None:
-    assert [path.stem for path in RELEASES] == [f"format-{carried.VERSION}"]
+    assert [path.stem for path in RELEASES] == [f"format-{document.VERSION}"]
 
 
 @pytest.mark.parametrize("path", RELEASES, ids=lambda path: path.stem)
@@ -21,7 +21,7 @@ def test_the_state_of_a_released_program_is_taken_over(path: Path) -> None:
     memfd = os.memfd_create("test")
     try:
         os.write(memfd, path.read_bytes())
-        found = carried.read(memfd)
+        found = document.read(memfd)
     finally:
         os.close(memfd)
     fleet = found.load_fleet()
@@ -45,6 +45,6 @@ def test_what_is_no_state_is_refused(text: str, reason: str) -> None:
     try:
         os.write(memfd, text.encode())
         with pytest.raises(OperationFailed, match=reason):
-            carried.read(memfd)
+            document.read(memfd)
     finally:
         os.close(memfd)

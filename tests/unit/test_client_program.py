@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from tests.harness.packets import packet, run
-from wssupervisor.config_values import CLIENT_WORKERS_MAX
-from wssupervisor.runtime.bpf import INSTRUCTIONS_MAX
-from wssupervisor.runtime.steering_program import ProbeRule, steering_program
+from wssupervisor.config.parsers import CLIENT_WORKERS_MAX
+from wssupervisor.runtime.kernel.bpf import INSTRUCTIONS_MAX
+from wssupervisor.runtime.listeners.steering_program import ProbeRule, steering_program
 
 INODES = [91_000 + at for at in range(CLIENT_WORKERS_MAX)]
 """As a pool's are: one after the other."""

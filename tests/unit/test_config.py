@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.configs import SMALL, WHOLE, load
-from wssupervisor.config import (
+from wssupervisor.config.model import (
     Address,
     Mode,
     Overrides,

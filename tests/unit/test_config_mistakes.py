@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.configs import ADDRESS, SMALL, WHOLE, load, problems
-from wssupervisor.config import Overrides
-from wssupervisor.config_file import load_config
+from wssupervisor.config.model import Overrides
+from wssupervisor.config.schema import load_config
 from wssupervisor.errors import ConfigInvalid
 
 LISTEN = '[[listen]]\naddress = "127.0.0.1:8765"\n'

@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.harness.configs import ADDRESS, SMALL, WHOLE, load
-from wssupervisor.config import Balance, Listen, Mode, Overrides, parse_address, restart_needed
-from wssupervisor.config_file import load_config
+from wssupervisor.config.model import (
+    Balance,
+    Listen,
+    Mode,
+    Overrides,
+    parse_address,
+    restart_needed,
+)
+from wssupervisor.config.schema import load_config
 from wssupervisor.errors import ConfigInvalid
 
 

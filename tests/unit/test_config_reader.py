@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wssupervisor.config import Config, Overrides
-from wssupervisor.config_file import RESERVED, TABLES, load_config
-from wssupervisor.config_reader import SHOWN_MAX, shown
+from wssupervisor.config.model import Config, Overrides
+from wssupervisor.config.schema import RESERVED, TABLES, load_config
+from wssupervisor.config.tables import SHOWN_MAX, shown
 from wssupervisor.errors import ConfigInvalid
 
 KEYS = (

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from wssupervisor import bounded_json
 from wssupervisor.bounded import TEXT_CHARS
 from wssupervisor.commands import history, times
-from wssupervisor.commands.text import Style
-from wssupervisor.commands.words import described, sentence, style
+from wssupervisor.commands.sentences import described, sentence, style
+from wssupervisor.commands.terminal import Style
 from wssupervisor.fleet.actions import NoteKind
-from wssupervisor.runtime.entries import COUNTS, LINE_BYTES_MAX, NEEDED, TEXTS, entry
-from wssupervisor.runtime.history import seconds_ago
-from wssupervisor.runtime.reloads import reloads
+from wssupervisor.runtime.history.entries import COUNTS, LINE_BYTES_MAX, NEEDED, TEXTS, entry
+from wssupervisor.runtime.history.history import seconds_ago
+from wssupervisor.runtime.history.reloads import reloads
 
 AT = "2026-11-25T00:00:00.000Z"
 CUTOVER = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wssupervisor.runtime.environment_file import parse_environment
+from wssupervisor.runtime.releases.environment_file import parse_environment
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from wssupervisor.commands.streams import Canvas, Stream, draw
-from wssupervisor.commands.text import ERASE_LINE, Span, Style, colored, line, plain
+from wssupervisor.commands.terminal import ERASE_LINE, Span, Style, colored, line, plain
 from wssupervisor.harmless import harmless
 
 CASES = [

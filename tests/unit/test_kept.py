@@ -10,17 +10,23 @@ import pytest
 from wssupervisor.fleet.actions import Note, NoteKind, Signal, TellDrain
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.fleet.snapshot import plain, typed
-from wssupervisor.runtime import kept
-from wssupervisor.runtime.kept import Kept, StateFile, Undone, Unusable, boot_id
+from wssupervisor.runtime.handover import state_file
+from wssupervisor.runtime.handover.state_file import (
+    PendingOrders,
+    SavedState,
+    StateFile,
+    Unusable,
+    boot_id,
+)
 
 FORMATS = sorted((Path(__file__).parent / "kept").glob("*.json"))
 NAME = "chat"
 
 
 @pytest.fixture
-def written() -> Kept:
+def written() -> SavedState:
     """A state in the middle of a drain, as of this boot."""
-    found: Kept = typed(Kept, json.loads(FORMATS[-1].read_bytes()))
+    found: SavedState = typed(SavedState, json.loads(FORMATS[-1].read_bytes()))
     return replace(found, boot=boot_id())
 
 
@@ -32,20 +38,22 @@ def file(tmp_path: Path) -> Iterator[StateFile]:
 
 
 def test_there_is_a_state_of_each_format() -> None:
-    assert [path.stem for path in FORMATS] == [f"format-{kept.VERSION}"]
+    assert [path.stem for path in FORMATS] == [f"format-{state_file.VERSION}"]
 
 
 @pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.stem)
 def test_the_state_of_a_released_program_is_read(path: Path) -> None:
     """Written by that release after a reload; never to be changed."""
-    found: Kept = typed(Kept, json.loads(path.read_bytes()))
+    found: SavedState = typed(SavedState, json.loads(path.read_bytes()))
     fleet = found.carried.load_fleet()
 
     assert [one.state.value for one in fleet.state.generations.values()] == ["draining", "active"]
     assert {one.id for one in found.carried.workers} == {one.id for one in fleet.state.workers()}
 
 
-def test_the_last_that_was_written_is_read(file: StateFile, written: Kept, tmp_path: Path) -> None:
+def test_the_last_that_was_written_is_read(
+    file: StateFile, written: SavedState, tmp_path: Path
+) -> None:
     for at in (1.0, 2.0, 3.0):
         file.write(replace(written, at=at))
 
@@ -54,7 +62,7 @@ def test_the_last_that_was_written_is_read(file: StateFile, written: Kept, tmp_p
 
 
 def test_another_program_goes_on_with_the_older_file(
-    file: StateFile, written: Kept, tmp_path: Path
+    file: StateFile, written: SavedState, tmp_path: Path
 ) -> None:
     for at in (1.0, 2.0, 3.0):
         file.write(replace(written, at=at))
@@ -69,7 +77,7 @@ def test_another_program_goes_on_with_the_older_file(
 
 @pytest.mark.parametrize("size", [0, 1, 61, 62, 500, -1])
 def test_a_torn_file_leaves_the_state_before(
-    file: StateFile, written: Kept, tmp_path: Path, size: int
+    file: StateFile, written: SavedState, tmp_path: Path, size: int
 ) -> None:
     """Cut anywhere: in its head, in the text, one byte before its end."""
     file.write(replace(written, at=1.0))
@@ -82,7 +90,7 @@ def test_a_torn_file_leaves_the_state_before(
     assert found.at == 1.0
 
 
-def test_a_flipped_bit_is_noticed(file: StateFile, written: Kept, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_noticed(file: StateFile, written: SavedState, tmp_path: Path) -> None:
     file.write(written)
     (path,) = [path for path in tmp_path.iterdir() if path.stat().st_size]
     data = bytearray(path.read_bytes())
@@ -93,7 +101,7 @@ def test_a_flipped_bit_is_noticed(file: StateFile, written: Kept, tmp_path: Path
         file.read(NAME)
 
 
-def test_a_shorter_state_over_a_longer_one_is_whole(file: StateFile, written: Kept) -> None:
+def test_a_shorter_state_over_a_longer_one_is_whole(file: StateFile, written: SavedState) -> None:
     """Files are written over, and never cut: that would be one more moment to die in."""
     for _ in range(2):
         file.write(written)
@@ -115,7 +123,7 @@ def test_a_shorter_state_over_a_longer_one_is_whole(file: StateFile, written: Ke
     ],
 )
 def test_state_that_must_not_be_trusted_says_why(
-    file: StateFile, written: Kept, change: dict[str, object], reason: str
+    file: StateFile, written: SavedState, change: dict[str, object], reason: str
 ) -> None:
     file.write_document({**plain(written), **change})
 
@@ -128,7 +136,9 @@ def test_nothing_is_known_where_nothing_was_written(file: StateFile) -> None:
     assert file.read(NAME) is None
 
 
-def test_nothing_is_left_when_it_is_removed(file: StateFile, written: Kept, tmp_path: Path) -> None:
+def test_nothing_is_left_when_it_is_removed(
+    file: StateFile, written: SavedState, tmp_path: Path
+) -> None:
     file.write(written)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
     file.remove()
@@ -137,7 +147,7 @@ def test_nothing_is_left_when_it_is_removed(file: StateFile, written: Kept, tmp_
 
 
 def test_a_link_in_its_place_is_not_followed(
-    file: StateFile, written: Kept, tmp_path: Path
+    file: StateFile, written: SavedState, tmp_path: Path
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -152,6 +162,6 @@ def test_only_what_was_meant_for_workers_is_done_again() -> None:
     one, other = WorkerId(1, 0, 1), WorkerId(1, 1, 1)
     drain, signal = TellDrain(one, stop_accepting=True), Signal(other, "SIGTERM")
 
-    undone = Undone.of([Note(NoteKind.CUTOVER, {}), drain, signal])
+    undone = PendingOrders.of([Note(NoteKind.CUTOVER, {}), drain, signal])
 
     assert undone.all() == (signal, drain)

@@ -15,8 +15,8 @@ from wssupervisor.fleet.model import (
     WorkerState,
 )
 from wssupervisor.fleet.state import Generation, SlotWatch, State, Worker
-from wssupervisor.runtime.sockdiag import Held
-from wssupervisor.runtime.why import (
+from wssupervisor.runtime.kernel.inet_diag import Held
+from wssupervisor.runtime.observe.why import (
     KEEP_ALIVE,
     KEEP_ALIVE_SECONDS,
     Seen,

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from wssupervisor import config_reader, daemon
+from wssupervisor import daemon
 from wssupervisor.commands import cli
 from wssupervisor.commands.completion import described
-from wssupervisor.config_file import load_config
+from wssupervisor.config import tables
+from wssupervisor.config.schema import load_config
 
 MAN = Path(__file__).parents[2] / "packaging/man"
 LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -74,18 +75,18 @@ def test_exit_statuses_are_those_of_the_help(name: str, source: str) -> None:
 def test_wssupervisor_toml_5_has_every_key_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables: list[config_reader.Table] = []
-    made = config_reader.Table.__init__
+    found: list[tables.Table] = []
+    made = tables.Table.__init__
 
-    def remember(self: config_reader.Table, *args: object, **options: object) -> None:
+    def remember(self: tables.Table, *args: object, **options: object) -> None:
         made(self, *args, **options)  # type: ignore[arg-type]
-        tables.append(self)
+        found.append(self)
 
-    monkeypatch.setattr(config_reader.Table, "__init__", remember)
+    monkeypatch.setattr(tables.Table, "__init__", remember)
     path = tmp_path / "chat.toml"
     path.write_text('[app]\ncommand = ["x"]\n[[listen]]\naddress = "127.0.0.1:1"\n')
     load_config(str(path))
-    known = {key for table in tables for key in table.known}
+    known = {key for table in found for key in table.known}
     text = page("wssupervisor.toml.5")
 
     assert set(re.findall(r"\*([a-z_]+)\* ?[=,\n]", text)) | {"environment"} == (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wssupervisor.runtime.notify import MESSAGE_BYTES, Malformed, Notification, parse
+from wssupervisor.runtime.workers.notify_socket import MESSAGE_BYTES, Malformed, Notification, parse
 
 
 def test_known_assignments_are_taken_and_others_left_alone() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wssupervisor.runtime.pinning import paths_in, pin
+from wssupervisor.runtime.releases.pinning import paths_in, pin
 
 WRITTEN = "/srv/chat/current"
 REAL = "/srv/chat/releases/41"

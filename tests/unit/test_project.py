@@ -97,16 +97,16 @@ ALLOWED_TO_COMMANDS = {
     "wssupervisor.stdio",
 }
 ALLOWED_TO_CHECK = ALLOWED_TO_COMMANDS | {
-    "wssupervisor.config",
-    "wssupervisor.config_file",
-    "wssupervisor.runtime.release",
-    "wssupervisor.runtime.unpinned",
+    "wssupervisor.config.model",
+    "wssupervisor.config.schema",
+    "wssupervisor.runtime.releases.release",
+    "wssupervisor.runtime.releases.unpinned",
     "wssupervisor.start_directory",
 }
 ALLOWED_TO_RECORDED = {
-    "wssupervisor.runtime.history",
-    "wssupervisor.runtime.history_file",
-    "wssupervisor.runtime.reloads",
+    "wssupervisor.runtime.history.history",
+    "wssupervisor.runtime.history.file",
+    "wssupervisor.runtime.history.reloads",
 }
 ALLOWED_TO_CLIENT = {
     "wssupervisor.control",
@@ -152,33 +152,33 @@ OPENS_BY_PATH = {
     "wssupervisor.own_directory": "files of our own, below a directory of our own",
     "wssupervisor.lock_file": "a lock, which must be a regular file of our own",
     "wssupervisor.control.paths": "directories, without following a link",
-    "wssupervisor.runtime.unix_listener": "the very socket that was bound (O_PATH)",
+    "wssupervisor.runtime.listeners.unix_pool": "the very socket that was bound (O_PATH)",
     "wssupervisor.commands.init": "what is not there yet (O_EXCL), and a temporary directory",
     "wssupervisor.commands.init_account": "drop-ins of other instances in /etc; root runs init",
     # /proc, /sys, /dev/null, or descriptors:
     "wssupervisor.commands.streams": "/dev/null",
-    "wssupervisor.runtime.attempts": "a descriptor of own_directory",
-    "wssupervisor.runtime.barred": "/proc",
-    "wssupervisor.runtime.carried": "a memfd",
-    "wssupervisor.runtime.census": "/proc",
-    "wssupervisor.runtime.control_group": "/proc, /sys",
-    "wssupervisor.runtime.helper": "a pipe",
-    "wssupervisor.runtime.holders": "/proc",
-    "wssupervisor.runtime.kept": "/proc",
-    "wssupervisor.runtime.kin": "/proc",
-    "wssupervisor.runtime.leftover": "/proc",
-    "wssupervisor.runtime.output": "/proc",
-    "wssupervisor.runtime.private_tmp": "/proc",
-    "wssupervisor.runtime.processes": "/dev/null",
-    "wssupervisor.runtime.reach": "/proc",
-    "wssupervisor.runtime.recovery": "/proc",
-    "wssupervisor.runtime.relay": "/dev/null",
-    "wssupervisor.runtime.relay_program": "/proc",
-    "wssupervisor.runtime.requester": "/proc",
-    "wssupervisor.runtime.slot_counts": "a descriptor of own_directory",
+    "wssupervisor.runtime.handover.attempts": "a descriptor of own_directory",
+    "wssupervisor.runtime.releases.path_access": "/proc",
+    "wssupervisor.runtime.handover.document": "a memfd",
+    "wssupervisor.runtime.observe.census": "/proc",
+    "wssupervisor.runtime.kernel.control_group": "/proc, /sys",
+    "wssupervisor.runtime.workers.helper": "a pipe",
+    "wssupervisor.runtime.listeners.holders": "/proc",
+    "wssupervisor.runtime.handover.state_file": "/proc",
+    "wssupervisor.runtime.workers.kin": "/proc",
+    "wssupervisor.runtime.workers.leftover": "/proc",
+    "wssupervisor.runtime.workers.output": "/proc",
+    "wssupervisor.runtime.kernel.private_tmp": "/proc",
+    "wssupervisor.runtime.workers.process": "/dev/null",
+    "wssupervisor.runtime.listeners.reach": "/proc",
+    "wssupervisor.runtime.handover.recovery": "/proc",
+    "wssupervisor.runtime.workers.relay": "/dev/null",
+    "wssupervisor.runtime.workers.relay_program": "/proc",
+    "wssupervisor.runtime.api.requester": "/proc",
+    "wssupervisor.runtime.listeners.slot_memory": "a descriptor of own_directory",
     "wssupervisor.runtime.systemd": "/proc",
     "wssupervisor.runtime.terminal": "/dev/tty",
-    "wssupervisor.runtime.threads": "/proc",
+    "wssupervisor.runtime.kernel.threads": "/proc",
     "wssupervisor.stdio": "/dev/null",
     "wssupervisor.worker.sockets": "/proc",
 }
@@ -269,7 +269,7 @@ def test_only_an_instance_with_http_loads_h11() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
-    assert users == {"wssupervisor.runtime.http"}
+    assert users == {"wssupervisor.runtime.monitoring.http_server"}
     assert "h11" not in answer.stdout.split()
 
 

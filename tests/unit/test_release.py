@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wssupervisor.config import App, Config, Listen
+from wssupervisor.config.model import App, Config, Listen
 from wssupervisor.errors import ReleaseInvalid
-from wssupervisor.runtime.release import not_set, resolve, with_descriptors
+from wssupervisor.runtime.releases.release import not_set, resolve, with_descriptors
 
 
 @pytest.fixture

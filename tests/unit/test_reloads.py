@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wssupervisor.runtime.reloads import CUT_OFF, reloads
+from wssupervisor.runtime.history.reloads import CUT_OFF, reloads
 
 AT = "2026-11-25T00:00:00.000Z"
 

@@ -1,13 +1,13 @@
 """Reports that a worker repeats: the first at once, of the others the last at the next look."""
 
-from wssupervisor.fleet.events import SlotLetGo, WorkerJoined, WorkerReady
+from wssupervisor.fleet.events import LibraryConnected, SlotReleased, WorkerReady
 from wssupervisor.fleet.model import WorkerId
-from wssupervisor.runtime.repeated import Repeated
+from wssupervisor.runtime.workers.repeated import Repeated
 
 WORKER = WorkerId(generation=1, index=0, incarnation=1)
-READY, LET_GO = WorkerReady(WORKER), SlotLetGo(WORKER)
-CLOSES = WorkerJoined(WORKER, closes=True, lets_go=False)
-PLAIN = WorkerJoined(WORKER, closes=False, lets_go=False)
+READY, LET_GO = WorkerReady(WORKER), SlotReleased(WORKER)
+CLOSES = LibraryConnected(WORKER, closes=True, releases_sockets=False)
+PLAIN = LibraryConnected(WORKER, closes=False, releases_sockets=False)
 
 
 def test_the_first_of_each_kind_is_posted_at_once() -> None:

@@ -5,7 +5,7 @@ import inspect
 import textwrap
 
 from wssupervisor.control.rights import RIGHTS, Right, member_may
-from wssupervisor.runtime.requests import Requests
+from wssupervisor.runtime.api.methods import Requests
 
 
 def handled() -> set[str]:

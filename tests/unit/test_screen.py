@@ -10,8 +10,8 @@ import pytest
 from tests.harness.local_time import local_time
 from wssupervisor.commands import screen as screen_module
 from wssupervisor.commands.screen import Size, screen
-from wssupervisor.commands.text import length, plain
-from wssupervisor.commands.words import SENTENCES, sentence
+from wssupervisor.commands.sentences import SENTENCES, sentence
+from wssupervisor.commands.terminal import length, plain
 from wssupervisor.fleet.actions import NoteKind
 
 Document = dict[str, Any]
@@ -38,8 +38,9 @@ def worker(index: int, state: str) -> Document:
     return {
         "index": index, "pid": 4000 + index, "slots": {"ws": index}, "state": state,
         "connections": 1234, "queued": 0, "reported": None, "library": False,
-        "mute_seconds": None, "rss_bytes": 300 << 20, "cpu_seconds": 5.0, "cpu_percent": 99.6,
-        "uptime_seconds": 7199.0, "restarts": 3, "sweeper": False, "still_listens": False,
+        "unresponsive_seconds": None, "rss_bytes": 300 << 20, "cpu_seconds": 5.0,
+        "cpu_percent": 99.6, "uptime_seconds": 7199.0, "restarts": 3, "sweeper": False,
+        "still_listens": False,
     }  # fmt: skip
 
 
@@ -136,12 +137,12 @@ def test_a_wider_and_higher_screen_shows_more() -> None:
 
 def test_what_is_left_out_is_counted_and_who_is_not_well_is_not_left_out() -> None:
     bad = generation(10, "active", 32)
-    bad["workers"][7] |= {"state": "silent", "reason": "its queue has not moved for 2 s"}
+    bad["workers"][7] |= {"state": "stalled", "reason": "its queue has not moved for 2 s"}
     drains = (generation(number, "draining", 4) for number in range(9, 0, -1))
     text = "\n".join(shown(document(bad, *drains), Size(80, 18)))
 
     assert "31 workers ready" in text
-    assert "    7 silent" in text
+    assert "    7 stalled" in text
     assert "worker 7 of generation 10: its queue has not moved for 2 s" in text
     assert " more, with " in text
 
@@ -258,7 +259,7 @@ def test_that_it_is_out_of_its_load_balancer_is_always_shown(
     out |= more
     out["since"], out["closes_from"] = stamp(30), stamp(-float(out["closes_from"]))
     whole = f"  out of its load balancer for 30s: {told}"
-    lines = shown(many(3) | {"out": out}, size)
+    lines = shown(many(3) | {"out_of_rotation": out}, size)
 
     assert whole in lines or f"{whole[: size.columns - 1]}…" in lines
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wssupervisor.runtime.self_bound import taken_by_us
+from wssupervisor.runtime.workers.bound_itself import taken_by_us
 
 ADDRESSES = ["0.0.0.0:8765", "[::]:9000"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wssupervisor.runtime.serving import Acceptor, Serving
+from wssupervisor.runtime.workers.serving import Acceptor, Serving
 
 MAIN, HELPER, OTHER = 10, 20, 30
 ONE, TWO = 1001, 1002

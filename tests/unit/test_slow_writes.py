@@ -4,7 +4,7 @@ import os
 import time
 from functools import partial
 
-from wssupervisor.runtime.slow_writes import MOST, WAIT_SECONDS, SlowWrites
+from wssupervisor.runtime.history.slow_writes import MOST, WAIT_SECONDS, SlowWrites
 
 WITHIN = 5.0
 MANY = 50

@@ -5,8 +5,8 @@ import pytest
 from wssupervisor.fleet.model import GenerationState, InstanceState
 from wssupervisor.fleet.state import ReloadKind, Verdict
 from wssupervisor.fleet.view import DrainView, FleetView, GenerationView
-from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.status import headline
+from wssupervisor.runtime.listeners.listener_set import ListenerSet
+from wssupervisor.runtime.observe.status import headline
 from wssupervisor.runtime.systemd import STATUS_CHARS, shortened
 
 ADVICE = (
@@ -34,7 +34,7 @@ def told(draining: int) -> str:
     view = FleetView(
         InstanceState.SERVING, 0.0, 2, 2, (), tuple(generations), FAILED, None, None
     )  # fmt: skip
-    return shortened(headline(view, Gate([], {})), STATUS_CHARS)
+    return shortened(headline(view, ListenerSet([], {})), STATUS_CHARS)
 
 
 @pytest.mark.parametrize("draining", [0, 1, 2, 3, 8, 100])
@@ -79,6 +79,6 @@ def test_a_view_without_a_failure_ends_with_what_drains() -> None:
         None,
     )  # fmt: skip
 
-    assert headline(view, Gate([], {})) == (
+    assert headline(view, ListenerSet([], {})) == (
         "serving; generation 8 active, 0 workers, 33 connections"
     )

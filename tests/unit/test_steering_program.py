@@ -8,8 +8,8 @@ import struct
 import pytest
 
 from tests.harness.packets import packet, run
-from wssupervisor.runtime.bpf import RETURN, packed
-from wssupervisor.runtime.steering_program import ProbeRule, steering_program
+from wssupervisor.runtime.kernel.bpf import RETURN, packed
+from wssupervisor.runtime.listeners.steering_program import ProbeRule, steering_program
 
 
 def test_one_slot_gets_everything_without_a_random_number() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wssupervisor.runtime.unixdiag import UNBOUND, Binding, UnixSocket, through
+from wssupervisor.runtime.kernel.unix_diag import UNBOUND, Binding, UnixSocket, through
 
 PATH = b"/run/chat/ws.sock\0"
 ZERO = Binding(PATH, (0, 41))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from wssupervisor.config import App, Config, Listen
+from wssupervisor.config.model import App, Config, Listen
 from wssupervisor.fleet.model import Release
-from wssupervisor.runtime.release import resolve
-from wssupervisor.runtime.unpinned import unpinned
+from wssupervisor.runtime.releases.release import resolve
+from wssupervisor.runtime.releases.unpinned import unpinned
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import os
 import resource
 
-from wssupervisor.runtime.usage import Usage
+from wssupervisor.runtime.observe.usage import Usage
 
 NOBODY = 2**22 + 1
 """More than any pid."""

@@ -18,7 +18,7 @@ by = "websocket"
 """
 LOADS = """
 import json, sys
-from wssupervisor.config_file import load_config
+from wssupervisor.config.schema import load_config
 from wssupervisor.errors import ConfigInvalid
 try:
     print(json.dumps(load_config(sys.argv[1]).ready.by.value))

@@ -15,7 +15,7 @@ from wssupervisor.errors import ConfigInvalid, ReleaseInvalid
 from wssupervisor.harmless import harmless
 
 if TYPE_CHECKING:
-    from wssupervisor.config import Config
+    from wssupervisor.config.model import Config
 
 EXAMPLES = """\
 All mistakes of the file are told at once. Exit status 78 when there are any.
@@ -38,10 +38,10 @@ def check(path: str, *, json: bool) -> int:
     """Print what would run, or all that is wrong; returns the exit status."""
     # Here and not above: the other verbs start without these.
     from wssupervisor import start_directory  # noqa: PLC0415
-    from wssupervisor.config import Overrides  # noqa: PLC0415
-    from wssupervisor.config_file import load_config  # noqa: PLC0415
-    from wssupervisor.runtime.release import not_set, resolve, with_descriptors  # noqa: PLC0415
-    from wssupervisor.runtime.unpinned import unpinned  # noqa: PLC0415
+    from wssupervisor.config.model import Overrides  # noqa: PLC0415
+    from wssupervisor.config.schema import load_config  # noqa: PLC0415
+    from wssupervisor.runtime.releases.release import not_set, resolve, with_descriptors  # noqa: PLC0415
+    from wssupervisor.runtime.releases.unpinned import unpinned  # noqa: PLC0415
 
     if not Path(path).exists():
         problem = (
@@ -156,7 +156,7 @@ def _of_shared_mode(config: "Config") -> list[str]:
 
 def _of_balance(config: "Config") -> list[str]:
     """By client on a loopback address all clients look the same."""
-    from wssupervisor.config import Address, Balance  # noqa: PLC0415
+    from wssupervisor.config.model import Address, Balance  # noqa: PLC0415
 
     return [
         f'listener {one.name!r} has balance = "client" on {one.address}: a reverse proxy connects'

@@ -6,8 +6,8 @@ from typing import Any
 
 from wssupervisor.commands import recorded
 from wssupervisor.commands.recorded import Place
+from wssupervisor.commands.sentences import described
 from wssupervisor.commands.times import clock_with_offset
-from wssupervisor.commands.words import described
 from wssupervisor.control.client import Client, Gone
 
 EXAMPLES = """\

@@ -10,9 +10,9 @@ from typing import Any
 
 from wssupervisor.commands import recorded
 from wssupervisor.commands.recorded import Place
-from wssupervisor.commands.text import Line, Span, Style, length, line, show
+from wssupervisor.commands.sentences import count, requester
+from wssupervisor.commands.terminal import Line, Span, Style, length, line, show
 from wssupervisor.commands.times import date_and_time
-from wssupervisor.commands.words import count, requester
 from wssupervisor.control.client import Client
 from wssupervisor.durations import format_duration
 

@@ -18,7 +18,7 @@ from wssupervisor.control.paths import systemd_runs
 from wssupervisor.errors import ConfigInvalid, OperationFailed, UsageError
 
 if TYPE_CHECKING:
-    from wssupervisor.config import Config
+    from wssupervisor.config.model import Config
 
 EXAMPLES = """\
 Writes /etc/wssupervisor/NAME.toml and drop-ins for wssupervisor@NAME.socket (the address, once for
@@ -136,8 +136,8 @@ def _quoted(text: str) -> str:
 
 def _checked(name: str, text: str) -> "Config":
     """What the daemon will make of it. Raises ConfigInvalid."""
-    from wssupervisor.config import Overrides  # noqa: PLC0415 - the other verbs start without
-    from wssupervisor.config_file import load_config  # noqa: PLC0415
+    from wssupervisor.config.model import Overrides  # noqa: PLC0415 - the other verbs start without
+    from wssupervisor.config.schema import load_config  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "new.toml")
@@ -150,7 +150,7 @@ def _checked(name: str, text: str) -> "Config":
 
 
 def _socket_text(given: argparse.Namespace, config: "Config") -> str:
-    from wssupervisor.config import UnixAddress, parse_address  # noqa: PLC0415
+    from wssupervisor.config.model import UnixAddress, parse_address  # noqa: PLC0415
 
     try:
         address = parse_address(given.listen)

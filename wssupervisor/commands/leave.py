@@ -9,8 +9,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from wssupervisor.commands.sentences import count
 from wssupervisor.commands.streams import draw
-from wssupervisor.commands.text import (
+from wssupervisor.commands.terminal import (
     ERASE_LINE,
     Span,
     Style,
@@ -20,7 +21,6 @@ from wssupervisor.commands.text import (
     line,
     plain,
 )
-from wssupervisor.commands.words import count
 from wssupervisor.control.client import Client, Gone
 from wssupervisor.durations import format_duration, parse_duration
 from wssupervisor.errors import NotRunning, UsageError
@@ -127,7 +127,7 @@ class _Progress:
 
     def event(self, event: dict[str, Any]) -> None:
         self.events += 1
-        out = event.get("out")
+        out = event.get("out_of_rotation")
         if not self._live or out is None:
             return
         self.end()

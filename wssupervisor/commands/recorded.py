@@ -64,15 +64,15 @@ def announce(place: Place) -> None:
 
 def events(place: Place, since: str | None) -> list[Document]:
     """Oldest first. Raises UsageError."""
-    from wssupervisor.runtime.history import KEPT  # noqa: PLC0415 - a daemon is asked without it
+    from wssupervisor.runtime.history.history import KEPT  # noqa: PLC0415 - a daemon is asked without it
 
     return list(_recent(_read(place.path(EVENTS), KEPT), since))
 
 
 def reloads(place: Place, since: str | None) -> list[Document]:
     """Oldest first, each with all that is known of it. Raises UsageError."""
-    from wssupervisor.runtime.history import RELOAD_ENTRIES_KEPT  # noqa: PLC0415 - as above
-    from wssupervisor.runtime.reloads import reloads as put_together  # noqa: PLC0415
+    from wssupervisor.runtime.history.history import RELOAD_ENTRIES_KEPT  # noqa: PLC0415 - as above
+    from wssupervisor.runtime.history.reloads import reloads as put_together  # noqa: PLC0415
 
     entries = _read(place.path(RELOADS), RELOAD_ENTRIES_KEPT)
     return list(_recent(put_together(entries), since))
@@ -103,13 +103,13 @@ def _names(directory: Path) -> list[str]:
 
 
 def _read(path: Path, most: int) -> list[Document]:
-    from wssupervisor.runtime.history_file import read_record  # noqa: PLC0415 - as above
+    from wssupervisor.runtime.history.file import read_record  # noqa: PLC0415 - as above
 
     return read_record(path, most)
 
 
 def _recent(entries: list[Document], since: str | None) -> Iterator[Document]:
-    from wssupervisor.runtime.history import seconds_ago  # noqa: PLC0415 - as above
+    from wssupervisor.runtime.history.history import seconds_ago  # noqa: PLC0415 - as above
 
     try:
         seconds = None if since is None else parse_duration(since)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from wssupervisor.commands.cutover import attempt
+from wssupervisor.commands.attempt import attempt
 from wssupervisor.control.client import Client
 
 EXAMPLES = """\

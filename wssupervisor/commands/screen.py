@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
-from wssupervisor.commands.text import Line, Span, Style, clipped, length, line
+from wssupervisor.commands.sentences import count, one_line, sentence, style
+from wssupervisor.commands.terminal import Line, Span, Style, clipped, length, line
 from wssupervisor.commands.times import clock, zone
-from wssupervisor.commands.words import count, one_line, sentence, style
 from wssupervisor.durations import format_duration
 
 EVENTS_MIN = 3
@@ -36,7 +36,7 @@ STATES = {
     "stopping": Style.WARNING,
     "waiting": Style.WARNING,
     "degraded": Style.BAD,
-    "silent": Style.BAD,
+    "stalled": Style.BAD,
     "failed": Style.BAD,
 }
 
@@ -115,7 +115,7 @@ def _fixed(document: Document, size: Size, detail: Detail, generations: int) -> 
             f"  scaled to {count(document['workers_wanted'], 'worker')}; the configuration says"
             f" {document['workers_configured']}"
         )
-    if out := document.get("out"):
+    if out := document.get("out_of_rotation"):
         yield line("  ", Span(_out(out), Style.WARNING))
     if document.get("waits_for"):
         yield line("  ", Span(f"waits for: {document['waits_for']}", Style.BUSY))
@@ -308,10 +308,10 @@ def _remarks(one: Document) -> Iterator[str]:
                 f"  and it will not end by itself; `wssctl drain {number} --within 0s` ends it"
                 " with its connections"
             )
-        if worker["mute_seconds"] is not None:
-            mute = format_duration(worker["mute_seconds"])
+        if worker["unresponsive_seconds"] is not None:
+            mute = format_duration(worker["unresponsive_seconds"])
             yield f"{who} gives no sign of life for {mute}: new connections go to others"
-        if worker["state"] == "silent":
+        if worker["state"] == "stalled":
             yield f"{who}: {worker['reason']}"
 
 

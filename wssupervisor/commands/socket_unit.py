@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from wssupervisor.files import read_text
 
 if TYPE_CHECKING:
-    from wssupervisor.config import Config
+    from wssupervisor.config.model import Config
 
 FILE_BYTES_MAX = 1 << 20
 UNITS = "etc/systemd/system"

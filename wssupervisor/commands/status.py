@@ -4,9 +4,9 @@ import argparse
 import json
 from typing import Any
 
-from wssupervisor.commands.glance import recent, size_of_output
 from wssupervisor.commands.screen import Size, headline, screen
-from wssupervisor.commands.text import Line, show
+from wssupervisor.commands.terminal import Line, show
+from wssupervisor.commands.terminal_size import recent, size_of_output
 from wssupervisor.commands.understood import understood
 from wssupervisor.control.client import Client
 from wssupervisor.control.paths import running

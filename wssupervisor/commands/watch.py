@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, TextIO, cast
 
-from wssupervisor.commands.glance import recent, size_of_output
 from wssupervisor.commands.screen import Size, screen
 from wssupervisor.commands.streams import Canvas
-from wssupervisor.commands.text import Line, Span, Style, line, show, terminal_can_draw
+from wssupervisor.commands.terminal import Line, Span, Style, line, show, terminal_can_draw
+from wssupervisor.commands.terminal_size import recent, size_of_output
 from wssupervisor.commands.times import now
 from wssupervisor.control.client import Client, Gone, Silence
 from wssupervisor.durations import format_duration

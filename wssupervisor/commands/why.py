@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from wssupervisor.commands.words import count
+from wssupervisor.commands.sentences import count
 from wssupervisor.control.client import Client, DaemonError
 from wssupervisor.durations import format_duration
 from wssupervisor.harmless import harmless
@@ -119,12 +119,16 @@ def _helpers(helpers: list[Document]) -> Iterator[str]:
 def _limit(drain: Document) -> str:
     if drain["paused"]:
         return "paused"
-    how = "its connections are closed politely" if drain["polite"] else "its workers get SIGTERM"
+    how = (
+        "its connections are closed politely"
+        if drain["closes_on_request"]
+        else "its workers get SIGTERM"
+    )
     if drain["closing"]:
         return f"reached: connections are being closed, until in {_span(drain['seconds_left'])}"
     if drain["seconds_left"] is None:
         return "none; it ends when its last connection has gone"
-    by = "over by then" if drain["polite"] else "then"
+    by = "over by then" if drain["closes_on_request"] else "then"
     return f"in {_span(drain['seconds_left'])}: {how}, {by}"
 
 

@@ -76,12 +76,12 @@ class FreeClients:
 class JudgeLeftover:
     """Find out whether what is left of the worker's tree serves: `LeftoverJudged`.
 
-    `told`: the worker was told to stop accepting, so that it does not proves nothing.
+    `drain_signalled`: the worker was told to stop accepting, so that it does not proves nothing.
     """
 
     worker: WorkerId
     slots: Mapping[str, SlotId]
-    told: bool
+    drain_signalled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +221,8 @@ class NoteKind(Enum):
     MAIN_PROCESS_ENDED = "main-process-ended"
     LEFTOVER_SERVES = "leftover-serves"
     LEFTOVER_ENDED = "leftover-ended"
-    WORKER_SILENT = "worker-silent"
-    WORKER_MUTE = "worker-mute"
+    WORKER_STALLED = "worker-stalled"
+    WORKER_UNRESPONSIVE = "worker-unresponsive"
     WORKER_RECOVERED = "worker-recovered"
     WORKER_ACCEPTS = "worker-accepts"
     STALL_REPLACED = "stall-replaced"
@@ -233,10 +233,10 @@ class NoteKind(Enum):
     CUTOVER = "cutover"
     DRAIN_BEGUN = "drain-begun"
     DRAIN_LIMIT = "drain-limit"
-    DRAIN_HURRIED = "drain-hurried"
+    DRAIN_CUT_SHORT = "drain-cut-short"
     DRAIN_PAUSED = "drain-paused"
     DRAIN_RESUMED = "drain-resumed"
-    LETTING_GO = "letting-go"
+    RELEASING_SOCKETS = "releasing-sockets"
     STILL_LISTENS = "still-listens"
     SCALED = "scaled"
     LEFT = "left"

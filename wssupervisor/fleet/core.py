@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import assert_never
 
 from wssupervisor.fleet import (
+    apply_table,
     draining,
-    enforcing,
     leaving,
     leftover,
-    letting_go,
+    lifecycle,
     proof,
+    releasing,
     reloading,
     resuming,
     rollback,
@@ -23,7 +24,6 @@ from wssupervisor.fleet import (
     stall,
     steering,
     stopping,
-    worker,
 )
 from wssupervisor.fleet.actions import (
     Action,
@@ -42,6 +42,8 @@ from wssupervisor.fleet.events import (
     JoinRequested,
     LeaveRequested,
     LeftoverJudged,
+    LibraryConnected,
+    LibraryDisconnected,
     MainProcessEnded,
     Observed,
     ProbeFailed,
@@ -53,10 +55,10 @@ from wssupervisor.fleet.events import (
     ReleaseResolved,
     ReloadRequested,
     Request,
-    RequesterLeft,
+    RequesterGone,
     RollBackRequested,
     ScaleRequested,
-    SlotLetGo,
+    SlotReleased,
     SlotsReordered,
     Spawned,
     SpawnFailed,
@@ -68,8 +70,6 @@ from wssupervisor.fleet.events import (
     WorkerAlive,
     WorkerCounted,
     WorkerExited,
-    WorkerJoined,
-    WorkerParted,
     WorkerReady,
 )
 from wssupervisor.fleet.model import (
@@ -130,7 +130,7 @@ class Fleet:
             case ReleaseRefused(reload=reload, reason=reason):
                 if reloading.resolving(state, reload):
                     return reloading.fail(state, reason, now)
-            case RequesterLeft(request=who):
+            case RequesterGone(request=who):
                 return self._requester_left(who, now)
             case DrainLimited(request=who, generation=number, within=within):
                 return draining.limit(state, who, number, within, now)
@@ -147,22 +147,22 @@ class Fleet:
             case Spawned(worker=worker_id, pid=pid):
                 if found := state.worker(worker_id):
                     policy = state.generations[worker_id.generation].policy
-                    return worker.spawned(found, pid, policy, now)
+                    return lifecycle.spawned(found, pid, policy, now)
             case SpawnFailed(worker=worker_id, reason=reason):
                 return self._exited(worker_id, f"could not be started: {reason}", now)
             case WorkerReady() | ProbePassed():
                 if found := state.worker(event.worker):
                     policy = state.generations[found.id.generation].policy
-                    return worker.ready(found, now) if proof.proves(event, policy) else []
-            case WorkerJoined() | WorkerParted() | WorkerAlive() | WorkerCounted():
+                    return lifecycle.ready(found, now) if proof.proves(event, policy) else []
+            case LibraryConnected() | LibraryDisconnected() | WorkerAlive() | WorkerCounted():
                 if found := state.worker(event.worker):
                     return self._said(found, event, now)
             case ProbeFailed(worker=worker_id, reason=reason):
                 return self._not_ready(state.worker(worker_id), reason, now)
             case ProbeTried(worker=worker_id, reason=reason):
                 if found := state.worker(worker_id):
-                    found.tried = reason
-            case SlotLetGo(worker=worker_id):
+                    found.last_probe_error = reason
+            case SlotReleased(worker=worker_id):
                 if found := state.worker(worker_id):
                     return self._let_go(found, now)
             case WorkerExited(worker=worker_id, exit=how, advice=advice):
@@ -172,9 +172,9 @@ class Fleet:
             case LeftoverJudged(worker=worker_id, serves=serves):
                 return leftover.judged(state, worker_id, now, serves=serves)
             case Steered(epoch=epoch):
-                return enforcing.steered(state, epoch, now)
+                return apply_table.steered(state, epoch, now)
             case SteerFailed(epoch=epoch, reason=reason):
-                return enforcing.failed(state, epoch, reason, now)
+                return apply_table.failed(state, epoch, reason, now)
             case SlotsReordered(listener=name, slots=slots):
                 before = state.listeners[name]
                 state.listeners[name] = replace(before, slots=steering.with_parking(state, slots))
@@ -199,7 +199,7 @@ class Fleet:
         yield from stall.settle(state, now)
         yield from reloading.settle(state, now)
         yield from seating.scale(state, now)
-        yield from enforcing.settle(state, now)
+        yield from apply_table.settle(state, now)
         if state.stop is not None:
             yield from stopping.settle(state, state.stop, now)
             return
@@ -211,21 +211,21 @@ class Fleet:
 
     def _pass_time(self, now: float) -> Iterator[Action]:
         for one in list(self.state.workers()):
-            yield from worker.pass_time(one, self.state.policy, now)
-            given_up_at = worker.given_up_at(one, self.state.policy)
+            yield from lifecycle.pass_time(one, self.state.policy, now)
+            given_up_at = lifecycle.given_up_at(one, self.state.policy)
             if given_up_at is not None and now >= given_up_at:
                 yield from self._replace_mute(one, now)
             if one.ready_by is not None and now >= one.ready_by:
                 policy = self.state.generations[one.id.generation].policy
-                yield from self._not_ready(one, worker.why_late(one, policy), now)
+                yield from self._not_ready(one, lifecycle.why_late(one, policy), now)
 
     def _deadlines(self) -> Iterator[float]:
         state = self.state
         for one in state.workers():
-            yield from worker.deadlines(one, state.policy)
+            yield from lifecycle.deadlines(one, state.policy)
             if one.ready_by is not None:
                 yield one.ready_by
-        yield from enforcing.deadlines(state)
+        yield from apply_table.deadlines(state)
         if state.stop is not None:
             yield from stopping.deadlines(state, state.stop)
             return
@@ -248,19 +248,19 @@ class Fleet:
             how = f"{one.reason}, and {how}"
         told = how if advice is None else f"{how}: {advice}"
         judged = reloading.judging(self.state, worker_id)
-        yield worker.note(
+        yield lifecycle.note(
             NoteKind.WORKER_EXITED,
             one,
             reason=told,
-            connections=worker.at_stake(one),
-            expected=worker.expected(one),
-            cause=worker.cause(one, ended),
+            connections=lifecycle.at_stake(one),
+            expected=lifecycle.expected(one),
+            cause=lifecycle.cause(one, ended),
             forced=one.forced or None,
         )
         draining.worker_left(self.state.generations[worker_id.generation], one)
         yield from seating.left(self.state, one, told, now)
         if judged:
-            reason = worker.why_failed(one, how, advice, now)
+            reason = lifecycle.why_failed(one, how, advice, now)
             yield from reloading.fail(self.state, reason, now, of=worker_id)
 
     def _recovered(self, event: Recovered, now: float) -> Iterator[Action]:
@@ -275,18 +275,20 @@ class Fleet:
     def _said(
         self,
         one: Worker,
-        event: WorkerJoined | WorkerParted | WorkerAlive | WorkerCounted,
+        event: LibraryConnected | LibraryDisconnected | WorkerAlive | WorkerCounted,
         now: float,
     ) -> list[Action]:
         """A worker has spoken for itself."""
         match event:
-            case WorkerJoined(closes=closes, lets_go=lets_go):
+            case LibraryConnected(closes=closes, releases_sockets=releases_sockets):
                 shared = any(self.state.shared(slot) for slot in one.slots.values())
-                return worker.joined(one, closes=closes, lets_go=lets_go and shared)
-            case WorkerParted():
-                worker.parted(one)
+                return lifecycle.joined(
+                    one, closes=closes, releases_sockets=releases_sockets and shared
+                )
+            case LibraryDisconnected():
+                lifecycle.parted(one)
             case WorkerAlive():
-                return worker.alive(one, now)
+                return lifecycle.alive(one, now)
             case WorkerCounted(connections=connections):
                 one.reported = connections
             case _:
@@ -301,7 +303,7 @@ class Fleet:
         if reloading.judging(self.state, one.id):
             text = f"worker {one.id.index} of generation {one.id.generation} {reason}"
             return reloading.fail(self.state, text, now, of=one.id)
-        return worker.stop(one, self.state.policy, now)
+        return lifecycle.stop(one, self.state.policy, now)
 
     def _silent(self, one: Worker, reason: str, now: float) -> Iterator[Action]:
         """Steer away from it and replace it; a candidate that stops accepting fails its reload."""
@@ -311,7 +313,7 @@ class Fleet:
             text = f"worker {one.id.index} of generation {one.id.generation}: {reason}"
             yield from reloading.fail(self.state, text, now, of=one.id)
             return
-        yield from worker.fall_silent(one, self.state.policy, reason, now)
+        yield from lifecycle.fall_silent(one, self.state.policy, reason, now)
         yield from seating.vacate(self.state, one, now)
 
     def _let_go(self, one: Worker, now: float) -> Iterable[Action]:
@@ -320,8 +322,8 @@ class Fleet:
         Then a census decides whether it obeyed: its own word is no proof.
         """
         reload = self.state.reload
-        letting = reload is not None and reload.phase is ReloadPhase.LETTING_GO
-        if letting and one.letting_go is not None:
+        letting = reload is not None and reload.phase is ReloadPhase.RELEASING_SOCKETS
+        if letting and one.releasing is not None:
             return []
         return self._silent(one, "it closed its listening socket", now)
 
@@ -330,7 +332,7 @@ class Fleet:
         silent = round(now - (one.alive_at or now), 1)
         reason = f"it has given no sign of life for {silent:g} s"
         yield from self._silent(one, reason, now)
-        yield from worker.stop(one, self.state.policy, now)
+        yield from lifecycle.stop(one, self.state.policy, now)
 
     def _observed(self, event: Observed, now: float) -> Iterable[Action]:
         own = self.state.steering
@@ -349,9 +351,9 @@ class Fleet:
                 alone = event.unattributed == 0 and all(
                     steering.nothing_comes(state, one, slot, holds) for slot in one.slots.values()
                 )
-                letting_go.counted(state, one, holds, event.began_at)
+                releasing.counted(state, one, holds, event.began_at)
                 yield from stall.counted(state, one, connections, event, now)
-                yield from worker.counted(
+                yield from lifecycle.counted(
                     one,
                     connections,
                     alone=alone,

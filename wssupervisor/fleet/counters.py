@@ -12,9 +12,9 @@ DRAIN_BOUNDS = (10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0, 604
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 """Upper bounds of histograms, in seconds."""
 CAUSES = (
-    "told",
+    "requested",
     "killed",
-    "silent",
+    "replaced",
     "never-ready",
     "not-started",
     "exit-zero",
@@ -55,8 +55,8 @@ class Counters:
     exits: dict[str, int] = field(default_factory=dict)
     spawned: int = 0
     start_seconds: Histogram = field(default_factory=Histogram)
-    silent: int = 0
-    mute: int = 0
+    stalled: int = 0
+    unresponsive: int = 0
     drains_begun: int = 0
     drains_over: int = 0
     drains_undone: int = 0
@@ -85,10 +85,10 @@ class Counters:
                 self.spawned += 1
             case NoteKind.WORKER_READY:
                 self.start_seconds.observe(START_BOUNDS, _number(note, "seconds"))
-            case NoteKind.WORKER_SILENT:
-                self.silent += 1
-            case NoteKind.WORKER_MUTE:
-                self.mute += 1
+            case NoteKind.WORKER_STALLED:
+                self.stalled += 1
+            case NoteKind.WORKER_UNRESPONSIVE:
+                self.unresponsive += 1
             case NoteKind.WORKER_EXITED:
                 self._exited(note)
             case NoteKind.DRAIN_BEGUN:

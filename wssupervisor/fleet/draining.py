@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import inf, isinf
 
-from wssupervisor.fleet import worker
+from wssupervisor.fleet import lifecycle
 from wssupervisor.fleet.actions import Action, Answer, DrainChanged, Failed, Note, NoteKind
 from wssupervisor.fleet.model import GenerationState, RequestId, WorkerState
 from wssupervisor.fleet.state import Drain, Generation, State, Worker
@@ -23,7 +23,7 @@ def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
         {"generation": generation.number, "connections": generation.connections_at_start},
     )
     for one in generation.workers.values():
-        yield from worker.begin_drain(one, state.policy, state.policy.keep, now)
+        yield from lifecycle.begin_drain(one, state.policy, state.policy.keep, now)
 
 
 def limit(
@@ -45,7 +45,7 @@ def pause(state: State, request: RequestId, number: int, now: float) -> Iterator
         yield _not_draining(state, request, number)
         return
     for one in generation.workers.values():
-        yield from worker.pause(one, now)
+        yield from lifecycle.pause(one, now)
     yield Note(NoteKind.DRAIN_PAUSED, {"generation": number})
     yield _changed(request, generation, now)
 
@@ -56,7 +56,7 @@ def resume(state: State, request: RequestId, number: int, now: float) -> Iterato
         yield _not_draining(state, request, number)
         return
     for drain in drains(generation):
-        worker.resume(drain, now)
+        lifecycle.resume(drain, now)
     yield Note(NoteKind.DRAIN_RESUMED, {"generation": number})
     yield _changed(request, generation, now)
 
@@ -67,12 +67,12 @@ def keep_no_warmer(state: State, generation: Generation, now: float) -> Iterator
     for one in generation.workers.values():
         if one.drain is not None:
             one.drain.keep_until = min(one.drain.keep_until, now)
-        yield from worker.pass_time(one, state.policy, now)
+        yield from lifecycle.pass_time(one, state.policy, now)
 
 
 def _hurried(generation: Generation) -> Note:
     fields = {"generation": generation.number, "connections": connections(generation)}
-    return Note(NoteKind.DRAIN_HURRIED, fields)
+    return Note(NoteKind.DRAIN_CUT_SHORT, fields)
 
 
 def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
@@ -80,15 +80,15 @@ def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
     yield _hurried(generation)
     yield from _set_limit(generation, 0.0, state.policy.close_over, now)
     for one in generation.workers.values():
-        yield from worker.pass_time(one, state.policy, now)
+        yield from lifecycle.pass_time(one, state.policy, now)
 
 
 def worker_left(generation: Generation, one: Worker) -> None:
     """Remember whom its end cost a connection; one that is not told to end took its own with it."""
     if generation.state is GenerationState.DRAINING:
         generation.forced += one.forced
-        if not worker.expected(one):
-            generation.lost += worker.at_stake(one)
+        if not lifecycle.expected(one):
+            generation.lost += lifecycle.at_stake(one)
 
 
 def over(generation: Generation, now: float) -> Note:
@@ -109,7 +109,7 @@ def keep(generation: Generation) -> None:
     """Let nothing end those workers that can serve again, until it is known whether they shall."""
     for one in _could_serve_again(generation):
         if one.drain is not None:
-            one.drain.kept = True
+            one.drain.held_for_rollback = True
 
 
 def go_on(state: State, generation: Generation, now: float) -> Iterator[Action]:
@@ -117,7 +117,7 @@ def go_on(state: State, generation: Generation, now: float) -> Iterator[Action]:
     generation.state = GenerationState.DRAINING
     for one in generation.workers.values():
         if one.drain is None:
-            yield from worker.stop(one, state.policy, now)
+            yield from lifecycle.stop(one, state.policy, now)
     _keep_no_longer(generation)
 
 
@@ -125,21 +125,21 @@ def undo(generation: Generation) -> Iterator[Action]:
     """It is active again: the workers in its seats serve as if they had never drained."""
     generation.drain_since = None
     for one in _could_serve_again(generation):
-        yield from worker.end_drain(one)
+        yield from lifecycle.end_drain(one)
     _keep_no_longer(generation)
 
 
 def _keep_no_longer(generation: Generation) -> None:
     """Who drains still may end when he is empty, which was not looked for meanwhile."""
     for drain in drains(generation):
-        drain.kept = False
+        drain.held_for_rollback = False
         drain.empty_rounds = 0
 
 
 def _could_serve_again(generation: Generation) -> list[Worker]:
     """Of those in its seats; who was scaled away, or sweeps, is not asked back."""
     seated = [generation.workers[seat.worker] for seat in generation.seats if seat.worker]
-    return [one for one in seated if worker.can_serve_again(one)]
+    return [one for one in seated if lifecycle.can_serve_again(one)]
 
 
 def hurried(generation: Generation, now: float) -> bool:
@@ -160,7 +160,7 @@ def deadline(generation: Generation) -> float | None:
     if paused(generation):
         return None
     found = [
-        worker.ends_at(one, generation.policy)
+        lifecycle.ends_at(one, generation.policy)
         for one in generation.workers.values()
         if one.drain is not None
     ]
@@ -181,7 +181,7 @@ def empty(generation: Generation) -> bool:
     """Proven by censuses: only `keep`, or a pause, keeps its workers alive."""
     return all(
         one.state is WorkerState.STOPPING
-        or (one.drain is not None and one.drain.empty_rounds >= worker.EMPTY_ROUNDS)
+        or (one.drain is not None and one.drain.empty_rounds >= lifecycle.EMPTY_ROUNDS)
         for one in generation.workers.values()
     )
 
@@ -207,14 +207,14 @@ def _set_limit(generation: Generation, within: float, over: float, now: float) -
         if one.closing_by is not None:
             if one.closing_by <= now + within + generation.policy.kill_after:
                 continue  # it is over by then anyway: asked again and again, it would never end
-            worker.call_off(one)
-            if one.polite:
-                yield worker.tell_drain(one)  # it closes no more, until it is asked again
+            lifecycle.call_off(one)
+            if one.closes_on_request:
+                yield lifecycle.tell_drain(one)  # it closes no more, until it is asked again
         drain.close_over = None if isinf(within) else over
-        begin = now + (max(0.0, within - over) if one.polite else within)
+        begin = now + (max(0.0, within - over) if one.closes_on_request else within)
         drain.deadline = None if isinf(within) else begin
         if drain.paused_at is not None and within < inf:
-            worker.resume(drain, now)  # the new limit counts from now on, or from its resumption
+            lifecycle.resume(drain, now)  # the new limit counts from now on, or from its resumption
             drain.deadline = begin
             if within:
                 drain.paused_at = now

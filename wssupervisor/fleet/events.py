@@ -30,7 +30,7 @@ class Requester:
         return {"via": self.via, "by": self.user, "by_pid": self.pid}
 
 
-NOBODY = Requester("unknown")
+UNKNOWN_REQUESTER = Requester("unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ReloadRequested:
     timeout: float = 60.0
     waits: bool = True
     make_room: bool = False
-    by: Requester = NOBODY
+    by: Requester = UNKNOWN_REQUESTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class RollBackRequested:
 
     request: RequestId
     timeout: float = 60.0
-    by: Requester = NOBODY
+    by: Requester = UNKNOWN_REQUESTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class LeaveRequested:
     lead: float
     within: float = math.inf
     waits: bool = True
-    by: Requester = NOBODY
+    by: Requester = UNKNOWN_REQUESTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +129,11 @@ class JoinRequested:
     """It shall be back in its load balancer."""
 
     request: RequestId
-    by: Requester = NOBODY
+    by: Requester = UNKNOWN_REQUESTER
 
 
 @dataclass(frozen=True, slots=True)
-class RequesterLeft:
+class RequesterGone:
     request: RequestId
 
 
@@ -157,16 +157,16 @@ class WorkerReady:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerJoined:
-    """It uses the library. `closes`, `lets_go`: what it can be asked for."""
+class LibraryConnected:
+    """It uses the library. `closes`, `releases_sockets`: what it can be asked for."""
 
     worker: WorkerId
     closes: bool
-    lets_go: bool
+    releases_sockets: bool
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerParted:
+class LibraryDisconnected:
     """Its channel is closed: from now on it is a worker like those without the library."""
 
     worker: WorkerId
@@ -207,7 +207,7 @@ class ProbeTried:
 
 
 @dataclass(frozen=True, slots=True)
-class SlotLetGo:
+class SlotReleased:
     """No process of the worker's tree holds its slot any more."""
 
     worker: WorkerId
@@ -346,18 +346,18 @@ Event = (
     | StartRequested
     | ReleaseResolved
     | ReleaseRefused
-    | RequesterLeft
+    | RequesterGone
     | Spawned
     | SpawnFailed
     | WorkerReady
-    | WorkerJoined
-    | WorkerParted
+    | LibraryConnected
+    | LibraryDisconnected
     | WorkerAlive
     | WorkerCounted
     | ProbePassed
     | ProbeFailed
     | ProbeTried
-    | SlotLetGo
+    | SlotReleased
     | WorkerExited
     | MainProcessEnded
     | LeftoverJudged

@@ -20,14 +20,14 @@ from wssupervisor.fleet.actions import (
     TellStay,
 )
 from wssupervisor.fleet.events import CensusTaken, JoinRequested, LeaveRequested
+from wssupervisor.fleet.lifecycle import EMPTY_ROUNDS
 from wssupervisor.fleet.model import RequestId, WorkerState
 from wssupervisor.fleet.state import Out, State, Worker
-from wssupervisor.fleet.worker import EMPTY_ROUNDS
 
 ASK_AGAIN = 10.0
 """Seconds from the end of one round of closes to the next: who is sent here again and again, by a
 load balancer that has not noticed, shall not be thrown out in a circle."""
-CLOSERS = frozenset({WorkerState.READY, WorkerState.SILENT, WorkerState.DRAINING})
+CLOSERS = frozenset({WorkerState.READY, WorkerState.STALLED, WorkerState.DRAINING})
 
 
 def leave(state: State, asked: LeaveRequested, now: float) -> Iterator[Action]:
@@ -36,9 +36,9 @@ def leave(state: State, asked: LeaveRequested, now: float) -> Iterator[Action]:
     if busy is not None:
         yield Answer(asked.request, Failed("busy", busy))
         return
-    out, count = state.out, connections(state)
+    out, count = state.out_of_rotation, connections(state)
     if out is None:
-        out = state.out = Out(now, asked.by.user or asked.by.via, now + asked.lead)
+        out = state.out_of_rotation = Out(now, asked.by.user or asked.by.via, now + asked.lead)
         fields = {"lead": asked.lead, "connections": count}
         yield Note(NoteKind.LEFT, {**fields, **asked.by.fields()})
     out.asks_from = out.since + asked.lead
@@ -56,14 +56,14 @@ def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
     if busy is not None:
         yield Answer(asked.request, Failed("busy", busy))
         return
-    out = state.out
+    out = state.out_of_rotation
     if out is None:
         yield Answer(asked.request, Joined(None))
         return
     yield from give_up(state, "the instance was told to join its load balancer again")
-    state.out = None
+    state.out_of_rotation = None
     for one in state.workers():
-        if one.asked_until is not None and one.polite and one.closing_by is None:
+        if one.asked_until is not None and one.closes_on_request and one.closing_by is None:
             yield TellStay(one.id)
         one.asked_until = None
     seconds = round(now - out.since, 3)
@@ -73,20 +73,20 @@ def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
 
 def give_up(state: State, why: str) -> Iterator[Action]:
     """Something else was asked for: whoever waits for the last connection waits in vain."""
-    if state.out is not None:
-        for who in _waiting(state.out):
+    if state.out_of_rotation is not None:
+        for who in _waiting(state.out_of_rotation):
             yield Answer(who, Failed("operation-failed", f"it is waited for no longer: {why}"))
 
 
 def requester_left(state: State, who: RequestId) -> None:
     """It stays out; nobody waits."""
-    if state.out is not None and who in state.out.waiting:
-        state.out.waiting.remove(who)
+    if state.out_of_rotation is not None and who in state.out_of_rotation.waiting:
+        state.out_of_rotation.waiting.remove(who)
 
 
 def counted(state: State, census: CensusTaken, now: float) -> Iterator[Action]:
     """Is nobody left? Before the lead is over that means nothing: somebody may yet be sent here."""
-    out = state.out
+    out = state.out_of_rotation
     if out is None or state.stop is not None or census.began_at < out.asks_from:
         return
     nobody = not census.unattributed and not any(census.counts.values())
@@ -102,7 +102,7 @@ def counted(state: State, census: CensusTaken, now: float) -> Iterator[Action]:
 
 def settle(state: State, now: float) -> Iterator[Action]:
     """Ask whom it is time to ask, and let go those who have waited long enough."""
-    out = state.out
+    out = state.out_of_rotation
     if out is None:
         return
     for one in state.workers():
@@ -118,7 +118,7 @@ def settle(state: State, now: float) -> Iterator[Action]:
 
 def deadlines(state: State) -> Iterator[float]:
     """The instants at which `settle` would do something."""
-    out = state.out
+    out = state.out_of_rotation
     if out is not None:
         yield from (at for at in (_ask_at(out, one) for one in state.workers()) if at < inf)
         if out.deadline is not None:
@@ -131,7 +131,7 @@ def connections(state: State) -> int:
 
 def waited_for(state: State) -> int:
     """Connections of workers that cannot be asked to close them."""
-    return sum(one.connections for one in state.workers() if not one.polite)
+    return sum(one.connections for one in state.workers() if not one.closes_on_request)
 
 
 def _why_not(state: State) -> str | None:
@@ -144,7 +144,7 @@ def _why_not(state: State) -> str | None:
 
 def _ask_at(out: Out, one: Worker) -> float:
     """When it is asked to close its connections, next; `inf`: never, as it stands."""
-    if not one.polite or one.state not in CLOSERS or one.closing_by is not None:
+    if not one.closes_on_request or one.state not in CLOSERS or one.closing_by is not None:
         return inf
     if not one.connections and not one.reported:
         return inf

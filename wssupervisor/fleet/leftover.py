@@ -6,7 +6,7 @@ that only inherited descriptors serve none: they are ended, and the clients are 
 
 from collections.abc import Iterator
 
-from wssupervisor.fleet import reloading, seating, worker
+from wssupervisor.fleet import lifecycle, reloading, seating
 from wssupervisor.fleet.actions import Action, FreeClients, JudgeLeftover, NoteKind, Signal
 from wssupervisor.fleet.events import MainProcessEnded
 from wssupervisor.fleet.model import Policy, WorkerId, WorkerState
@@ -20,16 +20,16 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
         return
     told = one.state is WorkerState.STOPPING
     one.leftover = Leftover(event.exit, told, one.connections)
-    worker.parted(one)
-    one.mute_since = one.stalled_since = one.gave_way_at = one.held_up_at = None
+    lifecycle.parted(one)
+    one.unresponsive_since = one.stalled_since = one.gave_way_at = one.held_up_at = None
     if told:
         yield from _tell_rest(one, state.policy)
         return
-    yield worker.note(
+    yield lifecycle.note(
         NoteKind.MAIN_PROCESS_ENDED, one, reason=str(event.exit), connections=one.connections
     )
     if reloading.judging(state, one.id):
-        text = worker.why_failed(one, str(event.exit), event.advice, now)
+        text = lifecycle.why_failed(one, str(event.exit), event.advice, now)
         yield from reloading.fail(state, text, now, of=one.id)
         return
     starting = one.state is WorkerState.STARTING
@@ -64,7 +64,7 @@ def judge(one: Worker) -> Iterator[Action]:
     leftover = one.leftover
     if leftover is None or leftover.serves is not None or one.state is WorkerState.STOPPING:
         return
-    told = one.drain is not None and one.drain.told
+    told = one.drain is not None and one.drain.signalled
     yield JudgeLeftover(one.id, dict(one.slots), told)
 
 
@@ -77,7 +77,7 @@ def judged(state: State, worker_id: WorkerId, now: float, *, serves: bool) -> It
         return
     one.leftover.serves = serves
     if serves:
-        yield worker.note(NoteKind.LEFTOVER_SERVES, one, connections=one.connections)
+        yield lifecycle.note(NoteKind.LEFTOVER_SERVES, one, connections=one.connections)
     else:
         yield from _end(one, state.policy, "no process of it accepts connections", now)
 
@@ -85,7 +85,7 @@ def judged(state: State, worker_id: WorkerId, now: float, *, serves: bool) -> It
 def _end(one: Worker, policy: Policy, reason: str, now: float) -> Iterator[Action]:
     assert one.leftover is not None
     connections = one.leftover.connections
-    yield worker.note(NoteKind.LEFTOVER_ENDED, one, reason=reason, connections=connections)
-    yield from worker.stop(one, policy, now)
+    yield lifecycle.note(NoteKind.LEFTOVER_ENDED, one, reason=reason, connections=connections)
+    yield from lifecycle.stop(one, policy, now)
     if one.pid is not None:
         yield FreeClients(one.id)

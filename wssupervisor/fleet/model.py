@@ -68,7 +68,7 @@ class WhenFull(Enum):
     """What a reload does when `max_draining` generations drain already."""
 
     REFUSE = "refuse"
-    HURRY_OLDEST = "hurry-oldest"
+    END_OLDEST = "end-oldest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Table:
 class WorkerState(Enum):
     STARTING = "starting"
     READY = "ready"
-    SILENT = "silent"
+    STALLED = "stalled"
     WAITING = "waiting"
     DRAINING = "draining"
     STOPPING = "stopping"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from math import inf
 
-from wssupervisor.fleet import draining, letting_go, proof, room, seating, steering, worker
+from wssupervisor.fleet import capacity, draining, lifecycle, proof, releasing, seating, steering
 from wssupervisor.fleet.actions import (
     Accepted,
     Action,
@@ -116,7 +116,7 @@ def resolved(state: State, release: Release, policy: Policy, now: float) -> Iter
         )
         yield from fail(state, text, now)
         return
-    cannot = None if state.reload is None else letting_go.why_not(state, policy)
+    cannot = None if state.reload is None else releasing.why_not(state, policy)
     if cannot is not None:
         yield from fail(state, cannot, now)
         return
@@ -127,7 +127,7 @@ def wait_for_room(state: State, pinned: Pinned, now: float) -> Iterator[Action]:
     """Start it now or when somebody else has made room; fail where nobody will."""
     reload = state.reload
     assert reload is not None
-    too_many = room.too_many(state, reload, pinned.policy)
+    too_many = capacity.too_many(state, reload, pinned.policy)
     if too_many is not None:
         yield from fail(state, too_many, now)
         return
@@ -140,13 +140,13 @@ def _start_in_room(state: State, reload: Reload, pinned: Pinned, now: float) -> 
     first = reload.kind is ReloadKind.START
     choose = steering.starting_slots if first else steering.free_slots
     slots = {name: choose(state, one) for name, one in state.listeners.items()}
-    lacking = room.no_slot(state, slots)
+    lacking = capacity.no_slot(state, slots)
     if lacking is None:
         yield from _start(state, reload, pinned, slots, now)
         return
-    if not room.comes(state, now):
-        yield from room.end_emptiest(state, now, cuts=room.hurries(reload, pinned.policy))
-    if not room.comes(state, now):
+    if not capacity.comes(state, now):
+        yield from capacity.end_emptiest(state, now, cuts=capacity.hurries(reload, pinned.policy))
+    if not capacity.comes(state, now):
         yield from fail(state, lacking, now)
 
 
@@ -185,13 +185,13 @@ def fail(
     assert reload is not None
     candidate = state.candidate
     release = _release(reload, candidate)
-    yield from letting_go.call_off(state, now)
+    yield from releasing.call_off(state, now)
     if candidate is not None and candidate.drain_since is not None:
         yield from draining.go_on(state, candidate, now)
     elif candidate is not None:
         candidate.state = GenerationState.FAILED
         for one in candidate.workers.values():
-            yield from worker.stop(one, state.policy, now)
+            yield from lifecycle.stop(one, state.policy, now)
     state.reload = None
     if reload.kind is ReloadKind.START:
         if not quitting:
@@ -231,7 +231,7 @@ def judging(state: State, worker_id: WorkerId) -> bool:
     return (
         reload is not None
         and candidate is not None
-        and reload.phase in (ReloadPhase.STARTING, ReloadPhase.LETTING_GO)
+        and reload.phase in (ReloadPhase.STARTING, ReloadPhase.RELEASING_SOCKETS)
         and candidate.number == worker_id.generation
         and any(seat.worker == worker_id for seat in candidate.seats)
     )
@@ -253,10 +253,10 @@ def settle(state: State, now: float) -> Iterator[Action]:
     candidate, cutover_at = state.candidate, _cutover_at(reload, state.candidate)
     if candidate is None or cutover_at is None or now < cutover_at:
         return
-    if letting_go.needed(state):
-        reload.phase = ReloadPhase.LETTING_GO
-        yield from letting_go.ask(state, candidate.policy, now)
-        why_failed = letting_go.why_failed(state, candidate.policy)
+    if releasing.needed(state):
+        reload.phase = ReloadPhase.RELEASING_SOCKETS
+        yield from releasing.ask(state, candidate.policy, now)
+        why_failed = releasing.why_failed(state, candidate.policy)
         if why_failed is not None:
             yield from fail(state, why_failed, now)
         return
@@ -304,11 +304,11 @@ def waits_for(state: State, now: float) -> str:
     if late:
         who = "worker" if len(late) == 1 else "workers"
         text = f"{who} {', '.join(late)} of generation {candidate.number} not ready yet"
-        tried = [candidate.workers[one].tried for one in _late_workers(candidate)]
+        tried = [candidate.workers[one].last_probe_error for one in _late_workers(candidate)]
         why = next((one for one in tried if one is not None), None)
         return text if why is None else f"{text}: it {why}"
-    if state.reload is not None and state.reload.phase is ReloadPhase.LETTING_GO:
-        return letting_go.waits_for(state)
+    if state.reload is not None and state.reload.phase is ReloadPhase.RELEASING_SOCKETS:
+        return releasing.waits_for(state)
     stable_at = _stable_at(candidate)
     if stable_at is not None and now < stable_at:
         return f"generation {candidate.number} ready, must stay so for {stable_at - now:.1f} s more"
@@ -353,7 +353,7 @@ def cut_over(state: State, now: float) -> Iterator[Action]:
             outcome = CutOver(reload.id, candidate.number, before, seconds)
             yield Answer(reload.request, outcome)
     if replaced is not None:
-        yield from room.make_room_to_drain(state, reload, candidate.policy, now)
+        yield from capacity.make_room_to_drain(state, reload, candidate.policy, now)
         yield from draining.begin(state, replaced, now)
 
 
@@ -363,7 +363,7 @@ def deadlines(state: State) -> Iterable[float]:
         return
     yield reload.deadline
     cutover_at = _cutover_at(reload, state.candidate)
-    waits = reload.phase is ReloadPhase.LETTING_GO and letting_go.needed(state)
+    waits = reload.phase is ReloadPhase.RELEASING_SOCKETS and releasing.needed(state)
     if cutover_at is not None and state.steering.in_flight is None and not waits:
         yield max(cutover_at, state.steering.retry_at or cutover_at)
 

@@ -6,7 +6,7 @@ ended: a spawn, a steering, a probe, the reading of a release.
 
 from collections.abc import Container, Iterator, Mapping
 
-from wssupervisor.fleet import leftover, reloading, worker
+from wssupervisor.fleet import leftover, lifecycle, reloading
 from wssupervisor.fleet.actions import Action, Note, NoteKind, Resolve, Spawn, Steer
 from wssupervisor.fleet.events import Recovered, Reexecuted
 from wssupervisor.fleet.model import Listener, SlotId, Table, WorkerId, WorkerState
@@ -29,7 +29,7 @@ def resume(state: State, event: Reexecuted) -> Iterator[Action]:
         yield Resolve(state.reload.id)
     for generation in state.generations.values():
         for one in generation.workers.values():
-            yield from worker.judge(one, generation.policy)
+            yield from lifecycle.judge(one, generation.policy)
             yield from leftover.judge(one)
 
 
@@ -44,7 +44,7 @@ def lose(state: State, event: Recovered) -> dict[WorkerId, int]:
     for one in state.workers():
         if one.id in event.gone and one.pid is not None:
             lost[one.id], one.pid = one.pid, None
-            worker.parted(one)
+            lifecycle.parted(one)
     return lost
 
 
@@ -64,9 +64,9 @@ def recover(
         if reload.phase is not ReloadPhase.CUTTING:
             text = "the supervisor died while it was under way"
             yield from reloading.fail(state, text, now)
-    if state.out is not None:
-        state.out.waiting.clear()
-        state.out.empty_rounds = 0
+    if state.out_of_rotation is not None:
+        state.out_of_rotation.waiting.clear()
+        state.out_of_rotation.empty_rounds = 0
     for one in list(state.workers()):
         if one.id not in lost:
             yield from _find(state, one, event, now)
@@ -131,9 +131,9 @@ def _find(state: State, one: Worker, event: Recovered, now: float) -> Iterator[A
     if pid is None and one.pid is None and one.state is not WorkerState.STOPPING:
         yield Spawn(one.id, generation.release, dict(one.slots), one.watchdog)
     elif pid is not None and one.pid is None:
-        yield from worker.spawned(one, pid, generation.policy, now)
+        yield from lifecycle.spawned(one, pid, generation.policy, now)
     elif pid is not None:
-        yield from worker.judge(one, generation.policy)
+        yield from lifecycle.judge(one, generation.policy)
         yield from leftover.judge(one)
     # Its time goes on from here: it may have been ready, or alive, while nobody listened.
     if one.ready_by is not None:

@@ -7,7 +7,7 @@ of it is left, a new generation of the same release is.
 
 from collections.abc import Iterator
 
-from wssupervisor.fleet import draining, letting_go, reloading, room, seating, steering
+from wssupervisor.fleet import capacity, draining, releasing, reloading, seating, steering
 from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind
 from wssupervisor.fleet.events import RollBackRequested
 from wssupervisor.fleet.model import GenerationState
@@ -43,7 +43,7 @@ def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Acti
     )
     begun = {"reload": reloading.name(number), "to": pinned.number, **asked.by.fields()}
     yield Note(NoteKind.ROLLBACK_BEGUN, begun)
-    cannot = letting_go.why_not(state, pinned.policy)
+    cannot = releasing.why_not(state, pinned.policy)
     if cannot is not None:
         yield from reloading.fail(state, cannot, now)
         return
@@ -62,7 +62,7 @@ def _wake(state: State, reload: Reload, target: Generation, now: float) -> Itera
         if not (steering.serves(target, seat) and steering.alone_in(state, seat))
     ]
     slots = {name: steering.free_slots(state, one) for name, one in state.listeners.items()}
-    lacking = room.no_slot(state, slots) if missing else None
+    lacking = capacity.no_slot(state, slots) if missing else None
     if lacking is not None:
         yield from reloading.fail(state, lacking, now)
         return

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from wssupervisor.fleet import backoff, steering, worker
+from wssupervisor.fleet import backoff, lifecycle, steering
 from wssupervisor.fleet.actions import Action, Note, NoteKind, Spawn
 from wssupervisor.fleet.model import GenerationState, SlotId, WorkerId, WorkerState
 from wssupervisor.fleet.state import (
@@ -72,7 +72,7 @@ def left(state: State, one: Worker, how: str, now: float) -> Iterator[Action]:
             seconds = round((seat.retry_at or now) - now, 3)
             if seconds > 0:
                 _move(state, generation, seat)
-            yield worker.note(NoteKind.WORKER_RETRY, one, seconds=seconds)
+            yield lifecycle.note(NoteKind.WORKER_RETRY, one, seconds=seconds)
     elif one.sweeper and one.leftover is None:
         died = one.state is WorkerState.DRAINING or one.reason is not None
         sweeper_ended(generation, now, died=died)
@@ -112,7 +112,7 @@ def vacate(state: State, one: Worker, now: float) -> Iterator[Action]:
     _empty(seat, generation, one, now)
     _move(state, generation, seat)
     if seat.retry_at is not None:
-        yield worker.note(NoteKind.WORKER_RETRY, one, seconds=round(seat.retry_at - now, 3))
+        yield lifecycle.note(NoteKind.WORKER_RETRY, one, seconds=round(seat.retry_at - now, 3))
 
 
 def gave_way(generation: Generation, seat: Seat) -> Worker | None:
@@ -167,7 +167,7 @@ def give_way(state: State, generation: Generation, seat: Seat, now: float) -> It
 def _lose_place(state: State, one: Worker, now: float) -> list[Action]:
     one.gave_way_at = now
     seconds = now - (one.stalled_since or now)
-    return worker.lose_place(one, state.policy, f"it did not accept for {seconds:.3g} s", now)
+    return lifecycle.lose_place(one, state.policy, f"it did not accept for {seconds:.3g} s", now)
 
 
 def swap(
@@ -178,7 +178,7 @@ def swap(
     one = generation.workers[seat.worker]
     seat.worker, seat.slots = returns.id, dict(returns.slots)
     returns.gave_way_at = None
-    yield from worker.end_drain(returns)
+    yield from lifecycle.end_drain(returns)
     yield from _lose_place(state, one, now)
 
 
@@ -193,7 +193,7 @@ def take_back(state: State, one: Worker, now: float) -> Iterator[Action]:
         seat.slots = dict(one.slots)
         seat.retry_at = None
         if replacement is not None:
-            yield from worker.stop(generation.workers[replacement], state.policy, now)
+            yield from lifecycle.stop(generation.workers[replacement], state.policy, now)
 
 
 def _stand_in_for_none(generation: Generation, one: Worker) -> None:
@@ -272,7 +272,7 @@ def _held_up(state: State, generation: Generation, one: Worker, now: float) -> b
 
 def _lets_go(state: State) -> bool:
     """Its workers stop accepting for a new generation: one more would begin to."""
-    return state.reload is not None and state.reload.phase is ReloadPhase.LETTING_GO
+    return state.reload is not None and state.reload.phase is ReloadPhase.RELEASING_SOCKETS
 
 
 def scale(state: State, now: float) -> Iterator[Action]:
@@ -322,12 +322,12 @@ def _leave(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
     if seat.stands_in_for is not None:
         one = generation.workers[seat.stands_in_for]
         seat.stands_in_for = None
-        yield from worker.begin_drain(one, generation.policy, 0.0, now)
+        yield from lifecycle.begin_drain(one, generation.policy, 0.0, now)
     if seat.worker is not None:
         one = generation.workers[seat.worker]
         seat.worker = None
         seat.incarnation += 1
-        yield from worker.begin_drain(one, generation.policy, 0.0, now)
+        yield from lifecycle.begin_drain(one, generation.policy, 0.0, now)
 
 
 def _sweep(
@@ -345,7 +345,7 @@ def _sweep(
     generation.sweepers += 1
     one = Worker(worker_id, slots, WorkerState.DRAINING, spawned_at=now, sweeper=True, sweeps=slot)
     generation.workers[worker_id] = one
-    yield from worker.begin_drain(one, generation.policy, 0.0, now)
+    yield from lifecycle.begin_drain(one, generation.policy, 0.0, now)
     yield Note(
         NoteKind.SWEEPER_STARTED,
         {

@@ -18,7 +18,7 @@ place for `HELD_UP_MAX`. No client can make more than a few processes, and those
 
 from collections.abc import Iterator
 
-from wssupervisor.fleet import reloading, seating, steering, worker
+from wssupervisor.fleet import lifecycle, reloading, seating, steering
 from wssupervisor.fleet.actions import Action, NoteKind
 from wssupervisor.fleet.events import CensusTaken, Observed
 from wssupervisor.fleet.model import GenerationState, Policy, WorkerState
@@ -89,12 +89,12 @@ def counted(
             if state.slots[slot].stuck_since is not None:
                 state.slots[slot].stuck_since = now
         yield from accepts(state, one, now)
-    elif one.sweeper and one.state is WorkerState.SILENT and connections == 0:
+    elif one.sweeper and one.state is WorkerState.STALLED and connections == 0:
         # The next one may do better. One that accepts again could do so before it is signalled: it
         # ends as any other, when its queue is empty.
         limit = patience(state.generations[one.id.generation].policy)
         if _stuck(state, one, limit, now):
-            yield from worker.stop(one, state.policy, now)
+            yield from lifecycle.stop(one, state.policy, now)
 
 
 def patience(policy: Policy) -> float:
@@ -117,7 +117,7 @@ def _steer_away(state: State, one: Worker, policy: Policy, now: float) -> Iterat
     if not _stuck(state, one, policy.accept_stall, now):
         return
     one.stalled_since = _stuck_since(state, one)
-    yield worker.note(NoteKind.WORKER_SILENT, one, reason=_reason(now - one.stalled_since))
+    yield lifecycle.note(NoteKind.WORKER_STALLED, one, reason=_reason(now - one.stalled_since))
 
 
 def _stuck_since(state: State, one: Worker) -> float:
@@ -134,7 +134,7 @@ def _accepts_again(state: State, one: Worker) -> bool:
     since = one.stalled_since or 0.0
     if not all((state.slots[slot].moved_at or 0.0) > since for slot in one.slots.values()):
         return False
-    if one.state is WorkerState.SILENT and _others_accept(state, one):
+    if one.state is WorkerState.STALLED and _others_accept(state, one):
         one.stalled_since = max(state.slots[slot].moved_at or 0.0 for slot in one.slots.values())
         return False
     return True
@@ -157,13 +157,13 @@ def accepts(state: State, one: Worker, now: float) -> Iterator[Action]:
     match one.state:
         case WorkerState.READY | WorkerState.DRAINING:
             pass
-        case WorkerState.SILENT if one.gave_way_at is not None and _apart(state, one):
+        case WorkerState.STALLED if one.gave_way_at is not None and _apart(state, one):
             one.state = WorkerState.DRAINING
             one.reason = None
         case _:
             return
     one.stalled_since = one.stalled_with = one.held_up_at = None
-    yield worker.note(NoteKind.WORKER_ACCEPTS, one, seconds=round(now - since, 3))
+    yield lifecycle.note(NoteKind.WORKER_ACCEPTS, one, seconds=round(now - since, 3))
     yield from seating.take_back(state, one, now)
 
 
@@ -186,7 +186,7 @@ def _give_up(state: State, one: Worker, policy: Policy, now: float) -> Iterator[
         return
     known = one.stalled_since is not None
     one.stalled_since = _stuck_since(state, one)
-    lose = worker.lose_place if known else worker.fall_silent
+    lose = lifecycle.lose_place if known else lifecycle.fall_silent
     yield from lose(one, state.policy, reason, now)
 
 
@@ -242,7 +242,7 @@ def _settle_active(state: State, active: Generation, now: float) -> Iterator[Act
         elif seat.not_replaced != one.id:
             seat.not_replaced = one.id
             why = "it waits for slow clients, as a replacement would"
-            yield worker.note(NoteKind.STALL_NOT_REPLACED, one, reason=why)
+            yield lifecycle.note(NoteKind.STALL_NOT_REPLACED, one, reason=why)
 
 
 def _stalled(generation: Generation, seat: Seat) -> Worker | None:
@@ -292,12 +292,12 @@ def _replace(
             if extra is None
             else f"process {extra.pid} gave way before, and still has connections or clients queued"
         )
-        yield worker.note(NoteKind.STALL_NOT_REPLACED, one, reason=why)
+        yield lifecycle.note(NoteKind.STALL_NOT_REPLACED, one, reason=why)
 
 
 def _replaced(one: Worker, now: float) -> Action:
     seconds = round(now - (one.stalled_since or now), 3)
-    return worker.note(NoteKind.STALL_REPLACED, one, seconds=seconds)
+    return lifecycle.note(NoteKind.STALL_REPLACED, one, seconds=seconds)
 
 
 def _pause(generation: Generation, seat: Seat) -> float:

@@ -32,13 +32,13 @@ class Drain:
     """How long its connections may take to be closed at the deadline; None: as configured."""
     empty_rounds: int = 0
     """Censuses in a row that found nothing left of the worker's work."""
-    told: bool = False
+    signalled: bool = False
     """It was sent `drain.signal`: it may have stopped accepting for good."""
     still_listens: bool = False
     """In shared mode: it has not let the listener go, and may get new connections."""
     paused_at: float | None = None
     """Until it is resumed nothing ends the worker, and its limit stands still."""
-    kept: bool = False
+    held_for_rollback: bool = False
     """A roll back under way wants to have it: the same until that has ended."""
 
 
@@ -46,12 +46,12 @@ class Drain:
 class Leftover:
     """What is left of a worker whose main process has ended by `exit`.
 
-    `told`: it was told to end, then or since. `connections`: how many it had when that process
-    ended. `serves` None: it is being found out.
+    `stop_signalled`: it was sent the stop signal, then or since. `connections`: how many it had
+    when that process ended. `serves`: None until it is judged.
     """
 
     exit: Exit
-    told: bool
+    stop_signalled: bool
     connections: int
     serves: bool | None = None
 
@@ -81,9 +81,9 @@ class Worker:
     connections: int = 0
     drain: Drain | None = None
     kill_at: float | None = None
-    polite: bool = False
+    closes_on_request: bool = False
     """It uses the library: it closes its connections when it is asked to, and can be talked to."""
-    lets_go: bool = False
+    releases_sockets: bool = False
     """And lets the sockets go that it shares with others, when it is told to drain."""
     reported: int | None = None
     """Its connections by its own account: to be believed only to its own harm."""
@@ -93,15 +93,15 @@ class Worker:
     """Within so many seconds it shall give a sign of life, if it ever does; 0: need not."""
     alive_at: float | None = None
     """Its last sign of life; None for one that has never given any."""
-    mute_since: float | None = None
+    unresponsive_since: float | None = None
     """It is steered away from, as it has given no sign of life for too long."""
-    tried: str | None = None
+    last_probe_error: str | None = None
     """What was wrong the last time that it was probed, and it is not ready yet."""
     reason: str | None = None
     """Why we ended it, where that is not to be read off its exit status."""
     forced: int = field(default=0, metadata=ADDED)
     """Connections that it had when they were closed on it, or it was told to end."""
-    letting_go: LettingGo | None = field(default=None, metadata=ADDED)
+    releasing: LettingGo | None = field(default=None, metadata=ADDED)
     sweeps: SlotId | None = field(default=None, metadata=ADDED)
     """Of a sweeper: whose queue it was started for."""
     stalled_since: float | None = field(default=None, metadata=ADDED)
@@ -182,7 +182,7 @@ class ReloadPhase(Enum):
     RESOLVING = "resolving"
     MAKING_ROOM = "making-room"
     STARTING = "starting"
-    LETTING_GO = "letting-go"
+    RELEASING_SOCKETS = "releasing-sockets"
     """Its workers are ready; the old ones were told to let a shared listener go."""
     CUTTING = "cutting"
 
@@ -311,7 +311,7 @@ class State:
     scaled: Scale | None = None
     steering: Steering = field(default_factory=Steering)
     slots: dict[SlotId, SlotWatch] = field(default_factory=dict)
-    out: Out | None = field(default=None, metadata=ADDED)
+    out_of_rotation: Out | None = field(default=None, metadata=ADDED)
     stop: Stop | None = None
     quit: bool = False
     started_at: float = 0.0

@@ -6,9 +6,9 @@ Pure functions of the state; nothing here changes it.
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
+from wssupervisor.fleet.lifecycle import can_serve_again
 from wssupervisor.fleet.model import GenerationState, Listener, SlotId, Table, WorkerState
 from wssupervisor.fleet.state import Generation, ReloadPhase, Seat, State, Worker
-from wssupervisor.fleet.worker import can_serve_again
 
 ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.DRAINING})
 """States in which a worker may still empty its slot's queue."""
@@ -74,7 +74,7 @@ def _pauses(generation: Generation, seat: Seat) -> bool:
         one is not None
         and one.state is WorkerState.READY
         and one.stalled_since is not None
-        and one.mute_since is None
+        and one.unresponsive_since is None
         and seat.stands_in_for is None
         and seat.not_replaced != one.id
     )
@@ -92,7 +92,7 @@ def serves(generation: Generation, seat: Seat) -> bool:
 
 def could_serve(one: Worker) -> bool:
     """It is ready, neither mute nor stalled; or, where it drains, could be so again."""
-    if one.mute_since is not None or one.stalled_since is not None:
+    if one.unresponsive_since is not None or one.stalled_since is not None:
         return False
     return one.state is WorkerState.READY or can_serve_again(one)
 
@@ -257,7 +257,7 @@ def nothing_comes(state: State, worker: Worker, slot: SlotId, holds: AbstractSet
 
     A silent worker does not accept: where others serve the same slot nobody can say more than that.
     """
-    silent = worker.state is WorkerState.SILENT
+    silent = worker.state is WorkerState.STALLED
     if state.shared(slot):
         return silent or slot not in holds
     if _named(state, slot) and not (silent and _others_accept(state, worker, slot)):

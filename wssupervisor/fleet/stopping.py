@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from wssupervisor.fleet import draining, leaving, reloading, worker
+from wssupervisor.fleet import draining, leaving, lifecycle, reloading
 from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind, Quit, Stopped
 from wssupervisor.fleet.model import GenerationState, RequestId, WorkerState
 from wssupervisor.fleet.state import ReloadPhase, State, Stop
@@ -32,9 +32,9 @@ def settle(state: State, stop: Stop, now: float) -> Iterator[Action]:
     if state.steering.in_flight is not None and now < stop.deadline:
         return
     for one in list(state.workers()):
-        yield from worker.end_with_instance(one, state.policy, stop.deadline, now)
+        yield from lifecycle.end_with_instance(one, state.policy, stop.deadline, now)
         if now >= stop.deadline and one.kill_at is not None:
-            yield from worker.kill(one)
+            yield from lifecycle.kill(one)
     if any(True for _ in state.workers()):
         return
     cut_short = [draining.over(one, now) for one in state.in_state(GenerationState.DRAINING)]

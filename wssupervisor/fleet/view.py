@@ -20,7 +20,7 @@ class WorkerView:
     reported: int | None
     queued: int
     library: bool
-    mute_since: float | None
+    unresponsive_since: float | None
     spawned_at: float | None
     restarts: int
     retry_at: float | None
@@ -79,12 +79,12 @@ class FleetView:
     state: InstanceState
     started_at: float
     workers_wanted: int
-    workers_written: int
+    workers_configured: int
     listeners: tuple[ListenerView, ...]
     generations: tuple[GenerationView, ...]
     verdict: Verdict | None
     waits_for: str | None
-    out: OutView | None
+    out_of_rotation: OutView | None
 
 
 def view(state: State, now: float) -> FleetView:
@@ -94,7 +94,7 @@ def view(state: State, now: float) -> FleetView:
         state=instance_state(state),
         started_at=state.started_at,
         workers_wanted=state.workers_wanted(state.policy),
-        workers_written=state.policy.workers,
+        workers_configured=state.policy.workers,
         listeners=tuple(
             ListenerView(
                 one.name,
@@ -109,7 +109,9 @@ def view(state: State, now: float) -> FleetView:
         generations=tuple(_generation(state, state.generations[number], now) for number in numbers),
         verdict=state.verdict,
         waits_for=None if state.reload is None else reloading.waits_for(state, now),
-        out=None if state.out is None else _out(state, state.out),
+        out_of_rotation=None
+        if state.out_of_rotation is None
+        else _out(state, state.out_of_rotation),
     )
 
 
@@ -175,13 +177,13 @@ def _worker(state: State, generation: Generation, one: Worker, now: float) -> Wo
         index=one.id.index,
         incarnation=one.id.incarnation,
         pid=one.pid,
-        state=WorkerState.SILENT if stalled else one.state,
+        state=WorkerState.STALLED if stalled else one.state,
         slots=dict(one.slots),
         connections=one.connections,
         reported=one.reported,
         queued=sum(state.slots[slot].queued for slot in own),
-        library=one.polite,
-        mute_since=one.mute_since,
+        library=one.closes_on_request,
+        unresponsive_since=one.unresponsive_since,
         spawned_at=one.spawned_at,
         restarts=one.id.incarnation - 1,
         retry_at=None,
@@ -208,7 +210,7 @@ def _waiting(seat: Seat) -> WorkerView:
         reported=None,
         queued=0,
         library=False,
-        mute_since=None,
+        unresponsive_since=None,
         spawned_at=None,
         restarts=seat.incarnation - 1,
         retry_at=seat.retry_at,

@@ -14,48 +14,49 @@ from functools import partial
 import structlog
 
 from wssupervisor import __version__
-from wssupervisor.config import Config, Overrides
-from wssupervisor.config_file import load_config, read_config
+from wssupervisor.config.model import Config, Overrides
+from wssupervisor.config.schema import load_config, read_config
 from wssupervisor.control.server import ControlServer
 from wssupervisor.errors import Busy, ConfigInvalid, WssError
 from wssupervisor.fleet.actions import Action, NoteKind
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime import acquire, attempts, kept, recovery
-from wssupervisor.runtime.agent import Agent
-from wssupervisor.runtime.attempts import SETTLED_SECONDS, Attempts
-from wssupervisor.runtime.carried import Carried, CarriedControl
-from wssupervisor.runtime.control_group import refuse_beyond_reach
-from wssupervisor.runtime.descriptors import check_limit, raise_limit, report_limit
-from wssupervisor.runtime.endpoint import Endpoint
-from wssupervisor.runtime.errands import warn_unpinned
-from wssupervisor.runtime.gate import Gate
-from wssupervisor.runtime.history import History
-from wssupervisor.runtime.kept import Kept, StateFile, Undone
-from wssupervisor.runtime.notify import remove_others
-from wssupervisor.runtime.predecessor import refuse_living
-from wssupervisor.runtime.processes import become_subreaper, keep_descriptors, supervisor_id
-from wssupervisor.runtime.recovery import Found
-from wssupervisor.runtime.release import resolve
-from wssupervisor.runtime.requests import Requests
-from wssupervisor.runtime.scrape import Scrape
+from wssupervisor.runtime.api.methods import Requests
+from wssupervisor.runtime.background import warn_unpinned
+from wssupervisor.runtime.fd_store import split
+from wssupervisor.runtime.handover import attempts, recovery, state_file
+from wssupervisor.runtime.handover.attempts import SETTLED_SECONDS, Attempts
+from wssupervisor.runtime.handover.document import ControlState, HandoverDocument
+from wssupervisor.runtime.handover.predecessor import refuse_living
+from wssupervisor.runtime.handover.recovery import Found
+from wssupervisor.runtime.handover.state_file import PendingOrders, SavedState, StateFile
+from wssupervisor.runtime.handover.upgrade import Upgrade
+from wssupervisor.runtime.history.history import History
+from wssupervisor.runtime.kernel.control_group import refuse_beyond_reach
+from wssupervisor.runtime.kernel.descriptors import check_limit, raise_limit, report_limit
+from wssupervisor.runtime.listeners import acquire
+from wssupervisor.runtime.listeners.listener_set import ListenerSet
+from wssupervisor.runtime.listeners.slot_memory import SlotCounts
+from wssupervisor.runtime.monitoring.agent_check import Agent
+from wssupervisor.runtime.monitoring.pages import Endpoint
+from wssupervisor.runtime.monitoring.scrape import Scrape
+from wssupervisor.runtime.observe.watch import Watch
+from wssupervisor.runtime.releases.release import resolve
+from wssupervisor.runtime.releases.unpinned import unpinned
 from wssupervisor.runtime.signals import obey_signals
-from wssupervisor.runtime.slot_counts import SlotCounts
-from wssupervisor.runtime.stored import split
 from wssupervisor.runtime.supervisor import Ended, Supervisor
 from wssupervisor.runtime.systemd import (
     CONTROL,
-    Herald,
     Passed,
+    ServiceNotifier,
     Store,
     passed_sockets,
     slots_name,
     stop_command,
 )
-from wssupervisor.runtime.unpinned import unpinned
-from wssupervisor.runtime.upgrade import Upgrade
 from wssupervisor.runtime.upkeep import Upkeep
-from wssupervisor.runtime.watch import Watch
+from wssupervisor.runtime.workers.notify_socket import remove_others
+from wssupervisor.runtime.workers.process import become_subreaper, keep_descriptors, supervisor_id
 
 log = structlog.get_logger()
 
@@ -84,10 +85,10 @@ class Beginning:
 
     config: Config
     text: str | None
-    gate: Gate
+    gate: ListenerSet
     fleet: Fleet
     begin: Callable[[Supervisor], None]
-    carried: Carried | None = None
+    carried: HandoverDocument | None = None
     control: int | None = None
     """The control socket, where it was held while nobody supervised."""
 
@@ -99,17 +100,17 @@ class Instance:
         self._name = name
         self._control = os.path.abspath(control)  # noqa: PTH100 - not resolved
         self._source = source
-        self._herald = Herald()
+        self._herald = ServiceNotifier()
         self._store = Store()
-        self._file = StateFile(self._control + kept.SUFFIX)
+        self._file = StateFile(self._control + state_file.SUFFIX)
         self._file_fails = False
-        self._attempts = Attempts(self._control + kept.SUFFIX + attempts.SUFFIX)
+        self._attempts = Attempts(self._control + state_file.SUFFIX + attempts.SUFFIX)
         self._history = History()
         self._server = ControlServer(self._control, _not_yet)
         self._http: Endpoint | None = None
         self._agent: Agent | None = None
 
-    async def run(self, before: Carried | None) -> Ended:
+    async def run(self, before: HandoverDocument | None) -> Ended:
         """Serve until stopped; `before`: what the program before us left. Raises WssError."""
         try:
             return await self._run(before)
@@ -117,8 +118,8 @@ class Instance:
             self._attempts.failed(error)
             raise
 
-    async def _run(self, before: Carried | None) -> Ended:
-        gate: Gate | None = None
+    async def _run(self, before: HandoverDocument | None) -> Ended:
+        gate: ListenerSet | None = None
         try:
             beginning = self._begin(before)
             gate = beginning.gate
@@ -160,7 +161,7 @@ class Instance:
 
     # -- how it begins ------------------------------------------------------------------------
 
-    def _begin(self, before: Carried | None) -> Beginning:
+    def _begin(self, before: HandoverDocument | None) -> Beginning:
         raise_limit()
         if before is not None:
             become_subreaper()
@@ -225,7 +226,7 @@ class Instance:
         fleet = Fleet(gate.open(), time.monotonic())
         return Beginning(config, text, gate, fleet, lambda supervisor: supervisor.start(release))
 
-    def _resumed(self, before: Carried) -> Beginning:
+    def _resumed(self, before: HandoverDocument) -> Beginning:
         config = self._source.load(before.config_text)
         return Beginning(
             config,
@@ -259,7 +260,7 @@ class Instance:
     # -- setting up ---------------------------------------------------------------------------
 
     def _set_up(
-        self, beginning: Beginning, before: Carried | None
+        self, beginning: Beginning, before: HandoverDocument | None
     ) -> tuple[Supervisor, Watch, SlotCounts]:
         config, gate, carried = beginning.config, beginning.gate, beginning.carried
         counts = SlotCounts(gate.pools.values())
@@ -331,7 +332,7 @@ class Instance:
         }
         return Upkeep(parts, supervisor.gate.pools.values())
 
-    def _listen_for_clients(self, beginning: Beginning, before: Carried | None) -> None:
+    def _listen_for_clients(self, beginning: Beginning, before: HandoverDocument | None) -> None:
         if before is not None and before.control is not None:
             own = before.control
             self._server.take_over(own.listening, own.lock, made_directory=own.made_directory)
@@ -343,7 +344,7 @@ class Instance:
         if carried is not None and carried.control is not None:
             self._server.made_directory = carried.control.made_directory
 
-    def _store_sockets(self, gate: Gate) -> bool:
+    def _store_sockets(self, gate: ListenerSet) -> bool:
         """Let systemd hold what would be lost with us, before a worker relies on it."""
         self._store.put(CONTROL, [self._server.listening])
         for name, pool in gate.pools.items():
@@ -351,13 +352,13 @@ class Instance:
                 self._store.put(slots_name(name), [slot.socket.fileno() for slot in pool.slots])
         return self._store.settle()
 
-    def _carry(self, supervisor: Supervisor, watch: Watch, text: str | None) -> Carried:
+    def _carry(self, supervisor: Supervisor, watch: Watch, text: str | None) -> HandoverDocument:
         if not supervisor.retry():
             raise Busy("what was decided for a worker cannot be done yet (see the log); try again")
         return replace(
             supervisor.carry(),
             config_text=text,
-            control=CarriedControl(*self._server.descriptors()),
+            control=ControlState(*self._server.descriptors()),
             first_seen=dict(watch.first_seen),
             http=None if self._http is None else self._http.carry(),
             lag=watch.lag,
@@ -376,7 +377,7 @@ class Instance:
                     "state cannot be written down: should the supervisor die now, its workers"
                     " would be ended by the next one",
                     why=str(error),
-                    path=self._control + kept.SUFFIX,
+                    path=self._control + state_file.SUFFIX,
                 )
             self._file_fails = True
         else:
@@ -389,16 +390,18 @@ class Instance:
         carried = replace(
             supervisor.carry(lean=True),
             config_text=text,
-            control=CarriedControl(*self._server.descriptors()),
+            control=ControlState(*self._server.descriptors()),
             lag=watch.lag,
         )
-        undone = Undone.of(actions)
+        undone = PendingOrders.of(actions)
         now, own = time.monotonic(), supervisor_id()
-        boot, user = kept.boot_id(), os.geteuid()
-        self._file.write(Kept(kept.VERSION, self._name, boot, own, now, undone, carried, user))
+        boot, user = state_file.boot_id(), os.geteuid()
+        self._file.write(
+            SavedState(state_file.VERSION, self._name, boot, own, now, undone, carried, user)
+        )
 
 
-def _greet(config: Config, gate: Gate, control: str) -> None:
+def _greet(config: Config, gate: ListenerSet, control: str) -> None:
     log.info("starting", version=__version__, control=control, workers=config.app.workers)
     for pool in gate.pools.values():
         log.info(
@@ -413,7 +416,7 @@ def _greet(config: Config, gate: Gate, control: str) -> None:
             log.warning("old workers will go on accepting", listener=pool.name, why=NOT_TOLD)
 
 
-def _missing_slots(counts: SlotCounts, gate: Gate) -> dict[str, int]:
+def _missing_slots(counts: SlotCounts, gate: ListenerSet) -> dict[str, int]:
     """How many there were in the last run. One that ended well with fewer sets the new measure."""
     missing = counts.missing()
     for name, before in missing.items():
@@ -427,7 +430,7 @@ def _missing_slots(counts: SlotCounts, gate: Gate) -> dict[str, int]:
     return missing
 
 
-def _tell_systemd(herald: Herald, kind: str) -> None:
+def _tell_systemd(herald: ServiceNotifier, kind: str) -> None:
     if kind in (NoteKind.STARTED.value, NoteKind.RECOVERED.value):
         herald.ready()
     elif kind == NoteKind.STOP_BEGUN.value:

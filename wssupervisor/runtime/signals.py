@@ -6,12 +6,12 @@ import time
 
 import structlog
 
-from wssupervisor.config_app import FORWARDABLE
+from wssupervisor.config.app import FORWARDABLE
 from wssupervisor.errors import WssError
 from wssupervisor.fleet.events import ReloadRequested, Requester, StopRequested
+from wssupervisor.runtime.handover.upgrade import HANDLED, Upgrade
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.terminal import Terminal
-from wssupervisor.runtime.upgrade import HANDLED, Upgrade
 
 log = structlog.get_logger()
 

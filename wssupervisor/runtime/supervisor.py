@@ -11,7 +11,7 @@ import structlog
 
 from wssupervisor import __version__, logging
 from wssupervisor.bounded import bounded_fields
-from wssupervisor.config import Config
+from wssupervisor.config.model import Config
 from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.actions import (
     Action,
@@ -37,6 +37,7 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     CensusTaken,
     Event,
+    LibraryDisconnected,
     Observed,
     Recovered,
     Reexecuted,
@@ -48,28 +49,27 @@ from wssupervisor.fleet.events import (
     WorkerAlive,
     WorkerCounted,
     WorkerExited,
-    WorkerParted,
 )
+from wssupervisor.fleet.lifecycle import GOING_AWAY, SERVICE_RESTART
 from wssupervisor.fleet.model import Release, WorkerId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.snapshot import dump
 from wssupervisor.fleet.state import ReloadPhase
 from wssupervisor.fleet.view import FleetView, view
-from wssupervisor.fleet.worker import GOING_AWAY, SERVICE_RESTART
-from wssupervisor.runtime import carried
-from wssupervisor.runtime.answers import VERDICTS_KEPT, Answers
-from wssupervisor.runtime.carried import Carried
-from wssupervisor.runtime.census import Handshakes
+from wssupervisor.runtime.background import BackgroundTasks, Reread
 from wssupervisor.runtime.clock import Clock
-from wssupervisor.runtime.crew import Crew
-from wssupervisor.runtime.deeds import Deeds, never_raises
-from wssupervisor.runtime.errands import Errands, Reread
-from wssupervisor.runtime.gate import Gate, Moment
-from wssupervisor.runtime.history import History
-from wssupervisor.runtime.output import Words
-from wssupervisor.runtime.recovery import Found
-from wssupervisor.runtime.self_bound import same_address
+from wssupervisor.runtime.effects import Deeds, never_raises
+from wssupervisor.runtime.handover import document
+from wssupervisor.runtime.handover.document import HandoverDocument
+from wssupervisor.runtime.handover.recovery import Found
+from wssupervisor.runtime.history.history import History
+from wssupervisor.runtime.listeners.listener_set import ListenerSet, Moment
+from wssupervisor.runtime.observe.census import Handshakes
+from wssupervisor.runtime.pending import VERDICTS_KEPT, PendingRequests
 from wssupervisor.runtime.systemd import Store
+from wssupervisor.runtime.workers.bound_itself import same_address
+from wssupervisor.runtime.workers.crew import Crew
+from wssupervisor.runtime.workers.output import Words
 from wssupervisor.worker import protocol
 
 log = structlog.get_logger()
@@ -84,13 +84,13 @@ WARNINGS = frozenset(
         NoteKind.RELOAD_REFUSED,
         NoteKind.RECOVERED,
         NoteKind.MAIN_PROCESS_ENDED,
-        NoteKind.WORKER_SILENT,
+        NoteKind.WORKER_STALLED,
         NoteKind.WORKER_KILLED,
-        NoteKind.WORKER_MUTE,
+        NoteKind.WORKER_UNRESPONSIVE,
         NoteKind.STALL_REPLACED,
         NoteKind.STALL_NOT_REPLACED,
         NoteKind.DRAIN_LIMIT,
-        NoteKind.DRAIN_HURRIED,
+        NoteKind.DRAIN_CUT_SHORT,
         NoteKind.STILL_LISTENS,
         NoteKind.LEAVE_LIMIT,
         NoteKind.STEERING_FAILED,
@@ -114,7 +114,7 @@ class Supervisor:
         self,
         config: Config,
         reread: Reread,
-        gate: Gate,
+        gate: ListenerSet,
         fleet: Fleet,
         notify_at: str,
         store: Store,
@@ -139,9 +139,9 @@ class Supervisor:
             store,
         )
         self.crew.kill_after = lambda: fleet.state.policy.kill_after
-        self.answers = Answers(self.post)
+        self.answers = PendingRequests(self.post)
         self.deeds = Deeds(self.perform, self.post)
-        self._errands = Errands(config, reread, gate, self.crew, self.post)
+        self._errands = BackgroundTasks(config, reread, gate, self.crew, self.post)
         self.cut_over_at: dict[str, Moment] = {}
         """When the table of each of the last cutovers took force, by reload."""
         self.look: Callable[[], object] = lambda: None
@@ -199,18 +199,18 @@ class Supervisor:
             )
         )
         for worker in self.crew.parted():
-            self.post(WorkerParted(worker))
+            self.post(LibraryDisconnected(worker))
         for listener in moved:
             self.post(SlotsReordered(listener.name, listener.slots))
         self.look()
 
-    def carry(self, *, lean: bool = False) -> Carried:
+    def carry(self, *, lean: bool = False) -> HandoverDocument:
         """What is here, for the program after us; the instance adds the rest.
 
         `lean`: only what decisions hang on, as it is written down at each step.
         """
-        return Carried(
-            version=carried.VERSION,
+        return HandoverDocument(
+            version=document.VERSION,
             program=__version__,
             executions=self.executions,
             config_text=None,
@@ -229,7 +229,7 @@ class Supervisor:
             rests=() if lean else self.crew.outputs.carry(),
         )
 
-    def take_over(self, found: Carried) -> None:
+    def take_over(self, found: HandoverDocument) -> None:
         """Go on with what the program before us carried, but for the fleet and the gate."""
         self.executions = found.executions + 1
         self.handshakes.take_over(found.handshakes)

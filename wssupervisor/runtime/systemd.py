@@ -137,7 +137,7 @@ class Store:
                 os.close(theirs)
 
 
-class Herald:
+class ServiceNotifier:
     """Tells systemd how it goes; every call is harmless where there is no systemd."""
 
     def __init__(self) -> None:

@@ -9,8 +9,8 @@ from functools import partial
 import structlog
 
 from wssupervisor.errors import ListenFailed
-from wssupervisor.runtime.pool import Pool
-from wssupervisor.runtime.unix_listener import UnixPool
+from wssupervisor.runtime.listeners.pool import Pool
+from wssupervisor.runtime.listeners.unix_pool import UnixPool
 
 log = structlog.get_logger()
 

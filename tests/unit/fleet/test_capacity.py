@@ -68,7 +68,7 @@ def test_without_room_a_reload_is_refused_and_the_way_out_named() -> None:
 
 @pytest.mark.parametrize("how", ["policy", "request"])
 def test_the_oldest_ends_early_only_once_its_clients_find_the_new_generation(how: str) -> None:
-    hurry = replace(POLICY, when_full=WhenFull.HURRY_OLDEST)
+    hurry = replace(POLICY, when_full=WhenFull.END_OLDEST)
     fleet, actions = crowded(hurry) if how == "policy" else crowded(make_room=True)
     fleet.spawn_all(actions, 20)
     ready = fleet.make_ready(3, 21)
@@ -140,7 +140,7 @@ def test_an_empty_generation_that_is_kept_warm_refuses_no_reload_and_is_ended_fo
         Signal(worker(2, 0), "SIGTERM"),
         Signal(worker(2, 1), "SIGTERM"),
     ]
-    (hurried,) = [one for one in fleet.notes if one.kind is NoteKind.DRAIN_HURRIED]
+    (hurried,) = [one for one in fleet.notes if one.kind is NoteKind.DRAIN_CUT_SHORT]
     assert hurried.fields == {"generation": 2, "connections": 0}
     assert actions[0] == Answer(1, CutOver(3, 4, 3, 1))
 

@@ -6,7 +6,7 @@ from tests.unit.fleet.driven import B, serving
 from wssupervisor.fleet.events import (
     ReleaseResolved,
     ReloadRequested,
-    RequesterLeft,
+    RequesterGone,
     ScaleRequested,
 )
 
@@ -18,7 +18,7 @@ def test_a_scale_survives_reloads_until_workers_changes_in_the_file() -> None:
 
     assert len(fleet.handle(ReleaseResolved(1, B, fleet.policy), 21)) == 3
 
-    fleet.handle(RequesterLeft(1), 22)
+    fleet.handle(RequesterGone(1), 22)
     fleet.handle(ReloadRequested(2), 23)
 
     assert len(fleet.handle(ReleaseResolved(2, B, replace(fleet.policy, workers=1)), 23)) == 1

@@ -11,15 +11,15 @@ from wssupervisor.fleet.events import (
     ReleaseRefused,
     ReloadRequested,
     RollBackRequested,
-    SlotLetGo,
+    SlotReleased,
     SpawnFailed,
     SteerFailed,
     StopRequested,
     TimePassed,
     WorkerExited,
 )
+from wssupervisor.fleet.lifecycle import cause
 from wssupervisor.fleet.model import Exit
-from wssupervisor.fleet.worker import cause
 
 
 def counters(fleet: Driven) -> Counters:
@@ -46,7 +46,7 @@ def test_a_reload_its_drain_and_the_connections_that_ended_count() -> None:
     assert (found.reload_seconds.counts[3], found.reload_seconds.total) == (1, 2.0)
     assert (found.drains_begun, before, found.drains_over) == (1, 0, 1)
     assert (found.drained, found.forced, found.lost) == (5, 5, 2)
-    assert found.exits == {"exit-status": 1, "told": 1}
+    assert found.exits == {"exit-status": 1, "requested": 1}
     assert found.drain_seconds.total == 5.0
 
 
@@ -97,7 +97,7 @@ def test_a_worker_that_cannot_be_started_counts_as_that() -> None:
     fleet.handle(SpawnFailed(worker(2), "no such file"), 11)
     fleet.handle(WorkerExited(worker(2, 1), Exit(signal="SIGTERM")), 11)
 
-    assert counters(fleet).exits == {"not-started": 1, "told": 1}
+    assert counters(fleet).exits == {"not-started": 1, "requested": 1}
 
 
 def test_a_worker_that_is_never_ready_counts_as_that() -> None:
@@ -110,13 +110,13 @@ def test_a_worker_that_is_never_ready_counts_as_that() -> None:
 
 def test_a_worker_that_stopped_accepting_counts_as_stalled_when_it_is_ended() -> None:
     fleet = serving()
-    fleet.steer(fleet.handle(SlotLetGo(worker(1)), 10), 10)
+    fleet.steer(fleet.handle(SlotReleased(worker(1)), 10), 10)
     before = dict(counters(fleet).exits)
     fleet.steer(fleet.handle(StopRequested(None), 11), 11)
     fleet.handle(WorkerExited(worker(1), Exit(signal="SIGTERM")), 12)
 
-    assert (before, counters(fleet).silent) == ({}, 1)
-    assert counters(fleet).exits == {"silent": 1}
+    assert (before, counters(fleet).stalled) == ({}, 1)
+    assert counters(fleet).exits == {"replaced": 1}
 
 
 def test_a_worker_that_has_to_be_killed_counts_as_that_with_its_connections() -> None:

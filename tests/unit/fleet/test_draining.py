@@ -16,9 +16,9 @@ from wssupervisor.fleet.events import (
     DrainLimited,
     DrainPaused,
     DrainResumed,
+    LibraryConnected,
     TimePassed,
     WorkerExited,
-    WorkerJoined,
 )
 from wssupervisor.fleet.model import (
     Exit,
@@ -128,7 +128,7 @@ def test_a_retired_generation_reports_connections_that_ended_were_closed_or_were
 def test_connections_that_a_worker_need_not_close_after_all_are_not_forced() -> None:
     fleet = draining()
     for index in (0, 1):
-        fleet.handle(WorkerJoined(worker(1, index), closes=True, lets_go=False), 12)
+        fleet.handle(LibraryConnected(worker(1, index), closes=True, releases_sockets=False), 12)
     fleet.census(13, {worker(1, 0): 10, worker(1, 1): 0})
     fleet.handle(DrainLimited(9, 1, 1.0), 13)
     fleet.handle(TimePassed(), 13)

@@ -20,16 +20,16 @@ from wssupervisor.fleet.actions import (
 from wssupervisor.fleet.events import (
     JoinRequested,
     LeaveRequested,
+    LibraryConnected,
+    LibraryDisconnected,
     Recovered,
     Reexecuted,
     Requester,
-    RequesterLeft,
+    RequesterGone,
     StopRequested,
     TimePassed,
     WorkerCounted,
     WorkerExited,
-    WorkerJoined,
-    WorkerParted,
 )
 from wssupervisor.fleet.health import agent_line, why_not_ready
 from wssupervisor.fleet.leaving import ASK_AGAIN
@@ -41,14 +41,14 @@ LEAD = 10.0
 OVER = 30.0
 ALICE = Requester("wssctl", "alice", 4711)
 BOTH = {worker(1, 0): 20, worker(1, 1): 20}
-NOBODY = dict.fromkeys(BOTH, 0)
+NO_CONNECTIONS = dict.fromkeys(BOTH, 0)
 
 
 def polite(policy: Policy = POLICY) -> Driven:
     """Generation 1 serves 20 clients with each of its two workers, which use the library."""
     fleet = serving(policy)
     for one in BOTH:
-        fleet.handle(WorkerJoined(one, closes=True, lets_go=False), 3)
+        fleet.handle(LibraryConnected(one, closes=True, releases_sockets=False), 3)
     fleet.census(4, BOTH)
     return fleet
 
@@ -90,8 +90,8 @@ def test_after_the_lead_all_are_asked_to_close_spread_over_the_configured_time()
 
 def test_those_of_old_generations_are_asked_as_well() -> None:
     fleet = draining()
-    fleet.handle(WorkerJoined(worker(1, 1), closes=True, lets_go=False), 13)
-    fleet.handle(WorkerJoined(worker(2, 0), closes=True, lets_go=False), 13)
+    fleet.handle(LibraryConnected(worker(1, 1), closes=True, releases_sockets=False), 13)
+    fleet.handle(LibraryConnected(worker(2, 0), closes=True, releases_sockets=False), 13)
     fleet.census(14, {worker(1, 1): 3, worker(2, 0): 3})
 
     assert out(fleet).handle(TimePassed(), 100 + LEAD) == [
@@ -102,7 +102,7 @@ def test_those_of_old_generations_are_asked_as_well() -> None:
 
 def test_workers_without_connections_or_without_the_library_are_not_asked() -> None:
     fleet = serving()
-    fleet.handle(WorkerJoined(worker(1, 1), closes=True, lets_go=False), 3)
+    fleet.handle(LibraryConnected(worker(1, 1), closes=True, releases_sockets=False), 3)
     fleet.census(4, {worker(1, 0): 20, worker(1, 1): 0})
 
     assert out(fleet).handle(TimePassed(), 100 + LEAD) == []
@@ -124,9 +124,9 @@ def test_a_library_that_connects_late_is_asked_at_once_and_so_is_a_worker_that_d
     fleet.census(4, BOTH)
     out(fleet).handle(TimePassed(), 111)
 
-    assert fleet.handle(WorkerJoined(worker(1, 0), closes=True, lets_go=False), 112) == [
-        AskToLeave(worker(1, 0), OVER)
-    ]
+    assert fleet.handle(
+        LibraryConnected(worker(1, 0), closes=True, releases_sockets=False), 112
+    ) == [AskToLeave(worker(1, 0), OVER)]
 
     fleet.begin_reload(113)
     fleet.make_ready(2, 114)
@@ -146,28 +146,30 @@ def test_a_limit_shortens_the_spread() -> None:
 
 def test_it_is_empty_after_two_censuses_without_connections_once_the_lead_is_over() -> None:
     fleet = out(polite())
-    fleet.census(101, NOBODY)
+    fleet.census(101, NO_CONNECTIONS)
 
-    assert fleet.census(102, NOBODY) == []  # somebody may yet be sent here
-    assert fleet.census(111, NOBODY) == []
-    assert fleet.census(112, NOBODY, strays=1) == []
-    assert fleet.census(113, NOBODY) == []
-    assert fleet.census(114, NOBODY) == [Answer(7, Left(0, empty=True, seconds=14, asks_in=0))]
+    assert fleet.census(102, NO_CONNECTIONS) == []  # somebody may yet be sent here
+    assert fleet.census(111, NO_CONNECTIONS) == []
+    assert fleet.census(112, NO_CONNECTIONS, strays=1) == []
+    assert fleet.census(113, NO_CONNECTIONS) == []
+    assert fleet.census(114, NO_CONNECTIONS) == [
+        Answer(7, Left(0, empty=True, seconds=14, asks_in=0))
+    ]
     assert kinds(fleet)[-1] is NoteKind.EMPTIED
 
 
 def test_a_client_in_a_queue_is_not_forgotten() -> None:
     fleet = out(polite())
     fleet.look(111, slot_10=1)
-    fleet.census(111.2, NOBODY)
+    fleet.census(111.2, NO_CONNECTIONS)
 
-    assert fleet.census(111.7, NOBODY) == []
+    assert fleet.census(111.7, NO_CONNECTIONS) == []
 
 
 def test_at_the_limit_the_waiting_ends_and_no_worker_is_ended() -> None:
     fleet = out(polite(), within=60.0)
     fleet.handle(TimePassed(), 111)
-    fleet.handle(WorkerParted(worker(1, 1)), 112)
+    fleet.handle(LibraryDisconnected(worker(1, 1)), 112)
     fleet.census(113, {worker(1, 0): 2, worker(1, 1): 20})
     fleet.handle(TimePassed(), 159.9)
     (answer,) = fleet.handle(TimePassed(), 160)
@@ -180,7 +182,7 @@ def test_at_the_limit_the_waiting_ends_and_no_worker_is_ended() -> None:
         " stays out of its load balancer. `wssctl leave` goes on waiting; a stop ends them; `wssctl"
         " join` puts it back"
     )
-    assert fleet.state.out is not None
+    assert fleet.state.out_of_rotation is not None
     assert kinds(fleet)[-1] is NoteKind.LEAVE_LIMIT
 
 
@@ -212,13 +214,13 @@ def test_a_leave_that_does_not_wait_is_answered_at_once() -> None:
 
 def test_a_requester_that_goes_away_leaves_the_instance_out() -> None:
     fleet = out(polite(), within=60.0)
-    fleet.handle(RequesterLeft(7), 105)
+    fleet.handle(RequesterGone(7), 105)
 
     assert fleet.handle(TimePassed(), 160)[:2] == [
         AskToLeave(worker(1, 0), 0),
         AskToLeave(worker(1, 1), 0),
     ]
-    assert fleet.state.out is not None
+    assert fleet.state.out_of_rotation is not None
 
 
 def test_a_join_stops_the_asking() -> None:
@@ -274,7 +276,7 @@ def test_a_stop_ends_the_waiting() -> None:
 
 def test_a_drain_that_has_reached_its_limit_is_not_disturbed() -> None:
     fleet = draining(replace(POLICY, drain_timeout=100.0))
-    fleet.handle(WorkerJoined(worker(1, 1), closes=True, lets_go=False), 13)
+    fleet.handle(LibraryConnected(worker(1, 1), closes=True, releases_sockets=False), 13)
     fleet.census(14, {worker(1, 1): 3})
     asked = [one for one in fleet.handle(TimePassed(), 112) if isinstance(one, AskToClose)]
 
@@ -297,7 +299,7 @@ def test_a_reload_goes_on_as_ever() -> None:
 
     assert fleet.state.active is not None
     assert fleet.state.active.number == 2
-    assert fleet.state.out is not None
+    assert fleet.state.out_of_rotation is not None
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -312,8 +314,8 @@ def test_it_stays_out_over_an_upgrade_and_over_the_supervisors_death(*, asked: b
         fleet.core = load(dump(fleet.core))
         fleet.handle(event, 112 if asked else 105)
 
-        assert fleet.state.out is not None
-        assert fleet.state.out.since == 100
+        assert fleet.state.out_of_rotation is not None
+        assert fleet.state.out_of_rotation.since == 100
         due = fleet.next_deadline()
         assert due == (110 + OVER + ASK_AGAIN + 1 if asked else 110)
 
@@ -322,14 +324,14 @@ def test_after_a_death_requests_of_before_are_not_answered() -> None:
     fleet = out(polite())
     fleet.core = load(dump(fleet.core))
     fleet.handle(Recovered("0.2.0", "0.1.0", {worker(1, 0): 1000, worker(1, 1): 1001}, {}), 105)
-    fleet.census(111, NOBODY)
+    fleet.census(111, NO_CONNECTIONS)
 
-    assert fleet.census(112, NOBODY) == []
+    assert fleet.census(112, NO_CONNECTIONS) == []
 
 
 def test_state_of_a_program_that_knew_no_leave_is_read() -> None:
     plain = dump(polite().core)
-    del plain["state"]["out"]
+    del plain["state"]["out_of_rotation"]
     for generation in plain["state"]["generations"].values():
         for one in generation["workers"].values():
             del one["asked_until"]
@@ -339,8 +341,8 @@ def test_state_of_a_program_that_knew_no_leave_is_read() -> None:
 
 def test_an_operator_sees_since_when_and_what_is_left() -> None:
     fleet = out(polite(), within=60.0)
-    fleet.handle(WorkerParted(worker(1, 1)), 101)
-    found = view(fleet.state, 105).out
+    fleet.handle(LibraryDisconnected(worker(1, 1)), 101)
+    found = view(fleet.state, 105).out_of_rotation
 
     assert found is not None
     assert (found.since, found.by, found.asks_from, found.deadline) == (100, "alice", 110, 160)
@@ -351,9 +353,11 @@ def test_a_count_that_a_worker_makes_up_keeps_no_request_waiting() -> None:
     fleet = out(polite())
     fleet.handle(WorkerCounted(worker(1, 0), 7), 105)
     fleet.handle(TimePassed(), 111)
-    fleet.census(112, NOBODY)
+    fleet.census(112, NO_CONNECTIONS)
 
-    assert [one.request for one in fleet.census(113, NOBODY) if isinstance(one, Answer)] == [7]
+    assert [
+        one.request for one in fleet.census(113, NO_CONNECTIONS) if isinstance(one, Answer)
+    ] == [7]
 
 
 def test_once_it_has_stopped_it_is_not_running() -> None:

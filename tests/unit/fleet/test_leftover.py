@@ -18,12 +18,12 @@ from wssupervisor.fleet.actions import (
 from wssupervisor.fleet.events import (
     CensusTaken,
     LeftoverJudged,
+    LibraryConnected,
     MainProcessEnded,
     Spawned,
     StopRequested,
     TimePassed,
     WorkerExited,
-    WorkerJoined,
     WorkerReady,
 )
 from wssupervisor.fleet.health import why_not_ready
@@ -50,7 +50,7 @@ def test_a_dead_main_process_is_steered_away_from_and_replaced_at_once() -> None
     assert spawn.worker == worker(1, 0, incarnation=2)
     assert set(spawn.slots.values()).isdisjoint({10, 11})
     assert set(steer.table.weights["ws"]) == {11}
-    assert JudgeLeftover(worker(1, 0), {"ws": 10}, told=False) in actions
+    assert JudgeLeftover(worker(1, 0), {"ws": 10}, drain_signalled=False) in actions
     assert fleet.shown_state(20) is InstanceState.DEGRADED
     assert last(fleet, NoteKind.MAIN_PROCESS_ENDED).fields["connections"] == 3
     assert fleet.handle(MainProcessEnded(worker(1, 0), OOM), 20) == [], "once is enough"
@@ -81,7 +81,7 @@ def test_what_serves_drains_until_its_connections_have_gone() -> None:
     fleet.handle(WorkerExited(worker(1, 0), OOM), 33)
     fields = last(fleet, NoteKind.WORKER_EXITED).fields
 
-    assert (fields["expected"], fields["connections"], fields["cause"]) == (True, 0, "told")
+    assert (fields["expected"], fields["connections"], fields["cause"]) == (True, 0, "requested")
 
 
 def test_what_does_not_serve_is_ended_and_its_clients_are_freed_and_counted_as_lost() -> None:
@@ -142,12 +142,12 @@ def test_a_stopped_worker_has_the_rest_of_its_time_for_the_rest_of_its_tree() ->
 
 def test_helpers_that_hold_the_channel_open_cannot_close_connections() -> None:
     fleet = serving()
-    fleet.handle(WorkerJoined(worker(1, 0), closes=True, lets_go=False), 5)
+    fleet.handle(LibraryConnected(worker(1, 0), closes=True, releases_sockets=False), 5)
     orphaned(fleet, worker(1, 0), 20)
     one = fleet.state.worker(worker(1, 0))
     assert one is not None
 
-    assert one.polite is False
+    assert one.closes_on_request is False
     assert one.state is WorkerState.DRAINING
 
 

@@ -13,12 +13,12 @@ from wssupervisor.fleet.actions import (
 )
 from wssupervisor.fleet.events import (
     CensusTaken,
+    LibraryConnected,
     ReleaseResolved,
     ReloadRequested,
-    SlotLetGo,
+    SlotReleased,
     Steered,
     TimePassed,
-    WorkerJoined,
 )
 from wssupervisor.fleet.model import (
     InstanceState,
@@ -78,7 +78,7 @@ def test_a_reload_fails_whose_old_workers_accept_still_and_they_keep_serving() -
 
 def test_a_report_of_an_old_worker_that_it_released_is_no_proof() -> None:
     fleet, _ = shared_letting_go()
-    said = [fleet.handle(SlotLetGo(worker(1, index)), 12.5) for index in (0, 1)]
+    said = [fleet.handle(SlotReleased(worker(1, index)), 12.5) for index in (0, 1)]
 
     assert said == [[], []]
     assert fleet.handle(CensusTaken(BOTH, 0, 13, LISTENS), 13) == []
@@ -91,7 +91,7 @@ def test_a_worker_that_released_for_a_failed_reload_is_replaced_and_keeps_its_co
     actions = fleet.handle(CensusTaken(BOTH, 0, 15, one_left), 15.1)
 
     assert Spawn(worker(1, 0, 2), A, {"ws": 10}) in actions
-    assert fleet.state.generations[1].workers[worker(1, 0)].state is WorkerState.SILENT
+    assert fleet.state.generations[1].workers[worker(1, 0)].state is WorkerState.STALLED
 
 
 def test_without_a_way_to_release_a_reload_is_refused_before_anything_starts() -> None:
@@ -105,7 +105,7 @@ def test_without_a_way_to_release_a_reload_is_refused_before_anything_starts() -
 def test_with_the_library_no_signal_is_needed() -> None:
     fleet = shared()
     for index in (0, 1):
-        fleet.handle(WorkerJoined(worker(1, index), closes=True, lets_go=True), 5)
+        fleet.handle(LibraryConnected(worker(1, index), closes=True, releases_sockets=True), 5)
     fleet.begin_reload(10)
     fleet.make_ready(2, 11)
 

@@ -37,7 +37,7 @@ from wssupervisor.fleet.events import (
     ReleaseRefused,
     ReleaseResolved,
     ReloadRequested,
-    RequesterLeft,
+    RequesterGone,
     SpawnFailed,
     StartRequested,
     StopRequested,
@@ -178,7 +178,7 @@ def test_a_release_that_cannot_be_used_fails_with_its_reason() -> None:
 def test_a_cancelled_reload_never_takes_effect() -> None:
     fleet = serving()
     fleet.begin_reload(10, request=7)
-    actions = fleet.handle(RequesterLeft(7), 11)
+    actions = fleet.handle(RequesterGone(7), 11)
 
     assert actions == [Signal(worker(2, 0), "SIGTERM"), Signal(worker(2, 1), "SIGTERM")]
     assert fleet.make_ready(2, 12) == []
@@ -195,7 +195,7 @@ def test_a_cancelled_reload_never_takes_effect() -> None:
 def test_a_release_that_is_resolved_after_the_cancel_is_not_started() -> None:
     fleet = serving()
     fleet.handle(ReloadRequested(7), 10)
-    fleet.handle(RequesterLeft(7), 11)
+    fleet.handle(RequesterGone(7), 11)
 
     assert fleet.handle(ReleaseResolved(1, B, POLICY), 12) == []
 

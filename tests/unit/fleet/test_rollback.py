@@ -13,7 +13,7 @@ from wssupervisor.fleet.actions import (
 )
 from wssupervisor.fleet.events import (
     RollBackRequested,
-    SlotLetGo,
+    SlotReleased,
     TimePassed,
     WorkerExited,
     WorkerReady,
@@ -90,7 +90,7 @@ def test_a_worker_that_stalls_during_its_rollback_ends_when_it_is_empty() -> Non
     fleet = draining()
     fleet.handle(RollBackRequested(7), 19)
     steer = fleet.handle(TimePassed(), 20)
-    fleet.handle(SlotLetGo(worker(1, 0)), 20)
+    fleet.handle(SlotReleased(worker(1, 0)), 20)
     away = fleet.steer(steer, 20)
     fleet.spawn_all(away, 20)
     fleet.steer(away, 20)

@@ -28,7 +28,7 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     Observed,
     ScaleRequested,
-    SlotLetGo,
+    SlotReleased,
     StartRequested,
     TimePassed,
     WorkerExited,
@@ -95,7 +95,7 @@ def test_clients_that_hold_up_one_sweeper_after_another_make_few_of_them() -> No
 
 def test_a_worker_that_closed_its_socket_is_replaced_and_keeps_its_connections() -> None:
     fleet = serving()
-    actions = fleet.handle(SlotLetGo(worker(1)), 10)
+    actions = fleet.handle(SlotReleased(worker(1)), 10)
 
     assert actions == [Steer(3, steered(11)), Spawn(worker(1, 0, 2), A, {"ws": 12})]
 

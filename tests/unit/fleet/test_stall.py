@@ -49,7 +49,7 @@ def test_a_stalled_worker_is_steered_away_from_and_keeps_its_seat() -> None:
     fleet = serving()
 
     assert looks(fleet, 10, 15, slot_10=1) == [Steer(3, steered(11))]
-    assert view(fleet.state, 15).generations[0].workers[0].state is WorkerState.SILENT
+    assert view(fleet.state, 15).generations[0].workers[0].state is WorkerState.STALLED
     assert fleet.state.generations[1].seats[0].worker == worker(1)
 
 
@@ -58,7 +58,7 @@ def test_one_that_accepts_again_is_steered_to_again_and_nothing_else_happens() -
     fleet.steer(looks(fleet, 10, 15, slot_10=3), 15)
 
     assert fleet.look(15.5, slot_10=2) == [Steer(4, steered(10, 11))]
-    assert kinds(fleet)[-2:] == ["worker-silent", "worker-accepts"]
+    assert kinds(fleet)[-2:] == ["worker-stalled", "worker-accepts"]
     assert fleet.state.generations[1].seats[0].failures == 0
 
 
@@ -67,7 +67,7 @@ def test_a_census_that_finds_more_connections_shows_an_accept_though_the_queue_i
     looks(fleet, 10, 15, slot_10=4097)
     fleet.census(15, {worker(1): 7})  # they may have been there before
 
-    assert kinds(fleet)[-1] == "worker-silent"
+    assert kinds(fleet)[-1] == "worker-stalled"
 
     fleet.census(16, {worker(1): 8})
 
@@ -84,7 +84,7 @@ def test_one_that_does_not_accept_for_long_is_replaced_and_steered_to_until_that
         Steer(3, steered(11)),
         Spawn(worker(1, FIRST_SWEEPER), A, {"ws": 10}),
     ]
-    assert fleet.state.generations[1].workers[worker(1)].state is WorkerState.SILENT
+    assert fleet.state.generations[1].workers[worker(1)].state is WorkerState.STALLED
 
 
 def test_one_that_accepts_before_its_replacement_is_ready_has_its_seat_back() -> None:
@@ -106,7 +106,7 @@ def test_one_that_accepts_after_it_was_replaced_drains_and_serves_when_the_other
     fleet.steer(fleet.handle(WorkerReady(worker(1, 0, 2)), 21), 21)
     fleet.look(22, slot_10=0)
 
-    assert fleet.state.generations[1].workers[worker(1)].state is WorkerState.SILENT
+    assert fleet.state.generations[1].workers[worker(1)].state is WorkerState.STALLED
 
     fleet.handle(WorkerExited(worker(1, FIRST_SWEEPER), Exit(status=0)), 23)
     fleet.look(24)
@@ -117,7 +117,7 @@ def test_one_that_accepts_after_it_was_replaced_drains_and_serves_when_the_other
         Spawn(worker(1, FIRST_SWEEPER + 1), A, {"ws": 11}),
     ]
     assert fleet.state.generations[1].seats[0].worker == worker(1)
-    assert fleet.state.generations[1].workers[worker(1, 0, 2)].state is WorkerState.SILENT
+    assert fleet.state.generations[1].workers[worker(1, 0, 2)].state is WorkerState.STALLED
 
 
 def test_a_seat_has_at_most_one_worker_more_and_the_limit_is_reported_once() -> None:
@@ -240,7 +240,7 @@ def test_a_stalled_sweeper_that_accepts_again_is_not_ended_while_clients_are_que
     looks(fleet, 10.5, 60, slot_17=3)
     sweeper = worker(1, FIRST_SWEEPER)
 
-    assert fleet.state.generations[1].workers[sweeper].state is WorkerState.SILENT
+    assert fleet.state.generations[1].workers[sweeper].state is WorkerState.STALLED
 
     fleet.look(60, slot_17=2)
 

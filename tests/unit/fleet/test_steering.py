@@ -27,7 +27,7 @@ from wssupervisor.fleet.events import (
     ReleaseResolved,
     ReloadRequested,
     RollBackRequested,
-    SlotLetGo,
+    SlotReleased,
     SlotsReordered,
     StartRequested,
     StopRequested,
@@ -132,7 +132,7 @@ def test_no_client_is_parked_on_a_slot_that_a_worker_holds() -> None:
 
 def test_a_stalled_worker_is_not_ended_while_clients_may_still_be_steered_to_it() -> None:
     fleet = serving()
-    away = fleet.handle(SlotLetGo(worker(1, 0)), 5)
+    away = fleet.handle(SlotReleased(worker(1, 0)), 5)
     fleet.look(6)
     idle = {worker(1, 0): 0, worker(1, 1): 0}
     fleet.census(7, idle)

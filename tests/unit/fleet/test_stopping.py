@@ -10,11 +10,11 @@ from wssupervisor.fleet.actions import (
     Stopped,
 )
 from wssupervisor.fleet.events import (
+    LibraryConnected,
     Steered,
     StopRequested,
     TimePassed,
     WorkerExited,
-    WorkerJoined,
 )
 from wssupervisor.fleet.model import (
     Exit,
@@ -49,7 +49,7 @@ def test_a_stop_kills_at_the_earlier_of_its_limits() -> None:
 def test_a_stop_whose_steering_is_never_answered_ends_polite_workers_at_its_limit() -> None:
     fleet = serving()
     for index in (0, 1):
-        fleet.handle(WorkerJoined(worker(1, index), closes=True, lets_go=False), 9)
+        fleet.handle(LibraryConnected(worker(1, index), closes=True, releases_sockets=False), 9)
     fleet.handle(StopRequested(None, within=3.0), 10)
 
     assert fleet.next_deadline() == 13

@@ -1,0 +1,426 @@
+"""One worker's life: starting, ready, draining, silent, stopping. Composed by core.
+
+Each function changes one worker and returns what is to be done about it; generations, seats and
+reloads are none of its business.
+"""
+
+from wssupervisor.fleet.actions import (
+    Action,
+    AskToClose,
+    Kill,
+    Note,
+    NoteKind,
+    Probe,
+    Signal,
+    TellDrain,
+    TellResume,
+)
+from wssupervisor.fleet.model import Exit, Policy, ReadyBy, WorkerState
+from wssupervisor.fleet.proof import BY_PROBE
+from wssupervisor.fleet.state import Drain, Worker
+
+EMPTY_ROUNDS = 2
+"""Censuses in a row that must find nothing: one alone can fall between accept and count."""
+
+GOING_AWAY = 1001
+SERVICE_RESTART = 1012
+"""WebSocket close codes: the service ends; it is restarted, come back at once (RFC 6455, IANA)."""
+
+PATIENCE_WITH_MAIN = 0.5
+"""Of `kill_after`: what a main process that was told to end gets to end the rest of its tree. A
+shell with a trap handles no signal while its child runs, and does not pass any on."""
+LET_GO_SECONDS = 3.0
+"""How long a worker in shared mode may take to let go of its listener before it is spoken of."""
+DRAINABLE = frozenset({WorkerState.STARTING, WorkerState.READY})
+FINISHING = frozenset({WorkerState.DRAINING, WorkerState.STALLED})
+"""States in which a worker gets nothing new and is ended when its connections have gone."""
+
+
+def note(kind: NoteKind, worker: Worker, **fields: str | float | None) -> Note:
+    return Note(
+        kind,
+        {"generation": worker.id.generation, "worker": str(worker.id), "pid": worker.pid, **fields},
+    )
+
+
+def cause(worker: Worker, how: Exit | str) -> str:
+    """Why it has ended, as one of `counters.CAUSES`; `how` is a string where it did not start."""
+    if isinstance(how, str):
+        return "not-started"
+    if expected(worker):
+        if worker.reason is not None and worker.leftover is None:
+            return "never-ready" if worker.ready_at is None else "replaced"
+        return "killed" if worker.kill_at is None else "requested"
+    match how:
+        case Exit(signal="SIGKILL"):
+            return "sigkill"
+        case Exit(signal=str()):
+            return "signal"
+        case Exit(status=0):
+            return "exit-zero"
+        case Exit(status=int()):
+            return "exit-status"
+    return "unknown"
+
+
+def expected(worker: Worker) -> bool:
+    """It was told to end before it did: its main process, where that went first."""
+    told = worker.leftover is None or worker.leftover.stop_signalled
+    return worker.state is WorkerState.STOPPING and told
+
+
+def at_stake(worker: Worker) -> int:
+    """Connections that its end costs. Those of a main process that ended first went with it."""
+    leftover = worker.leftover
+    if leftover is None or leftover.serves or leftover.stop_signalled:
+        return worker.connections
+    return leftover.connections
+
+
+def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action]:
+    """It has a pid now; it may have been told to end while the spawn was under way."""
+    worker.pid = pid
+    actions: list[Action] = [note(NoteKind.WORKER_SPAWNED, worker)]
+    if worker.state is WorkerState.STOPPING:
+        return [*actions, Signal(worker.id, policy.stop_signal)]
+    if worker.state is not WorkerState.STARTING:
+        return actions
+    if policy.ready_by is ReadyBy.DELAY:
+        return [*actions, *ready(worker, now)]
+    return [*actions, *judge(worker, policy)]
+
+
+def judge(worker: Worker, policy: Policy) -> list[Action]:
+    """Have one that starts probed, where it is judged so."""
+    if worker.state is not WorkerState.STARTING or worker.pid is None:
+        return []
+    if policy.ready_by in BY_PROBE:
+        return [Probe(worker.id, dict(worker.slots), policy.check)]
+    return []
+
+
+def ready(worker: Worker, now: float) -> list[Action]:
+    """It can serve; said a second time, or too late, it means nothing."""
+    if worker.state is not WorkerState.STARTING or worker.pid is None:
+        return []
+    worker.state = WorkerState.READY
+    worker.ready_at = now
+    worker.ready_by = None
+    return [note(NoteKind.WORKER_READY, worker, seconds=round(now - worker.spawned_at, 3))]
+
+
+def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list[Action]:
+    """Leave it alone until its connections are gone, at least `keep` seconds."""
+    if worker.state in DRAINABLE:
+        worker.state = WorkerState.DRAINING
+    if worker.state not in FINISHING:
+        return []
+    worker.ready_by = None
+    told = worker.releasing is not None or (worker.drain is not None and worker.drain.signalled)
+    # What is left of a worker may not know the signal: by default it would end it.
+    can = worker.pid is not None and worker.leftover is None
+    tells = policy.drain_signal is not None and can and not told
+    limit = policy.drain_timeout
+    deadline = None if limit == float("inf") else now + limit
+    first = worker.drain is None
+    worker.drain = Drain(now, now + keep, deadline, signalled=told or tells)
+    actions: list[Action] = [tell_drain(worker)] if worker.closes_on_request and first else []
+    if tells and policy.drain_signal:
+        actions.append(Signal(worker.id, policy.drain_signal))
+    return actions
+
+
+def tell_drain(worker: Worker) -> TellDrain:
+    """One that must let its socket go, as the next generation has it too, can't serve again."""
+    if worker.releases_sockets and worker.drain is not None:
+        worker.drain.signalled = True
+    worker.asked_until = None  # whatever it was asked to close is void now
+    return TellDrain(worker.id, worker.releases_sockets)
+
+
+def end_drain(worker: Worker) -> list[Action]:
+    """It is steered to again, as if it had never drained."""
+    worker.state = WorkerState.READY
+    worker.reason = None
+    worker.drain = None
+    worker.asked_until = None
+    call_off(worker)
+    return [TellResume(worker.id)] if worker.closes_on_request else []
+
+
+def joined(worker: Worker, *, closes: bool, releases_sockets: bool) -> list[Action]:
+    """It uses the library, and is told what it has missed."""
+    worker.closes_on_request = closes
+    worker.releases_sockets = releases_sockets
+    if closes and worker.state is WorkerState.DRAINING and not worker.sweeper:
+        return [tell_drain(worker)]
+    return []
+
+
+def parted(worker: Worker) -> None:
+    """Nobody can ask it for anything any more."""
+    worker.closes_on_request = worker.releases_sockets = False
+    worker.reported = worker.asked_until = None
+
+
+def alive(worker: Worker, now: float) -> list[Action]:
+    """A sign of life; one that was mute is steered to again."""
+    worker.alive_at = now
+    since, worker.unresponsive_since = worker.unresponsive_since, None
+    if since is None or worker.state is not WorkerState.READY:
+        return []
+    return [note(NoteKind.WORKER_RECOVERED, worker, seconds=round(now - since, 3))]
+
+
+def watched(worker: Worker) -> bool:
+    """It has shown that it gives signs of life, and is one that should."""
+    return worker.watchdog > 0 and worker.alive_at is not None and worker.state is WorkerState.READY
+
+
+def given_up_at(worker: Worker, policy: Policy) -> float | None:
+    """When a mute worker is replaced: those who are connected would be lost, so it gets longer."""
+    if worker.unresponsive_since is None or not watched(worker):
+        return None
+    patience = policy.replace_after if worker.connections else worker.watchdog
+    return worker.unresponsive_since + patience
+
+
+def _notice_mute(worker: Worker, now: float) -> list[Action]:
+    if not watched(worker) or worker.unresponsive_since is not None or worker.alive_at is None:
+        return []
+    if now < worker.alive_at + worker.watchdog:
+        return []
+    worker.unresponsive_since = now
+    return [
+        note(
+            NoteKind.WORKER_UNRESPONSIVE,
+            worker,
+            seconds=round(now - worker.alive_at, 3),
+            connections=worker.connections,
+        )
+    ]
+
+
+def call_off(worker: Worker) -> None:
+    """It shall close no more: those that it still has were not closed."""
+    if worker.closing_by is not None:
+        worker.forced = max(0, worker.forced - worker.connections)
+    worker.closing_by = None
+
+
+def ask_to_close(worker: Worker, code: int, over: float, by: float, now: float) -> list[Action]:
+    """Have its connections closed over some seconds, and end it at the instant `by`."""
+    if worker.closing_by is None:
+        worker.forced += worker.connections
+    worker.closing_by = max(now, by)
+    return [AskToClose(worker.id, code, over, max(over, worker.closing_by - now))]
+
+
+def end_with_instance(worker: Worker, policy: Policy, deadline: float, now: float) -> list[Action]:
+    """The instance stops: end it, after its connections are closed where it can do that."""
+    if worker.state is WorkerState.STOPPING:
+        return []
+    if not worker.closes_on_request or worker.reported == 0:
+        return stop(worker, policy, now)
+    if now >= deadline:
+        return stop(worker, policy, now)
+    if worker.closing_by is None or worker.closing_by > deadline:
+        latest = deadline - policy.kill_after
+        over = max(0.0, min(policy.stop_close_over, latest - now))
+        by = min(now + over + policy.kill_after, latest)
+        return ask_to_close(worker, GOING_AWAY, over, by, now)
+    return stop(worker, policy, now) if now >= worker.closing_by else []
+
+
+def can_serve_again(worker: Worker) -> bool:
+    """It drains, but was ready before and was told nothing that it could not take back."""
+    drain = worker.drain
+    return (
+        worker.state is WorkerState.DRAINING
+        and worker.ready_at is not None
+        and drain is not None
+        and not drain.signalled
+        and worker.leftover is None
+    )
+
+
+def fall_silent(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
+    """It does not accept any more: it keeps what it has and gets nothing new."""
+    silent = note(NoteKind.WORKER_STALLED, worker, reason=reason)
+    return [silent, *lose_place(worker, policy, reason, now)]
+
+
+def lose_place(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
+    """The same of one of which it was reported before."""
+    worker.state = WorkerState.STALLED
+    worker.reason = reason
+    return begin_drain(worker, policy, 0.0, now) if worker.drain is None else []
+
+
+def stop(worker: Worker, policy: Policy, now: float) -> list[Action]:
+    """End it: gracefully, then by force after `kill_after`."""
+    if worker.state is WorkerState.STOPPING:
+        return []
+    worker.state = WorkerState.STOPPING
+    if worker.leftover is not None and worker.leftover.serves:
+        worker.leftover.stop_signalled = True
+    if worker.closing_by is None and expected(worker):
+        worker.forced += worker.connections
+    worker.ready_by = None
+    worker.kill_at = now + policy.kill_after
+    if worker.leftover is None:
+        worker.rest_at = now + policy.kill_after * PATIENCE_WITH_MAIN
+    if worker.pid is None:
+        return []
+    return [Signal(worker.id, policy.stop_signal)]
+
+
+def kill(worker: Worker) -> list[Action]:
+    """No more waiting; until the spawn is answered there is nothing to kill yet."""
+    if worker.pid is None:
+        return []
+    worker.kill_at = worker.rest_at = None
+    killed = note(NoteKind.WORKER_KILLED, worker, connections=worker.connections)
+    return [killed, Kill(worker.id)]
+
+
+def counted(
+    worker: Worker, connections: int, *, alone: bool, still_listens: bool, began_at: float
+) -> list[Action]:
+    """Take in one census. `alone`: nothing else could still become this worker's connection.
+
+    `still_listens`: it has not let go of a listener whose new connections are not for it.
+    """
+    worker.connections = connections
+    drain = worker.drain
+    if drain is None or began_at < drain.since:
+        return []
+    drain.empty_rounds = drain.empty_rounds + 1 if alone and not connections else 0
+    if still_listens and began_at < drain.since + LET_GO_SECONDS:
+        return []  # it may be about to
+    before, drain.still_listens = drain.still_listens, still_listens
+    if still_listens and not before:
+        return [note(NoteKind.STILL_LISTENS, worker, drain_signalled=drain.signalled)]
+    return []
+
+
+def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
+    """What its own deadlines ask for now."""
+    if worker.kill_at is not None and now >= worker.kill_at:
+        return kill(worker)
+    if worker.rest_at is not None and worker.pid is not None and now >= worker.rest_at:
+        worker.rest_at = None
+        return [Signal(worker.id, policy.stop_signal, rest=True)]
+    if mute := _notice_mute(worker, now):
+        return mute
+    drain = worker.drain
+    if worker.state not in FINISHING or drain is None or stands_still(drain):
+        return []
+    if drain.empty_rounds >= EMPTY_ROUNDS and now >= drain.keep_until:
+        drained = note(NoteKind.WORKER_DRAINED, worker, seconds=round(now - drain.since, 3))
+        return [drained, *stop(worker, policy, now)]
+    if worker.closing_by is not None:
+        return (
+            stop(worker, policy, now)
+            if now >= worker.closing_by or not worker.closes_on_request
+            else []
+        )
+    if drain.deadline is not None and now >= drain.deadline:
+        limit = note(NoteKind.DRAIN_LIMIT, worker, connections=worker.connections)
+        if not worker.closes_on_request:
+            return [limit, *stop(worker, policy, now)]
+        over = policy.close_over if drain.close_over is None else drain.close_over
+        by = now + over + policy.kill_after
+        return [limit, *ask_to_close(worker, SERVICE_RESTART, over, by, now)]
+    return []
+
+
+def deadlines(worker: Worker, policy: Policy) -> list[float]:
+    """Instants at which `pass_time` or core's giving up would do something."""
+    found = [] if worker.kill_at is None or worker.pid is None else [worker.kill_at]
+    if worker.rest_at is not None and worker.pid is not None:
+        found.append(worker.rest_at)
+    if watched(worker) and worker.alive_at is not None:
+        given_up = given_up_at(worker, policy)
+        found.append(worker.alive_at + worker.watchdog if given_up is None else given_up)
+    drain = worker.drain
+    if worker.state in FINISHING and drain is not None and not stands_still(drain):
+        if worker.closing_by is not None:
+            found.append(worker.closing_by)
+        elif drain.deadline is not None:
+            found.append(drain.deadline)
+        if drain.empty_rounds >= EMPTY_ROUNDS:
+            found.append(drain.keep_until)
+    return found
+
+
+def ends_at(worker: Worker, policy: Policy) -> float | None:
+    """When a worker that drains is told to end, connections or not; None: never for that."""
+    drain = worker.drain
+    if worker.closing_by is not None or drain is None or drain.deadline is None:
+        return worker.closing_by
+    if not worker.closes_on_request:
+        return drain.deadline
+    return drain.deadline + (policy.close_over if drain.close_over is None else drain.close_over)
+
+
+def stands_still(drain: Drain) -> bool:
+    """Nothing ends the worker now."""
+    return drain.paused_at is not None or drain.held_for_rollback
+
+
+def pause(worker: Worker, now: float) -> list[Action]:
+    """Let its limits stand still; a second time changes nothing."""
+    if worker.drain is None or worker.drain.paused_at is not None:
+        return []
+    worker.drain.paused_at = now
+    if worker.closing_by is None or worker.state is WorkerState.STOPPING:
+        return []
+    call_off(worker)
+    return [tell_drain(worker)]  # it drains on, and closes no more
+
+
+def resume(drain: Drain, now: float) -> None:
+    """Let its limits go on from where they stood."""
+    if drain.paused_at is None:
+        return
+    stood = now - drain.paused_at
+    drain.paused_at = None
+    drain.keep_until += stood
+    if drain.deadline is not None:
+        drain.deadline += stood
+
+
+def why_late(worker: Worker, policy: Policy) -> str:
+    """What a worker that was not ready in time has not done."""
+    late = f"was not ready within {policy.ready_timeout:g}s"
+    if worker.last_probe_error is not None:
+        return f"{late}: it {worker.last_probe_error}"
+    match policy.ready_by:
+        case ReadyBy.CONNECT | ReadyBy.HTTP | ReadyBy.WEBSOCKET:
+            return (
+                f"{late}: it accepted no connection. It must serve the socket that it is given as"
+                " descriptor 3 ({fd} in [app] command); if it needs longer, raise [ready] timeout"
+            )
+        case ReadyBy.NOTIFY:
+            return (
+                f"{late}: it did not say READY=1 on its NOTIFY_SOCKET; if it cannot, set [ready]"
+                ' by = "connect", or "delay" in shared mode'
+            )
+        case ReadyBy.DELAY:
+            return late
+
+
+def when(worker: Worker, now: float) -> str:
+    """When in its start a candidate failed, in words."""
+    if worker.ready_at is None:
+        return "before it was ready"
+    return f"{now - worker.ready_at:.2g} s after it was ready, within `stable`"
+
+
+def why_failed(worker: Worker, how: str, advice: str | None, now: float) -> str:
+    """Why a reload failed whose candidate has ended."""
+    text = f"worker {worker.id.index} of generation {worker.id.generation} {how}"
+    if worker.pid is not None:  # it was started
+        text = f"{text} {when(worker, now)}"
+    return text if advice is None else f"{text}: {advice}"

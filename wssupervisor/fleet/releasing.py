@@ -1,0 +1,116 @@
+"""Shared listeners: before a cutover the old workers must be seen to have stopped accepting.
+
+There is no steering between workers that have one socket. So the old ones are told to let it go
+while the new ones accept already, and only when censuses show that they did is the reload a
+success. Where they cannot be told, or do not obey, nothing has changed: the reload fails.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
+from wssupervisor.fleet import lifecycle, seating
+from wssupervisor.fleet.actions import Action, Note, NoteKind, Signal, TellDrain, TellResume
+from wssupervisor.fleet.model import Policy, SlotId, WorkerState
+from wssupervisor.fleet.state import LettingGo, ReloadKind, State, Worker
+
+LET_GO_SECONDS = lifecycle.LET_GO_SECONDS
+ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY})
+
+
+def _shared(state: State) -> str | None:
+    """The first listener in shared mode."""
+    return next((one.name for one in state.listeners.values() if one.shared is not None), None)
+
+
+def _old(state: State) -> list[Worker]:
+    """Workers that accept what the candidate is to get alone."""
+    active = state.active
+    found = [] if active is None else active.workers.values()
+    return [one for one in found if one.state in ACCEPTING and one.leftover is None]
+
+
+def why_not(state: State, policy: Policy) -> str | None:
+    """Why a cutover cannot succeed, as known before anything is started."""
+    name = _shared(state)
+    if name is None or policy.drain_signal is not None:
+        return None
+    ready = [one for one in _old(state) if one.state is WorkerState.READY]
+    if all(one.releases_sockets for one in ready):
+        return None
+    return (
+        f"listener {name!r} is in shared mode and nothing tells the workers of generation"
+        f" {ready[0].id.generation} to stop accepting: old and new release would both get new"
+        " connections. Set [drain] signal to a signal at which the server closes its listener and"
+        " keeps its connections, or serve with the library (wssupervisor.worker)"
+    )
+
+
+def needed(state: State) -> bool:
+    """There are old workers of whom it is not known that they have let go."""
+    reload = state.reload
+    if reload is None or reload.kind is ReloadKind.START or _shared(state) is None:
+        return False
+    return not all(
+        one.releasing is not None and one.releasing.holds is False for one in _old(state)
+    )
+
+
+def ask(state: State, policy: Policy, now: float) -> Iterator[Action]:
+    """Tell each of them once."""
+    asked = [one for one in _old(state) if one.releasing is None and one.pid is not None]
+    for one in asked:
+        one.releasing = LettingGo(now)
+        if one.closes_on_request:
+            yield TellDrain(one.id, one.releases_sockets)
+        if policy.drain_signal is not None:
+            yield Signal(one.id, policy.drain_signal)
+    if asked:
+        fields = {"generation": asked[0].id.generation, "workers": len(asked)}
+        yield Note(NoteKind.RELEASING_SOCKETS, fields)
+
+
+def counted(state: State, one: Worker, holds: AbstractSet[SlotId], began_at: float) -> None:
+    """A census says which slots it has."""
+    own = one.releasing
+    if own is not None and began_at >= own.asked_at:
+        own.holds = any(state.shared(slot) for slot in one.slots.values() if slot in holds)
+        own.late = own.holds and began_at >= own.asked_at + LET_GO_SECONDS
+
+
+def why_failed(state: State, policy: Policy) -> str | None:
+    """They were told, had time, and accept still."""
+    late = [one for one in _old(state) if one.releasing is not None and one.releasing.late]
+    if not late:
+        return None
+    number, which = late[0].id.generation, ", ".join(str(one.id.index) for one in late)
+    who = f"worker {which}" if len(late) == 1 else f"workers {which}"
+    how = "" if policy.drain_signal is None else f" by {policy.drain_signal} ([drain] signal)"
+    return (
+        f"{who} of generation {number} still listened on {_shared(state)!r}"
+        f" {LET_GO_SECONDS:g} s after being told{how} to stop accepting: on a shared listener both"
+        f" releases would get new connections. Generation {number} keeps serving; make the server"
+        " close its listener when it is told"
+    )
+
+
+def waits_for(state: State) -> str:
+    which = [
+        one for one in _old(state) if one.releasing is None or one.releasing.holds is not False
+    ]
+    return f"{len(which)} old worker{'' if len(which) == 1 else 's'} to stop accepting"
+
+
+def call_off(state: State, now: float) -> Iterator[Action]:
+    """The reload failed: those that let go are replaced, the others serve as before."""
+    for one in _old(state):
+        own = one.releasing
+        if own is None:
+            continue
+        if own.holds is False:
+            reason = "it let its listener go for a reload that failed"
+            yield from lifecycle.fall_silent(one, state.policy, reason, now)
+            yield from seating.vacate(state, one, now)
+            continue
+        one.releasing = None
+        if one.closes_on_request:
+            yield TellResume(one.id)

@@ -1,0 +1,1 @@
+"""What control clients can ask for, checked and turned into events."""

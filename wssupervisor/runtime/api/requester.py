@@ -1,0 +1,35 @@
+"""Who asked for something over the control socket, as the history tells it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from wssupervisor import logging
+from wssupervisor.control.peer import Peer
+from wssupervisor.fleet.events import Requester
+from wssupervisor.runtime.listeners.holders import parent_of
+
+
+def requester(peer: Peer) -> Requester:
+    """`via` systemd for the client of its `systemctl reload`, which runs beside us."""
+    via = "systemd" if _is_systemds(peer.pid) else "wssctl"
+    return Requester(via, peer.name, peer.pid)
+
+
+def log_request(peer: Peer, what: str, **details: Any) -> None:
+    """Of one user a bounded number of lines: requests can come as fast as they are read."""
+    logging.limited("info", what, {"by": peer.name}, by_pid=peer.pid, **details)
+
+
+def _is_systemds(pid: int) -> bool:
+    """A process of our own service that systemd started itself: its ExecReload=."""
+    if not {"INVOCATION_ID", "NOTIFY_SOCKET"} <= os.environ.keys():
+        return False
+    try:
+        return parent_of(pid) == os.getppid() and _cgroup(pid) == _cgroup(os.getpid())
+    except OSError:  # not to be seen from our sandbox, or gone
+        return False
+
+
+def _cgroup(pid: int) -> str:
+    return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")

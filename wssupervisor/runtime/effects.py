@@ -1,0 +1,120 @@
+"""Doing what the fleet decided, whatever fails meanwhile.
+
+The rule: between `Fleet.handle` and the last of its actions nothing raises and nothing blocks. What
+went wrong with an action is its result, where it has one, and is posted like any other result. An
+action without a result is tried again until it is done, or its worker has gone: the fleet relies on
+it. Tests make every system call of a step fail, one at a time (tests/integration/test_faults.py).
+"""
+
+from collections.abc import Callable, Container, Iterable
+from dataclasses import replace
+
+import structlog
+
+from wssupervisor.bounded import bounded
+from wssupervisor.errors import WssError
+from wssupervisor.fleet.actions import (
+    Action,
+    Answer,
+    JudgeLeftover,
+    Note,
+    Probe,
+    Quit,
+    Resolve,
+    Spawn,
+    Steer,
+    ToWorker,
+)
+from wssupervisor.fleet.events import (
+    Event,
+    LeftoverJudged,
+    ProbeFailed,
+    ReleaseRefused,
+    SpawnFailed,
+    SteerFailed,
+)
+from wssupervisor.fleet.model import WorkerId
+from wssupervisor.runtime.kernel.descriptors import in_words
+
+log = structlog.get_logger()
+
+
+class Deeds:
+    """`perform` does one action and may raise; `post` takes the event that says so."""
+
+    def __init__(
+        self, perform: Callable[[Action], object], post: Callable[[Event], object]
+    ) -> None:
+        self._perform = perform
+        self._post = post
+        self._undone: list[ToWorker] = []
+
+    @property
+    def undone(self) -> tuple[ToWorker, ...]:
+        """Actions that could not be done yet, in their order."""
+        return tuple(self._undone)
+
+    def do(self, actions: Iterable[Action]) -> None:
+        """All of them, in their order; one that fails does not stop the others. Never raises."""
+        for action in actions:
+            log.debug("action", what=repr(action))
+            try:
+                self._perform(action)
+            except Exception as error:  # noqa: BLE001 - the rule: the others are still to be done
+                self._failed(action, error)
+
+    def retry(self, alive: Container[WorkerId]) -> None:
+        """Try again what failed, for workers that are still there. Never raises."""
+        undone, self._undone = self._undone, []
+        for action in undone:
+            if action.worker not in alive:
+                continue
+            try:
+                self._perform(action)
+            except Exception:  # noqa: BLE001 - reported when it failed first
+                self._undone.append(action)
+            else:
+                log.info("done after all", what=type(action).__name__, worker=str(action.worker))
+
+    def _failed(self, action: Action, error: Exception) -> None:
+        why = bounded(in_words(error))
+        if not isinstance(error, WssError | OSError):
+            log.error("action failed", what=type(action).__name__, exc_info=error)
+        match action:
+            case Spawn(worker=worker):
+                self._post(SpawnFailed(worker, why))
+            case Steer(epoch=epoch):
+                self._post(SteerFailed(epoch, why))
+            case Probe(worker=worker):
+                self._post(ProbeFailed(worker, f"could not be probed: {why}"))
+            case JudgeLeftover(worker=worker):
+                self._post(LeftoverJudged(worker, serves=True))
+            case Resolve(reload=reload):
+                self._post(ReleaseRefused(reload, f"the release could not be read: {why}"))
+            case Quit():
+                log.error("last words of a worker cannot be read", why=why)
+                self._perform(replace(action, of=None))
+            case Answer() | Note():
+                log.error("action failed", what=type(action).__name__, why=why)
+            case _:
+                self._try_again(action, why)
+
+    def _try_again(self, action: ToWorker, why: str) -> None:
+        log.error(
+            "action failed: it is tried again until it is done",
+            what=type(action).__name__,
+            worker=str(action.worker),
+            why=why,
+        )
+        self._undone.append(action)
+
+
+def never_raises(what: str, deed: Callable[[], object]) -> None:
+    """Do it; what goes wrong is logged, and must not keep the actions of a step from being done."""
+    try:
+        deed()
+    except Exception as error:
+        if isinstance(error, WssError | OSError):
+            log.error("failed, and serving continues", what=what, why=in_words(error))  # noqa: TRY400
+        else:
+            log.exception("failed, and serving continues", what=what)

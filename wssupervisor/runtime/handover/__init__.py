@@ -1,0 +1,1 @@
+"""What one supervisor saves and the next restores: at an upgrade, and after a death."""

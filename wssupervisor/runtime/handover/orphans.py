@@ -1,0 +1,90 @@
+"""Processes that a dead supervisor's workers consist of, or have left."""
+
+import signal
+from collections.abc import Container, Iterable, Mapping
+
+import structlog
+
+from wssupervisor.fleet.model import SlotId, WorkerId
+from wssupervisor.runtime.handover.state_file import SavedState
+from wssupervisor.runtime.listeners.holders import (
+    environment,
+    is_alive,
+    parent_of,
+    pids,
+    start_time,
+    supervisor_lives,
+)
+from wssupervisor.runtime.workers import kin
+from wssupervisor.runtime.workers.kin import IDENTITY, identity_in
+
+log = structlog.get_logger()
+
+Members = dict[int, int]
+"""Pids, with their start times."""
+
+
+def supervisors_of(kept: SavedState) -> set[str]:
+    """Who started what we look for, each dead by now."""
+    at = IDENTITY.index("WSSUPERVISOR_SUPERVISOR")
+    found = {starter for one in kept.carried.workers for starter in one.process.identity[at:]}
+    found.add(kept.supervisor)
+    return {starter for starter in found if starter and not supervisor_lives(starter)}
+
+
+def key(worker: WorkerId) -> tuple[str, ...]:
+    """How its processes carry its id in their environment."""
+    return (str(worker.generation), str(worker.index), str(worker.incarnation))
+
+
+def carriers(instance: str, supervisors: Container[str]) -> dict[tuple[str, ...], Members]:
+    """Living processes of workers that those supervisors of the instance started, by worker."""
+    found: dict[tuple[str, ...], Members] = {}
+    for pid in pids():
+        own = identity_in(environment(pid))
+        identity = dict(zip(IDENTITY, own, strict=True))
+        if identity["WSSUPERVISOR_INSTANCE"] != instance:
+            continue
+        if identity["WSSUPERVISOR_SUPERVISOR"] not in supervisors:
+            continue
+        started = start_time(pid)
+        if started is not None and is_alive(pid, started):
+            found.setdefault(own[:3], {})[pid] = started
+    return found
+
+
+def root(members: Mapping[int, int]) -> int | None:
+    """The process of a tree that the others descend from."""
+    return min((pid for pid in members if parent_of(pid) not in members), default=None)
+
+
+def end_strangers(carriers: Mapping[tuple[str, ...], Members], known: Iterable[WorkerId]) -> None:
+    """End what workers left that had ended before: nobody knows of it any more."""
+    keys = {key(one) for one in known}
+    left = {
+        pid: started
+        for own, members in carriers.items()
+        if own not in keys
+        for pid, started in members.items()
+    }
+    if not left:
+        return
+    log.warning("ending processes of workers that have ended", pids=sorted(left))
+    for pid, started in left.items():
+        kin.send(pid, started, signal.SIGKILL)
+
+
+def end_holders(
+    slots: frozenset[SlotId], living: Mapping[WorkerId, kin.Marks], members: Container[int]
+) -> None:
+    """End what holds a slot and belongs to no living worker: it would take the next one's clients.
+
+    A slot that a living worker has may be shared, and its holder be of that worker's tree.
+    """
+    slots -= frozenset[SlotId]().union(*(own.slots for own in living.values()))
+    found = [one for pid in kin.holding(slots) if pid not in members and (one := kin.traits(pid))]
+    left = {one.pid: one.started for one in found if kin.owner(one, living) is None}
+    if left:
+        log.warning("ending processes that hold sockets of workers that ended", pids=sorted(left))
+    for pid, started in left.items():
+        kin.send(pid, started, signal.SIGKILL)

@@ -1,0 +1,39 @@
+"""The supervisor before this one, by its state: it may live, although we have its lock."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from wssupervisor.errors import InstanceRunning
+from wssupervisor.runtime.handover.state_file import StateFile, Unusable
+from wssupervisor.runtime.kernel import control_group
+from wssupervisor.runtime.listeners.holders import environment, is_alive
+
+OF_WORKERS = "WSSUPERVISOR_GENERATION"
+"""A variable that each worker is started with."""
+
+
+def refuse_living(file: StateFile, name: str, control: str, *, is_service: bool) -> None:
+    """The lock's file may have been swept from under one that lives. Raises InstanceRunning."""
+    with contextlib.suppress(Unusable):
+        found = file.read(name)
+        pid, _, started = ("" if found is None else found.supervisor).partition(":")
+        if not (pid.isdecimal() and started.isdecimal()):
+            return
+        if is_alive(int(pid), int(started)) and _may_supervise(int(pid), is_service=is_service):
+            raise InstanceRunning(
+                f"a daemon (pid {pid}) runs at {control}, though its lock was removed;"
+                " put a new release live with `wssctl reload`, or end it with `wssctl stop`"
+            )
+
+
+def _may_supervise(pid: int, *, is_service: bool) -> bool:
+    """Not a process of another user or, in our service, a worker that the state merely names."""
+    try:
+        if Path(f"/proc/{pid}").stat().st_uid != os.geteuid():
+            return False
+    except OSError:
+        return False
+    if not is_service:
+        return True
+    return pid not in control_group.members() and OF_WORKERS not in environment(pid)

@@ -1,0 +1,253 @@
+"""What a supervisor writes down at each step, for one that comes after its death.
+
+Two files, written by turns: a death in the middle of one leaves the other, which is then the state
+before the step, none of whose actions was begun. They lie beside the control socket (under systemd
+on a tmpfs), hold what is in the environment of the workers, and go with a supervisor that ends.
+"""
+
+import contextlib
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from errno import EFBIG
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from wssupervisor import __version__, bounded_json
+from wssupervisor.control.socket_file import identity
+from wssupervisor.files import size
+from wssupervisor.fleet.actions import (
+    Action,
+    AskToClose,
+    AskToLeave,
+    Kill,
+    Signal,
+    TellDrain,
+    TellResume,
+    TellStay,
+    ToWorker,
+)
+from wssupervisor.fleet.model import ADDED
+from wssupervisor.fleet.snapshot import plain, typed
+from wssupervisor.own_directory import OwnDirectory
+from wssupervisor.runtime.handover import document
+from wssupervisor.runtime.handover.document import HandoverDocument
+
+VERSION = 1
+"""Of the document; state of another version is set aside."""
+SUFFIX = ".state"
+"""After the control socket's path; then .0 and .1."""
+_HEADER = re.compile(rb"wssupervisor-state ([0-9]{20}) ([0-9]{10}) ([0-9]{10})\n")
+HEADER_BYTES = 62
+ASIDE = ".aside"
+"""After the name of a file with which no supervisor will go on."""
+SHOWN_CHARS = 200
+BYTES_MAX = 16 << 20
+"""More than any fleet needs: a few KiB a worker, and the environment of each release."""
+
+
+class Unusable(Exception):
+    """There is state, but it must not be trusted; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOrders:
+    """What a step wanted of workers; see `Recovered`."""
+
+    signals: tuple[Signal, ...] = ()
+    kills: tuple[Kill, ...] = ()
+    drains: tuple[TellDrain, ...] = ()
+    resumes: tuple[TellResume, ...] = ()
+    closes: tuple[AskToClose, ...] = ()
+    leaves: tuple[AskToLeave, ...] = field(default=(), metadata=ADDED)
+    stays: tuple[TellStay, ...] = field(default=(), metadata=ADDED)
+
+    @classmethod
+    def of(cls, actions: Iterable[Action]) -> "PendingOrders":
+        some = list(actions)
+        return cls(
+            tuple(one for one in some if isinstance(one, Signal)),
+            tuple(one for one in some if isinstance(one, Kill)),
+            tuple(one for one in some if isinstance(one, TellDrain)),
+            tuple(one for one in some if isinstance(one, TellResume)),
+            tuple(one for one in some if isinstance(one, AskToClose)),
+            tuple(one for one in some if isinstance(one, AskToLeave)),
+            tuple(one for one in some if isinstance(one, TellStay)),
+        )
+
+    def all(self) -> tuple[ToWorker, ...]:
+        return (
+            *self.signals,
+            *self.kills,
+            *self.drains,
+            *self.resumes,
+            *self.closes,
+            *self.leaves,
+            *self.stays,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """`at`: when it was written, CLOCK_MONOTONIC of the boot `boot`.
+
+    `supervisor`: who wrote it, as its workers carry it in their environment. The descriptors in
+    `carried` are numbers in a process that is gone.
+    """
+
+    version: int
+    name: str
+    boot: str
+    supervisor: str
+    at: float
+    undone: PendingOrders
+    carried: HandoverDocument
+    user: int | None = field(default=None, metadata=ADDED)
+    """What the supervisor ran as."""
+
+
+class StateFile:
+    """Owns both files and their descriptors."""
+
+    def __init__(self, path: str) -> None:
+        self._paths = [f"{path}.0", f"{path}.1"]
+        self._directory = OwnDirectory(Path(path).parent)
+        self._names = [Path(one).name for one in self._paths]
+        self._files: list[int] = []
+        self._sequence = 0
+
+    def is_there(self) -> bool:
+        """Whether the next supervisor will find what was written last. Raises OSError."""
+        return bool(self._files) and all(
+            identity(path) == (found.st_dev, found.st_ino)
+            for path, found in zip(self._paths, map(os.fstat, self._files), strict=True)
+        )
+
+    def exists(self) -> bool:
+        """Whether there is anything under these names, readable or not."""
+        return any(os.path.lexists(path) for path in self._paths)
+
+    def write(self, kept: SavedState) -> None:
+        """Raises OSError: then neither file says anything any more."""
+        self.write_document(plain(kept))
+
+    def write_document(self, document: Mapping[str, Any]) -> None:
+        """The same for what is plain already."""
+        try:
+            if not self._files:
+                self._open()
+            elif not self.is_there():
+                self.close()  # swept away: nobody would find what we write
+                self._open()
+            self._sequence += 1
+            parts = [memoryview(_with_head(self._sequence, json.dumps(document).encode()))]
+            file, at = self._files[self._sequence % 2], 0
+            while parts[0]:
+                written = os.pwrite(file, parts[0], at)
+                parts[0], at = parts[0][written:], at + written
+        except OSError:
+            self.remove()  # what stands there is not true any more
+            raise
+
+    def _open(self) -> None:
+        """What another program wrote there is older than what we write."""
+        self._sequence = max((sequence for sequence, _ in self._contents()[0]), default=0)
+        for name in self._names:
+            self._files.append(self._directory.open(name, os.O_RDWR | os.O_CREAT, 0o600))
+
+    def read(self, name: str) -> SavedState | None:
+        """The last that was written whole; None where there is nothing. Raises Unusable."""
+        found, why = self._contents()
+        if not found:
+            if self.exists():
+                raise Unusable(why or "it is torn")
+            return None
+        _, text = max(found)
+        try:
+            data = bounded_json.parse(text)
+            version, program = data["version"], data["carried"]["program"]
+            own = (VERSION, document.VERSION)
+            if (version, data["carried"]["version"]) != own:
+                raise Unusable(
+                    f"wssupervisor {str(program)[:SHOWN_CHARS]} wrote it, and {__version__} does"
+                    " not know its format"
+                )
+            kept: SavedState = typed(SavedState, data)
+        except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
+            raise Unusable(f"it cannot be read: {repr(error)[:SHOWN_CHARS]}") from error
+        if kept.boot != boot_id():
+            raise Unusable("it is of another boot of this machine")
+        if kept.name != name:
+            raise Unusable(f"it is of instance {kept.name[:SHOWN_CHARS]!r}")
+        return kept
+
+    def user(self, name: str) -> int | None:
+        """What the supervisor ran as that wrote it, as far as it says so."""
+        try:
+            found = self.read(name)
+        except Unusable:
+            return None
+        return None if found is None else found.user
+
+    def close(self) -> None:
+        files, self._files = self._files, []
+        for file in files:
+            with contextlib.suppress(OSError):  # of a write that was late; the file is closed
+                os.close(file)
+
+    def remove(self) -> None:
+        """Nothing is left that anybody could go on with."""
+        self.close()
+        with contextlib.suppress(OSError):
+            self._directory.remove(*self._names)
+
+    def set_aside(self) -> str:
+        """No supervisor goes on with it, but it can be looked at; returns the files' pattern."""
+        self.close()
+        for name in self._names:
+            with contextlib.suppress(OSError):
+                self._directory.replace(name, name + ASIDE)
+        self.remove()  # what could not be renamed
+        return f"{self._directory.path / self._names[0][:-1]}*{ASIDE}"
+
+    def remove_aside(self) -> None:
+        with contextlib.suppress(OSError):
+            self._directory.remove(*(name + ASIDE for name in self._names))
+
+    def _contents(self) -> tuple[list[tuple[int, bytes]], str | None]:
+        """Sequence number and text of each file that is whole; why one was not even read."""
+        found, why = [], None
+        for name in self._names:
+            try:
+                data = self._directory.read(name, BYTES_MAX)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                why = f"{self._directory.path / name}: {error.strerror or error}"
+                continue
+            head = _HEADER.match(data)
+            if head is None:
+                continue
+            sequence, length, checksum = (int(part) for part in head.groups())
+            body = data[head.end() : head.end() + length]
+            if len(body) == length and zlib.crc32(body) == checksum:
+                found.append((sequence, body))
+        return found, why
+
+
+def _with_head(sequence: int, body: bytes) -> bytes:
+    """Raises OSError for more than would be read again."""
+    if len(body) > BYTES_MAX - HEADER_BYTES:
+        raise OSError(EFBIG, f"it is larger than {size(BYTES_MAX)}")
+    head = f"wssupervisor-state {sequence:020} {len(body):010} {zlib.crc32(body):010}\n"
+    return head.encode() + body
+
+
+@cache
+def boot_id() -> str:
+    """Raises OSError."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,0 +1,169 @@
+"""Re-executing the supervisor from disk: same process, same children, same sockets, new program.
+
+The new program is tried first, in a process of its own, on the real state; what it cannot take over
+is not done. From the last look at the state to `execv` nothing else runs.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import NoReturn
+
+import structlog
+
+from wssupervisor import __version__, logging, start_directory
+from wssupervisor.errors import Busy, OperationFailed
+from wssupervisor.fleet.resuming import why_not
+from wssupervisor.fleet.state import State
+from wssupervisor.runtime.handover import document
+from wssupervisor.runtime.handover.document import HandoverDocument
+from wssupervisor.runtime.kernel.descriptors import lower_limit, raise_limit
+from wssupervisor.runtime.workers.helper import SAID_MOST, ask_child
+from wssupervisor.runtime.workers.process import FIRST_DESCRIPTOR
+
+log = structlog.get_logger()
+
+TRIAL = "WSSUPERVISOR_TRIAL"
+RESUME = "WSSUPERVISOR_RESUME"
+"""Variables with the number of the descriptor that the state is in."""
+TRIAL_SECONDS = 30.0
+READY = "ready to take over: wssupervisor "
+LINES_SHOWN = 10
+FLUSH_SECONDS = 0.5
+"""How long the log may take to be written; nothing else runs meanwhile."""
+HANDLED = frozenset(
+    {
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGHUP,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGWINCH,
+    }
+)
+"""Held back from `execv` until there are handlers again: by default they would end us."""
+
+
+class Upgrade:
+    def __init__(
+        self,
+        state: Callable[[], State],
+        carry: Callable[[], HandoverDocument],
+        quiet: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
+        """`quiet`: within it nobody waits for an answer that would be lost."""
+        self._state = state
+        self._carry = carry
+        self._quiet = quiet
+        self._under_way = False
+
+    async def run(self, about_to: Callable[[str], Awaitable[None]]) -> NoReturn:
+        """Become the program that is on disk, unless it cannot take over.
+
+        `about_to` is told its version right before. Raises Busy, OperationFailed.
+        """
+        if self._under_way:
+            raise Busy("an upgrade is under way; try again when it is done")
+        self._refuse_bad_moment()
+        self._under_way = True
+        try:
+            version = await self._try()
+            await about_to(version)
+            async with self._quiet():
+                self._refuse_bad_moment()
+                log.info("re-executing", version=version, before=__version__)
+                self._replace()
+        finally:
+            self._under_way = False
+
+    def _refuse_bad_moment(self) -> None:
+        reason = why_not(self._state())
+        if reason is not None:
+            raise Busy(reason)
+
+    async def _try(self) -> str:
+        """The version of the program that is ready to take over."""
+        try:
+            memfd = document.write(self._carry())
+            try:
+                said = await ask_child(
+                    _command(),
+                    memfd,
+                    within=TRIAL_SECONDS,
+                    more={**os.environ, TRIAL: str(FIRST_DESCRIPTOR)},
+                    errors=True,
+                    where=start_directory.entered(),
+                )
+            finally:
+                os.close(memfd)
+        except OSError as error:
+            raise OperationFailed(f"the new program could not be tried: {error.strerror}") from None
+        lines = ("" if said is None else said.text).splitlines()
+        last = lines[-1] if lines else ""
+        if last.startswith(READY) and said is not None and said.status == 0:
+            return last.removeprefix(READY)
+        if said is None:
+            what = f"did not answer within {TRIAL_SECONDS:g}s"
+        elif said.endless:
+            what = f"cannot take over: it wrote more than {SAID_MOST >> 20} MiB"
+        else:
+            what = f"cannot take over: {last or 'it said nothing'}"
+        raise OperationFailed(
+            f"the supervisor on disk {what}; wssupervisor {__version__} serves on, unchanged",
+            lines=lines[-LINES_SHOWN:],
+        )
+
+    def _replace(self) -> NoReturn:
+        found = self._carry()
+        memfd = document.write(found)
+        kept = [memfd, *found.descriptors()]
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        try:
+            for descriptor in kept:
+                os.set_inheritable(descriptor, True)
+            unwritten = str(logging.flush(FLUSH_SECONDS))
+            variables = {**os.environ, RESUME: str(memfd), logging.UNWRITTEN: unwritten}
+            command = _command()
+            lower_limit()
+            with start_directory.entered():
+                os.execve(command[0], command, variables)  # noqa: S606
+        except OSError as error:
+            raise_limit()
+            raise OperationFailed(f"could not be re-executed: {error}") from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+            for descriptor in kept:
+                os.set_inheritable(descriptor, False)
+            os.close(memfd)
+
+
+def _command() -> list[str]:
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+def is_resumed() -> bool:
+    """Whether this process continues another program, or is asked if it could."""
+    return TRIAL in os.environ or RESUME in os.environ
+
+
+def on_trial() -> HandoverDocument | None:
+    """What this process is asked to be able to take over, if it is such a trial.
+
+    Raises OperationFailed.
+    """
+    descriptor = os.environ.get(TRIAL)
+    return None if descriptor is None else document.read(int(descriptor))
+
+
+def left_to_us() -> HandoverDocument | None:
+    """What the program before us left in this process. Raises OperationFailed."""
+    descriptor = os.environ.pop(RESUME, None)
+    if descriptor is None:
+        return None
+    try:
+        return document.read(int(descriptor))
+    finally:
+        os.close(int(descriptor))

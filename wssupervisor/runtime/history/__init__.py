@@ -1,0 +1,1 @@
+"""What happened: recorded on disk, and read back."""

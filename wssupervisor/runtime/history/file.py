@@ -1,0 +1,148 @@
+"""What happened, as JSON lines on disk: it outlives the supervisor, and a reboot where it can.
+
+Each entry is one write to a file opened with O_APPEND, so that a death leaves at most one torn
+line, the last; whoever reads skips it. When the file has reached its size it becomes the older one,
+in place of the one before it: at most two are there.
+
+The daemon believes only files of its own in a directory that nobody else may write; and whatever
+they say, what is no entry is passed over.
+"""
+
+import contextlib
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from wssupervisor import files
+from wssupervisor.control.socket_file import identity
+from wssupervisor.own_directory import OwnDirectory
+from wssupervisor.runtime.history.entries import Entry, entry
+
+log = structlog.get_logger()
+
+MODE = 0o640
+OLDER = ".1"
+"""After the path: the file before this one."""
+READ_BYTES_MAX = 4 << 20
+"""Of each file, from its end on: more than is ever written."""
+
+
+class HistoryFile:
+    """Owns its descriptor. What cannot be written is a warning, never an end."""
+
+    def __init__(self, path: str, size: int, *, makes_directory: bool = False) -> None:
+        """`size`: bytes, after which it becomes the older one."""
+        self._path = path
+        self._directory = OwnDirectory(Path(path).parent, makes=makes_directory)
+        self._name = Path(path).name
+        self._limit = size
+        self._file: int | None = None
+        self._size = 0
+        self._torn = False
+        """The last line there has no end: what comes next begins one of its own."""
+        self.works = True
+        """Whether the last entry was written."""
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Write it down; where that fails this is said once, until it works again."""
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        try:
+            self._append(line)
+        except OSError as error:
+            self.close()
+            if self.works:
+                log.warning(
+                    "history cannot be written down: a restart will forget what happens now",
+                    path=self._path,
+                    why=error.strerror or str(error),
+                )
+            self.works = False
+        else:
+            self.works = True
+
+    def is_lost(self) -> bool:
+        """Whether what was written is not where a later program looks for it. Raises OSError."""
+        if self._file is None:
+            return False
+        found = os.fstat(self._file)
+        return identity(self._path) != (found.st_dev, found.st_ino)
+
+    def _append(self, line: bytes) -> None:
+        if self.is_lost():
+            self.close()
+        if self._file is None:
+            self._open()
+        if self._size and self._size + len(line) > self._limit:
+            self._rotate()
+        assert self._file is not None
+        text = b"\n" + line if self._torn else line
+        self._torn = True
+        written = os.write(self._file, text)
+        self._size += written
+        if written != len(text):
+            raise OSError("only part of a line could be written")
+        self._torn = False
+
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self._file = self._directory.open(self._name, flags, MODE)
+        self._size = os.fstat(self._file).st_size
+        self._torn = self._size > 0 and os.pread(self._file, 1, self._size - 1) != b"\n"
+
+    def _rotate(self) -> None:
+        self.close()
+        self._directory.replace(self._name, self._name + OLDER)
+        self._open()
+
+    def read(self, most: int) -> list[Entry]:
+        """The last entries, the oldest first; what is no entry is passed over."""
+        pieces = []
+        for name in (self._name + OLDER, self._name):
+            try:
+                pieces.append(self._directory.read_end(name, READ_BYTES_MAX))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                path = str(self._directory.path / name)
+                log.warning("history cannot be read", path=path, why=error.strerror or str(error))
+        return _entries(pieces, most)
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # of a write that was late; the file is closed
+                os.close(file)
+
+    def remove(self) -> None:
+        """Nothing is left of it."""
+        self.close()
+        with contextlib.suppress(OSError):
+            self._directory.remove(self._name, self._name + OLDER)
+
+
+def read_record(path: Path, most: int) -> list[Entry]:
+    """The last entries that a daemon of any user wrote, for showing them; nothing hangs on them.
+
+    What cannot be read is passed over.
+    """
+    pieces = []
+    for one in (f"{path}{OLDER}", str(path)):
+        with contextlib.suppress(OSError):
+            descriptor = files.open_regular(one, files.FLAGS | os.O_NOFOLLOW)
+            try:
+                pieces.append(files.read_end(descriptor, READ_BYTES_MAX))
+            finally:
+                os.close(descriptor)
+    return _entries(pieces, most)
+
+
+def _entries(pieces: Iterable[bytes], most: int) -> list[Entry]:
+    found: deque[Entry] = deque(maxlen=most)
+    for piece in pieces:
+        found.extend(one for line in piece.split(b"\n") if (one := entry(line)) is not None)
+    return list(found)

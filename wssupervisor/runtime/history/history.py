@@ -1,0 +1,202 @@
+"""What happened, kept for `wssctl events` and `wssctl history`, and told to whoever follows."""
+
+import contextlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from wssupervisor.bounded import bounded_fields
+from wssupervisor.control.paths import OWN
+from wssupervisor.fleet.actions import Note
+from wssupervisor.runtime.history import reloads
+from wssupervisor.runtime.history.file import HistoryFile
+from wssupervisor.runtime.history.slow_writes import SlowWrites
+
+log = structlog.get_logger()
+
+FLUSH_SECONDS = 0.5
+"""How long an upgrade, or the end, waits for a disk."""
+
+KEPT = 1000
+"""Entries kept in memory; the older ones are in the file, and in the log."""
+FILE_BYTES = 1 << 20
+"""Of each of two files: some thousand entries."""
+RELOAD_ENTRIES_KEPT = 2000
+"""Kept apart, or a worker that crashes for a day would push all reloads out; some four a reload."""
+RELOADS_FILE_BYTES = 1 << 19
+
+Entry = dict[str, Any]
+Follower = Callable[[Entry], None]
+
+
+def wall(at: float) -> str:
+    """A monotonic instant as UTC wall-clock time, for people; ISO 8601 with a Z."""
+    moment = datetime.fromtimestamp(time.time() - (time.monotonic() - at), UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_ago(entry: Entry) -> float:
+    """By the wall clock: an entry may be of another boot. Infinity where it does not say."""
+    try:
+        return time.time() - datetime.fromisoformat(entry["at"]).timestamp()
+    except (ValueError, OverflowError):
+        return float("inf")
+
+
+class History:
+    """In memory, and in files once `keep_in` has said where."""
+
+    def __init__(self) -> None:
+        self._all = _Kept("events", KEPT, FILE_BYTES)
+        self._reloads = _Kept("reloads", RELOAD_ENTRIES_KEPT, RELOADS_FILE_BYTES, reloads.KINDS)
+        self._followers: set[Follower] = set()
+        self._outlives_us = False
+
+    def keep_in(self, beside: str) -> None:
+        """Read what is there, and write down what comes: in systemd's StateDirectory=, for good.
+
+        Without one it lies at paths that begin with `beside`, and goes with a clean stop.
+        """
+        state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+        self._outlives_us = bool(state)
+        for kept in (self._all, self._reloads):
+            if state:
+                kept.keep_in(str(Path(state, OWN, f"{kept.name}.jsonl")), makes_directory=True)
+            else:
+                kept.keep_in(f"{beside}.{kept.name}", makes_directory=False)
+
+    def add(self, note: Note, extra: Mapping[str, Any]) -> None:
+        """Keep a note and tell it on; `extra` are facts that only the runtime knows."""
+        entry = {"at": wall(time.monotonic()), "kind": note.kind.value}
+        entry |= {**bounded_fields(note.fields), **extra}
+        self._all.add(entry)
+        self._reloads.add(entry)
+        for follower in list(self._followers):
+            try:
+                follower(entry)
+            except Exception:  # it is told within a step: see deeds
+                log.exception("an event could not be passed on", kind=entry["kind"])
+
+    def carry(self) -> list[tuple[float, Entry]]:
+        """For a program after us, with monotonic instants, what it will not find in the files."""
+        if self._all.is_in_file() and self._reloads.is_in_file():
+            return []
+        now = time.monotonic()
+        entries = [*self._reloads.entries, *self._all.entries]
+        return [(now - seconds_ago(entry), entry) for entry in entries]
+
+    def take_over(self, entries: Iterable[tuple[float, Entry]]) -> None:
+        """What the program before us had in its memory, and perhaps not in the files."""
+        found = [entry for _, entry in entries]
+        self._all.take_over(found)
+        self._reloads.take_over(found)
+
+    def since(self, seconds: float | None, last: int | None = None) -> list[Entry]:
+        """The entries of the last so many seconds, and of those the `last`; None: all there are."""
+        found = list(self._all.entries)
+        if last is not None:
+            found = found[len(found) - min(last, len(found)) :]
+        return [one for one in found if seconds is None or seconds_ago(one) <= seconds]
+
+    def reloads_since(self, seconds: float | None) -> list[Entry]:
+        """Those that began in the last so many seconds, each with all that is known of it."""
+        found = reloads.reloads(self._reloads.entries)
+        return [one for one in found if seconds is None or seconds_ago(one) <= seconds]
+
+    def follow(self, follower: Follower) -> Callable[[], None]:
+        """Tell every further entry to `follower`, until the returned function is called."""
+        self._followers.add(follower)
+        return lambda: self._followers.discard(follower)
+
+    def mend(self) -> bool:
+        """Write down again what was swept away, as far as it is in memory. Raises OSError."""
+        return any([kept.mend() for kept in (self._all, self._reloads)])  # noqa: C419 - both
+
+    def close(self) -> None:
+        for kept in (self._all, self._reloads):
+            kept.close()
+
+    def end(self) -> None:
+        """After a clean stop: what nobody will read any more goes."""
+        for kept in (self._all, self._reloads):
+            kept.close(remove=not self._outlives_us)
+
+
+class _Kept:
+    """The last entries of some kinds, or of all, and where they are written down."""
+
+    def __init__(
+        self, name: str, most: int, size: int, kinds: frozenset[str] | None = None
+    ) -> None:
+        self.name = name
+        self.entries: deque[Entry] = deque(maxlen=most)
+        self._size = size
+        self._kinds = kinds
+        self._file: HistoryFile | None = None
+        self._writes = SlowWrites(name)
+        self._mended = False
+        self._late = False
+
+    def keep_in(self, path: str, *, makes_directory: bool) -> None:
+        self._file = HistoryFile(path, self._size, makes_directory=makes_directory)
+        assert self.entries.maxlen is not None
+        self.entries.extend(map(_of_this_boot, self._file.read(self.entries.maxlen)))
+
+    def add(self, entry: Entry) -> None:
+        if self._kinds is None or entry["kind"] in self._kinds:
+            self.entries.append(entry)
+            if self._file is not None:
+                self._tell_late(late=not self._writes.do(partial(self._file.append, entry)))
+
+    def _tell_late(self, *, late: bool) -> None:
+        if late and not self._late:
+            log.warning("history is written late: the disk does not answer", file=self.name)
+        self._late = late
+
+    def mend(self) -> bool:
+        """Whether it was mended since this was asked last."""
+        if self._file is not None and self._writes.is_idle:
+            self._writes.do(partial(self._mend, self._file, list(self.entries)))
+        mended, self._mended = self._mended, False
+        return mended
+
+    def _mend(self, file: HistoryFile, entries: Iterable[Entry]) -> None:
+        """By the thread that writes."""
+        with contextlib.suppress(OSError):
+            if file.is_lost():
+                for entry in entries:
+                    file.append(entry)
+                self._mended = file.works
+
+    def is_in_file(self) -> bool:
+        """Waits for a moment, for what is still to be written."""
+        if self._file is None or not self._writes.flush(FLUSH_SECONDS):
+            return False
+        return self._file.works
+
+    def take_over(self, entries: Iterable[Entry]) -> None:
+        known = {json.dumps(entry) for entry in self.entries}
+        for entry in entries:
+            if (text := json.dumps(entry)) not in known:
+                known.add(text)
+                self.add(entry)
+
+    def close(self, *, remove: bool = False) -> None:
+        if self._file is not None:
+            self._writes.do(self._file.remove if remove else self._file.close)
+            self._writes.flush(FLUSH_SECONDS)
+
+
+def _of_this_boot(entry: Entry) -> Entry:
+    """Without the instants of another boot's clock, which would mislead."""
+    if seconds_ago(entry) <= time.clock_gettime(time.CLOCK_BOOTTIME):
+        return entry
+    return {name: value for name, value in entry.items() if not name.startswith("monotonic")}

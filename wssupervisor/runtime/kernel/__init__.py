@@ -1,0 +1,1 @@
+"""What Linux says and does, one file for each of its interfaces."""

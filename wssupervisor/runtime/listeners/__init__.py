@@ -1,0 +1,1 @@
+"""Listening sockets: acquired, steered, watched, and never closed while the instance runs."""

@@ -1,0 +1,287 @@
+"""Getting the listening sockets at start: from systemd, or bound, after ending left-overs."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from wssupervisor.config.model import Config, Listen, Mode, UnixAddress
+from wssupervisor.errors import AddressTaken, ListenFailed, SocketsMissing, SteeringRefused
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.handover.document import ListenerState
+from wssupervisor.runtime.kernel.private_tmp import is_private
+from wssupervisor.runtime.listeners.holders import abandoned, left_in_cgroup, left_over, start_time
+from wssupervisor.runtime.listeners.listener_set import ListenerSet
+from wssupervisor.runtime.listeners.pool import Pool
+from wssupervisor.runtime.listeners.steering import Steering
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
+from wssupervisor.runtime.listeners.unix_pool import UnixPool, adopt_unix, bind_unix
+from wssupervisor.runtime.systemd import Passed
+from wssupervisor.runtime.workers import kin
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 0.02
+
+
+def gate(
+    config: Config, passed: Sequence[Passed], before: AbstractSet[SlotId] = frozenset()
+) -> ListenerSet:
+    """All listeners of the configuration, ready to be opened. Raises ListenFailed and its kin.
+
+    `before`: the slots of a supervisor of ours that died. What holds one is left over, too.
+    """
+    pools: list[Pool] = []
+    try:
+        by_name: dict[str, list[int]] = {}
+        for one in passed:
+            by_name.setdefault(_listener_name(config, one.name), []).append(one.descriptor)
+        for listen in config.listeners:
+            try:
+                if listen.name in by_name:
+                    pools.append(_adopted(config, listen, by_name.pop(listen.name), before))
+                else:
+                    pools.append(_bound(config, listen, passed, before))
+            except AddressTaken as error:
+                _blame_ourselves(error, listen, pools)
+                raise
+        _refuse_unused(config, by_name)
+    except BaseException:
+        for pool in pools:
+            pool.close()
+        raise
+    return ListenerSet(pools, {one.name: one.backlog for one in config.listeners})
+
+
+def _blame_ourselves(error: AddressTaken, listen: Listen, pools: Sequence[Pool]) -> None:
+    """Raises ListenFailed where it is another listener of this instance that has the address."""
+    for pool in pools:
+        if error.inodes & {slot.inode for slot in pool.slots}:
+            raise ListenFailed(
+                f"listener {listen.name!r}: its address overlaps with {pool.address} of listener"
+                f" {pool.name!r} of this instance; on all addresses an IPv6 socket takes IPv4"
+                " clients, too: leave one of the listeners out, or set BindIPv6Only=ipv6-only in"
+                " the socket unit of the IPv6 one"
+            ) from error
+
+
+def taken_over(
+    config: Config,
+    listeners: Sequence[ListenerState],
+    slots_before: Mapping[str, int],
+    *,
+    attach: bool,
+) -> ListenerSet:
+    """The listeners of the program before us, with the steering in force, attached again or not."""
+    pools: list[Pool] = [
+        TcpPool.take_over(one) if one.path is None else UnixPool.take_over(one) for one in listeners
+    ]
+    found = ListenerSet(pools, {one.name: one.backlog for one in config.listeners})
+    found.slots_before = slots_before
+    found.take_over(listeners, attach=attach)
+    return found
+
+
+def _listener_name(config: Config, given: str) -> str:
+    """A socket unit without FileDescriptorName= calls its sockets after itself."""
+    names = [one.name for one in config.listeners]
+    if given not in names and len(names) == 1:
+        return names[0]
+    return given
+
+
+def _refuse_unused(config: Config, unused: dict[str, list[int]]) -> None:
+    if unused:
+        known = ", ".join(repr(one.name) for one in config.listeners)
+        raise ListenFailed(
+            f"systemd passed sockets named {', '.join(map(repr, unused))}, but the listeners are"
+            f" {known}; make FileDescriptorName= and [[listen]] name the same"
+        )
+
+
+def _adopted(
+    config: Config, listen: Listen, descriptors: list[int], before: AbstractSet[SlotId]
+) -> Pool:
+    def take() -> Pool:
+        pool = _adopt(listen, [os.dup(descriptor) for descriptor in descriptors])
+        try:
+            pool.check_alone()
+        except AddressTaken:
+            pool.close()
+            raise
+        return pool
+
+    pool = _after_left_overs(config, take, before)
+    # The sockets outlived our predecessor, and so may its workers, which accept from them still.
+    own = frozenset(slot.inode for slot in pool.slots)
+    left = kin.holding(own & before).union(abandoned(own, config.name))
+    _end(sorted(left), config.stop.kill_after)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    _say_deferred(pool)
+    if listen.address is not None and str(listen.address) != pool.address:
+        pool.close()
+        raise ListenFailed(
+            f"listener {listen.name!r}: the socket unit listens on {pool.address}, [[listen]]"
+            f" address says {listen.address}; make them the same, or leave address out"
+        )
+    try:
+        _check_steerable(pool)
+    except SteeringRefused as error:
+        pool.close()
+        raise SteeringRefused(
+            f"{error}; for shared mode leave ReusePort= out of the socket unit and list its address"
+            " once"
+        ) from error
+    return pool
+
+
+def _adopt(listen: Listen, descriptors: list[int]) -> Pool:
+    """Owns the descriptors. Raises ListenFailed, SteeringRefused."""
+    if _is_unix(descriptors[0]):
+        if len(descriptors) > 1:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise ListenFailed(
+                f"listener {listen.name!r}: systemd passed {len(descriptors)} sockets of that name,"
+                " of which an AF_UNIX one must be the only one"
+            )
+        return adopt_unix(listen.name, descriptors[0])
+    pool = adopt(listen.name, descriptors, listen.mode)
+    if pool.why_shared is None:
+        pool.why_shared = listen.why_shared
+    return pool
+
+
+def _say_deferred(pool: Pool) -> None:
+    """TCP_DEFER_ACCEPT is switched off before a worker gets a slot: it would hide its clients."""
+    if not isinstance(pool, TcpPool) or not any(slot.defers() for slot in pool.slots):
+        return
+    by_unit = all(slot.defers() for slot in pool.slots)
+    log.warning(
+        "TCP_DEFER_ACCEPT is switched off: it hides clients that wait for a worker",
+        listener=pool.name,
+        advice=(
+            "remove DeferAcceptSec= from the socket unit"
+            if by_unit
+            else "a worker of an earlier run left it on some slots; nothing needs to be done"
+        ),
+    )
+    for slot in pool.slots:
+        slot.show_clients()
+
+
+def _is_unix(descriptor: int) -> bool:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            return sock.family == socket.AF_UNIX
+    except OSError:
+        return False  # not even a socket: `adopt` says so
+
+
+def _check_steerable(pool: Pool) -> None:
+    """Raises SteeringRefused where the kernel or a sandbox refuses the program."""
+    if isinstance(pool, TcpPool) and len(pool.slots) > 1:
+        Steering(pool).attach({pool.slots[-1].inode: 1})
+
+
+def _bound(
+    config: Config, listen: Listen, passed: Sequence[Passed], before: AbstractSet[SlotId]
+) -> Pool:
+    address = listen.address
+    if address is None:
+        raise SocketsMissing(_why_missing(config.name, listen.name, passed))
+    if isinstance(address, UnixAddress):
+        if is_private(address.path):
+            log.warning(
+                "nothing outside of this service can reach a listener",
+                listener=listen.name,
+                address=str(address),
+                advice=f"its /tmp is private (PrivateTmp=): use /run/wssupervisor/{config.name}",
+            )
+        return _after_left_overs(config, lambda: bind_unix(listen), before)
+    bind = partial(
+        bind_pool,
+        listen.name,
+        address.family,
+        address.host,
+        address.port,
+        count=config.slots_wanted(),
+        backlog=listen.backlog,
+    )
+    pool = _after_left_overs(config, lambda: bind(why_shared=listen.why_shared), before)
+    try:
+        pool.check_alone()
+        _check_steerable(pool)
+    except SteeringRefused as error:
+        pool.close()
+        if listen.mode is Mode.STEERED:
+            raise
+        return bind(why_shared=str(error))
+    except AddressTaken:
+        pool.close()
+        raise
+    return pool
+
+
+def _why_missing(instance: str, listener: str, passed: Sequence[Passed]) -> str:
+    got = ", ".join(sorted({repr(one.name) for one in passed})) or "nothing"
+    begin = f"listener {listener!r} has no address and systemd passed {got} for it"
+    address = f"[[listen]] address (or --listen {listener}=ADDRESS)"
+    if passed or "INVOCATION_ID" not in os.environ:
+        return f"{begin}; set {address}, or FileDescriptorName= in the socket unit"
+    unit = f"wssupervisor@{instance}"
+    return (
+        f"{begin}: its socket unit is not active. Start both with: systemctl start {unit}.socket"
+        f" {unit}.service (Requires={unit}.socket in a drop-in of the service does that from then"
+        f" on). Without a socket unit, set {address}"
+    )
+
+
+P = TypeVar("P", bound=Pool)
+
+
+def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet[SlotId]) -> P:
+    """Take the address; workers that a dead supervisor of ours left there are ended first."""
+    try:
+        return take()
+    except AddressTaken as error:
+        pids = left_over(error.inodes, config.name)
+        if not pids and error.inodes <= before:
+            pids = sorted(kin.holding(error.inodes))
+        if not pids:
+            raise
+    _end(pids, config.stop.kill_after)
+    return take()
+
+
+def end_left_overs(config: Config) -> None:
+    """As a service: end what a dead supervisor's workers left in our control group."""
+    left = kin.left_by_earlier_runs().union(left_in_cgroup(config.name))
+    _end(sorted(left), config.stop.kill_after)
+
+
+def _end(pids: Sequence[int], kill_after: float) -> None:
+    """End workers of a dead supervisor: SIGTERM, after so many seconds SIGKILL; wait for it."""
+    if not pids:
+        return
+    log.warning("ending workers that a dead supervisor left behind", pids=pids)
+    started = {pid: start_time(pid) for pid in pids}
+    for number, patience in ((signal.SIGTERM, kill_after), (signal.SIGKILL, kill_after + 1)):
+        until = time.monotonic() + patience
+        for pid in _alive(started):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        while _alive(started) and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+
+
+def _alive(started: dict[int, int | None]) -> list[int]:
+    return [pid for pid, at in started.items() if at is not None and start_time(pid) == at]

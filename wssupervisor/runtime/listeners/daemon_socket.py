@@ -1,0 +1,107 @@
+"""A listening socket beside those of the workers, that the daemon itself answers on."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from wssupervisor.config.model import Address, Listen, UnixAddress
+from wssupervisor.errors import ListenFailed
+from wssupervisor.runtime.handover.document import ListenerState
+from wssupervisor.runtime.listeners.pool import Pool
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool, bind_pool
+from wssupervisor.runtime.listeners.unix_pool import UnixPool, bind_unix
+
+log = structlog.get_logger()
+
+WHY_ONE = "it serves no workers"
+BACKLOG = 64
+UNIX_MODE = 0o660
+"""Like the control socket's: its group may look."""
+AGAIN_SECONDS = 2.0
+
+
+class DaemonSocket:
+    """Owns the socket, once there is one; who is to answer on it is told then."""
+
+    def __init__(
+        self,
+        name: str,
+        address: Address | UnixAddress | None,
+        serve: Callable[[socket.socket], None],
+    ) -> None:
+        """`address` None: nothing is listened on."""
+        self._name = name
+        self._address = address
+        self._serve = serve
+        self._pool: Pool | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._why: str | None = None
+        """Why we could not listen the last time; said once."""
+
+    def begin(self, before: ListenerState | None, *, anew: bool) -> None:
+        """Listen, if there is an address; `before`: the socket of the program before us.
+
+        Raises ListenFailed, but not where workers serve already: they are not ended for this.
+        """
+        if before is not None:
+            kind = TcpPool if before.path is None else UnixPool
+            self._use(kind.take_over(before))
+        elif anew:
+            self._bind()
+        else:
+            self._bind_at_last()
+
+    def is_swept(self) -> bool:
+        """Whether the path that we bound is gone, so that no client finds us. Raises OSError."""
+        return isinstance(self._pool, UnixPool) and self._pool.is_swept()
+
+    def bind_again(self) -> None:
+        """Another socket in place of a swept one; what cannot be bound now is tried again."""
+        if isinstance(self._pool, UnixPool):
+            self._pool.abandon()
+            self._pool = None
+            self._bind_at_last()
+
+    def carry(self) -> ListenerState | None:
+        return None if self._pool is None else self._pool.carry()
+
+    def close(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+        if self._pool is not None:
+            self._pool.close()
+
+    def _use(self, pool: Pool) -> None:
+        self._pool = pool
+        self._serve(pool.slots[0].socket)
+
+    def _bind(self) -> None:
+        """Raises ListenFailed."""
+        address = self._address
+        if isinstance(address, UnixAddress):
+            listen = Listen(self._name, address, backlog=BACKLOG, socket_mode=UNIX_MODE)
+            self._use(bind_unix(listen))
+        elif address is not None:
+            family, host, port = address.family, address.host, address.port
+            self._use(
+                bind_pool(
+                    self._name, family, host, port, count=1, backlog=BACKLOG, why_shared=WHY_ONE
+                )
+            )
+
+    def _bind_at_last(self) -> None:
+        self._again = None
+        try:
+            self._bind()
+        except ListenFailed as error:
+            if self._why != str(error):
+                self._why = str(error)
+                log.error(  # noqa: TRY400 - what to do about it is not in the traceback
+                    "cannot listen yet; it is tried again until it works",
+                    listener=self._name,
+                    why=self._why,
+                )
+            loop = asyncio.get_running_loop()
+            self._again = loop.call_later(AGAIN_SECONDS, self._bind_at_last)

@@ -1,0 +1,99 @@
+"""Probes that were accepted, and are not closed at once: a server of few words is left its own.
+
+A server that was told nothing complains of a client that leaves without a word: `websockets` 15
+and 16 log a failed handshake with 30 lines of traceback, after a FIN as after a reset, and to a
+request that is no handshake as well. Only their own limit for the handshake (10 s) ends it in
+silence. So each probe is held open for longer than that, unless somebody waits for its place (a
+server that serves one client at a time) or its worker has to end.
+"""
+
+import asyncio
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wssupervisor.runtime.workers.process import Process
+
+HELD_SECONDS = 15.0
+LOOK_SECONDS = 0.02
+WAITED_LOOKS = 5
+"""In so many looks in a row somebody waited in the slot's queue: perhaps for the probe's end."""
+REMEMBERED = 1024
+"""Inodes of the servers' ends, which are no connections of clients, also while they close."""
+
+
+@dataclass(slots=True)
+class Held:
+    client: socket.socket
+    inode: int
+    process: Process
+    queued: Callable[[], int]
+    until: float
+    waited: int = 0
+
+
+class HeldProbes:
+    """Owns the connections."""
+
+    def __init__(self) -> None:
+        self._held: list[Held] = []
+        self._inodes: deque[int] = deque(maxlen=REMEMBERED)
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def inodes(self) -> frozenset[int]:
+        """Of the servers' ends of all probes, lately."""
+        return frozenset(self._inodes)
+
+    def hold(
+        self, client: socket.socket, inode: int, process: Process, queued: Callable[[], int]
+    ) -> None:
+        """Keep it for a while. `inode`: the server's end; `queued`: who waits in its slot."""
+        client.setblocking(False)
+        self._inodes.append(inode)
+        self._held.append(Held(client, inode, process, queued, time.monotonic() + HELD_SECONDS))
+        process.probes += 1
+        if self._timer is None:
+            self._look()
+
+    def end(self, process: Process) -> None:
+        """The worker has to end: it should not wait for us."""
+        self._close([one for one in self._held if one.process is process])
+
+    def close(self) -> None:
+        self._close(list(self._held))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for one in self._held:
+            one.waited = one.waited + 1 if one.queued() else 0
+        self._close(
+            [
+                one
+                for one in self._held
+                if one.waited >= WAITED_LOOKS or now >= one.until or _over(one.client)
+            ]
+        )
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LOOK_SECONDS, self._look) if self._held else None
+
+    def _close(self, some: list[Held]) -> None:
+        for one in some:
+            self._held.remove(one)
+            one.process.probes -= 1
+            one.client.close()
+
+
+def _over(client: socket.socket) -> bool:
+    """The server has ended it, by its own limit. What it says meanwhile is not for us."""
+    try:
+        return client.recv(1 << 16) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,240 @@
+"""All listeners of the instance together: acquired at start, steered as one, closed at the end."""
+
+import contextlib
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import structlog
+
+from wssupervisor.errors import SteeringRefused
+from wssupervisor.fleet.model import Listener, SlotId, Table, WorkerId
+from wssupervisor.runtime.handover.document import ListenerState
+from wssupervisor.runtime.listeners import socket_options
+from wssupervisor.runtime.listeners.held_probes import HeldProbes
+from wssupervisor.runtime.listeners.pool import Pool
+from wssupervisor.runtime.listeners.socket_options import set_nonblocking
+from wssupervisor.runtime.listeners.steering import Steering
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool
+
+log = structlog.get_logger()
+
+
+class Moment(NamedTuple):
+    """When a table took force (CLOCK_MONOTONIC): between these two, on one listener after another.
+
+    After `done` it is in force on all. We may be held up before we read that clock.
+    """
+
+    begun: float
+    done: float
+
+
+class ListenerSet:
+    """Owns the pools."""
+
+    def __init__(self, pools: Sequence[Pool], backlogs: Mapping[str, int]) -> None:
+        self.pools = {pool.name: pool for pool in pools}
+        self.held_probes = HeldProbes()
+        for pool in pools:
+            if isinstance(pool, TcpPool):
+                pool.own = lambda: self.held_probes.inodes
+        # A single socket has nothing to steer; several that are shared are steered to one of them.
+        self.steerings = {
+            pool.name: Steering(pool)
+            for pool in pools
+            if isinstance(pool, TcpPool) and len(pool.slots) > 1
+        }
+        self.slots_before: Mapping[str, int] = {}
+        """Of each listener that had more slots when the instance ran before."""
+        self.stored = False
+        """systemd holds the slots that we bound, too: all survive us."""
+        self._backlogs = backlogs
+        self.holders: dict[SlotId, str] = {}
+        """Which worker was given each slot last."""
+        self.spoilt: dict[SlotId, str] = {}
+        """What a worker left on a slot that cannot be taken off; it completes: it ..."""
+        self.deaf: set[SlotId] = set()
+        """Slots with a packet filter that a worker locked: no client reaches them any more."""
+
+    def carry(self) -> tuple[ListenerState, ...]:
+        found = []
+        for name, pool in self.pools.items():
+            own = {slot.inode for slot in pool.slots}
+            holders = {slot: who for slot, who in self.holders.items() if slot in own}
+            one = replace(pool.carry(), holders=holders)
+            found.append(self.steerings[name].carry(one) if name in self.steerings else one)
+        return tuple(found)
+
+    def take_over(self, listeners: Iterable[ListenerState], *, attach: bool) -> None:
+        """Go on with the steering that was in force, attached again or not.
+
+        Raises SteeringRefused.
+        """
+        for one in listeners:
+            self.holders |= one.holders
+            if one.name in self.steerings:
+                self.steerings[one.name].take_over(one, attach=attach)
+        self._inspect_all()
+
+    def measure(self) -> list[Listener]:
+        """Find the slots' order. Raises ListenFailed, SteeringRefused."""
+        return [self._listener(pool) for pool in self.pools.values()]
+
+    def open(self) -> list[Listener]:
+        """Make sure that nobody else is there and find the slots' order.
+
+        Raises AddressTaken, ListenFailed, SteeringRefused.
+        """
+        for pool in self.pools.values():
+            pool.check_alone()
+        self._inspect_all()
+        return self.measure()
+
+    def _inspect_all(self) -> None:
+        self.inspect({slot.inode for pool in self.pools.values() for slot in pool.slots})
+
+    def _listener(self, pool: Pool) -> Listener:
+        steering = self.steerings.get(pool.name)
+        inodes = [slot.inode for slot in pool.slots] if steering is None else steering.measure()
+        return Listener(pool.name, tuple(inodes), inodes[0] if pool.why_shared else None)
+
+    def steer(self, table: Table) -> Moment:
+        """Put the table in force on all listeners, or on none; returns when.
+
+        Raises SteeringRefused, OSError. Named slots get their backlog back first: servers call
+        listen(100) on what they inherit.
+        """
+        for name, slots in table.weights.items():
+            for inode in slots:
+                self.pools[name].by_inode(inode).listen(self._backlogs[name])
+        begun = time.monotonic()
+        before = {name: (own.weights, own.by_client) for name, own in self.steerings.items()}
+        try:
+            for name, steering in self.steerings.items():
+                steering.attach(table.weights[name], by_client=name in table.by_client)
+        except (SteeringRefused, OSError):
+            # On all of them: after a supervisor's death nobody knows what is in force.
+            for name, steering in self.steerings.items():
+                with contextlib.suppress(SteeringRefused, OSError):
+                    weights, by_client = before[name]
+                    steering.attach(weights, by_client=by_client)
+            raise
+        return Moment(begun, time.monotonic())
+
+    def hand_out(self, slots: Mapping[str, SlotId], worker: WorkerId) -> None:
+        """A worker gets these slots: as promised, whatever those before it did to them."""
+        for name, inode in slots.items():
+            self._restore(self.pools[name], inode)
+            self.holders[inode] = f"worker {worker.index} of generation {worker.generation}"
+
+    def inspect(self, slots: Iterable[SlotId]) -> None:
+        """Find out whether a worker that had them has left them deaf.
+
+        That must be known before a slot is chosen. All else is set back when it is handed out.
+        """
+        for pool in self.pools.values():
+            for slot in pool.slots:
+                if slot.inode in slots and socket_options.is_deaf(slot.socket):
+                    self._found_deaf(pool, slot.inode)
+
+    def _found_deaf(self, pool: Pool, inode: SlotId) -> None:
+        if inode in self.deaf:
+            return
+        self.deaf.add(inode)
+        log.error(
+            "a worker locked a packet filter on its listening socket: no worker gets that again",
+            listener=pool.name,
+            by=self._holder(inode),
+            advice="restart the instance, with its socket unit if it has one",
+        )
+
+    def _holder(self, inode: SlotId) -> str:
+        return self.holders.get(inode, "a worker of an earlier run")
+
+    def restore(self) -> None:
+        """All slots as they were at first: systemd keeps its own for the next run."""
+        for pool in self.pools.values():
+            for slot in pool.slots:
+                self._restore(pool, slot.inode)
+
+    def unblock(self, shared: Container[SlotId]) -> None:
+        """Slots that several workers accept from: one that made it blocking stops the others."""
+        for pool in self.pools.values():
+            for slot in pool.slots:
+                if slot.inode in shared and set_nonblocking(slot.socket):
+                    log.warning(
+                        "a worker made a shared listening socket blocking; it was set back",
+                        listener=pool.name,
+                        by=self.holders.get(slot.inode),
+                    )
+
+    def _restore(self, pool: Pool, inode: SlotId) -> None:
+        who = self._holder(inode)
+        left = socket_options.restore(pool.by_inode(inode).socket, pool.promise)
+        stuck = ", ".join(f"{one.option} ({one.why})" for one in left if one.why is not None)
+        self.spoilt.pop(inode, None)
+        if stuck:
+            self.spoilt[inode] = (
+                f"was given a listening socket on which {who} left {stuck}; restart the instance,"
+                " with its socket unit if it has one"
+            )
+            log.error(
+                "options that a worker left on a listening socket cannot be set back",
+                listener=pool.name,
+                options=stuck,
+                by=who,
+            )
+        mended = ", ".join(one.option for one in left if one.why is None)
+        if mended:
+            log.warning(
+                "options that a worker left on a listening socket were set back",
+                listener=pool.name,
+                options=mended,
+                by=who,
+            )
+
+    def look(self) -> dict[SlotId, int | None]:
+        """The length of each slot's queue; None of one that was shut down."""
+        return {slot.inode: slot.look() for pool in self.pools.values() for slot in pool.slots}
+
+    def slot_inodes(self) -> frozenset[SlotId]:
+        return frozenset(slot.inode for pool in self.pools.values() for slot in pool.slots)
+
+    def connection_inodes(self) -> set[int]:
+        """Inodes of all accepted connections."""
+        return set().union(*(pool.connections().held for pool in self.pools.values()))
+
+    def recover(self) -> Iterator[Listener]:
+        """Let slots listen again that a worker shut down; the listeners whose order changed.
+
+        Raises SteeringRefused, OSError.
+        """
+        for name, pool in self.pools.items():
+            steering, (first, *_) = self.steerings.get(name), pool.slots
+            if steering is not None:
+                if steering.recover(self._backlogs[name]):
+                    yield Listener(name, tuple(steering.order))
+            elif not first.listening():
+                first.socket.listen(self._backlogs[name])
+                yield Listener(name, (first.inode,))
+
+    @property
+    def probes_left(self) -> bool:
+        """Some of our own connections may lie in a queue."""
+        return any(steering.probes_left for steering in self.steerings.values())
+
+    def take_back_probes(self, unheld: Container[SlotId]) -> None:
+        """Clear the unheld slots of connections of our own that nobody accepted."""
+        for steering in self.steerings.values():
+            steering.take_back(unheld)
+
+    def descriptors(self, slots: Mapping[str, SlotId]) -> list[int]:
+        """The worker's listening descriptors, in the order of the listeners."""
+        return [pool.by_inode(slots[name]).socket.fileno() for name, pool in self.pools.items()]
+
+    def close(self) -> None:
+        self.held_probes.close()
+        for pool in self.pools.values():
+            pool.close()

@@ -1,0 +1,68 @@
+"""What every kind of listener is to the runtime: sockets, and what comes through them."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.handover.document import ListenerState
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Inodes of the server's ends of those that were accepted; `live`: with a client, perhaps.
+
+    `peer_left`: the client has closed its end, or at least its sending half.
+    """
+
+    held: frozenset[int]
+    live: frozenset[int]
+    peer_left: frozenset[int] = frozenset()
+
+
+class ListeningSlot(Protocol):
+    """One listening socket; `inode` is its identity."""
+
+    socket: socket.socket
+    inode: SlotId
+
+    def look(self) -> int | None:
+        """Connections in its accept queue; None when it does not listen."""
+
+    def listening(self) -> bool: ...
+
+    def listen(self, backlog: int) -> None:
+        """Set the limit of its queue; one that was shut down stays down."""
+
+
+class Pool(Protocol):
+    """All slots of one listener; owns them."""
+
+    name: str
+    source: str
+    """"systemd" or "self": who holds the sockets when we are gone."""
+    why_shared: str | None
+    """Why all workers share its first slot; None in steered mode."""
+
+    promise: dict[str, str]
+    """Socket options as they were at first: see socket_options."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def slots(self) -> Sequence[ListeningSlot]: ...
+
+    def carry(self) -> ListenerState:
+        """For the program after us; its kind's `take_over` makes a pool of it again."""
+
+    def by_inode(self, inode: SlotId) -> ListeningSlot: ...
+
+    def check_alone(self) -> None:
+        """Raise AddressTaken when somebody else listens on the address too."""
+
+    def connections(self) -> Connections:
+        """All that a process holds."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,425 @@
+"""One listener's steering: which slot has which group index, and the program in force.
+
+The program cannot be read back from the kernel, so this object is the only one that attaches, and
+the index of each slot is measured with connections of our own and then kept by inode.
+"""
+
+import ctypes
+import errno
+import socket
+import struct
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import structlog
+
+from wssupervisor.errors import ListenFailed, SteeringRefused, Unreachable
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.foreign import CLIENTS
+from wssupervisor.runtime.handover.document import ListenerState
+from wssupervisor.runtime.kernel.bpf import packed
+from wssupervisor.runtime.kernel.inet_diag import (
+    DiagSocket,
+    Endpoint,
+    TcpState,
+    pending_handshakes,
+    server_side,
+)
+from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE, Reach
+from wssupervisor.runtime.listeners.socket_options import set_nonblocking
+from wssupervisor.runtime.listeners.steering_program import ProbeRule, steering_program
+from wssupervisor.runtime.listeners.tcp_pool import Slot, TcpPool
+
+log = structlog.get_logger()
+
+SO_ATTACH_REUSEPORT_CBPF = 51
+SO_LOCK_FILTER = 44
+IP_BIND_ADDRESS_NO_PORT = 24
+_PROGRAM = struct.Struct("HP")
+
+CONNECT_SECONDS = 0.5
+"""A handshake over loopback; it takes microseconds unless the queue is full."""
+GROWN_SECONDS = 0.02
+HANDSHAKES_SECONDS = 2.0
+"""How long handshakes that began before the first steering are waited for, at start."""
+LOOK_SECONDS = 0.001
+ROUNDS = 3
+"""Measurements of one index before giving up: a stray connection can spoil one."""
+ROOM = 64
+"""How far the limit of a slot is raised so that probes of ours fit beside what waits in it."""
+
+REFUSALS = {
+    errno.EPERM: "the kernel or a sandbox (seccomp, LSM) forbids it",
+    errno.EACCES: "the kernel or a sandbox (seccomp, LSM) forbids it",
+    errno.ENOPROTOOPT: "this kernel does not know it (4.5 or newer is needed)",
+    errno.ENOMEM: "no memory for it (net.core.optmem_max is the limit)",
+    errno.EINVAL: "the kernel does not take the program",
+}
+
+
+class Steering:
+    """Raises SteeringRefused where the kernel refuses; then what was in force stays in force."""
+
+    def __init__(self, pool: TcpPool) -> None:
+        self.pool = pool
+        self.order: list[SlotId] = [slot.inode for slot in pool.slots]
+        """Inode by group index: as handed over until `measure` has looked."""
+        self.weights: Mapping[SlotId, int] = {}
+        self.by_client = False
+        """The client's address picks among them, and not a random number."""
+        self._probes: dict[Endpoint, SlotId] = {}
+        self._left: dict[SlotId, set[Endpoint]] = {}
+        """Probes of ours that nobody has accepted yet: they lie in their slot's queue."""
+        self._moved: tuple[Sequence[int], Sequence[SlotId]] | None = None
+        """Indexes that moved, and which slots are there now: the program in force does not know."""
+
+    def carry(self, listener: ListenerState) -> ListenerState:
+        probes = tuple((slot, end) for slot, ends in self._left.items() for end in ends)
+        return replace(
+            listener,
+            order=tuple(self.order),
+            weights=dict(self.weights),
+            probes=probes,
+            by_client=self.by_client,
+        )
+
+    def take_over(self, carried: ListenerState, *, attach: bool) -> None:
+        """Go on with what is in force, less the probes that were under way.
+
+        Not to `attach` leaves them in force, and what a dead supervisor may have attached after it
+        wrote that down. Raises SteeringRefused.
+        """
+        self.order = list(carried.order)
+        for slot, end in carried.probes:
+            self._left.setdefault(slot, set()).add(end)
+        self.weights, self.by_client = carried.weights or {}, carried.by_client
+        if attach:
+            self.attach(self.weights, by_client=self.by_client)
+
+    def attach(self, weights: Mapping[SlotId, int], *, by_client: bool = False) -> None:
+        """New connections go to these slots from now on. Raises SteeringRefused."""
+        before, self.by_client = self.by_client, by_client
+        try:
+            self._attach(weights, self._probes)
+        except (SteeringRefused, OSError):
+            self.by_client = before
+            raise
+        self.weights = dict(weights)
+
+    @contextmanager
+    def probing(self, source: Endpoint, slot: SlotId) -> Iterator[None]:
+        """Inside, connections from this source address go to the slot, whatever the table says."""
+        self._probes[source] = slot
+        self._left.setdefault(slot, set()).add(source)
+        try:
+            self._attach(self.weights, self._probes)
+            yield
+        finally:
+            del self._probes[source]
+            self._attach(self.weights, self._probes)
+
+    def _attach(
+        self,
+        weights: Mapping[SlotId, int],
+        probes: Mapping[Endpoint, SlotId],
+        extra: Sequence[ProbeRule] = (),
+    ) -> None:
+        index = {inode: at for at, inode in enumerate(self.order)}
+        rules = [ProbeRule(host, port, index[slot]) for (host, port), slot in probes.items()]
+        table = {index[slot]: weight for slot, weight in weights.items()}
+        identities = dict(enumerate(self.order)) if self.by_client else None
+        try:
+            code = packed(steering_program(table, [*extra, *rules], identities))
+        except ValueError as error:
+            raise self._refused(str(error)) from error
+        member = self._member()
+        buffer = ctypes.create_string_buffer(code, len(code))
+        program = _PROGRAM.pack(len(code) // 8, ctypes.addressof(buffer))
+        try:
+            member.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
+        except OSError as error:
+            why = REFUSALS.get(error.errno or 0, error.strerror)
+            raise self._refused(why) from error
+
+    def _refused(self, why: str | None) -> SteeringRefused:
+        return SteeringRefused(
+            f"listener {self.pool.name!r}: the steering program could not be attached to"
+            f" {self.pool.address}: {why}"
+        )
+
+    def _member(self) -> Slot:
+        """A slot in the group, best one whose program no worker has locked.
+
+        One that was shut down takes a program too, for itself.
+        """
+        locked = None
+        for slot in self.pool.slots:
+            if slot.listening():
+                if not slot.socket.getsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER):
+                    return slot
+                locked = locked or slot
+        if locked is not None:
+            return locked
+        raise SteeringRefused(
+            f"listener {self.pool.name!r}: all slots of {self.pool.address} were shut down"
+        )
+
+    def accepted(self, source: Endpoint, slot: SlotId) -> None:
+        """Somebody took that probe out of the slot's queue."""
+        self._left.get(slot, set()).discard(source)
+
+    @property
+    def probes_left(self) -> bool:
+        return any(self._left.values())
+
+    def take_back(self, unheld: Container[SlotId]) -> None:
+        """Empty slots that nobody holds and nothing is steered to of probes left behind.
+
+        Or a worker would have to be started only to see our own dead connection.
+        """
+        for inode, sources in list(self._left.items()):
+            if inode in unheld:
+                del self._left[inode]
+                self._accept_own(self.pool.by_inode(inode), sources)
+
+    def _accept_own(self, slot: Slot, sources: Iterable[Endpoint]) -> None:
+        """Accept and close the probes in its queue, if nobody else waits there."""
+        ends = [server_end(self.pool.reach, source) for source in sources]
+        waiting = [end for end in ends if end is not None and end.queued]
+        if slot.queued() == len(waiting):
+            set_nonblocking(slot.socket)  # a worker may have taken that away, and accept before us
+            with suppress(BlockingIOError):
+                for _ in waiting:
+                    connection, _ = slot.socket.accept()
+                    CLIENTS.close([connection.detach()])  # it may have the SO_LINGER of a worker
+
+    # -- indexes at start ---------------------------------------------------------------------
+
+    def measure(self) -> list[SlotId]:
+        """At start: steer everything to the last index and find out which slot each index is.
+
+        Waits up to HANDSHAKES_SECONDS for older handshakes. Raises SteeringRefused, ListenFailed.
+        """
+        last = len(self.order) - 1
+        self.attach({self.order[last]: 1})  # whichever slot that is
+        try:
+            with probe_socket(self.pool):
+                pass
+        except Unreachable as error:
+            log.warning(
+                "slots cannot be measured, and are taken in the order in which they came",
+                listener=self.pool.name,
+                why=str(error),
+                lost="workers are not probed: they count as ready while they live",
+            )
+            return list(self.order)
+        quiet = self._await_handshakes()
+        for slot in self.pool.slots:
+            if slot.full():
+                slot.make_room(ROOM)
+        # The last index first: once its slot is known, ordinary clients disturb no other one.
+        found: dict[int, SlotId | None] = {}
+        for index in (last, *range(last)):
+            unknown = [slot for slot in self.pool.slots if slot.inode not in found.values()]
+            found[index] = self._measured(index, unknown, takes_back=quiet)
+        self.order = self._completed(found)
+        self.attach({self.order[last]: 1})
+        return list(self.order)
+
+    def _await_handshakes(self) -> bool:
+        """True when connections can arrive nowhere any more but where they are steered now."""
+        until = time.monotonic() + HANDSHAKES_SECONDS
+        while pending_handshakes(self.pool.family, self.pool.port, 0):
+            if time.monotonic() >= until:
+                return False  # a client that answers no more, or a flood of SYNs
+            time.sleep(LOOK_SECONDS)
+        return True
+
+    def _measured(
+        self, index: int, candidates: Sequence[Slot], *, takes_back: bool
+    ) -> SlotId | None:
+        """Which of these slots a connection steered to this index arrives in; None if in none."""
+        for _ in range(ROUNDS):
+            before = {slot.inode: slot.queued() for slot in candidates}
+            with probe_socket(self.pool) as (client, source):
+                if self._arrival(client, source, index) is None:
+                    return None
+                grown = _grown(before, candidates)
+                if len(grown) == 1:
+                    if takes_back:
+                        self._accept_own(grown[0], [source])
+                    return grown[0].inode
+        sent: list[Endpoint] = []
+        marked = (slot.inode for slot in candidates if self._leads_to(index, slot.inode, sent))
+        return next(marked, None)
+
+    def _completed(self, found: Mapping[int, SlotId | None]) -> list[SlotId]:
+        """All indexes: those that nothing arrived at are full slots, taken as they were given."""
+        rest = [slot for slot in self.pool.slots if slot.inode not in found.values()]
+        if len(rest) > 1 and not all(slot.full() for slot in rest):
+            raise ListenFailed(
+                f"listener {self.pool.name!r}: connections from this machine to"
+                f" {self.pool.address} did not arrive, so its slots cannot be told apart;"
+                " does a firewall block loopback?"
+            )
+        left = iter([slot.inode for slot in rest])
+        measured = (found[index] for index in range(len(found)))
+        return [next(left) if inode is None else inode for inode in measured]
+
+    # -- indexes after a shutdown -------------------------------------------------------------
+
+    def recover(self, backlog: int) -> bool:
+        """Let slots that a worker shut down listen again; True when indexes moved.
+
+        The kernel moves the last of the group into each hole, and puts who listens again at the
+        end. Where several moved it does not say in which order: then they are looked for.
+        Raises SteeringRefused, OSError; the next call then finishes it.
+        """
+        down = [slot for slot in self.pool.slots if not slot.listening()]
+        if not down:
+            return self._settle()
+        gone = {slot.inode for slot in down}
+        left = len(self.order) - len(down)
+        holes = [index for index in range(left) if self.order[index] in gone]
+        movers = [inode for inode in self.order[left:] if inode not in gone]
+        up, failed = self._listen_again(down, backlog)
+        self.order = [*self.order[:left], *up, *failed]
+        self._moved = holes, movers
+        self._settle()
+        for error in failed.values():
+            self._moved = [], []
+            raise error
+        return True
+
+    def _settle(self) -> bool:
+        """Attach a program that knows what moved; False if nothing did. Raises SteeringRefused."""
+        if self._moved is None:
+            return False
+        holes, movers = self._moved
+        self._fill(holes, movers)
+        if len(holes) > 1:
+            self._fill(holes, self._who_moved(holes, movers))
+        self._moved = None
+        return True
+
+    def _listen_again(
+        self, down: Iterable[Slot], backlog: int
+    ) -> tuple[list[SlotId], dict[SlotId, OSError]]:
+        """Those that are at the end of the group now, and those that are still outside of it."""
+        up: list[SlotId] = []
+        failed: dict[SlotId, OSError] = {}
+        for slot in down:
+            try:
+                slot.socket.listen(backlog)
+            except OSError as error:
+                failed[slot.inode] = error
+            else:
+                slot.times_down += 1
+                up.append(slot.inode)
+        return up, failed
+
+    def _fill(self, holes: Sequence[int], movers: Sequence[SlotId]) -> None:
+        for hole, mover in zip(holes, movers, strict=True):
+            self.order[hole] = mover
+        self._attach(self.weights, self._probes)
+
+    def _who_moved(self, holes: Sequence[int], movers: Sequence[SlotId]) -> list[SlotId]:
+        """The movers in the order of the holes that they are in; a guess where several are full."""
+        left = list(movers)
+        found: dict[int, SlotId] = {}
+        for hole in holes:
+            sent: list[Endpoint] = []
+            mover = next((one for one in left if self._leads_to(hole, one, sent)), None)
+            if mover is not None:
+                left.remove(mover)
+                found[hole] = mover
+                if mover not in self.weights:
+                    self._accept_own(self.pool.by_inode(mover), sent)
+        rest = iter(left)
+        return [found[hole] if hole in found else next(rest) for hole in holes]
+
+    # -- probes -------------------------------------------------------------------------------
+
+    def _leads_to(self, index: int, inode: SlotId, sent: list[Endpoint]) -> bool:
+        """Whether the slot has this index, however busy it is: `DiagSocket.marked` says how.
+
+        The sources of what arrived are added to `sent`.
+        """
+        slot = self.pool.by_inode(inode)
+        if slot.full():
+            slot.make_room(ROOM)
+        with _marked(slot), suppress(Unreachable):
+            for _ in range(ROUNDS):
+                with probe_socket(self.pool) as (client, source):
+                    arrived = self._arrival(client, source, index)
+                    if arrived is None:
+                        return False
+                    sent.append(source)
+                    if arrived.marked is not None:  # else it is closed again already
+                        return arrived.marked
+        return False
+
+    def _arrival(self, client: socket.socket, source: Endpoint, index: int) -> DiagSocket | None:
+        """Connect to this index; the server's end, in its queue or beyond. None: not arrived."""
+        reach = self.pool.reach
+        self._attach(self.weights, self._probes, [ProbeRule(source[0], source[1], index)])
+        try:
+            client.connect(reach.target)
+        except OSError:
+            return None
+        until = time.monotonic() + CONNECT_SECONDS
+        while time.monotonic() < until:
+            # We are connected as soon as the server answered, it is so with our third packet.
+            found = server_end(reach, source)
+            if found is None or found.state != TcpState.SYN_RECV:
+                return found
+        return None
+
+
+def server_end(reach: Reach, source: Endpoint) -> DiagSocket | None:
+    """The server's end of a probe from this address."""
+    local = (reach.host, reach.port)
+    return server_side(reach.family, local, source, reach.interface)
+
+
+def _grown(before: Mapping[SlotId, int], candidates: Sequence[Slot]) -> list[Slot]:
+    """Whose queue is longer than before; an arrival may be counted a moment after it is seen."""
+    until = time.monotonic() + GROWN_SECONDS
+    while True:
+        grown = [slot for slot in candidates if slot.queued() > before[slot.inode]]
+        if grown or time.monotonic() >= until:
+            return grown
+
+
+@contextmanager
+def _marked(slot: Slot) -> Iterator[None]:
+    """Inside, connections that arrive in this slot can be told from those in others."""
+    slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    try:
+        yield
+    finally:
+        slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0)
+
+
+@contextmanager
+def probe_socket(pool: TcpPool) -> Iterator[tuple[socket.socket, Endpoint]]:
+    """A client socket with a source address of its own; it gives up after CONNECT_SECONDS.
+
+    Raises Unreachable.
+    """
+    reach = pool.reach
+    with socket.socket(pool.family, socket.SOCK_STREAM) as client:
+        client.settimeout(CONNECT_SECONDS)
+        try:
+            if reach.device:
+                client.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, reach.device)
+            client.bind(reach.source)
+        except OSError as error:
+            raise Unreachable(
+                f"listener {pool.name!r}: {reach.host} cannot be connected from:"
+                f" {error.strerror}; does an interface of this machine still have that address?"
+            ) from error
+        host, port = client.getsockname()[:2]
+        yield client, (host.partition("%")[0], port)

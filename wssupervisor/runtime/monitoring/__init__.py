@@ -1,0 +1,1 @@
+"""Pages for monitoring and load balancers: metrics, health, HAProxy's agent check."""

@@ -1,0 +1,73 @@
+"""HAProxy's agent-check, where [http] agent says so: one line for whoever connects, then the end.
+
+It reads nothing and tells one word, so it may be reached from other machines: that is where load
+balancers are. It has no socket to hand on over an upgrade: not reaching an agent changes nothing
+for HAProxy, which asks again.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+
+from wssupervisor.acceptor import Acceptor
+from wssupervisor.config.model import Address
+from wssupervisor.fleet.health import agent_line
+from wssupervisor.fleet.state import State
+from wssupervisor.runtime.listeners.daemon_socket import DaemonSocket
+
+NAME = "[http] agent"
+CLIENTS_MAX = 32
+"""When one more comes, the one that has been there longest goes: it does not read, or is silent."""
+CLIENT_SECONDS = 2.0
+"""From accepting a connection to its end, where the client does not end it."""
+HEARD_BYTES = 4096
+
+
+class Agent:
+    """Owns its listening socket, once there is one."""
+
+    def __init__(self, address: Address | None, state: Callable[[], State]) -> None:
+        self._state = state
+        self._listener = DaemonSocket(NAME, address, self._serve)
+        self._acceptor: Acceptor | None = None
+        self._clients: dict[socket.socket, asyncio.TimerHandle] = {}
+
+    def begin(self, *, anew: bool) -> None:
+        """As `DaemonSocket.begin`."""
+        self._listener.begin(None, anew=anew)
+
+    def close(self) -> None:
+        """Let go of every client and of the socket."""
+        for client in list(self._clients):
+            self._let_go(client)
+        if self._acceptor is not None:
+            self._acceptor.pause()
+        self._listener.close()
+
+    def _serve(self, listening: socket.socket) -> None:
+        self._acceptor = Acceptor(listening, self._welcome)
+
+    def _welcome(self, client: socket.socket) -> None:
+        if len(self._clients) >= CLIENTS_MAX:
+            self._let_go(next(iter(self._clients)))
+        try:
+            client.send(f"{agent_line(self._state())}\n".encode())
+            client.shutdown(socket.SHUT_WR)
+        except OSError:
+            client.close()
+            return
+        loop = asyncio.get_running_loop()
+        self._clients[client] = loop.call_later(CLIENT_SECONDS, self._let_go, client)
+        loop.add_reader(client, self._heard, client)
+
+    def _heard(self, client: socket.socket) -> None:
+        """It has closed, or says something (agent-send): unread that would reset the connection."""
+        with contextlib.suppress(OSError):
+            client.recv(HEARD_BYTES)
+        self._let_go(client)
+
+    def _let_go(self, client: socket.socket) -> None:
+        self._clients.pop(client).cancel()
+        asyncio.get_running_loop().remove_reader(client)
+        client.close()

@@ -1,0 +1,217 @@
+"""A few pages over HTTP, for this machine only: who asks by which name, and within which bounds.
+
+No password is asked for, so a request must not come from a page in somebody's browser either: one
+by a foreign name (DNS rebinding), with a foreign origin, or from a page of another site by what the
+browser says of it (Sec-Fetch-Site, as of a `no-cors` fetch or an image, which have no Origin) is
+refused. One request a connection.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import h11
+
+from wssupervisor import logging
+from wssupervisor.acceptor import Acceptor
+from wssupervisor.config.model import Address, Http
+
+HEAD_BYTES = 8192
+"""Of a request: its line and its headers."""
+REQUEST_SECONDS = 5.0
+"""From accepting a connection to its end, whatever the client does."""
+PAUSE_SECONDS = 0.3
+CLIENTS_MAX = 32
+"""When one more comes, the one that has been there longest goes: it is slow, or silent."""
+READ_OFF_BYTES = 1 << 18
+"""What a client may send beyond what was read of it; more, and it loses its answer."""
+RECEIVE_BYTES = 4096
+METHODS = ("GET", "HEAD")
+TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`body` ends with a newline."""
+
+    status: HTTPStatus
+    body: str
+    content_type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Headers = list[tuple[bytes, str]]
+"""Names in lower case."""
+
+Pages = Mapping[str, Callable[[], Reply]]
+"""By path."""
+
+
+def accepted_hosts(http: Http) -> frozenset[str]:
+    """What may stand in a Host header, in lower case."""
+    names = {"localhost", "127.0.0.1", "[::1]", *http.hosts}
+    address = http.address
+    if not isinstance(address, Address):
+        return frozenset(names)
+    names.add(_in_url(address.host))
+    return frozenset(names | {f"{name}:{address.port}" for name in names})
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
+
+
+FOREIGN = Reply(HTTPStatus.FORBIDDEN, "this is not for pages of other sites: see [http] hosts\n")
+OWN_SITES = frozenset({"same-origin", "none"})
+"""Of Sec-Fetch-Site: a page of ours, and the user, who typed the address. "same-site" is another
+port of this machine."""
+
+
+def refusal(hosts: frozenset[str], host: str | None, headers: Headers) -> Reply | None:
+    """Why a request is not answered. `host` is None where it has none (HTTP/1.0)."""
+    if host is not None and host.lower() not in hosts:
+        return Reply(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            "this is asked by a name that is not accepted: add it to [http] hosts, or ask by"
+            f" one of {', '.join(sorted(hosts))}\n",
+        )
+    origins = [value.lower().partition("://")[2] for name, value in headers if name == b"origin"]
+    if origins:  # one of ours may fetch from another site that is ours, too
+        return None if hosts.issuperset(origins) else FOREIGN
+    sites = [value.strip().lower() for name, value in headers if name == b"sec-fetch-site"]
+    return None if OWN_SITES.issuperset(sites) or _followed(headers) else FOREIGN
+
+
+def _followed(headers: Headers) -> bool:
+    """Whether the user followed a link: the page that has the link cannot read the answer."""
+    found = dict(headers)
+    where = found.get(b"sec-fetch-mode"), found.get(b"sec-fetch-dest")
+    return where == ("navigate", "document")
+
+
+class HttpServer:
+    """Answers on a listening socket, which its maker owns."""
+
+    def __init__(self, listening: socket.socket, hosts: frozenset[str], pages: Pages) -> None:
+        self._hosts = hosts
+        self._pages = pages
+        self._clients: dict[asyncio.Task[None], socket.socket] = {}
+        self._acceptor = Acceptor(listening, self._welcome)
+
+    def accept_nothing(self) -> None:
+        """Before the socket is closed."""
+        self._acceptor.pause()
+
+    def accept_from(self, listening: socket.socket) -> None:
+        """Another socket, in place of one that was closed."""
+        self._acceptor = Acceptor(listening, self._welcome)
+
+    async def pause(self) -> None:
+        """Accept nobody more, and answer who is there; not those who take their time to ask."""
+        self._acceptor.pause()
+        if self._clients:
+            await asyncio.wait(self._clients, timeout=PAUSE_SECONDS)
+
+    def resume(self) -> None:
+        self._acceptor.resume()
+
+    async def close(self) -> None:
+        """Let go of every client and of the socket."""
+        self._acceptor.pause()
+        for task in self._clients:
+            task.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+
+    def _welcome(self, client: socket.socket) -> None:
+        if len(self._clients) >= CLIENTS_MAX:
+            self._let_go(next(iter(self._clients)))
+        task = asyncio.get_running_loop().create_task(self._serve(client))
+        self._clients[task] = client
+        task.add_done_callback(self._let_go)
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        client = self._clients.pop(task, None)
+        if client is not None:
+            task.cancel()
+            asyncio.get_running_loop().remove_reader(client)
+            asyncio.get_running_loop().remove_writer(client)
+            client.close()
+
+    async def _serve(self, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        exchange = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(REQUEST_SECONDS):
+                asked = await _asked(exchange, client)
+                if asked is None:
+                    return
+                reply = asked if isinstance(asked, Reply) else self._answer(asked)
+                await loop.sock_sendall(client, _encoded(exchange, reply, asked))
+                client.shutdown(socket.SHUT_WR)
+                await _read_off(client)
+
+    def _answer(self, request: h11.Request) -> Reply:
+        headers = [(name, value.decode("latin-1")) for name, value in request.headers]
+        host = next((value for name, value in headers if name == b"host"), None)
+        refused = refusal(self._hosts, host, headers)
+        if refused is not None:
+            return refused
+        path = request.target.decode("latin-1").partition("?")[0]
+        page = self._pages.get(path)
+        if page is None:
+            there = f"there is nothing at this path; there are {', '.join(self._pages)}\n"
+            return Reply(HTTPStatus.NOT_FOUND, there)
+        if request.method.decode("latin-1") not in METHODS:
+            allowed = ", ".join(METHODS)
+            text = f"only {allowed} can be asked here\n"
+            return Reply(HTTPStatus.METHOD_NOT_ALLOWED, text, headers=(("Allow", allowed),))
+        try:
+            return page()
+        except Exception as error:  # noqa: BLE001 - at the loop's edge: a page ends nothing
+            logging.limited("error", "page failed", {"path": path}, exc_info=error)
+            return Reply(HTTPStatus.INTERNAL_SERVER_ERROR, "the daemon stumbled: see its log\n")
+
+
+async def _asked(exchange: h11.Connection, client: socket.socket) -> h11.Request | Reply | None:
+    """Or what is wrong with it; None where the client went away before it had asked."""
+    loop = asyncio.get_running_loop()
+    try:
+        while (event := exchange.next_event()) is h11.NEED_DATA:
+            exchange.receive_data(await loop.sock_recv(client, RECEIVE_BYTES))
+    except h11.RemoteProtocolError as error:
+        return Reply(HTTPStatus(error.error_status_hint), f"{error}\n")
+    return event if isinstance(event, h11.Request) else None
+
+
+def _encoded(exchange: h11.Connection, reply: Reply, asked: h11.Request | Reply) -> bytes:
+    body = reply.body.encode()
+    response = h11.Response(
+        status_code=reply.status,
+        reason=reply.status.phrase.encode(),
+        headers=[
+            ("Content-Type", reply.content_type),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Connection", "close"),
+            *reply.headers,
+        ],
+    )
+    text = exchange.send(response) or b""
+    if isinstance(asked, h11.Request) and asked.method == b"HEAD":
+        return text
+    return text + (exchange.send(h11.Data(data=body)) or b"")
+
+
+async def _read_off(client: socket.socket) -> None:
+    """Until the client closes: with something unread, the kernel would reset the connection."""
+    left = READ_OFF_BYTES
+    while left > 0:
+        data = await asyncio.get_running_loop().sock_recv(client, RECEIVE_BYTES)
+        if not data:
+            return
+        left -= len(data)

@@ -1,0 +1,99 @@
+"""What the instance shows by HTTP, where [http] says so: its listening socket, and its pages."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from wssupervisor.config.model import Http
+from wssupervisor.fleet.health import why_not_ready
+from wssupervisor.metrics import CONTENT_TYPE
+from wssupervisor.runtime.handover.document import ListenerState
+from wssupervisor.runtime.history.history import wall
+from wssupervisor.runtime.listeners.daemon_socket import DaemonSocket
+from wssupervisor.runtime.monitoring.scrape import Scrape
+from wssupervisor.runtime.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from wssupervisor.runtime.monitoring.http_server import HttpServer, Pages
+
+NAME = "[http] address"
+
+
+class Endpoint:
+    """Owns the listening socket and its server, once there are any."""
+
+    def __init__(self, http: Http, supervisor: Supervisor, scrape: Scrape) -> None:
+        self._http = http
+        self._supervisor = supervisor
+        self._scrape = scrape
+        self._listener = DaemonSocket(NAME, http.address, self._serve)
+        self._server: HttpServer | None = None
+
+    def begin(self, before: ListenerState | None, *, anew: bool) -> None:
+        """As `DaemonSocket.begin`."""
+        self._listener.begin(before, anew=anew)
+
+    def mend(self) -> bool:
+        """Bind again a path that was swept away; True if it was. Raises OSError."""
+        if not self._listener.is_swept():
+            return False
+        if self._server is not None:
+            self._server.accept_nothing()
+        self._listener.bind_again()
+        return True
+
+    def carry(self) -> ListenerState | None:
+        return self._listener.carry()
+
+    @asynccontextmanager
+    async def quiet(self) -> AsyncIterator[None]:
+        """Meanwhile nobody is answered; who has been accepted was before, who comes now waits."""
+        if self._server is None:
+            yield
+            return
+        await self._server.pause()
+        try:
+            yield
+        finally:
+            self._server.resume()
+
+    async def close(self) -> None:
+        if self._server is not None:
+            await self._server.close()
+        self._listener.close()
+
+    def _serve(self, listening: socket.socket) -> None:
+        from wssupervisor.runtime.monitoring.http_server import HttpServer, accepted_hosts  # noqa: PLC0415 - h11
+
+        if self._server is not None:
+            self._server.accept_from(listening)
+            return
+        self._server = HttpServer(listening, accepted_hosts(self._http), self._pages())
+
+    def _pages(self) -> "Pages":
+        from wssupervisor.runtime.monitoring.http_server import Reply  # noqa: PLC0415 - only where it is asked for
+
+        def livez() -> Reply:
+            return Reply(HTTPStatus.OK, "ok\n")
+
+        def readyz() -> Reply:
+            state = self._supervisor.fleet.state
+            why = why_not_ready(state)
+            if why is None:
+                return Reply(HTTPStatus.OK, "ready\n")
+            if state.out_of_rotation is not None:
+                why += f"; out since {wall(state.out_of_rotation.since)}"
+            return Reply(HTTPStatus.SERVICE_UNAVAILABLE, f"{why}\n")
+
+        def metrics() -> Reply:
+            return Reply(HTTPStatus.OK, self._scrape.text(), CONTENT_TYPE)
+
+        return {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
+
+
+def prepare(http: Http) -> None:
+    """Load now what it will need, while nothing depends on its being there. Raises ImportError."""
+    if http.address is not None:
+        import wssupervisor.runtime.monitoring.http_server  # noqa: F401, PLC0415

@@ -1,0 +1,63 @@
+"""Gathers what monitoring is told: from what is known already, and cheap looks at ourselves."""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+
+from wssupervisor import __version__, metrics
+from wssupervisor.fleet.health import why_not_ready
+from wssupervisor.runtime.observe.watch import Watch
+from wssupervisor.runtime.supervisor import Supervisor
+
+
+class Scrape:
+    def __init__(self, supervisor: Supervisor, watch: Watch) -> None:
+        self._supervisor = supervisor
+        self._watch = watch
+        self._self = psutil.Process()
+
+    def text(self) -> str:
+        """For Prometheus and its like."""
+        return metrics.text(self._families())
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The same for scripts."""
+        return [one.document() for one in self._families()]
+
+    def _families(self) -> Sequence[metrics.Family]:
+        self._watch.freshen()
+        supervisor = self._supervisor
+        view = supervisor.view()
+        pools = supervisor.gate.pools
+        return metrics.families(
+            metrics.Seen(
+                name=supervisor.config.name,
+                version=__version__,
+                view=view,
+                ready=why_not_ready(supervisor.fleet.state) is None,
+                listeners={
+                    one.name: metrics.Listener(
+                        pools[one.name].address,
+                        "shared" if one.shared else "steered",
+                        pools[one.name].source,
+                    )
+                    for one in view.listeners
+                },
+                counters=supervisor.fleet.state.counters,
+                lag=self._watch.lag,
+                own=self._own(),
+                now=time.monotonic(),
+                wall=time.time(),
+            )
+        )
+
+    def _own(self) -> metrics.Own | None:
+        """None where nothing can be read, as no descriptor is left."""
+        try:
+            open_files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a third of its cost
+            return metrics.Own(self._self.memory_info().rss, time.process_time(), open_files)
+        except OSError:
+            return None

@@ -1,0 +1,300 @@
+"""What keeps a generation alive, looked up when somebody asks: `wssctl why`."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wssupervisor.durations import format_duration
+from wssupervisor.fleet import draining
+from wssupervisor.fleet.estimate import Unknown, emptying
+from wssupervisor.fleet.lifecycle import ends_at
+from wssupervisor.fleet.model import GenerationState, WorkerId
+from wssupervisor.fleet.state import Generation, State, Worker
+from wssupervisor.runtime.history.history import wall
+from wssupervisor.runtime.kernel.inet_diag import Held, held
+from wssupervisor.runtime.listeners.holders import command_name
+from wssupervisor.runtime.listeners.pool import Pool
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool
+from wssupervisor.runtime.workers.process import Process
+from wssupervisor.runtime.workers.serving import by_process
+
+PEERS_MAX = 50
+CONNECTIONS_MAX = 50
+HELPERS_MAX = 50
+PEERS_NAMED = 3
+"""Lines of an answer, which has to fit into 64 KiB; the rest is counted."""
+
+METHOD = "exponential decay through the counts at the drain's start and now"
+
+Document = dict[str, Any]
+NO_DRAIN: Document = {
+    "empty_in_seconds": None,
+    "unknown": "it does not drain",
+    "method": METHOD,
+}
+
+
+KEEP_ALIVE_SECONDS = 60.0
+"""A server of WebSockets pings its clients more often (uvicorn and websockets each 20 s), and a
+client that waits for an answer has sent something last."""
+KEEP_ALIVE = "idle keep-alive connection"
+
+
+def looks_kept_alive(one: Held, after: float = KEEP_ALIVE_SECONDS) -> bool:
+    """Answered, and silent in both directions since: as a proxy or scraper keeps a connection.
+
+    Whether it was upgraded to a WebSocket the kernel does not report. `after`: seconds of silence.
+    """
+    silent = one.idle >= after and not one.unread and not one.unsent
+    return silent and one.answered
+
+
+@dataclass(frozen=True, slots=True)
+class SeenConnection:
+    """A connection of a worker; `age` at least, in seconds, None where it was never counted."""
+
+    worker: WorkerId
+    socket: Held
+    age: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A process that holds connections which the process that accepted them has let go.
+
+    `counted`: how many of them keep the generation, because their client is still there.
+    """
+
+    worker: WorkerId
+    pid: int
+    command: str
+    connections: int
+    counted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What keeps some workers alive, as the kernel knows it."""
+
+    connections: tuple[SeenConnection, ...] = ()
+    helpers: tuple[Helper, ...] = ()
+    hidden: tuple[int, ...] = ()
+    """Processes that cannot be looked into."""
+
+
+def look(
+    pools: Sequence[Pool], processes: Mapping[WorkerId, Process], first_seen: Mapping[int, float]
+) -> Seen:
+    """The connections of these workers over TCP; of AF_UNIX ones the kernel tells no peer.
+
+    `first_seen`: when each was first counted, by inode. May run in a thread; raises OSError.
+    """
+    every = [pool.connections() for pool in pools]
+    inodes = frozenset[int]().union(*(one.held for one in every))
+    left = frozenset[int]().union(*(one.peer_left for one in every))
+    sockets = {worker: process.sockets() for worker, process in processes.items()}
+    helpers: list[Helper] = []
+    abandoned: set[int] = set()
+    for worker, process in processes.items():
+        let_go = process.serving.look(sockets[worker], inodes, left)
+        abandoned |= let_go.keys() & left
+        counted = by_process(let_go, let_go.keys() - left)
+        helpers += [
+            Helper(worker, pid, command_name(pid), count, counted.get(pid, 0))
+            for pid, count in by_process(let_go, let_go).items()
+        ]
+    owners = {
+        inode: worker
+        for worker, found in sockets.items()
+        for own in found.values()
+        for inode in own.keys() - abandoned
+    }
+    hidden = tuple(sorted({pid for process in processes.values() for pid in process.hidden()}))
+    return Seen(tuple(_connections(pools, owners, first_seen)), tuple(helpers), hidden)
+
+
+def _connections(
+    pools: Sequence[Pool], owners: Mapping[int, WorkerId], first_seen: Mapping[int, float]
+) -> Iterator[SeenConnection]:
+    now = time.monotonic()
+    for pool in pools:
+        if isinstance(pool, TcpPool):
+            for one in held(pool.family, pool.port, pool.local_host):
+                if one.inode in owners and one.inode not in pool.own():
+                    seen = first_seen.get(one.inode)
+                    age = None if seen is None else round(now - seen, 1)
+                    yield SeenConnection(owners[one.inode], one, age)
+
+
+def document(fleet: State, number: int, seen: Seen) -> Document:
+    """All that can be said of a generation that is there, with what was seen of its workers."""
+    connections = seen.connections
+    generation = fleet.generations[number]
+    now = time.monotonic()
+    total = sum(one.connections for one in generation.workers.values())
+    idlest = sorted(connections, key=lambda one: -one.socket.idle)
+    return {
+        "generation": number,
+        "state": generation.state.value,
+        "release": generation.release.directory,
+        "connections": total,
+        "reasons": [*_reasons(generation, total, now, seen), *_unseen(seen.hidden)],
+        "workers": [_worker(fleet, one) for one in generation.workers.values()],
+        "peers": _peers(connections),
+        "peers_left_out": max(0, len({one.socket.peer for one in connections}) - PEERS_MAX),
+        "helpers": [_helper(one) for one in seen.helpers[:HELPERS_MAX]],
+        "longest_idle": [_connection(one) for one in idlest[:CONNECTIONS_MAX]],
+        "drain": _drain(generation, now),
+        "estimate": NO_DRAIN
+        if generation.drain_since is None
+        else estimate(generation.connections_at_start, total, now - generation.drain_since),
+    }
+
+
+def _reasons(generation: Generation, connections: int, now: float, seen: Seen) -> list[str]:
+    """In words, the weightiest first."""
+    found = []
+    match generation.state:
+        case GenerationState.ACTIVE:
+            found.append("it is the active one: new connections go to it")
+        case GenerationState.STARTING:
+            found.append("it is starting")
+        case GenerationState.FAILED:
+            found.append("its workers are ending")
+    if connections:
+        found.append(f"{connections} connection{'s' if connections != 1 else ''}")
+    found += [
+        f"{one.counted} of them held open only by pid {one.pid} ({one.command}): the process that"
+        " accepted them has closed them, and their clients wait for the end"
+        for one in seen.helpers
+        if one.counted
+    ]
+    found += _kept_alive(seen.connections)
+    drains = draining.drains(generation)
+    if draining.paused(generation):
+        found.append("its drain is paused, until: wssctl drain --resume")
+    keep = max((one.keep_until for one in drains), default=now)
+    if keep > now and generation.state is GenerationState.DRAINING:
+        found.append(f"[drain] keep: it can be rolled back to for {keep - now:.0f} s more")
+    if any(one.held_for_rollback for one in drains):
+        found.append("a roll back to it is under way")
+    if any(one.still_listens for one in drains):
+        found.append("a worker still listens where new connections arrive")
+    if not found:
+        found.append("waiting for one more connection count before stopping")
+    return found
+
+
+def _kept_alive(connections: Sequence[SeenConnection]) -> Iterator[str]:
+    """Connections that may be nobody's: said with what is known of them."""
+    found = [one.socket for one in connections if looks_kept_alive(one.socket)]
+    if not found:
+        return
+    least = min(one.idle for one in found)
+    received, sent = sum(one.received for one in found), sum(one.sent for one in found)
+    peers = sorted({one.peer for one in found})
+    shown = ", ".join(peers[:PEERS_NAMED]) + (", ..." if len(peers) > PEERS_NAMED else "")
+    yield (
+        f"{len(found)} of them (from {shown}) answered and silent for {format_duration(least)} or"
+        f" more, {received} bytes received and {sent} sent in all: if these are no WebSockets"
+        " without pings, they look like idle keep-alive connections of a proxy or a scraper"
+    )
+
+
+def _unseen(hidden: Sequence[int]) -> list[str]:
+    if not hidden:
+        return []
+    shown = ", ".join(map(str, hidden))
+    text = (
+        f"pid {shown} cannot be looked into: every connection that was there when its drain began"
+        " counts as its own until it is closed"
+    )
+    return [text]
+
+
+def _worker(fleet: State, one: Worker) -> Document:
+    queues = [fleet.slots[slot].queued for slot in one.slots.values() if not fleet.shared(slot)]
+    return {
+        "index": one.id.index,
+        "pid": one.pid,
+        "state": one.state.value,
+        "connections": one.connections,
+        "reported": one.reported,
+        "queued": sum(queues),
+    }
+
+
+def _helper(one: Helper) -> Document:
+    return {
+        "worker": one.worker.index,
+        "pid": one.pid,
+        "command": one.command,
+        "connections": one.connections,
+        "counted": one.counted,
+    }
+
+
+def _peers(connections: Sequence[SeenConnection]) -> list[Document]:
+    by_peer: dict[str, list[SeenConnection]] = {}
+    for one in connections:
+        by_peer.setdefault(one.socket.peer, []).append(one)
+    most = sorted(by_peer.items(), key=lambda item: -len(item[1]))[:PEERS_MAX]
+    return [
+        {
+            "address": peer,
+            "connections": len(found),
+            "oldest_seconds": max((one.age for one in found if one.age is not None), default=None),
+            "idle_seconds_min": min(one.socket.idle for one in found),
+            "idle_seconds_max": max(one.socket.idle for one in found),
+        }
+        for peer, found in most
+    ]
+
+
+def _connection(one: SeenConnection) -> Document:
+    return {
+        "peer": one.socket.peer,
+        "port": one.socket.port,
+        "worker": one.worker.index,
+        "idle_seconds": one.socket.idle,
+        "age_at_least_seconds": one.age,
+        "unsent_bytes": one.socket.unsent,
+        "unread_bytes": one.socket.unread,
+        "received_bytes": one.socket.received,
+        "sent_bytes": one.socket.sent,
+        "answered": one.socket.answered,
+        "looks_like": KEEP_ALIVE if looks_kept_alive(one.socket) else None,
+    }
+
+
+def _drain(generation: Generation, now: float) -> Document | None:
+    if generation.drain_since is None:
+        return None
+    deadline = draining.deadline(generation)
+    return {
+        "since": wall(generation.drain_since),
+        "seconds": round(now - generation.drain_since, 1),
+        "connections_at_start": generation.connections_at_start,
+        "deadline": None if deadline is None else wall(deadline),
+        "seconds_left": None if deadline is None else round(deadline - now, 1),
+        "paused": draining.paused(generation),
+        "closes_on_request": all(one.closes_on_request for one in generation.workers.values()),
+        "closing": any(
+            one.closing_by is not None and ends_at(one, generation.policy) is not None
+            for one in generation.workers.values()
+        ),
+    }
+
+
+def estimate(at_start: int, connections: int, seconds: float) -> Document:
+    """Of a drain; `method` says how; where nothing can be said, `unknown` says why."""
+    found = emptying(at_start, connections, seconds)
+    if isinstance(found, Unknown):
+        return {"empty_in_seconds": None, "unknown": found.reason, "method": METHOD}
+    return {
+        "empty_in_seconds": round(found.empty_in),
+        "half_life_seconds": round(found.half_life),
+        "unknown": None,
+        "method": METHOD,
+    }

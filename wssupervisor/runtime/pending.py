@@ -1,0 +1,122 @@
+"""Who waits for what: each request gets its one answer, each reload its one verdict."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from wssupervisor.errors import Busy, NotRunning, OperationFailed, ReloadFailed, WssError
+from wssupervisor.fleet.actions import Failed, Outcome
+from wssupervisor.fleet.events import Event, Requester, RequesterGone
+from wssupervisor.fleet.model import RequestId
+from wssupervisor.fleet.reloading import name as reload_name
+from wssupervisor.fleet.state import Reload, Verdict
+
+VERDICTS_KEPT = 16
+
+
+def error_of(outcome: Outcome, lines: Sequence[str] = ()) -> WssError:
+    """What a requester is told who did not get what he asked for; `lines` of the worker's words."""
+    if not isinstance(outcome, Failed):
+        return OperationFailed(f"unexpected answer {outcome}")
+    kinds = {"busy": Busy, "not-running": NotRunning, "reload-failed": ReloadFailed}
+    error = kinds.get(outcome.code, OperationFailed)(outcome.reason, lines=lines)
+    if outcome.reload is not None:
+        error.data["reload"] = reload_name(outcome.reload)
+    return error
+
+
+class PendingRequests:
+    """Owns the futures that clients of the control socket wait for."""
+
+    def __init__(self, post: Callable[[Event], None]) -> None:
+        self.last_request = 0
+        self._post = post
+        self._waiting: dict[RequestId, asyncio.Future[Outcome]] = {}
+        self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
+        self._settled = 0
+        """The youngest reload that has a verdict."""
+
+    def next_request(self) -> RequestId:
+        """A number that no other request has."""
+        self.last_request += 1
+        return self.last_request
+
+    def request(self, request: RequestId, event: Event) -> asyncio.Future[Outcome]:
+        """Post a request; its one answer is the future's. Who stops waiting must `leave`."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = answer
+        self._post(event)
+        return answer
+
+    def leave(self, request: RequestId) -> None:
+        """Nobody waits for the answer any more; harmless once it has been given."""
+        if self._waiting.pop(request, None) is not None:
+            self._post(RequesterGone(request))
+
+    async def ask(self, request: RequestId, event: Event) -> Outcome:
+        """Post a request and wait for its one answer. Cancelled: the requester has left."""
+        try:
+            return await self.request(request, event)
+        finally:
+            self.leave(request)
+
+    def give(self, request: RequestId, outcome: Outcome) -> None:
+        """The fleet has answered; nobody may be waiting any more."""
+        waiting = self._waiting.pop(request, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(outcome)
+
+    # -- verdicts -----------------------------------------------------------------------------
+
+    def settle(self, verdict: Verdict) -> None:
+        """That reload has ended; harmless when it is known."""
+        if verdict.reload <= self._settled:
+            return
+        self._settled = verdict.reload
+        waiting = self._verdict(verdict.reload)
+        if not waiting.done():
+            waiting.set_result(verdict)
+        for old in [reload for reload in self._verdicts if self._is_forgotten(reload)]:
+            del self._verdicts[old]
+
+    def verdict_of(self, reload: int) -> asyncio.Future[Verdict] | None:
+        """Done once that reload has ended; None if that was too long ago to be known still."""
+        known = reload in self._verdicts or reload > self._settled
+        return self._verdict(reload) if known else None
+
+    def wait_instead(
+        self, reload: Reload | None, number: int, caller: Requester
+    ) -> RequestId | None:
+        """Wait again for the requester of that reload, if an upgrade cut it off; then `leave`.
+
+        None for any other caller: it learns the verdict, and cancels nothing by leaving.
+        """
+        if reload is None or reload.id != number or reload.request is None:
+            return None
+        if reload.request in self._waiting or not _is_same(reload.by, caller):
+            return None
+        self._waiting[reload.request] = asyncio.get_running_loop().create_future()
+        return reload.request
+
+    def carry(self) -> tuple[Verdict, ...]:
+        """The verdicts, for `take_over`."""
+        return tuple(one.result() for one in self._verdicts.values() if one.done())
+
+    def take_over(self, last_request: int, verdicts: Iterable[Verdict]) -> None:
+        self.last_request = last_request
+        for verdict in sorted(verdicts, key=lambda one: one.reload):
+            self.settle(verdict)
+
+    def _verdict(self, reload: int) -> asyncio.Future[Verdict]:
+        if reload not in self._verdicts:
+            self._verdicts[reload] = asyncio.get_running_loop().create_future()
+        return self._verdicts[reload]
+
+    def _is_forgotten(self, reload: int) -> bool:
+        return reload <= self._settled - VERDICTS_KEPT
+
+
+def _is_same(requester: Requester | None, caller: Requester) -> bool:
+    """The very process: another one of the same user has not requested the reload."""
+    if requester is None:
+        return False
+    return (requester.user, requester.pid) == (caller.user, caller.pid)

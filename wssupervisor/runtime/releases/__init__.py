@@ -1,0 +1,1 @@
+"""A release: resolved at one moment, pinned, and judged before anything runs."""

@@ -1,0 +1,1 @@
+"""Worker processes: started, supervised, listened to, ended."""

@@ -1,0 +1,101 @@
+"""Servers that bind an address themselves, in place of the descriptor that they are given."""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from socket import AF_INET, AF_INET6
+
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.kernel.inet_diag import TcpState, sockets
+from wssupervisor.runtime.listeners.holders import command_name, environment, listening_inodes
+from wssupervisor.runtime.listeners.listener_set import ListenerSet
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool
+from wssupervisor.runtime.workers.process import FIRST_DESCRIPTOR, Process
+
+_IN_USE = re.compile(
+    r"EADDRINUSE|address (?:is )?already in use|\b(?:errno|os error) 98\b", re.IGNORECASE
+)
+ANY_PORT = 0
+
+
+def taken_by_us(lines: Iterable[str], addresses: Sequence[str]) -> str | None:
+    """What to do about a worker that could not bind an address, if that is what its words say.
+
+    `addresses`: those of the listeners, in their order.
+    """
+    for line in lines:
+        if not _IN_USE.search(line):
+            continue
+        for at, address in enumerate(addresses):
+            port = address.rpartition(":")[2]
+            if re.search(rf"\b{re.escape(port)}\b", line):
+                return f"it binds {address} itself, which this instance holds; {_take(at)}"
+        return (
+            "an address that it binds itself is in use. If that is the one it should serve,"
+            f" {_take(0)}; any other (for metrics, say) must differ between generations, which run"
+            " side by side"
+        )
+    return None
+
+
+def _take(at: int) -> str:
+    return (
+        f"have it serve descriptor {FIRST_DESCRIPTOR + at} instead (LISTEN_FDS; {{fd}} in [app]"
+        " command stands for the number)"
+    )
+
+
+def same_address(gate: ListenerSet, process: Process, given: Collection[SlotId]) -> str | None:
+    """What is wrong with a process that listens beside its slots: it joined the group.
+
+    It gets no new connection there, as none is steered to a socket that is no slot. Raises OSError.
+    """
+    for at, pool in enumerate(gate.pools.values()):
+        if not isinstance(pool, TcpPool):
+            continue
+        there = listening_inodes(
+            pool.family,
+            pool.host,
+            pool.port,
+            v6only=pool.v6only,
+            interface=pool.reach.interface,
+        )
+        foreign = there - {slot.inode for slot in pool.slots} - set(given)
+        if foreign and foreign & process.socket_inodes():
+            return (
+                f"binds {pool.address} itself, with SO_REUSEPORT, where no new connection would"
+                f" reach it; {_take(at)}"
+            )
+    return None
+
+
+def wrapped(process: Process) -> str | None:
+    """What is wrong where the server is not the process that was started: $LISTEN_PID is."""
+    main = command_name(process.pid)
+    for pid in sorted(process.members() - {process.pid}):
+        name = command_name(pid)
+        if name != main and environment(pid).get("LISTEN_PID") == str(process.pid):
+            return (
+                f"accepted no connection: $LISTEN_PID is {process.pid} ({main}), which started pid"
+                f" {pid} ({name}) without exec, and a server takes its socket only if that is its"
+                " own pid. Start the server with exec, or tell it the descriptor"
+                f" {FIRST_DESCRIPTOR} ({{fd}} in [app] command)"
+            )
+    return None
+
+
+def another_address(gate: ListenerSet, process: Process) -> str | None:
+    """The same of one that listens elsewhere, which may be for something else. Raises OSError."""
+    slots = {slot.inode for pool in gate.pools.values() for slot in pool.slots}
+    own = process.socket_inodes() - slots
+    found = [
+        f"[{one.local[0]}]:{one.local[1]}" if family == AF_INET6 else "{}:{}".format(*one.local)
+        for family in (AF_INET, AF_INET6)
+        for one in sockets(family, ANY_PORT, frozenset({TcpState.LISTEN}))
+        if one.inode in own
+    ]
+    if not found:
+        return None
+    return (
+        f"accepted no connection from descriptor {FIRST_DESCRIPTOR}, and listens on"
+        f" {', '.join(sorted(found))}, which it bound itself; {_take(0)}"
+    )

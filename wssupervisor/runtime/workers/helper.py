@@ -1,0 +1,139 @@
+"""Asking a short process of our own, and hearing all that it says."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from wssupervisor import start_directory
+from wssupervisor.runtime.workers.process import Child
+
+SAID_BYTES = 1 << 16
+"""Of what it says, the end is kept."""
+SAID_MOST = 1 << 20
+"""Whoever says more than this is ended."""
+ISOLATED = ("-I", "-X", "utf8", *(["-B"] if sys.dont_write_bytecode else []))
+"""No variable, no directory of a user and no working directory decides what is imported. What is
+written to us is UTF-8 under every locale."""
+_MODULE = """
+import sys
+name, own, *more = sys.argv[1:]
+sys.argv[1:] = []
+at = next((at for at, one in enumerate(sys.path) if one.endswith("-packages")), len(sys.path))
+sys.path[at:at] = [own]
+sys.path += [one for one in more if one not in sys.path]
+import runpy
+runpy.run_module(name, run_name="__main__", alter_sys=True)
+"""
+
+
+def module(name: str) -> list[str]:
+    """A module of this package as a program.
+
+    It finds this very package before any other installation of it, and libraries wherever we found
+    ours, but all of that after the standard library.
+    """
+    own = str(Path(__file__).parents[2])
+    return [sys.executable, *ISOLATED, "-c", _MODULE, name, own, *_libraries()]
+
+
+def _libraries() -> list[str]:
+    """Where the daemon imports from, less the directory of its script or that it was started in."""
+    others = {os.environ.get(start_directory.VARIABLE), os.path.dirname(sys.executable)}  # noqa: PTH120
+    return [one for one in sys.path if os.path.isabs(one) and one not in others]  # noqa: PTH117
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The end of a child's output, and its exit status; None: a signal ended it.
+
+    `endless`: it wrote more than SAID_MOST bytes.
+    """
+
+    text: str
+    status: int | None
+    endless: bool = False
+
+
+async def ask_child(
+    command: list[str],
+    descriptor: int,
+    *,
+    within: float,
+    question: str = "",
+    more: Mapping[str, str] | None = None,
+    errors: bool = False,
+    where: AbstractContextManager[None] | None = None,
+) -> Said | None:
+    """What it writes, `errors` included if wished, until it ends; None after so many seconds.
+
+    One that writes without an end is ended.
+
+    It has `descriptor` as its 3, reads `question` on its standard input, gets `more` variables, and
+    starts in / unless `where` enters another directory. Raises OSError.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with os.fdopen(reading, "rb", 0) as pipe:
+        try:
+            with where or nullcontext():
+                child = _spawned(command, writing, descriptor, question, more, errors=errors)
+        finally:
+            os.close(writing)
+        try:
+            return await asyncio.wait_for(_until_it_ends(child, pipe), within)
+        except TimeoutError:
+            return None
+        finally:
+            child.end()
+
+
+def _spawned(
+    command: list[str],
+    output: int,
+    descriptor: int,
+    question: str,
+    more: Mapping[str, str] | None,
+    *,
+    errors: bool,
+) -> Child:
+    # A file: it takes any length at once, and is never waited for.
+    asked = os.memfd_create("wssupervisor-question", os.MFD_CLOEXEC)
+    try:
+        os.write(asked, question.encode())
+        os.lseek(asked, 0, os.SEEK_SET)
+        return Child.spawn(command, asked, output, descriptor, more, errors=errors)
+    finally:
+        os.close(asked)
+
+
+async def _until_it_ends(child: Child, pipe: FileIO) -> Said:
+    text, endless = await _read_all(pipe)
+    if endless:
+        return Said(text, None, endless=True)
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(child.fileno(), ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(child.fileno())
+    return Said(text, child.status())
+
+
+async def _read_all(pipe: FileIO) -> tuple[str, bool]:
+    """The end of what is written until the last writer has gone; whether there was no end."""
+    reader = asyncio.StreamReader(limit=SAID_BYTES)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    kept, size = b"", 0
+    try:
+        while size <= SAID_MOST and (piece := await reader.read(SAID_BYTES)):
+            size += len(piece)
+            kept = (kept + piece)[-SAID_BYTES:]
+        return kept.decode("utf-8", "replace").strip(), size > SAID_MOST
+    finally:
+        transport.close()

@@ -1,0 +1,125 @@
+"""What is left of a worker whose main process has ended: does it serve, and what becomes of it."""
+
+import asyncio
+import contextlib
+import os
+import socket
+
+from wssupervisor.fleet.actions import JudgeLeftover
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.foreign import CLIENTS
+from wssupervisor.runtime.listeners.holders import share, socket_descriptors
+from wssupervisor.runtime.listeners.listener_set import ListenerSet
+from wssupervisor.runtime.workers import readiness
+from wssupervisor.runtime.workers.process import Process
+from wssupervisor.runtime.workers.serving import Acceptor
+
+SECONDS = {Acceptor.MAIN: 0.3, None: 1.0, Acceptor.OTHERS: 10.0}
+"""How long to wait for the tree to accept, by which of its processes was seen to accept before.
+
+One that accepts takes a waiting connection within milliseconds, unless it is busy; until this is
+over the clients of a dead main process hang.
+"""
+LOOK_SECONDS = 0.05
+ACCEPTS = ("inet_csk_accept", "skb_wait_for_more_packets")
+"""Kernel functions in which accept() sleeps, on TCP and on AF_UNIX sockets (/proc/PID/wchan)."""
+
+
+async def serves(gate: ListenerSet, process: Process, action: JudgeLeftover) -> bool:
+    """Whether a process of the tree accepts on one of its slots, or accepted what the tree holds.
+
+    Raises WssError, OSError.
+    """
+    held = process.socket_inodes()
+    listens = held & set(action.slots.values())
+    if process.hidden():
+        listens = set(action.slots.values())  # so it is asked
+    others_accept = process.serving.acceptor is Acceptor.OTHERS
+    if others_accept and (action.drain_signalled or not listens):
+        return not held.isdisjoint(gate.connection_inodes())
+    if not listens:
+        return False
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SECONDS[process.serving.acceptor]):
+            while process.members():
+                for name, slot in action.slots.items():
+                    if slot in listens and await _accepts(gate, process, name, slot):
+                        return True
+                await asyncio.sleep(LOOK_SECONDS)
+    _take_back(gate, action)
+    return False
+
+
+async def _accepts(gate: ListenerSet, process: Process, name: str, slot: SlotId) -> bool:
+    pool = gate.pools[name]
+    if pool.why_shared is not None or name not in gate.steerings:
+        # Any worker could take a probe: so look for a process that waits for one.
+        return any(_waits(pid, slot) for pid in process.members())
+    return await readiness.accepts(gate, gate.steerings[name], process, slot, lambda: None)
+
+
+def _take_back(gate: ListenerSet, action: JudgeLeftover) -> None:
+    """Or a sweeper would have to be started for the probe that waits in the slot."""
+    for name, slot in action.slots.items():
+        steering = gate.steerings.get(name)
+        if steering is not None and slot not in steering.weights:
+            steering.take_back({slot})
+
+
+def _waits(pid: int, slot: SlotId) -> bool:
+    """Whether a thread of the process sleeps until a connection arrives on this socket."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+    except OSError:
+        return False
+    return any(_thread_waits(pid, thread, slot) for thread in threads)
+
+
+def _thread_waits(pid: int, thread: str, slot: SlotId) -> bool:
+    place = _read(f"/proc/{pid}/task/{thread}/wchan")
+    arguments = _read(f"/proc/{pid}/task/{thread}/syscall").split()
+    first = int(arguments[1], 16) if len(arguments) > 1 else None
+    own = socket_descriptors(pid)
+    if any(name in place for name in ACCEPTS):
+        return first is None or own.get(slot) == first
+    if "epoll" in place or "ep_poll" in place:
+        numbers = os.listdir(f"/proc/{pid}/fdinfo") if first is None else [str(first)]  # noqa: PTH208
+        return any(_watches(pid, number, slot) for number in numbers)
+    return ("poll" in place or "select" in place) and slot in own
+
+
+def _watches(pid: int, number: str, slot: SlotId) -> bool:
+    """An epoll descriptor has the socket among its targets (proc_pid_fdinfo(5))."""
+    lines = _read(f"/proc/{pid}/fdinfo/{number}").splitlines()
+    return any(line.startswith("tfd:") and f" ino:{slot:x} " in f"{line} " for line in lines)
+
+
+def _read(path: str) -> str:
+    """Empty where the process has gone, or may not be looked into."""
+    try:
+        with open(path) as file:  # noqa: PTH123 - a third of pathlib's cost
+            return file.read()
+    except OSError:
+        return ""
+
+
+def free_clients(gate: ListenerSet, process: Process) -> int:
+    """End all connections of the tree, so that their clients connect again; how many.
+
+    A forked helper may not end at SIGTERM: it has inherited the main process's handlers. Those that
+    may not be shared with us end with the process that holds them.
+    """
+    connections = gate.connection_inodes()
+    freed: set[int] = set()
+    for pid in process.members():
+        for inode, number in socket_descriptors(pid).items():
+            if inode not in connections or inode in freed:
+                continue
+            with contextlib.suppress(OSError):
+                one = socket.socket(fileno=share(pid, number))
+                freed.add(inode)
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                finally:  # the last close of it may be ours
+                    CLIENTS.close([one.detach()])
+    return len(freed)

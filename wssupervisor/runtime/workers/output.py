@@ -1,0 +1,270 @@
+"""What a worker writes: a pipe for the worker, and a file in memory for us.
+
+Standard output and error of a worker are a pipe, so that all works that works with one: what opens
+/dev/stderr truncates a file. A relay (relay.py) moves the bytes from the pipe into a memfd, whether
+or not we live. We read behind it and give the pages back as we go, so that the file stays small.
+When we are far behind, the relay gives up the oldest; the hole is what we did not see.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import termios
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+
+from wssupervisor.runtime.handover.document import OutputState
+from wssupervisor.runtime.workers.relay_program import PAGE, move, own_opening, punch
+
+LAST_LINES = 50
+LINE_BYTES = 8192
+"""A longer line is cut into pieces of this size."""
+READ_BYTES = 1 << 16
+"""Read at most this much at once: 65,536 empty lines cost 3 ms."""
+TAIL_BYTES = 1 << 16
+"""The last lines are found in this much, however much was not read yet."""
+PIPE_BYTES = 1 << 18
+PIPE_MODE = 0o622
+"""A worker that has changed its user may open /dev/stderr, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What the worker gets; owns the descriptors."""
+
+    output: int
+    errors: int
+    """Opened once more: Node, for one, sets flags on an opening."""
+    spare: int
+    """A reading end that nobody reads: with it no write fails, even if all other readers die."""
+
+    def close(self) -> None:
+        for descriptor in (self.output, self.errors, self.spare):
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`skipped`: bytes before these lines that are gone."""
+
+    lines: list[str]
+    skipped: int = 0
+
+
+class Output:
+    """Owns the file and our reading end of the pipe, which only the relay reads from."""
+
+    def __init__(self, descriptor: int, pipe: int | None) -> None:
+        """`pipe` is None for a worker of a supervisor before 0.1.0, which writes to the file."""
+        self.descriptor = descriptor
+        self.pipe = pipe
+        self._read_to = 0
+        self._freed_to = 0
+        self._partial = b""
+        self._skipped = 0
+        """Bytes that are missing and not told of yet."""
+        self._in_gap = False
+        """What comes next is the end of a line whose begin is missing."""
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._goal: int | None = None
+        self._seen = (0, 0.0)
+
+    @classmethod
+    def create(cls, name: str) -> tuple["Output", Ends]:
+        """A new one, and what the worker gets of it. Raises OSError."""
+        opened: list[int] = []
+        try:
+            opened.append(os.memfd_create(name, os.MFD_CLOEXEC))
+            opened += os.pipe2(os.O_CLOEXEC)
+            memfd, reading, writing = opened
+            os.fchmod(reading, PIPE_MODE)
+            with suppress(OSError):  # a user's share of pipe memory is limited
+                fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            opened.append(os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_CLOEXEC))
+            spare = fcntl.fcntl(reading, fcntl.F_DUPFD_CLOEXEC, 0)
+        except BaseException:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        return cls(memfd, reading), Ends(writing, opened[-1], spare)
+
+    def carry(self) -> OutputState:
+        partial = self._partial.decode("latin-1")
+        last = tuple(self._last)
+        return OutputState(
+            self.descriptor, self._read_to, self._freed_to, partial, last, self.pipe, self.inode
+        )
+
+    @classmethod
+    def take_over(cls, carried: OutputState) -> "Output":
+        found = cls(carried.descriptor, carried.pipe)
+        found._read_to, found._freed_to = carried.read_to, carried.freed_to
+        found._partial = carried.partial.encode("latin-1")
+        found._last.extend(carried.last)
+        return found
+
+    @property
+    def inode(self) -> int:
+        """The pipe's; 0 where there is none."""
+        return 0 if self.pipe is None else os.fstat(self.pipe).st_ino
+
+    def descriptors(self) -> list[int]:
+        """All that must come back after our death."""
+        return [self.descriptor] if self.pipe is None else [self.descriptor, self.pipe]
+
+    def close(self) -> None:
+        for descriptor in self.descriptors():
+            os.close(descriptor)
+
+    # -- what is in the file ------------------------------------------------------------------
+
+    def unread(self) -> int:
+        """Bytes in the file that were not read yet, those included that are gone."""
+        return os.fstat(self.descriptor).st_size - self._read_to
+
+    def read(self, limit: int = READ_BYTES) -> Words:
+        """The next lines, of at most so many bytes; a begun line waits for its end."""
+        at = self._data_from(self._read_to)
+        if at > self._read_to:
+            self._miss(at - self._read_to)
+        chunk = os.pread(self.descriptor, limit, self._read_to)
+        if self._data_from(self._read_to) != self._read_to:
+            return Words([])  # given up while we read it: what we have is partly zeros
+        self._read_to += len(chunk)
+        lines = self._split(self._after_gap(chunk))
+        self._free()
+        skipped = 0
+        if lines or not self._in_gap:
+            skipped, self._skipped = self._skipped, 0
+        self._last.extend(lines[-LAST_LINES:])
+        return Words(lines, skipped)
+
+    def rest(self) -> Words:
+        """The line that was begun, when nothing more will come."""
+        partial, self._partial = self._partial, b""
+        skipped, self._skipped = self._skipped, 0
+        lines = [_readable(partial)] if partial else []
+        self._last.extend(lines)
+        return Words(lines, skipped)
+
+    def last_lines(self) -> tuple[str, ...]:
+        """The last LAST_LINES lines that were written, read or not; they stay unread."""
+        size = os.fstat(self.descriptor).st_size
+        begin = self._data_from(max(self._read_to, size - TAIL_BYTES))
+        tail = os.pread(self.descriptor, TAIL_BYTES, begin)
+        if begin > self._read_to:
+            tail = tail.partition(b"\n")[2]
+            before: list[str] = []
+        else:
+            tail, before = self._partial + tail, list(self._last)
+        lines = [_readable(one[-LINE_BYTES:]) for one in tail.split(b"\n")]
+        if not lines[-1]:
+            lines.pop()
+        return tuple([*before, *lines][-LAST_LINES:])
+
+    def _data_from(self, at: int) -> int:
+        """Where the next bytes are that were not given up."""
+        try:
+            return os.lseek(self.descriptor, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return os.fstat(self.descriptor).st_size
+
+    def _miss(self, count: int) -> None:
+        self._skipped += count + len(self._partial)
+        self._read_to += count
+        self._partial = b""
+        self._in_gap = True
+
+    def _after_gap(self, chunk: bytes) -> bytes:
+        """Without the end of a line whose begin is missing."""
+        if not self._in_gap:
+            return chunk
+        lost, newline, rest = chunk.partition(b"\n")
+        self._skipped += len(lost) + len(newline)
+        self._in_gap = not newline
+        return rest
+
+    def _split(self, chunk: bytes) -> list[str]:
+        whole, newline, rest = (self._partial + chunk).rpartition(b"\n")
+        self._partial = rest
+        lines = _lines(whole) if newline else []
+        if len(rest) > LINE_BYTES:
+            lines += _lines(rest)
+            self._partial = b""
+        return lines
+
+    def _free(self) -> None:
+        whole_pages = self._read_to // PAGE * PAGE
+        if whole_pages > self._freed_to:
+            punch(self.descriptor, self._freed_to, whole_pages)
+            self._freed_to = whole_pages
+
+    # -- what is on its way there -------------------------------------------------------------
+
+    def is_complete(self) -> bool:
+        """Whether all is in the file that was written before this was asked the first time."""
+        pending = self.pending()
+        if self._goal is None:
+            self._goal = os.fstat(self.descriptor).st_size + pending
+        done = not pending or os.fstat(self.descriptor).st_size >= self._goal
+        if done:
+            self._goal = None
+        return done
+
+    def stuck_for(self, now: float) -> float:
+        """Seconds for which there was something to move and nothing was."""
+        size, since = self._seen
+        grown = os.fstat(self.descriptor).st_size
+        if grown != size or not self.pending():
+            self._seen = grown, now
+            return 0.0
+        return now - since
+
+    def move(self) -> None:
+        """Do what a relay does, while there is none."""
+        if self.pipe is None or not self.pending():
+            return
+        file = own_opening(self.descriptor)
+        if file is not None:
+            try:
+                move(self.pipe, file)
+            finally:
+                os.close(file)
+
+    def pending(self) -> int:
+        """Bytes in the pipe. The kernel answers when it is not moving any of them."""
+        if self.pipe is None:
+            return 0
+        found = bytearray(4)
+        fcntl.ioctl(self.pipe, termios.FIONREAD, found)
+        return int(struct.unpack("=i", found)[0])
+
+
+def _lines(data: bytes) -> list[str]:
+    """Data without its last newline as lines; in bulk, as nearly all lines are harmless."""
+    text = data.decode("utf-8", "backslashreplace")
+    lines = text.split("\n")
+    harmless = text.replace("\n", "").replace("\t", "").isprintable()
+    if harmless and max(map(len, lines)) <= LINE_BYTES // 4:
+        return lines
+    return [
+        _readable(line[at : at + LINE_BYTES])
+        for line in data.split(b"\n")
+        for at in range(0, max(len(line), 1), LINE_BYTES)
+    ]
+
+
+def _readable(line: bytes) -> str:
+    """Text that does nothing to a terminal."""
+    text = line.rstrip(b"\r").decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\t" else char.encode("unicode_escape").decode()
+        for char in text
+    )

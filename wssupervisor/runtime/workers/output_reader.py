@@ -1,0 +1,170 @@
+"""Reads what all workers wrote and passes it to the log, within a budget for each turn.
+
+What the log has no room for stays in the workers' files, which the relay keeps within bounds. What
+an ended worker left there is read in the same way.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from wssupervisor.fleet.model import WorkerId
+from wssupervisor.runtime.handover.document import EndedOutputState
+from wssupervisor.runtime.workers.output import Output, Words
+from wssupervisor.runtime.workers.relay import Relay
+
+TURN_SECONDS = 0.005
+"""For all workers together, before the loop has its turn again."""
+PAUSE_SECONDS = 0.005
+FULL_SECONDS = 0.05
+"""Until the next look while the log is full."""
+FINISH_SECONDS = 1.0
+LAST_WORDS_SECONDS = 0.5
+"""An ended worker's last words are waited for, as they decide what a failed reload shows."""
+LAST_WORDS_KEPT = 32
+"""Ended workers whose last lines are kept for whoever asks why."""
+
+
+@dataclass(slots=True)
+class Source:
+    worker: WorkerId
+    pid: int
+    output: Output
+    ended: bool = False
+    complete_by: float | None = None
+
+
+class OutputReader:
+    """Owns the outputs of ended workers; those of others belong to the crew."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        tell: Callable[[WorkerId, int, Words], None],
+        takes: Callable[[], bool],
+    ) -> None:
+        """`takes`: whether the log has room."""
+        self._relay = relay
+        self._tell = tell
+        self._takes = takes
+        self._sources: deque[Source] = deque()
+        self._again: asyncio.TimerHandle | None = None
+        self._last_words: OrderedDict[WorkerId, tuple[str, ...]] = OrderedDict()
+
+    def add(self, worker: WorkerId, pid: int, output: Output) -> None:
+        self._sources.append(Source(worker, pid, output))
+        self._relay.move(output)
+
+    def forget(self, worker: WorkerId) -> None:
+        """Of one that was started in vain: its maker closes its output."""
+        for one in [one for one in self._sources if one.worker == worker]:
+            self._sources.remove(one)
+            self._relay.forget(one.output)
+
+    def is_complete(self, worker: WorkerId) -> bool:
+        """Whether all is here that a worker wrote before this was asked first, or never will be."""
+        now = time.monotonic()
+        for one in self._sources:
+            if one.worker == worker and not one.ended:
+                if one.complete_by is None:
+                    one.complete_by = now + LAST_WORDS_SECONDS
+                if not one.output.is_complete() and now < one.complete_by:
+                    return False
+                one.complete_by = None
+        return True
+
+    def ended(self, worker: WorkerId) -> tuple[str, ...]:
+        """Its last lines. Nothing more comes; all of it is passed on as the log takes it."""
+        lines = self.last_lines(worker)
+        self._last_words[worker] = lines
+        while len(self._last_words) > LAST_WORDS_KEPT:
+            self._last_words.popitem(last=False)
+        for one in self._sources:
+            if one.worker == worker:
+                one.ended = True
+                one.complete_by = time.monotonic() + LAST_WORDS_SECONDS
+        self.look()
+        return lines
+
+    def last_lines(self, worker: WorkerId) -> tuple[str, ...]:
+        """The last lines it wrote, also for some time after its end."""
+        for one in self._sources:
+            if one.worker == worker and not one.ended:
+                return one.output.last_lines()
+        return self._last_words.get(worker, ())
+
+    def look(self) -> None:
+        """Read until all is read, the log is full, or the turn is over; then again soon."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._turn(time.monotonic() + TURN_SECONDS):
+            pause = PAUSE_SECONDS if self._takes() else FULL_SECONDS
+            self._again = asyncio.get_running_loop().call_later(pause, self.look)
+
+    def _turn(self, until: float) -> bool:
+        """Whether something is left to be read."""
+        todo = deque(self._sources)
+        self._sources.rotate(-1)  # none is always the last
+        while todo and self._takes() and time.monotonic() < until:
+            one = todo.popleft()
+            if one.output.unread():
+                self._pass_on(one, one.output.read())
+            if one.output.unread():
+                todo.append(one)
+            elif one.ended and self._is_over(one):
+                self._close(one)
+        return any(one.ended or one.output.unread() for one in self._sources)
+
+    @staticmethod
+    def _is_over(one: Source) -> bool:
+        """What its worker wrote last may still be on its way."""
+        late = one.complete_by is None or time.monotonic() >= one.complete_by
+        return late or not one.output.pending()
+
+    def _pass_on(self, one: Source, words: Words) -> None:
+        if words.lines or words.skipped:
+            self._tell(one.worker, one.pid, words)
+
+    def _close(self, one: Source) -> None:
+        self._pass_on(one, one.output.rest())
+        self._sources.remove(one)
+        self._relay.release(one.output)
+        one.output.close()
+
+    def finish(self) -> None:
+        """At the end of the program: read what is left, for a moment at most."""
+        if self._again is not None:
+            self._again.cancel()
+        until = time.monotonic() + FINISH_SECONDS
+        while self._turn(until) and time.monotonic() < until:
+            time.sleep(PAUSE_SECONDS)
+        for one in list(self._sources):
+            missed = one.output.unread()
+            if missed:
+                self._tell(one.worker, one.pid, Words([], missed))
+            one.output.close()
+        self._sources.clear()
+
+    # -- over an upgrade ----------------------------------------------------------------------
+
+    def carry(self) -> tuple[EndedOutputState, ...]:
+        return tuple(
+            EndedOutputState(one.worker, one.pid, one.output.carry())
+            for one in self._sources
+            if one.ended
+        )
+
+    def carry_last_words(self) -> dict[WorkerId, tuple[str, ...]]:
+        return dict(self._last_words)
+
+    def take_over(
+        self, rests: Iterable[EndedOutputState], last_words: Mapping[WorkerId, tuple[str, ...]]
+    ) -> None:
+        self._last_words.update(last_words)
+        for one in rests:
+            output = Output.take_over(one.output)
+            self._sources.append(Source(one.worker, one.pid, output, ended=True))
+            self._relay.move(output)

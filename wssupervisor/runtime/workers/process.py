@@ -1,0 +1,443 @@
+"""One worker's process tree: spawned, watched by pidfd, signalled, counted, ended."""
+
+import contextlib
+import ctypes
+import fcntl
+import functools
+import itertools
+import os
+import resource
+import select
+import signal
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from wssupervisor.fleet.model import Exit, SlotId
+from wssupervisor.runtime.handover.document import ProcessState
+from wssupervisor.runtime.listeners.holders import (
+    environment,
+    is_alive,
+    may_look,
+    pids,
+    socket_descriptors,
+    socket_inodes,
+    start_time,
+    status_of_zombie,
+)
+from wssupervisor.runtime.workers.kin import HELPERS, IDENTITY, Marks, children, identity_in, send
+from wssupervisor.runtime.workers.serving import Serving
+
+SHELL = "/bin/sh"
+SHIM = (
+    'cd "$1" || { echo "the release directory $1 is gone, or its user may not enter it; install it'
+    ' again, or reload to another release" >&2; exit 127; }; shift;'
+    ' ulimit -S -n "$1" 2>/dev/null; shift;'
+    " LISTEN_PID=$$; export LISTEN_PID;"
+    ' if [ -n "$WATCHDOG_USEC" ]; then WATCHDOG_PID=$$; export WATCHDOG_PID; fi;'
+    ' exec "$@"'
+)
+"""All that the shell sees of ours: LISTEN_PID must be the worker's own pid, known only there."""
+
+FIRST_DESCRIPTOR = 3
+SOFT_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+"""Of open files, as we were started: what workers get, while we raise our own."""
+
+PR_SET_CHILD_SUBREAPER = 36
+KEPT_VARIABLES = frozenset({"PATH", "LANG", "HOME"})
+"""Of our environment, for helpers. None that says where Python imports from: see helper.py."""
+
+PIDFD_GET_INFO = 0xC040FF0B
+PIDFD_INFO_EXIT = 1 << 3
+_PIDFD_INFO = struct.Struct("=QQ11Ii")
+"""struct pidfd_info as of Linux 6.13; the exit status is told from 6.15 on (linux/pidfd.h)."""
+STATUS_WITHIN = 0.5
+"""Seconds after its end in which the kernel may come to know how a process that is no child of ours
+ended: it does when its parent has waited for it."""
+
+
+def become_subreaper() -> None:
+    """Processes that a worker leaves behind become our children: they stay visible and are reaped.
+
+    Raises OSError.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def keep_descriptors() -> None:
+    """Let no worker inherit what our own parent left open in us."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) > 2:
+            with contextlib.suppress(OSError):  # the one that listed them is closed again
+                os.set_inheritable(int(name), False)
+
+
+def reap_orphans(own: frozenset[int]) -> None:
+    """Reap ended children that are no worker's main process."""
+    for pid in children(os.getpid()) - own - HELPERS:
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+
+
+class Process:
+    """Owns the pidfd of the main process, which is readable from its end on."""
+
+    def __init__(self, pid: int, pidfd: int, identity: tuple[str, ...]) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.exit: Exit | None = None
+        self.probes = 0
+        """Connections of our own that it has accepted, and that we hold open."""
+        self._identity = identity
+        self._ended_at: float | None = None
+        self.serving = Serving(pid)
+        self._seen: dict[int, int | None] = {pid: None}
+        with contextlib.suppress(OSError):  # without a descriptor left; `members` looks again
+            self._seen[pid] = start_time(pid)
+        """Members ever seen, with their start time: a daemon that left the tree stays ours."""
+
+    @classmethod
+    def spawn(
+        cls,
+        command: Sequence[str],
+        directory: str,
+        variables: Mapping[str, str],
+        descriptors: Sequence[int],
+        output: int,
+        errors: int | None = None,
+    ) -> "Process":
+        """Start the command with these descriptors as 3, 4, ..., in a session of its own.
+
+        In ours, its process group would be orphaned by our death: the kernel then sends SIGHUP to
+        one with a stopped member (setpgid(2)). `output` becomes its standard output and, unless
+        there are `errors`, its standard error. Raises OSError.
+        """
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            placed = [(null, 0), (output, 1), (output if errors is None else errors, 2)]
+            placed += [(own, FIRST_DESCRIPTOR + at) for at, own in enumerate(descriptors)]
+            pid = os.posix_spawn(
+                SHELL,
+                ["sh", "-c", SHIM, "sh", directory, files_of_workers(), *command],
+                dict(variables),
+                file_actions=_placing(placed),
+                setsid=True,  # see above
+                setsigmask=(),
+                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+            )
+        finally:
+            with contextlib.suppress(OSError):  # it runs by now
+                os.close(null)
+        return cls(pid, _watched(pid), identity_in(variables))
+
+    def carry(self) -> ProcessState:
+        return ProcessState(
+            self.pid,
+            self.pidfd,
+            self._identity,
+            self.exit,
+            dict(self._seen),
+            self.serving.acceptor,
+        )
+
+    @classmethod
+    def take_over(cls, carried: ProcessState) -> "Process":
+        """Also of a supervisor that died: then it is no child of ours."""
+        found = cls(carried.pid, carried.pidfd, carried.identity)
+        found.exit, found._seen = carried.exit, dict(carried.seen)
+        found.serving.acceptor = carried.acceptor
+        return found
+
+    def reap(self) -> Exit | None:
+        """How the main process ended; None while it lives, or while that is not known yet."""
+        if self.exit is None:
+            try:
+                found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+            except ChildProcessError:
+                self.exit = self._told()
+                return self.exit
+            if found is None:
+                return None
+            if found.si_code == os.CLD_EXITED:
+                self.exit = Exit(status=found.si_status)
+            else:
+                self.exit = Exit(signal=signal.Signals(found.si_status).name)
+        return self.exit
+
+    def _told(self) -> Exit | None:
+        """The same of one that is a dead supervisor's child, not ours."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        if not poll.poll(0):
+            return None
+        told = exit_of(self.pidfd, self.pid)
+        if told is not None:
+            return told
+        now = time.monotonic()
+        self._ended_at = now if self._ended_at is None else self._ended_at
+        return Exit() if now - self._ended_at >= STATUS_WITHIN else None
+
+    def members(self) -> frozenset[int]:
+        """Living pids of the tree: descendants, and whoever was one once.
+
+        Raises OSError where that cannot be seen now: it must not be taken for an empty tree.
+        """
+        if self.exit is None and self._seen.get(self.pid) is None:
+            self._seen[self.pid] = start_time(self.pid)
+        alive = {pid for pid, started in self._seen.items() if _is(pid, started)}
+        found = set(alive)
+        todo = list(alive)
+        while todo:
+            new = children(todo.pop()) - found
+            found |= new
+            todo += new
+        if self.exit is not None:
+            found |= {pid for pid in self._left_behind() - found if self._carries_us(pid)}
+        living: dict[int, int] = {}
+        for pid in found:
+            started = self._seen.get(pid) or start_time(pid)
+            if started is not None and is_alive(pid, started):
+                living[pid] = started
+        self._seen = {self.pid: self._seen.get(self.pid), **living}
+        return frozenset(living)
+
+    def seen(self) -> AbstractSet[int]:
+        """Members as they were last looked at, the main process included."""
+        return self._seen.keys()
+
+    def adopt(self, pid: int, started: int) -> None:
+        """A process that left the tree, and is known to be of it."""
+        self._seen[pid] = started
+
+    def marks(self, pipe: int, slots: frozenset[SlotId]) -> Marks:
+        """What those that leave the tree may still have of it."""
+        return Marks(self.pid, self._identity, pipe, slots)
+
+    def _left_behind(self) -> set[int]:
+        """Where those of the tree can be whose parent has gone: ours now, if we started them."""
+        starter = self._identity[len(IDENTITY) - 1 :]
+        return (
+            set(pids()) if any(starter) and starter != (supervisor_id(),) else children(os.getpid())
+        )
+
+    def _carries_us(self, pid: int) -> bool:
+        # The format allows for fewer variables.
+        return identity_in(environment(pid))[: len(self._identity)] == self._identity
+
+    def socket_inodes(self) -> set[int]:
+        """Inodes of the sockets that any process of the tree holds."""
+        return {inode for pid in self.members() for inode in socket_inodes(pid)}
+
+    def sockets(self) -> dict[int, dict[int, int]]:
+        """Of each process of the tree: the sockets it holds, by inode, with their descriptors."""
+        return {pid: socket_descriptors(pid) for pid in self.members()}
+
+    def hidden(self) -> frozenset[int]:
+        """Those of the tree whose descriptors we may not see: of another uid, or with rights."""
+        return frozenset(pid for pid in self.members() if not may_look(pid))
+
+    def took(self, inode: int) -> bool:
+        """Whether a process of the tree holds this probe, which is remembered.
+
+        One that cannot be looked into may hold it: nobody else was steered to.
+        """
+        holders = {pid for pid in self.members() if inode in socket_inodes(pid)}
+        if holders:
+            self.serving.took_probe(holders)
+        return bool(holders) or bool(self.hidden())
+
+    def descriptor_count(self) -> int:
+        """Open descriptors of the whole tree, less those of our probes.
+
+        0 where the kernel (before 6.2) does not tell.
+        """
+        total = 0
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                total += os.stat(f"/proc/{pid}/fd").st_size  # noqa: PTH116 - a third of the cost
+        return max(0, total - self.probes)
+
+    def has_placed(self, inodes: Sequence[int]) -> bool:
+        """Its main process still has these sockets where they were placed at its start."""
+        try:
+            found = [
+                os.stat(f"/proc/{self.pid}/fd/{FIRST_DESCRIPTOR + at}").st_ino  # noqa: PTH116
+                for at in range(len(inodes))
+            ]
+        except PermissionError:
+            return True  # as far as can be seen
+        except OSError:
+            return False
+        return found == list(inodes)
+
+    def signal(self, number: int) -> None:
+        """To the main process; when that has gone, to each that is left."""
+        if self.exit is not None:
+            self.signal_rest(number)
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def may_signal(self) -> bool:
+        """Whether this user may: a worker may have become another one."""
+        if self.exit is None:
+            with contextlib.suppress(ProcessLookupError):
+                try:
+                    signal.pidfd_send_signal(self.pidfd, 0)
+                except PermissionError:
+                    return False
+        return True
+
+    def signal_rest(self, number: int) -> None:
+        """To all of the tree but the main process."""
+        for pid in self.members() - {self.pid}:
+            send(pid, self._seen.get(pid), number)
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the tree, stopped ones included."""
+        if self.exit is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        for pid in self.members() - {self.pid}:
+            send(pid, self._seen.get(pid), signal.SIGKILL)
+
+    def close(self) -> None:
+        os.close(self.pidfd)
+
+
+def files_of_workers() -> str:
+    """For `ulimit -n` in the shim."""
+    return "unlimited" if SOFT_LIMIT == resource.RLIM_INFINITY else str(SOFT_LIMIT)
+
+
+@functools.cache
+def supervisor_id() -> str:
+    """Ours, as workers carry it; no other supervisor has had it, or ever will until a reboot.
+
+    Raises OSError.
+    """
+    return f"{os.getpid()}:{start_time(os.getpid())}"
+
+
+def exit_of(pidfd: int, pid: int) -> Exit | None:
+    """How a process ended that is no child of ours; None where the kernel does not tell (yet).
+
+    From Linux 6.15 on its pidfd knows, once its parent has waited for it; until then /proc does.
+    """
+    status = _status_of(pidfd)
+    if status is None:
+        status = status_of_zombie(pid)
+    if status is None:
+        return None
+    if os.WIFSIGNALED(status):
+        return Exit(signal=signal.Signals(os.WTERMSIG(status)).name)
+    return Exit(status=os.WEXITSTATUS(status))
+
+
+def _status_of(pidfd: int) -> int | None:
+    info = bytearray(_PIDFD_INFO.size)
+    struct.pack_into("=Q", info, 0, PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    mask, *_, status = _PIDFD_INFO.unpack(info)
+    return int(status) if mask & PIDFD_INFO_EXIT else None
+
+
+class Child:
+    """A helper of ours; a short one says all on its output, and by its exit status."""
+
+    def __init__(self, pid: int) -> None:
+        """Raises OSError: then it is ended."""
+        self.pid = pid
+        self._pidfd = _watched(pid)
+        HELPERS.add(pid)
+
+    @classmethod
+    def spawn(
+        cls,
+        command: list[str],
+        question: int,
+        output: int,
+        descriptor: int,
+        more: Mapping[str, str] | None = None,
+        *,
+        errors: bool = False,
+        own_session: bool = False,
+    ) -> "Child":
+        """Start it with `descriptor` as its 3, and `more` variables. Raises OSError.
+
+        `question`: its standard input. `errors`: its standard error goes to `output`, too.
+        `own_session`: it may outlive us.
+        """
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        variables = {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}
+        variables |= more or {}
+        try:
+            placed = [(question, 0), (output, 1), (output if errors else null, 2)]
+            placed += [(descriptor, FIRST_DESCRIPTOR)]
+            pid = os.posix_spawn(
+                command[0],
+                command,
+                variables,
+                file_actions=_placing(placed),
+                **({"setsid": True} if own_session else {"setpgroup": 0}),
+                setsigmask=(),
+                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+            )
+        finally:
+            with contextlib.suppress(OSError):  # it runs by now
+                os.close(null)
+        return cls(pid)
+
+    def fileno(self) -> int:
+        """Readable from its end on."""
+        return self._pidfd
+
+    def status(self) -> int | None:
+        """Its exit status, once it has ended; None where a signal ended it."""
+        with contextlib.suppress(ChildProcessError):
+            found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+            if found is not None and found.si_code == os.CLD_EXITED:
+                return found.si_status
+        return None
+
+    def end(self) -> None:
+        """It has said what it had to say, or took too long; then it is reaped with the orphans."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.close(self._pidfd)
+        HELPERS.discard(self.pid)
+
+
+def _watched(pid: int) -> int:
+    """The pidfd of a child that was just started. Raises OSError: then it is ended, and reaped."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)  # not waited for yet, so that it is no other process
+        raise
+
+
+def _placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """First out of the way, so that none is overwritten before it is placed; then to its place.
+
+    To the lowest numbers that none of them has: those above all may be beyond the limit of open
+    files. What else we have open there is not for the child.
+    """
+    taken = {number for pair in placed for number in pair}
+    free = (number for number in itertools.count(FIRST_DESCRIPTOR) if number not in taken)
+    high = dict(zip((own for own, _ in placed), free, strict=False))
+    moves = [(os.POSIX_SPAWN_DUP2, own, up) for own, up in high.items()]
+    moves += [(os.POSIX_SPAWN_DUP2, high[own], target) for own, target in placed]
+    closes = [(os.POSIX_SPAWN_CLOSE, up) for up in high.values()]
+    return [*moves, *closes]  # type: ignore[list-item] # CLOSE takes two items, typeshed has one
+
+
+def _is(pid: int, started: int | None) -> bool:
+    return started is not None and start_time(pid) == started

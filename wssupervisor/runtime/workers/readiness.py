@@ -1,0 +1,287 @@
+"""Readiness by a probe: a connection of ours was really accepted, and answered, by the candidate.
+
+A TCP connect alone proves nothing: the kernel completes it into the queue of a socket that nobody
+reads. So the kernel is asked who holds the server's end of it.
+"""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from wssupervisor.errors import Unreachable
+from wssupervisor.fleet.actions import Probe
+from wssupervisor.fleet.model import Check, SlotId
+from wssupervisor.runtime.kernel.inet_diag import Endpoint, TcpState
+from wssupervisor.runtime.listeners.listener_set import ListenerSet
+from wssupervisor.runtime.listeners.steering import (
+    CONNECT_SECONDS,
+    Steering,
+    probe_socket,
+    server_end,
+)
+from wssupervisor.runtime.listeners.tcp_pool import Slot
+from wssupervisor.runtime.workers.bound_itself import another_address, same_address, wrapped
+from wssupervisor.runtime.workers.helper import Said, ask_child, module
+from wssupervisor.runtime.workers.process import Process
+from wssupervisor.verdict import GOOD, WRONG
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 0.01
+SLOW_LOOK_SECONDS = 0.1
+SLOW_AFTER_SECONDS = 2.0
+SUSPECT_SECONDS = 1.0
+"""After so long, and again and again, a look where else it may listen."""
+ANSWER_SECONDS = 5.0
+"""For one answer; one that does not come is asked for again, until the worker's time is over."""
+ASK_AGAIN_SECONDS = 0.2
+CHILD_SECONDS = 5.0
+"""For the child that asks: to start, and to end."""
+
+
+class NeverReady(Exception):
+    """It will not be ready, however long it is given; completes: it ..."""
+
+
+async def ready(
+    gate: ListenerSet, process: Process, probe: Probe, tried: Callable[[str], None]
+) -> None:
+    """Return when the process is ready, as the probe has it; until then, or cancelled, wait.
+
+    `tried` is told what was wrong with each try of a check, and where else the process listens.
+    Raises NeverReady, SteeringRefused, ListenFailed, OSError.
+    """
+
+    def suspect() -> None:
+        if wrong := same_address(gate, process, probe.slots.values()):
+            raise NeverReady(wrong)
+        if elsewhere := another_address(gate, process):
+            tried(elsewhere)
+        elif by_wrapper := wrapped(process):
+            tried(by_wrapper)
+
+    for name, slot in probe.slots.items():
+        if spoilt := gate.spoilt.get(slot):
+            tried(spoilt)
+        check = None if probe.check is None or probe.check.listener != name else probe.check
+        try:
+            await _probed(gate, process, name, slot, check, tried, suspect)
+        except Unreachable as error:  # nothing can be asked, and nothing is wrong with the worker
+            log.warning("worker is not probed", listener=name, pid=process.pid, why=str(error))
+
+
+async def _probed(
+    gate: ListenerSet,
+    process: Process,
+    name: str,
+    slot: SlotId,
+    check: Check | None,
+    tried: Callable[[str], None],
+    suspect: Callable[[], None],
+) -> None:
+    """On one listener. Raises what `ready` does, and Unreachable."""
+    steering = gate.steerings[name]
+    if check is not None:
+        await _checked(steering, process, slot, check, tried, suspect)
+        return
+    # The kernel has no event for an accept() elsewhere.
+    while not await accepts(gate, steering, process, slot, suspect):  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def accepts(
+    gate: ListenerSet,
+    steering: Steering,
+    process: Process,
+    slot: SlotId,
+    suspect: Callable[[], None],
+) -> bool:
+    """One try: False where it cannot be reached, or somebody else who shares the slot took it."""
+    async with _connection(steering, process, slot, suspect) as taken:
+        if taken is None:
+            return False
+        if taken.inode:
+            queued = steering.pool.by_inode(slot).queued
+            gate.held_probes.hold(taken.client.dup(), taken.inode, process, queued)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A connection of ours that the process has accepted; `inode` 0: and has closed again."""
+
+    client: socket.socket
+    inode: int
+
+
+@asynccontextmanager
+async def _connection(
+    steering: Steering, process: Process, slot: SlotId, suspect: Callable[[], None]
+) -> AsyncIterator[Taken | None]:
+    """One that the process has accepted from its slot; None as `accepts` says."""
+    with probe_socket(steering.pool) as (client, source):
+        client.setblocking(False)
+        listening = steering.pool.by_inode(slot)
+        listening.show_clients()
+        inode: int | None = None
+        with steering.probing(source, slot):
+            connected = await _connected(client, steering)
+        if connected:
+            inode = await _taken(
+                client,
+                steering,
+                source,
+                process,
+                suspect,
+                listening,
+            )
+            steering.accepted(source, slot)
+        yield None if inode is None else Taken(client, inode)
+
+
+async def _checked(
+    steering: Steering,
+    process: Process,
+    slot: SlotId,
+    check: Check,
+    tried: Callable[[str], None],
+    suspect: Callable[[], None],
+) -> None:
+    """Ask again and again, each time over a connection of its own, until the answer is right."""
+    first = True
+    while True:
+        async with _connection(steering, process, slot, suspect) as taken:
+            if taken is None:
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            if first:
+                tried("has accepted a connection, and not answered yet")
+                first = False
+            wrong = await _asked(taken.client, steering, check)
+        if wrong is None:
+            return
+        tried(wrong)
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+
+async def _asked(client: socket.socket, steering: Steering, check: Check) -> str | None:
+    """What a child process has to say of the worker's answer; None where it is right."""
+    question = {
+        "by": check.by.value,
+        "address": steering.pool.reachable_host,
+        "port": steering.pool.port,
+        "path": check.path,
+        "seconds": ANSWER_SECONDS,
+        "send": check.send,
+        "expect": check.expect,
+        "host": check.host,
+        "headers": dict(check.headers),
+        "subprotocol": check.subprotocol,
+    }
+    client.setblocking(True)
+    said = await ask_child(
+        module("wssupervisor.probe"),
+        client.fileno(),
+        within=ANSWER_SECONDS + CHILD_SECONDS,
+        question=json.dumps(question),
+    )
+    return judged(said)
+
+
+def judged(said: Said | None) -> str | None:
+    """Only a good word and a good end are good."""
+    if said is None:
+        return "was asked by a probe that did not end"
+    if said.endless:
+        return "was asked by a probe that wrote without an end"
+    if said.status != 0:
+        how = "was killed" if said.status is None else f"failed with status {said.status}"
+        return f"was asked by a probe that {how}"
+    if said.text == GOOD:
+        return None
+    if said.text.startswith(WRONG):
+        return said.text.removeprefix(WRONG)
+    return "was asked by a probe that came to no verdict"
+
+
+async def _connected(client: socket.socket, steering: Steering) -> bool:
+    target = steering.pool.reach.target
+    connecting = asyncio.get_running_loop().sock_connect(client, target)
+    try:
+        await asyncio.wait_for(connecting, CONNECT_SECONDS)
+    except (OSError, TimeoutError):
+        return False
+    return True
+
+
+async def _taken(
+    client: socket.socket,
+    steering: Steering,
+    source: Endpoint,
+    process: Process,
+    suspect: Callable[[], None],
+    listening: Slot,
+) -> int | None:
+    """The inode of the other end, once the process holds it; None: it never will.
+
+    0: it has closed it again, as its words, its end or its reset show. A process that lets us wait
+    is looked at.
+    """
+    unbroken = listening.times_down
+    began = time.monotonic()
+    suspect_at = began + SUSPECT_SECONDS
+    reach = steering.pool.reach
+    while True:
+        found = server_end(reach, source)
+        if found is not None and found.inode:
+            return found.inode if process.took(found.inode) else None
+        heard = _heard(client)
+        if heard is Heard.WORDS or (found is not None and found.state in CLOSED_BY_SERVER):
+            return 0
+        if heard is Heard.RESET:
+            return 0 if listening.reset_nobody(unbroken) else None
+        if found is None:
+            return None  # the handshake was given up: its queue was full
+        if listening.defers():  # since we connected: it would never see us
+            return None
+        if time.monotonic() >= suspect_at:
+            suspect()
+            suspect_at += SUSPECT_SECONDS
+        slow = time.monotonic() - began > SLOW_AFTER_SECONDS
+        await asyncio.sleep(SLOW_LOOK_SECONDS if slow else LOOK_SECONDS)
+
+
+class Heard(Enum):
+    """`WORDS`: bytes or an end, which only a server that accepted can send."""
+
+    NOTHING = "nothing"
+    WORDS = "words"
+    RESET = "reset"
+
+
+CLOSED_BY_SERVER = frozenset(
+    {
+        TcpState.FIN_WAIT1,
+        TcpState.FIN_WAIT2,
+        TcpState.CLOSING,
+        TcpState.LAST_ACK,
+        TcpState.TIME_WAIT,
+    }
+)
+
+
+def _heard(client: socket.socket) -> Heard:
+    try:
+        client.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return Heard.NOTHING
+    except ConnectionError:
+        return Heard.RESET
+    return Heard.WORDS

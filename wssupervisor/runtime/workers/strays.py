@@ -1,0 +1,199 @@
+"""Processes of workers that have left their worker's tree: whose they are, and how they end.
+
+One that still has something of its worker (its session, output, environment, or a slot that no
+other worker has) belongs to the tree again, drains and ends with it. What belongs to no worker any
+more keeps its slots from counting as free. If it has a slot it is ended; if not it may live until
+the instance stops.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from wssupervisor.fleet.model import SlotId, WorkerId
+from wssupervisor.runtime.kernel import control_group
+from wssupervisor.runtime.listeners.holders import command_name, environment, is_alive, start_time
+from wssupervisor.runtime.workers import kin
+from wssupervisor.runtime.workers.kin import Marks, Traits
+from wssupervisor.runtime.workers.process import Process
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+"""Between two looks at known strays and at the control group; a new orphan is seen at once."""
+SCAN_SECONDS = 30.0
+"""Between two looks at all processes for holders of our sockets, at the least."""
+SCAN_SHARE = 0.0005
+"""Of one core, at most, for those."""
+END_LOOK_SECONDS = 0.02
+KILLED_WITHIN = 2.0
+RELAY = "WSSUPERVISOR_RELAY"
+"""In the environment of a relay of worker output, which has the pipes of all workers."""
+
+
+@dataclass(slots=True)
+class Stray:
+    """`ours`: certainly a worker's; another process may have been given a socket by anyone."""
+
+    started: int
+    sockets: frozenset[int]
+    ours: bool
+    told_at: float | None = None
+    """When it got SIGTERM."""
+
+
+class Tree(Protocol):
+    process: Process
+    marks: Marks
+
+
+Trees = Mapping[WorkerId, Tree]
+
+
+class Strays:
+    """Of one instance; `slots` are all its listening sockets."""
+
+    def __init__(self, slots: frozenset[SlotId]) -> None:
+        self._slots = slots
+        self._found: dict[int, Stray] = {}
+        self._look_at = 0.0
+        self._scan_at = 0.0
+
+    @property
+    def occupied(self) -> frozenset[SlotId]:
+        """Slots that some process holds that is no worker's."""
+        return self.sockets & self._slots
+
+    @property
+    def sockets(self) -> frozenset[int]:
+        """All sockets of strays: what is connected to them is not on its way to a worker."""
+        return frozenset[int]().union(*(one.sockets for one in self._found.values()))
+
+    # -- who they are -------------------------------------------------------------------------
+
+    def look(self, trees: Trees, kill_after: float) -> None:
+        """Give what left its tree back to it; end what holds a slot and belongs to no worker."""
+        now = time.monotonic()
+        again = now >= self._look_at
+        seen = set[int]().union(*(one.process.seen() for one in trees.values()))
+        suspects = kin.orphans() - seen
+        if again:
+            self._look_at = now + LOOK_SECONDS
+            suspects |= self._in_group(trees, seen) | self._found.keys()
+        else:
+            suspects -= self._found.keys()
+        for pid in kin.below(suspects) - seen:
+            self._judge(pid, trees, ours=pid not in self._found or self._found[pid].ours)
+        if again:
+            for pid, one in self._found.items():
+                self._end_holder(pid, one, trees, kill_after, now)
+
+    def _in_group(self, trees: Trees, seen: set[int]) -> set[int]:
+        """Those of a supervisor before us: they are not our descendants."""
+        if not control_group.is_ours():
+            return set()
+        new = set(control_group.members()) - seen - kin.HELPERS - {os.getpid()}
+        return new and kin.all_of_ours().difference(
+            *(one.process.members() for one in trees.values())
+        )
+
+    def _judge(self, pid: int, trees: Trees, *, ours: bool) -> None:
+        one = kin.traits(pid)
+        if one is None or not is_alive(pid, one.started) or RELAY in environment(pid):
+            self._found.pop(pid, None)
+            return
+        worker = kin.owner(one, {worker: own.marks for worker, own in trees.items()})
+        if worker is None:
+            self._keep(one, ours=ours)
+            return
+        self._found.pop(pid, None)
+        trees[worker].process.adopt(pid, one.started)
+        log.debug("process left its worker's tree", pid=pid, worker=str(worker))
+
+    def _keep(self, one: Traits, *, ours: bool) -> None:
+        before = self._found.get(one.pid)
+        if before is not None and before.started == one.started:
+            before.sockets, before.ours = one.sockets, before.ours or ours
+            return
+        self._found[one.pid] = Stray(one.started, one.sockets, ours)
+        held = len(one.sockets & self._slots)
+        (log.warning if held else log.info)(
+            "process belongs to no worker any more",
+            pid=one.pid,
+            command=command_name(one.pid),
+            slots=held,
+            then="it ends when the instance stops" if not held else "its slots are not used",
+        )
+
+    def _end_holder(
+        self, pid: int, one: Stray, trees: Trees, kill_after: float, now: float
+    ) -> None:
+        """What holds a slot may take clients of the worker that gets that slot next."""
+        slots = one.sockets & self._slots
+        shared = any(slots & own.marks.slots for own in trees.values())
+        if not one.ours or not slots or shared:
+            return
+        if one.told_at is None:
+            one.told_at = now
+            log.warning("ending a process that a worker left behind", pid=pid)
+            kin.send(pid, one.started, signal.SIGTERM)
+        elif now - one.told_at >= kill_after:
+            kin.send(pid, one.started, signal.SIGKILL)
+
+    # -- who else holds our sockets -----------------------------------------------------------
+
+    def scan_is_due(self) -> bool:
+        return time.monotonic() >= self._scan_at
+
+    def scan(self, known: frozenset[int]) -> set[int]:
+        """All other processes that hold a slot. May run in a thread."""
+        cpu = time.thread_time()
+        found = kin.holding(self._slots, known)
+        cost = time.thread_time() - cpu
+        self._scan_at = time.monotonic() + max(SCAN_SECONDS, cost / SCAN_SHARE)
+        return found
+
+    def scanned(self, found: set[int], trees: Trees) -> None:
+        """Take in what a scan has found."""
+        for pid in found.difference(*(one.process.members() for one in trees.values())):
+            self._judge(pid, trees, ours=pid in self._found and self._found[pid].ours)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    async def end(self, kill_after: float, progress: Callable[[], None]) -> None:
+        """All workers have ended: end all that they have left, wherever it hides.
+
+        `progress` is called every second.
+        """
+        left = self._left()
+        if not left:
+            return
+        log.warning("ending processes that workers left behind", pids=sorted(left))
+        for number, patience in ((signal.SIGTERM, kill_after), (signal.SIGKILL, KILLED_WITHIN)):
+            until = time.monotonic() + patience
+            for pid, started in left.items():
+                kin.send(pid, started, number)
+            report_at = 0.0
+            while (now := time.monotonic()) < until:
+                left = self._left()
+                if not left:
+                    return
+                if now >= report_at:
+                    report_at = now + LOOK_SECONDS
+                    progress()
+                await asyncio.sleep(END_LOOK_SECONDS)
+
+    def _left(self) -> dict[int, int]:
+        own = kin.all_of_ours() | {pid for pid, one in self._found.items() if one.ours}
+        found = {pid: start_time(pid) for pid in own}
+        return {
+            pid: started
+            for pid, started in found.items()
+            if started is not None and is_alive(pid, started)
+        }
