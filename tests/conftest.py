@@ -1,4 +1,4 @@
-"""Fixtures of all tests: releases in a directory of the test's own, and a name nobody else has."""
+"""Fixtures of all tests: releases in a directory of the test's own, and a unique name."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Whether the limit of open files lets so many connections be held."""
+"""Whether the limit of open files permits the connections that are to be held."""
 
 import resource
 

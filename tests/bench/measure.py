@@ -26,7 +26,7 @@ class Echoes:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Who is measured: the way to it, and its processes, each with all that descend from it."""
+    """What is measured: the way to it, and its processes, each with all that descend from it."""
 
     target: Target
     roots: tuple[int, ...]

@@ -80,7 +80,7 @@ class _Overhead:
         say(f"{self._held} held: {text}")
 
     def _watch(self) -> Watched:
-        """Nothing but the held clients goes on meanwhile."""
+        """Nothing but the held clients is active meanwhile."""
         meter = Meter([self._supervised.pid])
         time.sleep(self._plan.watch_seconds)
         spent = meter.read()
@@ -110,7 +110,7 @@ class _Overhead:
             self._supervised_connects()
 
     def _bare_connects(self, number: int) -> None:
-        """What the start of as many workers costs those who connect, without any reload."""
+        """What the start of as many workers costs new clients, without any reload."""
         beside: list[Bare] = []
 
         def start() -> None:

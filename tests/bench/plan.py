@@ -33,13 +33,13 @@ class Plan:
     stall_pace: float
     """What servers' pauses and clients' intervals are multiplied by."""
     slow_clients: int
-    """Of each server, at most, one more every so many seconds, for so long."""
+    """Of each server: at most how many, one more every how many seconds, for how long."""
     slow_every: float
     slow_seconds: float
     verdicts: tuple[str, ...] | None
     """Kinds of bad releases; None: all."""
     output_mb: float
-    """Written by one worker in so many seconds."""
+    """Seconds in which one worker writes them."""
     output_seconds: float
     rival_held: int
     rival_reloads: int

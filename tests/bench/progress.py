@@ -1,4 +1,4 @@
-"""Tells whoever watches what is being measured, on standard error."""
+"""Shows what is being measured, on standard error."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The fenced blocks of the documents, read as what somebody would type who follows them.
+"""The fenced blocks of the documents, read as what a reader types.
 
 sh          each line is a command
 console     "$ " and "# " begin commands, the rest is what they print: numbers may differ, "..."

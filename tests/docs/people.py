@@ -16,10 +16,10 @@ SAYS_EVERY = 2.0
 
 
 async def talk(connection: ClientConnection) -> None:
-    """To himself: everybody has a room of his own."""
+    """Alone: each client has a room to itself."""
     while True:
         await asyncio.sleep(random.uniform(0.1, SAYS_EVERY))
-        await connection.send("is anybody there?")
+        await connection.send("is someone there?")
         await connection.recv()
 
 

@@ -22,7 +22,7 @@ SIOCSIFFLAGS, UP_AND_RUNNING = 0x8914, b"A"
 fcntl.ioctl(socket.socket(), SIOCSIFFLAGS, b"lo" + bytes(14) + UP_AND_RUNNING + bytes(15))
 """
 
-# What documents tell people to do to a machine must not be done to this one: all but the scratch
+# What documents do to a reader's machine must not be done to this one: all but the scratch
 # directory is read-only before the first command runs, or none does.
 PREPARE = f"""
 set -eu
@@ -43,7 +43,7 @@ cd "$HOME"
 set +eu
 """
 
-# A daemon in the foreground goes on while the next command is typed in another terminal.
+# A daemon in the foreground keeps running while the next command is typed in another terminal.
 SERVING = """
 served() {
     for _ in $(seq 300); do

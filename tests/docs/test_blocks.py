@@ -1,4 +1,4 @@
-"""Who follows the README and the guides gets what they say: every command in them is run."""
+"""Every command in the README and the guides is run, and prints what they show."""
 
 import dataclasses
 from pathlib import Path
@@ -95,7 +95,7 @@ def test_configurations_are_valid(document: str, tmp_path: Path) -> None:
 
 
 def test_what_is_not_run_is_still_there() -> None:
-    """Exceptions that nobody needs any more are gone."""
+    """Exceptions that no block needs are gone."""
     shown = {_bare(step.command) for document in DOCUMENTS for step in steps(document)}
 
     assert set(NOT_RUN) | set(INSTEAD) <= shown

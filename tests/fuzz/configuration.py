@@ -179,7 +179,7 @@ def _written(chosen: dict[str, dict[str, tuple[str, Any]]]) -> str:
 
 
 def _many(random: Random) -> bytes:
-    """So many mistakes that all of them are more than anybody reads."""
+    """More mistakes than an operator reads."""
     number = random.choice((100, 3000))
     keys = "\n".join(f"worker{at} = {at}" for at in range(number))
     tables = "\n".join(f"[table{at}]" for at in range(random.choice((0, 3000))))

@@ -10,7 +10,7 @@ from tests.fuzz.target import Target, Wrong
 from wssupervisor.runtime.workers.output import LAST_LINES, LINE_BYTES, Output
 
 TURN_SECONDS = 0.25
-"""Processor time of one turn: the loop serves nobody else meanwhile. It means to take 5 ms."""
+"""Processor time of one turn: the loop serves nothing else meanwhile. It means to take 5 ms."""
 LINE_CHARS = 4 * LINE_BYTES
 """Of a line, each of whose bytes can be shown as four characters."""
 

@@ -136,7 +136,7 @@ def _judged(judge: Any, *given: object) -> str | None:
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise Hung when it is over; the alarm of a test's own limit goes on afterwards."""
+    """Raise Hung when it is over; the alarm of a test's own limit continues afterwards."""
 
     def hang(_number: int, _frame: FrameType | None) -> None:
         raise Hung

@@ -22,7 +22,7 @@ from wssupervisor.control.client import Client
 HOST_NAME = "metrics.example.org"
 GROWTH_BYTES = 48 << 20
 CPU_SECONDS = 1.0
-"""Processor time of the daemon that one input may cost: nobody else is served meanwhile."""
+"""Processor time of the daemon that one input may cost: no other client is served meanwhile."""
 LOG_BYTES = 8 << 20
 """What the daemon may have logged at the end."""
 STUMBLES = ("Traceback (most recent call last)", "request failed", "page failed", "internal-error")

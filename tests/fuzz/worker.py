@@ -157,7 +157,7 @@ class LyingWorker(Target[Burst]):
 
 
 def _send(sender: socket.socket, burst: Burst) -> bool:
-    """For a while, as fast as they are read; False where nobody listens any more."""
+    """For a while, as fast as they are read; False if the other end is closed."""
     sender.settimeout(SEND_SECONDS)
     until = time.monotonic() + SEND_SECONDS
     for _ in range(burst.times):

@@ -18,7 +18,7 @@ def ask(port: int, says: bytes = b"") -> str:
 
 
 def word(port: int) -> str | None:
-    """None while nobody listens there."""
+    """None while no process listens there."""
     try:
         return ask(port).strip()
     except OSError:

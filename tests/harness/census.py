@@ -37,7 +37,7 @@ def workers_of(instance: str) -> dict[int, dict[str, str]]:
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Signal one process, which the caller knows to be his own."""
+    """Signal one process, which the caller knows to be its own."""
     fd = os.pidfd_open(pid)
     try:
         signal.pidfd_send_signal(fd, number)

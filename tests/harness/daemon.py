@@ -31,7 +31,7 @@ LOG_LINES = 60
 DIES_AT = ROOT / "tests/harness/dies_at.py"
 FAULTS = ROOT / "tests/harness/faults.py"
 FORBIDDEN = ROOT / "tests/harness/forbidden.py"
-# As a shell in the foreground starts it: a Ctrl-C reaches it, whoever started the tests.
+# As a shell in the foreground starts it: a Ctrl-C reaches it, however the tests were started.
 INTERRUPTIBLE = ("env", "--default-signal=INT")
 # The tests themselves may run under nohup.
 HANGS_UP = ("env", "--default-signal=HUP")
@@ -64,7 +64,7 @@ class WorkerView:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what could make a test depend on who runs it."""
+    """Ours, without what could make a test depend on its caller."""
     systemds = ("NOTIFY_SOCKET", "LISTEN_", "JOURNAL_STREAM", "WATCHDOG_")
     dropped = (*systemds, "WSSUPERVISOR_", "PYTEST", "PYTHONDONTWRITEBYTECODE")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
@@ -260,7 +260,7 @@ class Daemon:
         return Ctl(done.returncode, done.stdout, done.stderr)
 
     def launch_ctl(self, *arguments: str) -> subprocess.Popen[str]:
-        """A wssctl that goes on in the background; the caller waits for it."""
+        """A wssctl that runs in the background; the caller waits for it."""
         return subprocess.Popen(
             [*INTERRUPTIBLE, *self.ctl_command(*arguments)],
             env=environment(),
@@ -320,7 +320,7 @@ class Daemon:
         wait_until(lambda: condition(self.status()), within=within, what=what, every=ASK_EVERY)
 
     def wait_ready(self, count: int, *, within: float) -> None:
-        """Until so many workers of the active generation serve."""
+        """Until this many workers of the active generation serve."""
 
         def ready(status: dict[str, Any]) -> bool:
             states = [one["state"] for one in status["generations"][0]["workers"]]

@@ -19,7 +19,7 @@ class Load:
     storm: StormClient
 
     def more(self, count: int) -> None:
-        """Wait until so many more new connections have been answered."""
+        """Wait until `count` more new connections have been answered."""
         self.storm.wait_answered(count, ANSWERS_WITHIN)
 
     def finish(self) -> tuple[list[Note], HeldVerdict]:

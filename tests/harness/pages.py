@@ -48,7 +48,7 @@ def get(
 
 
 def status_of(at: int | Path, path: str) -> int | None:
-    """None while nobody listens there."""
+    """None while no process listens there."""
     try:
         return get(at, path).status
     except (ConnectionRefusedError, FileNotFoundError):

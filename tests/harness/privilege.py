@@ -5,5 +5,5 @@ import os
 import pytest
 
 needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root can become somebody else, or make a pid namespace"
+    os.geteuid() != 0, reason="only root can become another user, or make a pid namespace"
 )

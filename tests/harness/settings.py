@@ -14,7 +14,7 @@ from tests.harness.releases import Releases
 
 PORTS = range(20_000, 32_000)  # below the ephemeral ports, which the storm uses up
 SHARES = 8
-"""Test processes side by side, at the most: each has its own part of the ports."""
+"""At most this many test processes side by side: each has its own part of the ports."""
 HOST = "127.0.0.1"
 
 
@@ -27,7 +27,7 @@ def _own_ports() -> Iterator[int]:
 
 
 def free_port() -> int:
-    """A port on which nobody listens or is connected, and that nobody was given lately."""
+    """A port without listener or connection, and that no other test was given lately."""
     for port in islice(_own_ports(), len(PORTS) // SHARES):
         with socket.socket() as probe:
             try:
@@ -88,7 +88,7 @@ class Settings:
 
     @property
     def shared(self) -> "Settings":
-        """With what shared mode needs: workers that say they are ready, and let go when told."""
+        """For shared mode: workers that report ready, and release the socket on request."""
         environment = {**self.environment, "SAYS_READY": "1"}
         return replace(self, ready_by="notify", drain_signal="SIGUSR1", environment=environment)
 

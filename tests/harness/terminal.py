@@ -90,7 +90,7 @@ class Terminal:
         return self._said.decode(errors="replace")
 
     def frame(self) -> list[str]:
-        """The lines of the last whole picture on a screen that is drawn anew."""
+        """The lines of the last whole picture on a screen that is redrawn."""
         drawn = self.said.split(HOME)
         return [line.rstrip() for line in _CODE.sub("", drawn[-1]).replace("\r", "").split("\n")]
 

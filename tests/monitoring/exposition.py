@@ -1,4 +1,4 @@
-"""Prints what is told of an instance in the middle of a drain, for promtool to judge."""
+"""Prints the metrics of an instance in the middle of a drain, for promtool to judge."""
 
 import sys
 

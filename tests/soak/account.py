@@ -1,4 +1,4 @@
-"""Who may lose what: only a process that was killed, and only what it had when it was."""
+"""Which losses are allowed: those of a killed process, and only what it had when it was."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

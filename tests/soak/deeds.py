@@ -35,7 +35,7 @@ class Mischief:
         self._random = random.Random(seed)
         self._numbers = itertools.count(1)
         self._stopped: dict[int, float] = {}
-        """Pids that are stopped, and when they shall go on."""
+        """Pids that are stopped, and when they continue."""
 
     def begin_round(self) -> None:
         now = time.monotonic()
@@ -114,7 +114,7 @@ class Mischief:
         self._judge(ctl.returncode, out, err)
 
     def _reload_under_fire(self) -> None:
-        """Whoever it hits: either verdict is right, and it must be the truth."""
+        """Whichever worker it hits: either verdict is right, and it must be the truth."""
         self._install("well")
         with self._daemon.launch_ctl("reload", "--json") as ctl:
             self._kill()

@@ -28,7 +28,7 @@ WARM_ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of the daemon, when nothing goes on; memory as resident bytes."""
+    """Of the daemon at rest; memory as resident bytes."""
 
     descriptors: int
     memory: int
@@ -52,7 +52,7 @@ class Soak:
         self._say = say
 
     def run(self, until: float) -> list[str]:
-        """Go on until then (CLOCK_MONOTONIC); what was wrong."""
+        """Continue until then (CLOCK_MONOTONIC); returns what was wrong."""
         faults: list[str] = []
         accounts: list[Account] = []
         with FdStore() as store, Daemon(self._settings, sockets=store) as daemon:

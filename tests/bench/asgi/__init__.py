@@ -1,1 +1,1 @@
-"""The application that all rivals serve; in a directory of its own, which goes on PYTHONPATH."""
+"""The application that all rivals serve; its own directory is added to PYTHONPATH."""

@@ -1,6 +1,7 @@
 """Greets with the release that was current when it was imported, and echoes.
 
-The release is the number in the file $BENCH_RELEASE: whoever greets with a new one runs new code.
+The release is the number in the file $BENCH_RELEASE: a greeting with a new one
+proves new code.
 """
 
 import os

@@ -13,7 +13,7 @@ from tests.bench.rivals.tools import find, said_version
 from tests.harness.settings import HOST
 
 STEPS = "Two new uvicorn beside the old, until they answer; then"
-LATER = "The old workers must be ended by somebody who knows that they are idle."
+LATER = "The old workers must be ended by an operator, once they are idle."
 
 
 class Front(Rival):

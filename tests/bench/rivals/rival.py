@@ -74,7 +74,7 @@ class Rival(ABC):
     def reload(self) -> float | None:
         """Its own graceful reload; returns when its command does.
 
-        A monotonic instant if it says from when on nobody reaches the old code.
+        A monotonic instant if it reports from when on no client reaches the old code.
         """
 
     def install(self, release: int) -> None:

@@ -31,7 +31,7 @@ class ReloadSeen:
         return None if reached is None else reached - self.begun_at
 
     def misrouted(self) -> int:
-        """Old code reached by who began after a promised cutover.
+        """Old code reached by clients that began after a promised cutover.
 
         Where none is promised: after the command had returned and others had reached new code.
         """

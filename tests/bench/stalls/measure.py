@@ -123,7 +123,7 @@ def scenarios(plan: Plan) -> list[Scenario]:
 
 
 def _gunicorn(pace: float) -> Scenario:
-    """It takes the socket that `$LISTEN_FDS` tells of."""
+    """It takes the socket that `$LISTEN_FDS` announces."""
     number = str(GUNICORN_WORKERS)
     options = ("-w", number, "--log-level", "warning", "--chdir", str(HERE))
     return Scenario(

@@ -1,4 +1,4 @@
-"""A worker that uses the library: greets and echoes on every slot, and says what it is told.
+"""A worker that uses the library: greets and echoes on every slot, and prints what it is asked for.
 
 Its one argument: "polite", or "stuck" (its event loop is busy for $STUCK_SECONDS when it gets
 SIGUSR2). A connection to /busy vetoes being closed at its turn.

@@ -1,7 +1,7 @@
 """The test application: greets raw connections, echoes on WebSockets, on every slot it was given.
 
 Its one argument says how it behaves:
-    well              serves until it is told to end
+    well              serves until SIGTERM
     stubborn          ignores every signal but SIGKILL and never stops accepting
     ready_then_dead   serves, and dies a moment after its first connection
     shuts_down        shuts its listeners down at the first connection, and ends
@@ -13,7 +13,7 @@ Its one argument says how it behaves:
     gated             serves only from when the file $GATE exists: the test opens the gate
 
 On SIGUSR1 it lets its listeners go, without losing what it has accepted (not when stubborn). With
-$SAYS_READY it tells its NOTIFY_SOCKET when it serves, and that it lives where that is asked for.
+$SAYS_READY it reports to NOTIFY_SOCKET that it serves, and its heartbeat if one is configured.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ def die_soon() -> None:
 
 
 def shut_down(slots: list[socket.socket]) -> Callable[[], None]:
-    """What must not be done to a socket that others share: nobody can connect any more."""
+    """What must not be done to a shared socket: no client can connect afterwards."""
 
     def do() -> None:
         for sock in slots:
@@ -98,7 +98,7 @@ async def talk_nonsense(connection: ServerConnection) -> None:
 def answers(
     variant: str,
 ) -> Callable[[ServerConnection, Request], Awaitable[Response | None]]:
-    """How a request is answered before the handshake: None lets it go on."""
+    """How a request is answered before the handshake: None lets it continue."""
 
     async def answer(connection: ServerConnection, request: Request) -> Response | None:
         if variant == "never_answers":
@@ -143,16 +143,16 @@ def let_go(loop: asyncio.AbstractEventLoop, sockets: list[socket.socket]) -> Non
 
 
 def handshakes(server: Server) -> bool:
-    """Whether somebody is connected who has no WebSocket yet."""
+    """Whether a client is connected that has no WebSocket yet."""
     # What runs for each that was accepted: its name until websockets 16, and from 17 on.
     running: Sized = getattr(server, "handlers" if hasattr(server, "handlers") else "handler_tasks")
     return len(running) > len(server.connections)
 
 
 async def finish_handshakes(servers: list[Server]) -> None:
-    """Who has been accepted gets an answer: `close` would refuse it."""
+    """Clients that were accepted get an answer: `close` would refuse it."""
     until = time.monotonic() + HANDSHAKES_WITHIN
-    await asyncio.sleep(MOMENT)  # asyncio has accepted some that it has not told us of yet
+    await asyncio.sleep(MOMENT)  # asyncio has accepted some that it has not reported yet
     while time.monotonic() < until and any(map(handshakes, servers)):
         await asyncio.sleep(MOMENT / 10)
 
@@ -160,7 +160,7 @@ async def finish_handshakes(servers: list[Server]) -> None:
 def say(what: bytes) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address and os.environ.get("SAYS_READY"):
-        # As sd_notify(3): that nobody can be told is no failure.
+        # As sd_notify(3): a missing receiver is no failure.
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify,
             contextlib.suppress(OSError),
