@@ -1,16 +1,16 @@
 """The declared order of the rooms, from the ground up. tests/unit/test_house.py holds it.
 
 A room imports rooms of lower rows only, never of its own row. A new room is put into the lowest row
-above all that it imports; `./dev house` prints the rows that today's arrows would give. Names are
-without `wssupervisor.`; the package itself (its version) is `wssupervisor`.
+above all that it imports; `./dev house` prints the floors that today's arrows would give. Names are
+without `wssupervisor.`; `wssupervisor` and `runtime` are what stands in their `__init__` alone.
 """
 
 ORDER = (
+    # no import of ours
     (
         "bounded",
         "bounded_json",
         "command_line",
-        "config_reader",
         "durations",
         "files",
         "fleet",
@@ -20,6 +20,9 @@ ORDER = (
         "log_allowance",
         "log_limit",
         "quiet_thread",
+        "runtime",
+        "runtime.clock",
+        "runtime.terminal",
         "start_directory",
         "verdict",
         "wssupervisor",
@@ -35,15 +38,43 @@ ORDER = (
         "stdio",
         "worker",
     ),
-    ("acceptor", "config", "logging", "systemd_protocol"),
-    ("config_values", "control"),
-    ("config_app",),
-    ("config_file",),
-    ("runtime",),
+    (
+        "acceptor",
+        "config",
+        "logging",
+        "runtime.io_threads",
+        "runtime.pending",
+        "systemd_protocol",
+    ),
+    ("control", "runtime.systemd"),
+    # runtime/, wing by wing
+    ("runtime.fd_store", "runtime.history", "runtime.kernel"),
+    ("runtime.effects", "runtime.listeners", "runtime.releases"),
+    ("runtime.workers",),
+    ("runtime.background", "runtime.handover"),
+    ("runtime.supervisor",),
+    ("runtime.observe",),
+    ("runtime.monitoring", "runtime.signals", "runtime.upkeep"),
+    ("runtime.api",),
+    ("runtime.instance",),
+    # the two programs
     ("commands", "daemon"),
     ("__main__",),
 )
 """Rows of rooms, the ground floor first."""
+
+STILL_UPWARD = frozenset(
+    {
+        ("runtime.kernel", "runtime.listeners"),
+        ("runtime.kernel", "runtime.workers"),
+        ("runtime.listeners", "runtime.handover"),
+        ("runtime.listeners", "runtime.workers"),
+        ("runtime.releases", "runtime.workers"),
+        ("runtime.supervisor", "runtime.observe"),
+        ("runtime.workers", "runtime.handover"),
+    }
+)
+"""Arrows (from, to) that are to go; none may be added."""
 
 FLOOR_OF = {room: floor for floor, row in enumerate(ORDER) for room in row}
 """Room -> row."""
