@@ -1,5 +1,5 @@
-"""`./dev bench`: what supervision costs and what a reload does, side by side with what else exists.
+"""`./dev bench`: what supervision costs and what a reload does, compared with the alternatives.
 
-Every figure that is a ratio comes from rounds that took turns in the same run: the machine may be
-shared and noisy, and what disturbs one round disturbs its neighbour as well.
+Every ratio comes from rounds that take turns in the same run. The machine may be shared and noisy,
+and a disturbance of one round also disturbs the next.
 """

@@ -1,4 +1,4 @@
-"""`./dev bench`: which parts to measure, in which order, and where the report goes."""
+"""`./dev bench`: which parts are measured, in which order, and where the report goes."""
 
 import argparse
 import json
@@ -34,52 +34,59 @@ EXAMPLES = """\
 parts:
   overhead   the same worker bare and under wssupervisor, side by side, at each number of held
              WebSockets: echoes per second, CPU per echo, new connections in steady state and
-             after reloads, what a reload takes, the supervisor's memory and CPU, wssctl status
-  balance    how evenly connections spread over workers
-  start      how long the daemon takes to serve
-  scrape     what it costs the supervisor that its metrics are read once a second
-  stall      how long new clients of a server wait that stands still at times, bare and supervised,
-             and how many processes there are
-  slowloris  clients that never finish their request: processes and memory of the server over five
-             minutes, bare and supervised, and whether other clients are answered
-  verdicts   bad releases of several servers, judged in each way: the exit status of each reload
-  output     a worker that writes 200 MB in a minute, with a reload in between: how late the loop
-             gets, and which lines are missing; again with the log unread for half of the time
-and, one application with the reload that each has itself:
+             after reloads, the time of a reload, the supervisor's memory and CPU, wssctl status
+  balance    the spread of connections over workers
+  start      the time from the launch of the daemon until it serves
+  scrape     the supervisor's CPU for one scrape of its metrics a second
+  stall      a server that stalls at times, bare and supervised: how long new clients wait, and
+             the number of processes
+  slowloris  clients that never finish their request, bare and supervised: processes and memory of
+             the server over five minutes, and whether other clients are answered
+  verdicts   bad releases of several servers, with each way to judge them: the exit status of the
+             reload
+  output     a worker that writes 200 MB in a minute, with a reload in between: the delay of the
+             event loop, and missing lines; again with the log unread for half of the time
+rivals (one application, each reloaded by its own mechanism):
   {rivals}
 
 examples:
-  ./dev bench                            everything, about 30 minutes
-  ./dev bench --quick                    everything, small; about two minutes; noisy
+  ./dev bench                            run everything, about 30 minutes
+  ./dev bench --quick                    run everything in small sizes, about two minutes (noisy)
   ./dev bench --only overhead --held 2000
   ./dev bench --only gunicorn --only haproxy --json bench.json
 
-Run it on a machine that has nothing else to do. All clients and servers are on loopback
-addresses; 15,000 held connections need a limit of open files (ulimit -Hn) of about 10,000.
-What takes turns is compared; figures of different runs or machines are not comparable.
+Run it on an otherwise idle machine. All clients and servers use loopback addresses. 15,000 held
+connections need a limit of open files (ulimit -Hn) of about 10,000. Only figures of the same run
+are comparable.
 """
 
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="./dev bench",
-        description="Measure what wssupervisor costs, and what reloads do, here and elsewhere.",
+        description="Measure what wssupervisor and its reloads cost, compared with other programs.",
         epilog=EXAMPLES.format(rivals=", ".join(RIVALS)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = found.add_argument
-    add("--quick", action="store_true", help="small sizes and few rounds")
-    add("--smallest", action="store_true", help="only to see that the benchmark itself works")
+    add("--quick", action="store_true", help="use small sizes and few rounds")
+    add("--smallest", action="store_true", help="run only as much as tests the benchmark itself")
     add(
         "--only",
         metavar="NAME",
         nargs="+",
         action="extend",
         choices=[*PARTS, *RIVALS],
-        help="measure these parts or programs only",
+        help="measure only these parts or rivals (default: all)",
     )
-    add("--held", metavar="N", type=int, nargs="+", help="held WebSockets, in place of the plan's")
-    add("--json", metavar="FILE", type=Path, help="write all figures there")
+    add(
+        "--held",
+        metavar="N",
+        type=int,
+        nargs="+",
+        help="numbers of held WebSockets (default: those of the plan)",
+    )
+    add("--json", metavar="FILE", type=Path, help="write all figures to this file")
     add("--needs", action="store_true", help=argparse.SUPPRESS)  # for ./dev: what to install
     return found
 
@@ -107,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(render(report))
     if given.json is not None:
         given.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
-        say(f"written to {given.json}")
+        say(f"wrote {given.json}")
     return 0
 
 

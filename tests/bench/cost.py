@@ -63,7 +63,7 @@ class Spent:
 
 
 class Meter:
-    """CPU time of a set of processes from now on; they must live until it is read."""
+    """CPU time of a set of processes from now on. They must still be alive when it is read."""
 
     def __init__(self, pids: Iterable[int]) -> None:
         self._pids = frozenset(pids)

@@ -107,7 +107,7 @@ class Scraping:
     cost_percent: float
     """The median of the differences between neighbouring turns."""
     scrape_ms: float
-    """What a scrape takes, as the client sees it."""
+    """The time of a scrape, as its client measures it."""
     broken: int
 
 
@@ -171,7 +171,7 @@ class Output:
     megabytes: float
     seconds: float
     stalled_seconds: float
-    """For how long the log was not read."""
+    """How long the log was not read."""
     lines: int
     told: int
     skipped: float

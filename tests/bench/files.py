@@ -1,4 +1,4 @@
-"""Whether the limit of open files permits the connections that are to be held."""
+"""Checks the limit of open files against the number of held connections."""
 
 import resource
 
@@ -17,4 +17,4 @@ def lacking_for(held: int, workers: int) -> str | None:
     needed = held // workers + held // 10 + SPARE  # no balance is perfect
     if limit in {-1, resource.RLIM_INFINITY} or needed <= limit:
         return None
-    return f"a worker would need {needed} open files, and may have {limit} (ulimit -Hn)"
+    return f"a worker needs {needed} open files, but its limit is {limit} (ulimit -Hn)"

@@ -26,7 +26,7 @@ class Echoes:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is measured: the way to it, and its processes, each with all that descend from it."""
+    """A server under measurement: its address, and its processes with all their descendants."""
 
     target: Target
     roots: tuple[int, ...]

@@ -57,7 +57,7 @@ class _Overhead:
         self._reloads: list[Reloaded] = []
 
     def run(self) -> SizeFigures:
-        self._say("opening them, bare and supervised")
+        self._say("opening connections, bare and supervised")
         with (
             self._to_bare.held(self._held) as bare_held,
             self._to_supervised.held(self._held) as supervised_held,
@@ -72,7 +72,7 @@ class _Overhead:
             self._connect_rounds()
             self._say("supervisor while the first generation drains")
             drain = self._watch()
-            self._say("closing them")
+            self._say("closing connections")
             lost = broken(bare_held.finish()), broken(supervised_held.finish())
         return self._figures(lost, idle, drain, status_ms)
 
@@ -80,7 +80,7 @@ class _Overhead:
         say(f"{self._held} held: {text}")
 
     def _watch(self) -> Watched:
-        """Nothing but the held clients is active meanwhile."""
+        """Measure while only the held clients are active."""
         meter = Meter([self._supervised.pid])
         time.sleep(self._plan.watch_seconds)
         spent = meter.read()
@@ -110,7 +110,7 @@ class _Overhead:
             self._supervised_connects()
 
     def _bare_connects(self, number: int) -> None:
-        """What the start of as many workers costs new clients, without any reload."""
+        """Measure what the start of as many workers costs new connections, without any reload."""
         beside: list[Bare] = []
 
         def start() -> None:

@@ -33,13 +33,13 @@ class Plan:
     stall_pace: float
     """What servers' pauses and clients' intervals are multiplied by."""
     slow_clients: int
-    """Of each server: at most how many, one more every how many seconds, for how long."""
+    """Slow clients of each server: at most this many, one more at each interval, for this time."""
     slow_every: float
     slow_seconds: float
     verdicts: tuple[str, ...] | None
     """Kinds of bad releases; None: all."""
     output_mb: float
-    """Seconds in which one worker writes them."""
+    """Megabytes that one worker writes, and the seconds in which it does."""
     output_seconds: float
     rival_held: int
     rival_reloads: int

@@ -1,4 +1,4 @@
-"""Shows what is being measured, on standard error."""
+"""Prints progress to standard error."""
 
 import sys
 import time

@@ -31,13 +31,13 @@ def measure_scraping(plan: Plan, directory: Path, held: int) -> Scraping | LeftO
     http = f'[http]\naddress = "{HOST}:{port}"'
     one = Supervised(place / "supervised", f"bench-{directory.name}-m", WORKERS, more=http)
     with one.running(), Target(place, one.port, 1).held(held) as clients:
-        say(f"{held} held: opening them, to be scraped")
+        say(f"{held} held: opening connections, for the scrapes")
         clients.wait_open()
         _scrape(port)  # the first one asks for a census of workers that are new since the last
         time.sleep(SETTLE_SECONDS)
         without, scraped, took = [], [], []
         for number in range(plan.scrape_windows):
-            say(f"{held} held: supervisor scraped and not, {number + 1} of {plan.scrape_windows}")
+            say(f"{held} held: with and without scrapes, {number + 1} of {plan.scrape_windows}")
             without.append(_cpu_percent(one.pid, plan.scrape_seconds, lambda: None))
             scraped.append(
                 _cpu_percent(one.pid, plan.scrape_seconds, lambda: took.append(_scrape(port)))

@@ -28,7 +28,7 @@ def render(report: Report) -> str:
     if sizes:
         parts.append(_table(*_sizes(sizes)))
     parts += [
-        f"{one.held:,} held: not measured, as {one.reason}"
+        f"{one.held:,} held: not measured, because {one.reason}"
         for one in report.sizes
         if isinstance(one, LeftOut)
     ]
@@ -40,8 +40,8 @@ def render(report: Report) -> str:
         )
     if report.start is not None:
         parts.append(
-            f"Start of the daemon until it serves: {report.start.start_ms:.0f} ms, of which its"
-            f" own {report.start.own_share_ms:.0f} ms"
+            f"Start of the daemon until it serves: {report.start.start_ms:.0f} ms, its own share"
+            f" {report.start.own_share_ms:.0f} ms"
         )
     if report.scraping is not None:
         parts.append(_scraping(report.scraping))
@@ -62,7 +62,7 @@ def render(report: Report) -> str:
 
 def _scraping(one: Scraping | LeftOut) -> str:
     if isinstance(one, LeftOut):
-        return f"Scraping at {one.held:,} held: not measured, as {one.reason}"
+        return f"Scraping at {one.held:,} held: not measured, because {one.reason}"
     return (
         f"Metrics scraped once a second at {one.held:,} held: supervisor's CPU"
         f" {one.scraped_percent:.2f} % of a core, not scraped {one.without_percent:.2f} %, median"
@@ -72,7 +72,7 @@ def _scraping(one: Scraping | LeftOut) -> str:
 
 def _stalled(sides: Sequence[Stalled]) -> tuple[Row, list[Row]]:
     head = (
-        "a server that stands still at times", "side", "clients", "failed", "mean s", "p50 s",
+        "a server that stalls at times", "side", "clients", "failed", "mean s", "p50 s",
         "p90 s", "p99 s",
         "worst s", "processes at the end", "at most",
     )  # fmt: skip
@@ -213,11 +213,11 @@ def _rival(plan: Plan, one: RivalFigures) -> Row:
 
 
 RULES = """\
-- Each was reloaded under {held:,} held WebSockets and {rate:g} new ones a second. Of the new ones
-  count those begun within {window:g} s after the command of the reload.
-- Broken: held ones that the reload ended. Failed: refused, reset, closed or not answered.
+- Each was reloaded under {held:,} held WebSockets and {rate:g} new ones a second. The new ones that
+  count began within {window:g} s after the command of the reload.
+- Broken: held connections that the reload closed. Failed: refused, reset, closed or not answered.
   Misrouted: reached old code after others had reached new code, or after a promised cutover.
-  Cutover: from the command until all reach new code."""
+  Cutover: from the command until all connections reach new code."""
 
 
 def _rules(plan: Plan) -> str:

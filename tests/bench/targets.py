@@ -1,4 +1,4 @@
-"""What wssupervisor promises to cost at most, held against what was measured."""
+"""The costs that wssupervisor promises not to exceed, compared with the measured ones."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,7 +24,7 @@ def checks(
     scraping: Scraping | LeftOut | None,
     output: Sequence[Output],
 ) -> list[Check]:
-    """Every size must meet a target: each is judged by the size that is worst."""
+    """Every size must meet a target: each target is judged by the worst size."""
     measured = [one for one in sizes if isinstance(one, SizeFigures)]
 
     def most(target: str, limit: float, pick: Callable[[SizeFigures], float | None]) -> Check:

@@ -1,8 +1,9 @@
-"""./dev fuzz: what others write, spoilt in all ways, for each reader of it."""
+"""./dev fuzz: malformed inputs for each reader of foreign data."""
 
 import argparse
 import logging
 import sys
+import textwrap
 from random import SystemRandom
 
 import structlog
@@ -13,16 +14,17 @@ from tests.fuzz.targets import TARGETS
 
 SECONDS = 300.0
 DESCRIPTION = """\
-Gives each reader inputs that its author did not think of: half right, torn, forged, without end.
-A failure of any reader: an exception that is not its documented error, more than some seconds of
-processor time or 64 MB of memory for one input, a hang. Beside those each target has its own:
+Feeds each reader of foreign data with malformed inputs: partly right, truncated, forged, endless.
+For every target these are failures: an exception other than its documented error, more than some
+seconds of CPU time or 64 MB of memory for one input, and a hang. Each target has its own failures
+besides:
 
 """
 
 
 def main() -> int:
     given = _parser().parse_args()
-    quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)  # that a file is odd is meant
+    quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)  # odd files are intended here
     structlog.configure(wrapper_class=quiet)
     seed = SystemRandom().randrange(10**6) if given.seed is None else given.seed
     names = given.only or list(TARGETS)
@@ -39,26 +41,36 @@ def main() -> int:
     return 1 if failures else 0
 
 
+def _wrapped(name: str, fails: str) -> str:
+    return textwrap.fill(f"  {name:12} {fails}", width=100, subsequent_indent=" " * 15)
+
+
 def _parser() -> argparse.ArgumentParser:
-    with Stage() as stage:  # it starts nothing before it is used
-        promises = "\n".join(f"  {name:12} {make(stage).fails}" for name, make in TARGETS.items())
+    with Stage() as stage:  # starts nothing before its first use
+        promises = "\n".join(_wrapped(name, make(stage).fails) for name, make in TARGETS.items())
     parser = argparse.ArgumentParser(
         prog="./dev fuzz",
         description=DESCRIPTION + promises,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "seconds", nargs="?", type=float, default=SECONDS, help="in all (default: 300)"
+        "seconds",
+        nargs="?",
+        type=float,
+        default=SECONDS,
+        help="duration of the whole run (default: 300)",
     )
-    parser.add_argument("--seed", type=int, help="repeats the same inputs (default: a new one)")
+    parser.add_argument(
+        "--seed", type=int, help="repeat the inputs of this seed (default: a random seed)"
+    )
     parser.add_argument(
         "--only",
         metavar="NAME",
         action="append",
         choices=TARGETS,
-        help=f"one target; may be given several times: {', '.join(TARGETS)}",
+        help=f"fuzz only this target; may be repeated: {', '.join(TARGETS)}",
     )
-    parser.add_argument("--input", metavar="N", type=int, help="that input alone, of each target")
+    parser.add_argument("--input", metavar="N", type=int, help="run only input N of each target")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What wssctl makes of the answers of a socket that is no daemon's: it ends, and says why."""
+"""How wssctl handles the answers of a socket that is not a daemon's: it exits with a reason."""
 
 import contextlib
 import io
@@ -76,8 +76,8 @@ class Case:
 class PendingRequests(Target[Case]):
     name = "wssctl"
     fails = (
-        "a traceback instead of a sentence and an exit status, a success that was not answered, an"
-        " answer of a daemon that is refused, text that a terminal obeys, output without a bound"
+        "a traceback instead of a sentence and an exit status; success without an answer; a right"
+        " answer of a daemon that is refused; text that a terminal obeys; unbounded output"
     )
 
     def __init__(self, stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""What a worker says over the library's channel, through a real socket pair."""
+"""Messages of a worker on the library's channel, through a real socket pair."""
 
 import array
 import json
@@ -44,9 +44,9 @@ class Said:
 class WorkerChannel(Target[list[Said]]):
     name = "channel"
     fails = (
-        "a message is read as another than it is, a count below zero or out of bounds is believed,"
-        " a channel stays open after a broken message, a descriptor is kept, a reason is long; or"
-        " the library takes an order of the supervisor that cannot be"
+        "a message is misread; a count below zero or out of bounds is accepted; a channel stays"
+        " open after a broken message; a descriptor is kept; a reason is long; the library accepts"
+        " an impossible order of the supervisor"
     )
 
     def make(self, random: Random) -> list[Said]:

@@ -17,7 +17,7 @@ from wssupervisor.errors import ConfigInvalid
 from wssupervisor.fleet.model import ReadyBy, WhenFull
 
 MESSAGE_CHARS = TEXT_CHARS + 200
-"""What an answer of the daemon, the history and the journal have room for."""
+"""The length that fits into an answer of the daemon, the history and the journal."""
 RIGHT: dict[str, dict[str, tuple[tuple[str, Any], ...]]] = {
     "app": {
         "workers": (("1", 1), ("256", 256), ("0x10", 16)),
@@ -58,7 +58,7 @@ WRONG_VALUES = (
     "[[1]]",
     "9" * 30,
 )
-"""None is right for any of these keys."""
+"""Values that are wrong for each of these keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class File:
 class Configuration(Target[File]):
     name = "config"
     fails = (
-        "a right file means something else, a mistake passes or is not named, something else than"
-        " ConfigInvalid is raised, a message is too long for an answer or can act on a terminal"
+        "a right file is misread; a mistake is accepted or not named; an exception other than"
+        " ConfigInvalid is raised; a message is too long for an answer or can act on a terminal"
     )
     cpu_seconds = 4.0
 
@@ -179,7 +179,7 @@ def _written(chosen: dict[str, dict[str, tuple[str, Any]]]) -> str:
 
 
 def _many(random: Random) -> bytes:
-    """More mistakes than an operator reads."""
+    """More mistakes than an operator can read."""
     number = random.choice((100, 3000))
     keys = "\n".join(f"worker{at} = {at}" for at in range(number))
     tables = "\n".join(f"[table{at}]" for at in range(random.choice((0, 3000))))

@@ -1,4 +1,4 @@
-"""Requests over a real daemon's control socket: each is answered as it must be, or refused."""
+"""Requests on a real daemon's control socket: each gets its right answer, or is refused."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ REFUSED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("stop", {"within": 3}),
     ("stop", {"within": "infinity"}),
 )
-"""What operates, with a parameter that is wrong: nothing of it may be done."""
+"""Methods that operate, with a wrong parameter: none may be performed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +72,15 @@ CUT_OFF: tuple[dict[str, Any], ...] = (
     {"id": 1, "method": "scale", "params": {"workers": 3}},
     {"id": 1, "method": "stop"},
 )
-"""What is not obeyed without the end of its line."""
+"""Requests that must not be performed before their line ends."""
 
 
 class ControlSocket(Target[Conversation]):
     name = "control"
     fails = (
-        "no answer within 10 s or after 1 s of processor time, one that is no answer, an error of"
-        " no known code, a request with a wrong parameter that is obeyed; the daemon stumbles,"
-        " ends, changes, grows or keeps a descriptor"
+        "no answer within 10 s or 1 s of CPU time; an invalid answer; an error with an unknown"
+        " code; a request with a wrong parameter that is performed; an internal error of the"
+        " daemon; the daemon exits, changes, grows or keeps a descriptor"
     )
 
     def __init__(self, stage: Stage) -> None:

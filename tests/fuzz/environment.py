@@ -1,4 +1,4 @@
-"""Environment files: right ones must be read as they were written, and all others refused."""
+"""Environment files: right ones must be read correctly, and all others refused."""
 
 import tempfile
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class File:
 class EnvironmentFile(Target[File]):
     name = "environment"
     fails = (
-        "a right file is read as other values than were written, a wrong one raises something else"
-        " than ReleaseInvalid, or its message repeats much of it (it may hold secrets)"
+        "a right file is misread; a wrong one raises an exception other than ReleaseInvalid, or its"
+        " message repeats much of the file (which may hold secrets)"
     )
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Requests to a real daemon's HTTP listener: who asks by a foreign name or origin gets nothing."""
+"""Requests to a real daemon's HTTP listener: a foreign Host or Origin gets no page."""
 
 import contextlib
 import http.client
@@ -50,9 +50,9 @@ class Request:
 class HttpListener(Target[Request]):
     name = "http"
     fails = (
-        "no answer and no end within 10 s, one that is not HTTP, a status of 500, a page for a"
-        " foreign Host, Origin or site, a right request that is refused; the daemon stumbles, ends"
-        " or grows"
+        "no answer and no end within 10 s; an answer that is not HTTP; a status of 500; a page for"
+        " a foreign Host, Origin or site; a right request that is refused; an internal error of the"
+        " daemon; the daemon exits or grows"
     )
 
     def __init__(self, stage: Stage) -> None:

@@ -39,8 +39,8 @@ class Datagram:
 class Notify(Target[list[Datagram]]):
     name = "notify"
     fails = (
-        "a datagram is read as another than it is, READY=1 is heard where it was not said, a status"
-        " or a reason can act on a terminal or is long, a descriptor is kept"
+        "a datagram is misread; READY=1 is reported although it was not sent; a status or a reason"
+        " can act on a terminal or is long; a descriptor is kept"
     )
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What workers write, read by turns as the supervisor does: no line is lost, none can do harm."""
+"""Output of workers, read in turns as the supervisor does: no line is lost, none does harm."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from tests.fuzz.target import Target, Wrong
 from wssupervisor.runtime.workers.output import LAST_LINES, LINE_BYTES, Output
 
 TURN_SECONDS = 0.25
-"""Processor time of one turn: the loop serves nothing else meanwhile. It means to take 5 ms."""
+"""CPU time of one turn, which blocks the loop. The aim of the reader is 5 ms."""
 LINE_CHARS = 4 * LINE_BYTES
 """Of a line, each of whose bytes can be shown as four characters."""
 
@@ -25,8 +25,8 @@ class Written:
 class WorkerOutput(Target[Written]):
     name = "output"
     fails = (
-        "a line is lost, doubled or changed, a line can act on a terminal or is longer than it may"
-        " be, one turn takes longer than 250 ms, more last lines are kept than there may be"
+        "a line is lost, doubled or changed; a line can act on a terminal or is too long; one turn"
+        " takes longer than 250 ms; more last lines are kept than allowed"
     )
 
     def make(self, random: Random) -> Written:

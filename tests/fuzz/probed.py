@@ -1,4 +1,4 @@
-"""Answers to the real probe programs: only a right one is good, and each has a verdict."""
+"""Answers to the real probe programs: only a right one passes, and each gets a verdict."""
 
 import asyncio
 import base64
@@ -28,7 +28,7 @@ WHOLE_SECONDS = 15.0
 SERVED_SECONDS = 8.0
 REASON_CHARS = 300
 WHOLE = 0.04
-"""Of the inputs go to a process of its own; the others to a fork, which has all imported."""
+"""The share of inputs that get a new process. The others get a fork with all imports done."""
 KEY = re.compile(rb"sec-websocket-key: *([^\r\n]+)", re.IGNORECASE)
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 ACCEPT = b"@ACCEPT@"
@@ -98,8 +98,8 @@ class Reply:
 class ProbeAnswers(Target[Reply]):
     name = "probe"
     fails = (
-        "a probe passes for an answer that is not right, or fails for one that is; it dies, ends"
-        " with another status, or comes to no verdict; its reason is long or not printable"
+        "a probe passes for a wrong answer, or fails for a right one; it dies, exits with another"
+        " status, or gives no verdict; its reason is long or not printable"
     )
     cpu_seconds = 10.0
 

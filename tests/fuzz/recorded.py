@@ -1,4 +1,4 @@
-"""The history's files, torn and spoilt: what is left of them is read, and the rest passed over."""
+"""The files of the history, truncated and damaged: intact entries are read, others skipped."""
 
 import json
 import os
@@ -39,8 +39,8 @@ class Lines:
 class HistoryFiles(Target[Lines]):
     name = "history"
     fails = (
-        "an entry that is right is lost; one that is not makes `events`, `history` (with a daemon"
-        " or without) or the next entry raise"
+        "a right entry is lost; a wrong one makes `events`, `history` (with a daemon"
+        " or without) or the next entry raise an exception"
     )
 
     def __init__(self, stage: Stage) -> None:

@@ -113,7 +113,7 @@ def _tried(target: Target[Any], given: object) -> str | None:
     what = _judged(target.judge, given)
     took, grown = time.process_time() - began, peak_bytes() - before
     if what is None and took > target.cpu_seconds:
-        what = f"it took {took:.1f} s of processor time"
+        what = f"it took {took:.1f} s of CPU time"
     if what is None and grown > MEMORY_BYTES:
         what = f"it took {grown >> 20} MB of memory"
     return what
@@ -136,7 +136,7 @@ def _judged(judge: Any, *given: object) -> str | None:
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise Hung when it is over; the alarm of a test's own limit continues afterwards."""
+    """Raise Hung after the limit. Then restore the alarm of the test's own limit."""
 
     def hang(_number: int, _frame: FrameType | None) -> None:
         raise Hung

@@ -1,4 +1,4 @@
-"""The counts of slots that an earlier run left, spoilt: they warn, and must never do more."""
+"""Damaged counts of slots that an earlier run left: they may cause a warning, never more."""
 
 import json
 import os
@@ -39,7 +39,7 @@ class Counts:
 
 class SlotsFile(Target[Counts]):
     name = "slots"
-    fails = "a count that is right is not believed, or one that cannot be makes the start fail"
+    fails = "a right count is not accepted, or an impossible one makes the start fail"
 
     def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="wss-fuzz-")

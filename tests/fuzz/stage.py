@@ -1,4 +1,4 @@
-"""A real daemon for the targets that need one, and what it says: real answers to be spoilt."""
+"""A real daemon for the targets that need one, and its real answers, to be damaged."""
 
 import json
 import tempfile
@@ -22,7 +22,7 @@ from wssupervisor.control.client import Client
 HOST_NAME = "metrics.example.org"
 GROWTH_BYTES = 48 << 20
 CPU_SECONDS = 1.0
-"""Processor time of the daemon that one input may cost: no other client is served meanwhile."""
+"""CPU time of the daemon that one input may cost. It serves no other client meanwhile."""
 LOG_BYTES = 8 << 20
 """What the daemon may have logged at the end."""
 STUMBLES = ("Traceback (most recent call last)", "request failed", "page failed", "internal-error")
@@ -131,13 +131,13 @@ class Watched:
         """After each input. Raises Wrong."""
         before, self._spent = self._spent, self._cpu()
         if (took := self._spent - before) > CPU_SECONDS:
-            raise Wrong(f"the daemon took {took:.1f} s of processor time")
+            raise Wrong(f"the daemon took {took:.1f} s of CPU time")
 
     def check(self) -> None:
         """Raises Wrong."""
         daemon = self.stage.daemon
         if daemon.process.poll() is not None:
-            raise Wrong(f"the daemon ended with {daemon.process.returncode}: {self._log_end()}")
+            raise Wrong(f"the daemon exited with {daemon.process.returncode}: {self._log_end()}")
         after = self.stage.condition()
         if (after.generation, after.workers) != (self._before.generation, self._before.workers):
             raise Wrong(f"{self._before} became {after}")
@@ -147,11 +147,11 @@ class Watched:
             raise Wrong(f"{self._memory} bytes of memory became {self.stage.memory()}")
         log = daemon.log()
         if len(log) > LOG_BYTES:
-            raise Wrong(f"the daemon has logged {len(log)} characters")
+            raise Wrong(f"the daemon logged {len(log)} characters")
         stumbled = next((one for one in STUMBLES if one in log), None)
         if stumbled is not None:
             at = log.index(stumbled)
-            raise Wrong(f"the daemon stumbled: {log[max(0, at - 300) : at + 1500]}")
+            raise Wrong(f"internal error in the daemon: {log[max(0, at - 300) : at + 1500]}")
 
     def _log_end(self) -> str:
         return self.stage.daemon.log()[-1500:]

@@ -1,4 +1,4 @@
-"""The state that a supervisor writes down, torn, spoilt and forged, as its successor reads it."""
+"""The saved state of a supervisor, truncated, damaged and forged, as its successor reads it."""
 
 import json
 import tempfile
@@ -35,8 +35,8 @@ class Files:
 class KeptState(Target[Files]):
     name = "state"
     fails = (
-        "a file that is not whole is believed, a forged one raises something else than Unusable (or"
-        " OperationFailed, where the fleet is made of it), or a reason is long"
+        "an incomplete file is accepted; a forged one raises an exception other than Unusable (or"
+        " OperationFailed, when the fleet is made from it); a reason is long"
     )
 
     def __init__(self, stage: Stage) -> None:

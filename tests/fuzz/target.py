@@ -1,4 +1,4 @@
-"""What every fuzzed reader has in common: inputs made of a seed, and a judge of what it does."""
+"""The interface of every fuzzed reader: inputs made from a seed, and a judgement of each."""
 
 from abc import ABC, abstractmethod
 from random import Random
@@ -9,17 +9,17 @@ Input = TypeVar("Input")
 
 
 class Wrong(AssertionError):
-    """A reader did what it must not; the text says what."""
+    """A reader did something that it must not do. The text describes it."""
 
 
 class Target(ABC, Generic[Input]):
-    """One reader of what others write. Used as a context: it opens what it needs and closes it."""
+    """One reader of foreign data. A context manager that opens and closes what it needs."""
 
     name: ClassVar[str]
     fails: ClassVar[str]
-    """What counts as a failure, beside an exception, a hang and a growth of memory."""
+    """The failures besides an exception, a hang and a growth of memory."""
     cpu_seconds: ClassVar[float] = 2.0
-    """Processor time that one input may cost."""
+    """CPU time that one input may cost."""
 
     def __enter__(self) -> Self:
         return self
@@ -38,8 +38,8 @@ class Target(ABC, Generic[Input]):
 
     @abstractmethod
     def judge(self, given: Input) -> None:
-        """Give it to the reader. Raises Wrong; any other exception is a failure as well."""
+        """Feed the reader with it. Raises Wrong; any other exception is also a failure."""
 
     def check(self) -> None:
-        """After some inputs, and at the end: is all still well? Raises Wrong."""
+        """Check the reader after some inputs, and at the end. Raises Wrong."""
         return

@@ -1,4 +1,4 @@
-"""All that is fuzzed, by name."""
+"""All fuzz targets, by name."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A worker that says anything, in bursts, to a real daemon: others are served as before."""
+"""A worker that sends bursts of anything to a real daemon, which must keep serving others."""
 
 import json
 import os
@@ -50,8 +50,9 @@ class Burst:
 class LyingWorker(Target[Burst]):
     name = "worker"
     fails = (
-        "status is not answered within 10 s after a burst, the daemon logs more than 64 KiB of one,"
-        " stumbles, ends, grows or keeps a descriptor, or has no ready worker in the end"
+        "status is not answered within 10 s after a burst; the daemon logs more than 64 KiB for"
+        " one; an internal error of the daemon; it exits, grows or keeps a descriptor, or has no"
+        " ready worker"
     )
 
     def __enter__(self) -> Self:
@@ -105,7 +106,7 @@ class LyingWorker(Target[Burst]):
 
     def check(self) -> None:
         if self._daemon.process.poll() is not None:
-            raise Wrong(f"the daemon ended: {self._daemon.log()[-1500:]}")
+            raise Wrong(f"the daemon exited: {self._daemon.log()[-1500:]}")
         self._worker()
         if (memory := self._process.memory_info().rss) > self._memory + GROWTH_BYTES:
             raise Wrong(f"{self._memory} bytes of memory became {memory}")
@@ -116,7 +117,7 @@ class LyingWorker(Target[Burst]):
         log = self._daemon.log()
         if stumbled := next((one for one in STUMBLES if one in log), None):
             at = log.index(stumbled)
-            raise Wrong(f"the daemon stumbled: {log[max(0, at - 300) : at + 1500]}")
+            raise Wrong(f"internal error in the daemon: {log[max(0, at - 300) : at + 1500]}")
 
     def _worker(self) -> int:
         """The pid of a ready one; one may have been ended for what it said."""
@@ -157,7 +158,7 @@ class LyingWorker(Target[Burst]):
 
 
 def _send(sender: socket.socket, burst: Burst) -> bool:
-    """For a while, as fast as they are read; False if the other end is closed."""
+    """Send for a while, as fast as the daemon reads. Returns False if no process listens."""
     sender.settimeout(SEND_SECONDS)
     until = time.monotonic() + SEND_SECONDS
     for _ in range(burst.times):

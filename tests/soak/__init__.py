@@ -1,1 +1,1 @@
-"""Random deploys and mishaps for as long as one likes, under load: `./dev soak`."""
+"""`./dev soak`: random deploys and failures under load, for any time."""

@@ -1,4 +1,4 @@
-"""./dev soak: random deploys and mishaps under load; what was lost, and what has grown."""
+"""./dev soak: random deploys and failures under load; reports losses and growth."""
 
 import argparse
 import random
@@ -12,19 +12,25 @@ from tests.harness.settings import Settings
 from tests.soak.soak import Soak
 
 DESCRIPTION = """\
-Runs the supervisor with two clients around it: one that holds WebSockets and talks on them, one
-that opens connections all the time. Meanwhile good and bad releases are deployed, cancelled and
-rolled back, workers are killed, stopped and scaled, drains cut short. Nothing may be lost but what
-a killed process had, and neither descriptors nor memory nor processes may grow.
+Run the supervisor with two clients: one holds WebSockets and sends messages on them, the other
+keeps opening connections. Meanwhile deploy, cancel and roll back good and bad releases, kill, stop
+and scale workers, and cut drains short. Only a killed process may lose connections, and neither
+descriptors nor memory nor processes may grow.
 """
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev soak", description=DESCRIPTION)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default 10)")
-    parser.add_argument("--seed", type=int, help="repeats the same deeds (default: a new one)")
-    parser.add_argument("--rate", type=float, default=300.0, help="new connections a second")
-    parser.add_argument("--held", type=int, default=200, help="WebSockets held (default 200)")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="duration of the run (default: 10)"
+    )
+    parser.add_argument(
+        "--seed", type=int, help="repeat the deeds of this seed (default: a random seed)"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=300.0, help="new connections a second (default: 300)"
+    )
+    parser.add_argument("--held", type=int, default=200, help="held WebSockets (default: 200)")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     print(f"soak: {given.minutes:g} minutes, --seed {seed}", flush=True)
@@ -37,7 +43,7 @@ def main() -> int:
         faults = soak.run(until=begun + given.minutes * 60)
     for fault in faults:
         say(f"FAULT: {fault}")
-    say("nothing was lost and nothing has grown" if not faults else f"--seed {seed} may repeat it")
+    say("no losses, no growth" if not faults else f"to repeat it, try --seed {seed}")
     return 1 if faults else 0
 
 

@@ -1,4 +1,4 @@
-"""Which losses are allowed: those of a killed process, and only what it had when it was."""
+"""Which losses are allowed: those of a process that was killed, at the time of its death."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from examples.load.verdict import Cutover, misrouted
 
 @dataclass(slots=True)
 class Deeds:
-    """What was done to the instance in one round; instants CLOCK_MONOTONIC."""
+    """The deeds of one round. Instants are CLOCK_MONOTONIC."""
 
     cutovers: list[Cutover] = field(default_factory=list)
     kills: list[float] = field(default_factory=list)
@@ -20,7 +20,7 @@ class Deeds:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`owned`: lost by a process that was killed, when it was. The rest should be zero."""
+    """`owned`: losses of a killed process, at its death. The others should be zero."""
 
     connections: int
     held: int
@@ -36,7 +36,7 @@ class Account:
         return not (self.lost or self.misrouted or self.broken or self.wrong)
 
     def __str__(self) -> str:
-        owned = f" ({self.owned} with a killed process)" if self.owned else ""
+        owned = f" ({self.owned} by a killed process)" if self.owned else ""
         text = (
             f"{self.connections} connections, lost {self.lost}{owned}, misrouted {self.misrouted};"
             f" {self.held} held, broken {self.broken}, wrong {self.wrong}"

@@ -1,4 +1,4 @@
-"""What an operator, a bad release and bad luck do to an instance, one random deed after another."""
+"""Random deeds of operators, bad releases and bad luck, one after another."""
 
 import itertools
 import json
@@ -22,11 +22,11 @@ FAILED, BUSY, INTERRUPTED = 1, 75, 130
 
 
 class Unexpected(AssertionError):
-    """The instance did what it must not do."""
+    """The instance did something that it must not do."""
 
 
 class Mischief:
-    """Does deeds to one daemon and writes down what they may have cost."""
+    """Does deeds to one daemon, and records what they may have cost."""
 
     def __init__(self, daemon: Daemon, seed: int) -> None:
         self.deeds = Deeds()
@@ -35,14 +35,14 @@ class Mischief:
         self._random = random.Random(seed)
         self._numbers = itertools.count(1)
         self._stopped: dict[int, float] = {}
-        """Pids that are stopped, and when they continue."""
+        """Stopped pids, and when each continues."""
 
     def begin_round(self) -> None:
         now = time.monotonic()
         self.deeds = Deeds([Cutover(now, self._daemon.active(), now)])
 
     def do_one(self) -> str:
-        """One deed; its name."""
+        """Do one deed. Returns its name."""
         kinds: list[tuple[int, Callable[[], None]]] = [
             (6, self._good_reload),
             (3, self._bad_reload),
@@ -68,7 +68,7 @@ class Mischief:
         return name
 
     def wake(self, until: float = float("inf")) -> None:
-        """Continue those whose time has come."""
+        """Continue stopped processes whose time has come."""
         for pid, at in list(self._stopped.items()):
             if at <= until:
                 del self._stopped[pid]
@@ -101,7 +101,7 @@ class Mischief:
         before = self._daemon.active()
         self._install(variant)
         if self._reload():
-            raise Unexpected(f"the bad release {variant} was taken for a good one")
+            raise Unexpected(f"the bad release {variant} was accepted")
         if self._daemon.active() != before:
             raise Unexpected("a failed reload changed the active generation")
 
@@ -114,7 +114,7 @@ class Mischief:
         self._judge(ctl.returncode, out, err)
 
     def _reload_under_fire(self) -> None:
-        """Whichever worker it hits: either verdict is right, and it must be the truth."""
+        """Kill at any moment. Either verdict is right, but it must be true."""
         self._install("well")
         with self._daemon.launch_ctl("reload", "--json") as ctl:
             self._kill()
@@ -203,7 +203,7 @@ class Mischief:
         }
 
     def _hurried(self) -> set[int]:
-        """Generations that were ended for want of room."""
+        """Generations that were ended early to make room."""
         answer = self._daemon.ctl("events", "--json")
         notes = [json.loads(line) for line in answer.out.splitlines()]
         return {note["generation"] for note in notes if note["kind"] == "drain-cut-short"}

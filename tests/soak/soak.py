@@ -1,4 +1,4 @@
-"""Rounds of deeds under load, each with its account; and the daemon's own size before and after."""
+"""Rounds of deeds under load, each with its account; the size of the daemon before and after."""
 
 import time
 from collections import Counter
@@ -22,13 +22,13 @@ SETTLED_WITHIN = 60.0
 QUIET_WORKERS = 2
 LOG_LINES = 250
 MEMORY_GROWTH = 0.10
-"""Of the size after the first rounds, which fill what is kept (history, last words) up."""
+"""Allowed growth from the size after the first rounds, which fill the history and the logs."""
 WARM_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of the daemon at rest; memory as resident bytes."""
+    """Size of the daemon when idle. Memory in resident bytes."""
 
     descriptors: int
     memory: int
@@ -52,7 +52,7 @@ class Soak:
         self._say = say
 
     def run(self, until: float) -> list[str]:
-        """Continue until then (CLOCK_MONOTONIC); returns what was wrong."""
+        """Run until then (CLOCK_MONOTONIC). Returns the faults."""
         faults: list[str] = []
         accounts: list[Account] = []
         with FdStore() as store, Daemon(self._settings, sockets=store) as daemon:
@@ -84,7 +84,7 @@ class Soak:
                 f" {sum(one.held for one in accounts)} held,"
                 f" lost {sum(one.lost + one.broken for one in accounts)},"
                 f" misrouted {sum(one.misrouted for one in accounts)};"
-                f" {sum(one.owned for one in accounts)} went with processes that were killed"
+                f" {sum(one.owned for one in accounts)} lost by killed processes"
             )
             if daemon.stop() != 0 or daemon.leftovers() or store.names():
                 faults.append(f"left after the stop: {daemon.leftovers()} {store.names()}")
@@ -106,7 +106,7 @@ class Soak:
         return settle(notes, held, mischief.deeds)
 
     def _quiet(self, daemon: Daemon) -> Size:
-        """Its size with one generation of as many workers as at first, and no connection."""
+        """Measure with one generation of the original number of workers, and no connection."""
         daemon.ctl("scale", str(QUIET_WORKERS))
         daemon.wait_for(
             lambda status: (

@@ -1,1 +1,1 @@
-"""The application that all rivals serve; its own directory is added to PYTHONPATH."""
+"""The application that all rivals serve, in its own directory, which is added to PYTHONPATH."""

@@ -1,7 +1,7 @@
-"""Greets with the release that was current when it was imported, and echoes.
+"""Greets each client with the release that was current at its import, and echoes.
 
-The release is the number in the file $BENCH_RELEASE: a greeting with a new one
-proves new code.
+The release is the number in the file $BENCH_RELEASE: a process that greets with a new number runs
+new code.
 """
 
 import os

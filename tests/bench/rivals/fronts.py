@@ -12,8 +12,8 @@ from tests.bench.rivals.rival import WORKERS, Rival
 from tests.bench.rivals.tools import find, said_version
 from tests.harness.settings import HOST
 
-STEPS = "Two new uvicorn beside the old, until they answer; then"
-LATER = "The old workers must be ended by an operator, once they are idle."
+STEPS = "Start two new uvicorn processes, wait until they answer, then"
+LATER = "The old workers must be stopped separately, once they are known to be idle."
 
 
 class Front(Rival):

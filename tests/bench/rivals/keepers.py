@@ -18,7 +18,7 @@ BY_FD = ["app:app", "--fd"]
 
 
 def bare_uvicorn(directory: Path, release_file: Path, port: int | None = None) -> Bare:
-    """Two of them, without a parent above them."""
+    """Two uvicorn processes without a supervisor."""
     told = {"PYTHONPATH": str(ASGI), "BENCH_RELEASE": str(release_file)}
     command = [venv_program("python"), "-m", "uvicorn", *BY_FD, "3"]
     return Bare(command, WORKERS, directory, told, port)
@@ -31,7 +31,7 @@ class BareUvicorn(Rival):
     programs = ("uvicorn",)
     pip = UVICORN
     reload_command = "two uvicorn --fd 3, each with its own SO_REUSEPORT socket"
-    note = "They have no reload."
+    note = "They are never reloaded."
     reloads = False
 
     @classmethod

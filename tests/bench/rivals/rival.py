@@ -25,7 +25,7 @@ LOG_LINES = 5
 
 
 class RivalFailed(Exception):
-    """It did not start, or its reload command failed: its row says why."""
+    """The rival did not start, or its reload command failed. Its row has the reason."""
 
 
 class Rival(ABC):
@@ -56,11 +56,11 @@ class Rival(ABC):
         if not lacking:
             return None
         source = " and ".join(
-            f"{tool} gives {', '.join(names)}"
+            f"from {tool}: {', '.join(names)}"
             for tool, names in (("pip", cls.pip), ("apt", cls.deb))
             if names
         )
-        return f"not measured: there is no {', '.join(lacking)} here ({source})"
+        return f"not measured: {', '.join(lacking)} not found ({source})"
 
     @classmethod
     @abstractmethod
@@ -72,9 +72,10 @@ class Rival(ABC):
 
     @abstractmethod
     def reload(self) -> float | None:
-        """Its own graceful reload; returns when its command does.
+        """Run the rival's own graceful reload, until its command returns.
 
-        A monotonic instant if it reports from when on no client reaches the old code.
+        Returns the monotonic instant from which no connection reaches the old code, if the rival
+        promises one.
         """
 
     def install(self, release: int) -> None:
@@ -114,7 +115,7 @@ class Rival(ABC):
 
     def _check_alive(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            raise RivalFailed(f"it ended with status {self._process.returncode}: {self.log()}")
+            raise RivalFailed(f"it exited with status {self._process.returncode}: {self.log()}")
 
     def log(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []

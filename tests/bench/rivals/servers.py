@@ -50,7 +50,7 @@ class Hypercorn(Rival):
     programs = ("hypercorn",)
     pip = ("hypercorn",)
     reload_command = "hypercorn -w 2, kill -HUP"
-    note = "It ends all workers before it starts new ones."
+    note = "It stops all workers before it starts new ones."
 
     @classmethod
     def version(cls) -> str:

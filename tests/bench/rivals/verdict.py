@@ -31,9 +31,9 @@ class ReloadSeen:
         return None if reached is None else reached - self.begun_at
 
     def misrouted(self) -> int:
-        """Old code reached by clients that began after a promised cutover.
+        """Count connections to the old code that began after a promised cutover.
 
-        Where none is promised: after the command had returned and others had reached new code.
+        Without a promise: after the command returned and other connections reached new code.
         """
         since = self.promised_at
         if since is None:

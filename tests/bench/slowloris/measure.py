@@ -1,6 +1,6 @@
-"""Slow-loris clients against servers bare and supervised: what they make of processes and memory.
+"""Slow-loris clients against servers, bare and supervised: their processes and memory.
 
-Each side has a crowd of its own. All sides run at the same time: they sleep most of it.
+Each side has its own clients. All sides run at the same time: they mostly sleep.
 """
 
 import shutil

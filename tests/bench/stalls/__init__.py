@@ -1,1 +1,1 @@
-"""Servers that stand still now and then, bare and supervised under the same load."""
+"""Servers that stall at times, bare and supervised, under the same load."""

@@ -1,7 +1,7 @@
-"""The same load on the same server, bare and supervised, while the server stands still at times.
+"""The same load on the same server, bare and supervised, while the server stalls at times.
 
-Each client is new, and waits for its first answer. All sides run at the same time: they sleep most
-of it, and what slows the machine slows them all.
+Each client is new, and waits for its first answer. All sides run at the same time: they mostly
+sleep, and a slow machine slows all of them.
 """
 
 import socket
@@ -75,7 +75,7 @@ class Load:
             time.sleep(CLIENT_EVERY * self.pace)
 
     def finish(self) -> None:
-        """Those that wait still are waited for; then all leave."""
+        """Wait for the clients that still wait, then close all."""
         until = time.monotonic() + ANSWERED_WITHIN
         while len(self.waited) + self.failed < self.asked and time.monotonic() < until:
             time.sleep(LOOK_SECONDS / 10)
@@ -123,7 +123,7 @@ def scenarios(plan: Plan) -> list[Scenario]:
 
 
 def _gunicorn(pace: float) -> Scenario:
-    """It takes the socket that `$LISTEN_FDS` announces."""
+    """It takes its socket from `$LISTEN_FDS`."""
     number = str(GUNICORN_WORKERS)
     options = ("-w", number, "--log-level", "warning", "--chdir", str(HERE))
     return Scenario(
@@ -179,7 +179,7 @@ def measure(plan: Plan, directory: Path) -> list[Stalled]:
                 wait_until(partial(_answers, port), within=START_WITHIN, what=scenario.name)
                 load = Load(port, plan.stall_pace, scenario.slow)
                 running.append((scenario, side, roots, load))
-        say(f"{len(running)} servers that stand still at times, for {plan.stall_seconds:g} s")
+        say(f"{len(running)} servers that stall at times, for {plan.stall_seconds:g} s")
         threads = [
             threading.Thread(target=load.run, args=(plan.stall_seconds,))
             for _, _, _, load in running
