@@ -7,7 +7,7 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from websockets.asyncio.client import connect
@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 RETRY_SECONDS = 0.5
 
 
-async def events(url: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
+async def events(url: str, after: int = 0) -> AsyncGenerator[dict[str, Any], None]:
     """Yield every event after that number, once and in order, and the greetings of the servers."""
     while True:
         try:

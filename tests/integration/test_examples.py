@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -224,13 +224,15 @@ class Reader:
         self.generations: list[int] = []
 
     async def read(self, url: str, until: str) -> None:
-        async for event in events(url):
-            if "hello" in event:
-                self.generations.append(event["generation"])
-                continue
-            self.texts.append(event["text"])
-            if event["text"] == until:
-                return
+        # Otherwise the loop might end, and cancel the generator, before its connection is closed.
+        async with aclosing(events(url)) as found:
+            async for event in found:
+                if "hello" in event:
+                    self.generations.append(event["generation"])
+                    continue
+                self.texts.append(event["text"])
+                if event["text"] == until:
+                    return
 
 
 async def publish(url: str, texts: list[str], done: Callable[[int], None]) -> int:

@@ -89,7 +89,7 @@ class Number(Target[int]):
         ("leaves", "SystemExit: 3"),
         ("is wrong", "it is wrong"),
         ("hangs", "it had not ended after 1 s"),
-        ("works long", "s of processor time"),
+        ("works long", "s of CPU time"),
         ("takes memory", "MB of memory"),
     ],
 )
