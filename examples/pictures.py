@@ -1,9 +1,9 @@
-"""Makes the pictures of the README: the screen of a terminal during a real drain, as SVG.
+"""Draw the pictures of the documentation: what a terminal shows during a real drain, as SVG.
 
     python examples/pictures.py [DIRECTORY]
 
-Deploys a chat server three times, one release of which is broken, while clients come and go. wssctl
-runs in tmux, which returns the text on its screen. Takes about a minute and a half.
+A chat server is deployed three times, once badly, while clients connect and leave. wssctl runs in
+tmux, which returns the content of its screen. Takes about a minute and a half.
 """
 
 import asyncio
@@ -19,58 +19,24 @@ from pathlib import Path
 # When run as a file: make the `examples` package importable from any directory.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rich.console import Console
-from rich.terminal_theme import TerminalTheme
-from rich.text import Text
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from examples.demo_stage import HOST, ROOT, Stage
+from examples.terminal_picture import draw
 
 PLACE = ROOT / "docs" / "pictures"
 STAY_SECONDS = 45.0
 """The mean stay of a client. Half of the clients close within two thirds of it."""
 CROWDS = (118, 64, 31)
 DRAIN_SECONDS = 40.0
-"""From the start of the first drain to its picture: an estimate needs half a minute."""
+"""Age of the first drain in the picture: an estimate needs half a minute."""
 SETTLE = 3.0
-THEME = TerminalTheme(
-    (24, 26, 32),
-    (204, 208, 214),
-    [(24, 26, 32), (240, 100, 96), (120, 200, 120), (230, 190, 90),
-     (110, 160, 240), (200, 130, 220), (90, 195, 205), (204, 208, 214)],
-    [(110, 116, 126), (255, 130, 126), (150, 225, 150), (250, 215, 120),
-     (140, 185, 255), (225, 160, 245), (125, 220, 230), (240, 242, 245)],
-)  # fmt: skip
-FRAME = """\
-<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
-<style>
-.{unique_id}-matrix {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", \
-monospace; font-size: {char_height}px; line-height: {line_height}px; }}
-.{unique_id}-title {{ font: 18px sans-serif; }}
-{styles}
-</style>
-<defs>
-<clipPath id="{unique_id}-clip-terminal">
-<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" />
-</clipPath>
-{lines}
-</defs>
-{chrome}
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
-{backgrounds}
-<g class="{unique_id}-matrix">
-{matrix}
-</g>
-</g>
-</svg>
-"""
-"""The frame of rich, without the fonts that a browser would have to download."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A tmux server of our own, with one size."""
+    """A tmux server for one picture."""
 
     socket: str
     columns: int
@@ -95,20 +61,6 @@ class Terminal:
 
     def end(self) -> None:
         self.tmux("kill-server")
-
-
-def draw(captured: str, path: Path, columns: int, title: str) -> None:
-    """Draw without trailing empty lines, except one: rich clips the descenders of the last."""
-    text = Text.from_ansi(captured.rstrip())
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        console = Console(record=True, width=columns, file=nowhere, force_terminal=True)
-        console.print(text, no_wrap=True, overflow="crop")
-        console.print()
-    drawn = console.export_svg(
-        title=title, theme=THEME, code_format=FRAME, unique_id=path.stem, font_aspect_ratio=0.61
-    )
-    path.write_text("\n".join(line.rstrip() for line in drawn.splitlines()) + "\n", "utf-8")
-    print(f"{path}: {path.stat().st_size / 1024:.0f} KB")
 
 
 class Clients:
@@ -153,7 +105,7 @@ class Studio:
     async def picture(
         self, name: str, columns: int, lines: int, command: str, *, wait: float = SETTLE
     ) -> None:
-        """Draw the screen that the command shows after `wait` seconds."""
+        """Draw what the command shows after `wait` seconds."""
         self._number += 1
         terminal = Terminal(f"{self._sockets.name}/{self._number}", columns, lines)
         terminal.run(command)
@@ -162,7 +114,9 @@ class Studio:
             captured = terminal.screen()
         finally:
             terminal.end()
-        draw(captured, self._place / f"{name}.svg", columns, command)
+        path = self._place / f"{name}.svg"
+        path.write_text(draw(captured, columns, command), "utf-8")
+        print(f"{path}: {path.stat().st_size / 1024:.0f} KB")
 
 
 async def take(stage: Stage, studio: Studio) -> None:

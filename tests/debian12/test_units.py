@@ -1,4 +1,4 @@
-"""The units on systemd 252, installed as the README says for Debian 12."""
+"""The units on systemd 252, installed as the guide for Debian 12 says."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ WORKER = "#!/bin/sh\nexec /opt/wssupervisor/bin/python ./app.py well\n"
 
 
 def install(machine: Machine) -> None:
-    """README, "On Debian 12"; there the wheels come from PyPI."""
+    """docs/guides/debian-12.md; there the wheels come from PyPI."""
     python = "/opt/wssupervisor/bin/python"
     machine.run("python3", "-m", "venv", "--system-site-packages", "/opt/wssupervisor")
     machine.run(

@@ -25,7 +25,19 @@ INSTEAD = {
 }
 """What would be cloned is here, with what was changed and not committed, and all is installed."""
 
-LANGUAGES = {"", "toml", "python", "javascript", "nginx", "haproxy", "yaml", "bash", *COMMANDS}
+LANGUAGES = {
+    "",
+    "toml",
+    "python",
+    "javascript",
+    "nginx",
+    "haproxy",
+    "yaml",
+    "bash",
+    "json",
+    "dockerfile",
+    *COMMANDS,
+}
 
 
 def here(document: str) -> list[Step]:

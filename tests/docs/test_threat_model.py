@@ -1,4 +1,4 @@
-"""docs/threat-model.md: each line of it is held by a test, and that test exists."""
+"""docs/topics/threat-model.md: each line of it is held by a test, and that test exists."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ import pytest
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = "docs/threat-model.md"
+PAGE = "docs/topics/threat-model.md"
 PARTIES = (
     "Remote client",
     "Page in a browser",

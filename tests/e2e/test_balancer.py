@@ -19,7 +19,7 @@ from tests.e2e.machine import Machine
 from tests.e2e.service import HOST, Counts, Service
 from tests.e2e.test_proxies import PORT, SOON, proxied
 
-GUIDE = "docs/several-hosts.md"
+GUIDE = "docs/guides/several-hosts.md"
 RESTART = "closed by the server: 03f4"
 GOING_AWAY = "closed by the server: 03e9"
 HELD = 40

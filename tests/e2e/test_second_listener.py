@@ -25,7 +25,7 @@ TriggerLimitIntervalSec=0
 
 
 def add_second_listener(service: Service) -> None:
-    """As docs/second-listener.md says."""
+    """As docs/guides/second-listener.md says."""
     service.machine.write(f"/etc/systemd/system/{UNIT}", SOCKET)
     service.drop_in(service.service, "raw", f"[Service]\nSockets={UNIT}\n")
     service.configure('[[listen]]\nname = "raw"\n')

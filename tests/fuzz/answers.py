@@ -48,7 +48,7 @@ CUT_OVER: dict[str, Any] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "reload": {**CUT_OVER, "warnings": ["one"]},
     "rollback": {**CUT_OVER, "warnings": []},
-    "scale": {"workers": 2, "before": 1, "written": 1, "shares_slots": False},
+    "scale": {"workers": 2, "before": 1, "workers_configured": 1, "shares_slots": False},
     "drain": {"generation": 1, "workers": 1, "connections": 2, "paused": False, "seconds": 3.0},
     "join": {"was_out": True, "seconds": 3.0},
     "stop": {"stopped": True},

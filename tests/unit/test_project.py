@@ -319,31 +319,6 @@ def test_the_package_needs_the_versions_that_the_wheel_needs() -> None:
         assert f"{name} (>= {found[2]})" in package
 
 
-def test_every_picture_is_shown_in_the_readme_and_loads_nothing_from_elsewhere() -> None:
-    pictures = sorted((ROOT / "docs/pictures").glob("*.svg"))
-    readme = (ROOT / "README.md").read_text()
-
-    assert pictures != []
-    for picture in pictures:
-        assert f"(docs/pictures/{picture.name})" in readme
-        assert "url(http" not in picture.read_text()
-        assert picture.stat().st_size < 50_000
-
-
-@pytest.mark.parametrize(
-    "picture", sorted((ROOT / "docs/pictures").glob("*.svg")), ids=lambda one: one.stem
-)
-def test_no_line_of_a_picture_is_cut_off_below(picture: Path) -> None:
-    """An underscore and what hangs below the line need a quarter of the line's height."""
-    text = picture.read_text()
-    clip = re.search(r'<rect x="0" y="0" width="[0-9.]+" height="([0-9.]+)" />', text)
-    lines = re.findall(r'<text class="\S+" x="[0-9.]+" y="([0-9.]+)"[^>]*>([^<]*)</text>', text)
-    written = [float(y) for y, words in lines if words.replace("&#160;", "").strip()]
-
-    assert clip is not None
-    assert max(written) + 24.4 / 4 <= float(clip[1])
-
-
 VERBS = (
     "demo",
     "test",
@@ -383,12 +358,3 @@ def test_dev_answers_an_unknown_verb_with_those_there_are() -> None:
 
     assert answer.returncode == 2
     assert f"Use one of: {', '.join(VERBS)}" in answer.stderr
-
-
-def test_the_comparison_has_the_figures_of_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text().splitlines()
-    compared = (ROOT / "docs/compared.md").read_text().splitlines()
-    measured = [line for line in compared if line.count("|") == 8]
-
-    assert len(measured) > 8
-    assert [line for line in measured if line not in readme] == []

@@ -161,7 +161,7 @@ def _of_balance(config: "Config") -> list[str]:
     return [
         f'listener {one.name!r} has balance = "client" on {one.address}: a reverse proxy connects'
         " from one address for all its clients, and then one worker gets all of them; have the"
-        " proxy use several source addresses (docs/sticky-clients.md)"
+        " proxy use several source addresses (docs/guides/sticky-clients.md)"
         for one in config.listeners
         if one.balance is Balance.CLIENT
         and config.app.workers > 1

@@ -28,7 +28,7 @@ def run(given: argparse.Namespace, client: Client) -> int:
 
 
 def _sentence(answer: dict[str, Any]) -> str:
-    now, before, written = answer["workers"], answer["before"], answer["written"]
+    now, before, written = answer["workers"], answer["before"], answer["workers_configured"]
     if now == before:
         return f"{_workers(now)}, as before"
     kept = "" if now == written else f"; the configuration says {written}"

@@ -397,5 +397,7 @@ class Fleet:
             return
         before, written = state.workers_wanted(state.policy), state.policy.workers
         state.scaled = Scale(workers, instead_of=written) if workers != written else None
-        yield Note(NoteKind.SCALED, {"workers": workers, "before": before, "written": written})
+        yield Note(
+            NoteKind.SCALED, {"workers": workers, "before": before, "workers_configured": written}
+        )
         yield Answer(request, Scaled(workers, before))

@@ -306,7 +306,7 @@ class Requests:
             return {
                 "workers": outcome.workers,
                 "before": outcome.before,
-                "written": view.workers_configured,
+                "workers_configured": view.workers_configured,
                 "shares_slots": any(
                     one.shares_slots for one in view.generations if one.drain is None
                 ),
