@@ -217,7 +217,7 @@ class FleetMachine(RuleBasedStateMachine):
         if fair_start:
             self.let_everything_finish()
 
-    # -- telling the fleet -------------------------------------------------------------------
+    # -- what the fleet learns -------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
         """Time first, so that what the event causes is seen apart from what was due anyway."""
@@ -233,7 +233,7 @@ class FleetMachine(RuleBasedStateMachine):
             self.check_cutover(one, actions)
             for action in actions:
                 if isinstance(action, Note) and action.kind is NoteKind.DRAIN_CUT_SHORT:
-                    self.check_hurried(action, known_empty)
+                    self.check_cut_short(action, known_empty)
             death = self.dies
             if actions and death is not None and resuming.can_recover(self.fleet.state):
                 self.dies = None
@@ -262,7 +262,7 @@ class FleetMachine(RuleBasedStateMachine):
                 assert not any(isinstance(action, Steer) for action in actions), "again at once"
             self.last = actions
 
-    def check_hurried(self, note: Note, known_empty: set[int]) -> None:
+    def check_cut_short(self, note: Note, known_empty: set[int]) -> None:
         """Whatever makes room ends the emptiest first: an empty one costs no connection."""
         number = int(str(note.fields["generation"]))
         assert number not in self.paused
@@ -276,7 +276,7 @@ class FleetMachine(RuleBasedStateMachine):
             assert draining.connections(other) >= int(str(note.fields["connections"]))
 
     def die(self, death: Death, actions: list[Action]) -> None:
-        """The supervisor dies in the middle of these actions, and another one goes on."""
+        """The supervisor dies in the middle of these actions, and its successor continues."""
         self.deaths += 1
         self.world.take(actions[: death.done])
         self.world.lose_supervisor(iter([*death.happened, *[False] * 100]).__next__)
@@ -325,7 +325,7 @@ class FleetMachine(RuleBasedStateMachine):
             assert verdict.kind is ReloadKind.ROLLBACK
             for action in actions:
                 if isinstance(action, Signal | Kill):
-                    assert failed.workers[action.worker].drain is None, "it drains on"
+                    assert failed.workers[action.worker].drain is None, "it keeps draining"
         elif verdict.generation is not None:
             self.failed_generations.add(verdict.generation)
         if failed is not None:
@@ -373,7 +373,7 @@ class FleetMachine(RuleBasedStateMachine):
                 self.paused.discard(int(str(action.fields["generation"])))
 
     def check_balance(self, event: Event, actions: list[Action]) -> None:
-        """Clients are told apart as the configuration of the generation that serves them says."""
+        """Clients are balanced as the generation that serves them is configured."""
         state = self.fleet.state
         cutting = state.reload is not None and state.reload.phase is ReloadPhase.CUTTING
         serving = state.candidate if cutting else state.active
@@ -386,7 +386,7 @@ class FleetMachine(RuleBasedStateMachine):
     def check_signals(self, actions: list[Action], told: set[WorkerId]) -> None:
         """No worker with live connections is signalled before a limit that the operator set.
 
-        `told`: those that were told to end before.
+        `told`: those that had SIGTERM before.
         """
         for action in actions:
             if not isinstance(action, Signal | Kill | AskToClose):
@@ -433,7 +433,7 @@ class FleetMachine(RuleBasedStateMachine):
             self.check_nothing_comes(one, process)
 
     def check_nothing_comes(self, one: Worker, process: Process) -> None:
-        """No client can become this worker's any more."""
+        """No client can become this worker's."""
         for slot in process.slots.values():
             silent = one.reason is not None
             if self.world.shared(slot):
@@ -711,7 +711,7 @@ class FleetMachine(RuleBasedStateMachine):
         if active is None or state.stop is not None or active.sweep_at is not None:
             return
         if not seating.too_many_sweepers(state, active, self.world.now):
-            assert steering.orphans(state) == [], "a queue that nobody will empty"
+            assert steering.orphans(state) == [], "a queue that no worker will empty"
 
     @rule(choice=st.integers(0, 8))
     def a_process_of_no_worker_takes_a_slot_or_ends(self, choice: int) -> None:
@@ -928,14 +928,14 @@ class FleetMachine(RuleBasedStateMachine):
         assert own.in_flight is not None or unknown or own.current == self.world.table
 
     @invariant()
-    def who_was_told_to_end_is_not_thought_better_of(self) -> None:
+    def a_worker_that_was_signalled_stays_stopping(self) -> None:
         for process in self.world.processes.values():
             one = self.fleet.state.worker(process.worker)
             if one is not None and process.told_to_end:
                 assert one.state is WorkerState.STOPPING
 
     @invariant()
-    def nobody_is_found_silent_twice_who_has_not_accepted_in_between(self) -> None:
+    def a_worker_is_reported_stalled_once_until_it_accepts(self) -> None:
         if self.deaths:
             return  # a note may be lost with the supervisor
         silent: set[str] = set()
@@ -950,7 +950,7 @@ class FleetMachine(RuleBasedStateMachine):
                     silent.discard(who)
 
     @invariant()
-    def who_stalls_costs_one_process_more_a_seat_and_one_a_queue(self) -> None:
+    def a_stall_costs_one_process_per_seat_or_queue(self) -> None:
         gave_way = Counter(
             (one.id.generation, one.id.index)
             for one in self.fleet.state.workers()
@@ -1034,7 +1034,7 @@ class FleetMachine(RuleBasedStateMachine):
         assert all(len(answers) == 1 for answers in self.world.answers.values())
 
     @invariant()
-    def nobody_who_left_is_answered(self) -> None:
+    def a_requester_that_left_is_not_answered(self) -> None:
         assert not self.left & set(self.world.answers)
 
     @invariant()
@@ -1109,7 +1109,7 @@ class FleetMachine(RuleBasedStateMachine):
             self.tell(SlotReleased(process.worker))
 
     def end_what_cannot_end_by_itself(self) -> None:
-        """What an operator paused, and who does not let go what others serve, too.
+        """What an operator paused, and workers that keep what others serve, too.
 
         That is a shared listener, or the slot of another seat where there were too few for all.
         """

@@ -154,7 +154,7 @@ class World:
         process.asked_to_close = process.asked_to_leave = False
 
     def complete(self, action: Action, *, works: bool) -> Event | None:
-        """Do one late action; its result, or None if there is nobody left to tell it of."""
+        """Do one late action; its result, or None if it reaches no receiver."""
         self.pending.remove(action)
         match action:
             case Spawn(worker=worker_id, slots=slots):
@@ -188,7 +188,7 @@ class World:
         raise AssertionError(action)
 
     def lose_supervisor(self, happened: Callable[[], bool]) -> None:
-        """Nobody hears the results of what is under way; a spawn or steering may have happened."""
+        """The results of what is under way are lost; a spawn or steering may have happened."""
         believed = self.believed
         for action in list(self.pending):
             if isinstance(action, Spawn | Steer) and happened():

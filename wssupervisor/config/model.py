@@ -280,7 +280,7 @@ class Config:
         )
 
     def slots_wanted(self) -> int:
-        """Slots per listener where we bind them (DESIGN.md)."""
+        """Slots per listener if we bind them: for each generation side by side, and two spare."""
         return self.app.workers * (2 + self.drain.max_draining) + 2
 
     def descriptors_at_start(self) -> int:

@@ -1,8 +1,118 @@
-"""Every decision about generations: one event in, the actions it asks for out.
+"""Every decision about generations: one event in, the actions that follow from it out.
 
-`handle` first takes the event in (a case each), then settles: it looks at the whole state and does
-what follows from it, so that a guard stands in one place and not in every case. An action assumes
-nothing; only its result event changes what the fleet believes.
+A step (`Fleet.handle`) has two halves. First the event changes the state, one case each: it is a
+fact, so it is believed, unless what it is about is over. Then `_settle` looks at the whole state
+and acts on it. So a condition stands in one place, and not in every case that can make it true.
+The order within `_settle` is part of the design: time, stalls, the attempt under way, the table,
+and only then what relies on the table (respawns, sweepers, closes, the end of a generation). An
+action assumes nothing: only its result event changes what the fleet believes.
+
+What always holds, and why. Names in brackets are checks of the random walks in tests/property; a
+unit test holds that each of them is named here.
+
+**One generation serves, at most one is judged** [one_active_and_one_starting_at_most]. A
+generation starts for `state.reload` only, and `reloading.why_busy` refuses an attempt while there
+is another. `reloading.fail` and `reloading.cut_over` are the only ways to clear `state.reload`,
+and both take the candidate out of `starting`. `cut_over` makes the candidate active and the old
+generation draining in one step, so no event is handled between the two.
+
+**The evidence is what `[ready] by` names** [a_worker_is_ready_only_by_what_ready_by_names].
+`lifecycle.ready` has two callers: the case of a worker's word or a passed probe, after
+`proof.proves`, and a spawn if readiness is a delay. `end_drain` makes ready only workers that were
+ready before.
+
+**A cutover is earned, then made, then reported** [check_cutover]. The phase `cutting` begins when
+every seat serves and its worker has been ready for `stable`. `reloading.settle` runs before
+`apply_table.settle`, so the same step asks for the table of that very state. `cut_over` runs on
+`Steered` of that epoch only; the answer, the note and the drain of the old generation follow it,
+so none of them can be true without the table. The table and its way of balancing come from one
+policy, that of the generation that is steered to [check_balance].
+
+**A failure is final** [failed_reloads_stay_failed, only_what_was_asked_for_is_run]. Before
+`cutting` no table names a slot of the candidate, so to forget the candidate is enough. From
+`cutting` on nothing but `SteerFailed` fails the attempt (no deadline, no requester that leaves, no
+stop), because the table may be in force already. A release that is resolved late finds another
+attempt or none: numbers of attempts and generations never repeat.
+
+**A failed attempt touches no other generation** [check_failed_reload]. `fail` ends workers of the
+candidate alone. A generation that was to be rolled back to keeps draining (`draining.go_on`).
+Workers that were asked to release a shared socket and still have it are taken back.
+
+**The table in force is known, or known to be unknown** [steering_is_what_the_fleet_takes_it_for].
+One table at a time is in flight, numbered by epoch. `current` changes with the answer to that
+epoch; an older answer changes nothing. A refused table is tried again after a pause, not in the
+same step. After a death of the supervisor `current` is None, and the last table asked for is
+attached again.
+
+**New connections go to the best there is** [a_ready_worker_is_preferred_to_one_that_is_not,
+a_worker_that_pauses_is_preferred_to_none, steering_names_only_slots_that_are_or_will_be_served].
+`steering._places` prefers workers that serve, then those that pause, then those that stall, then
+seats whose next worker will serve the queue. It reads seats of the generation that serves, and of
+no other. `apply_table.settle` compares the result with the table in force after every event.
+
+**Each queue is served, and by one worker** [look, check_spawns]. `steering.orphans` finds every
+queue that neither a worker nor a seat's next worker will empty. `seating.settle` starts a sweeper
+for it, unless the last sweeper failed (then after a pause) or too many of them accept nothing. A
+new worker gets free slots: no worker, seat or other process has them, they were seen empty since
+their last holder left, and no handshake that began on them is pending. Workers share slots only if
+none is free.
+
+**A worker with connections ends at a limit, not before** [check_signals, check_nothing_comes].
+`lifecycle.stop` is the one way to end a worker. `pass_time` calls it when two censuses proved zero
+and `keep` is over, or when a limit that an operator set has passed; a pause, or a rollback that
+may need the worker, holds up both. Every other caller ends a worker that the operator gave no more
+time (not ready, or unresponsive, for longer than configured; a stop) or that serves no client: a
+failed candidate (only in shared mode can it have accepted any), a leftover that serves nothing, a
+stalled sweeper without connections, a replacement that is not needed any longer
+[check_ended_unused: until a replacement is ready, the table names the slots of the worker that it
+is to replace]. Zero needs all of `nothing_comes`: no table, current or in flight, names the slot;
+its queue is empty; and the handshakes that were pending when a table ceased to name it are over. A
+census that began before the drain proves nothing about it.
+
+**Stopping is final** [a_worker_that_was_signalled_stays_stopping]. Whatever changes a worker's
+state requires a state before, itself or in its caller: `ready` requires `starting`; `end_drain`,
+`fall_silent` and `accepts` require ready, draining or stalled. A seat forgets a worker before the
+worker is stopped.
+
+**A pause is not a death, and clients cannot start processes at will**
+[a_worker_is_reported_stalled_once_until_it_accepts, a_stall_costs_one_process_per_seat_or_queue].
+`stalled_since` ends with an accept, or with the main process, so a stall is reported once. A seat
+gets a replacement only while the worker that gave it up before has gone, with growing pauses; a
+queue gets a sweeper only while it has none.
+
+**The emptiest makes room** [check_cut_short]. `capacity.end_emptiest` takes draining generations
+in the order of `draining.emptiest`: proven empty first, then by connections, never a paused one.
+It closes connections only if the operator allowed it, and as late as it can: after the cutover if
+there is a slot to start in. So a bad release costs no connection.
+
+**Each request gets one answer** [every_request_is_answered_at_most_once,
+a_requester_that_left_is_not_answered]. A request that waits is kept in one place (the attempt, the
+stop, or the list of a leave) and is removed from it with its answer or its requester. Every other
+request is answered in the step that takes it in.
+
+**Out of rotation is that and no more** [check_asks_to_leave]. Leave and join change
+`state.out_of_rotation` and what workers were asked for it; no decision about generations, seats or
+tables reads either. Workers are asked to close after the lead, and again only a pause after the
+last round, or when what they were asked has become void.
+
+**Old news is no news**. Every result names what it is about: a worker by its incarnation, a table
+by its epoch, a release by its attempt. If that is gone, or in a state in which the result means
+nothing, the case does nothing.
+
+**Time wakes the loop for a reason** [check_deadline]. Each `deadlines` stands beside the function
+that acts at these instants, under the same conditions. A past instant at which nothing changes
+would keep the loop spinning; a missing one would let a limit pass unnoticed.
+
+**The state is all there is** [the_snapshot_is_the_fleet, it_can_always_be_shown]. It is plain
+data: workers, slots and generations refer to each other by id. `snapshot` takes its shape from the
+annotations, so no field can be forgotten, and `view` is defined on every state. A supervisor may
+be replaced between any two actions: the state is saved before the actions of its step, and
+`resuming` repeats what may not have been done. So each order may arrive twice, and must be
+harmless then.
+
+**In the end it rests** [teardown]. With workers that obey and clients that leave, one generation
+serves with every seat filled, every other slot is free, every queue empty and every request
+answered; or no process is left, and the listeners are steered to their parking slots.
 """
 
 from collections.abc import Iterable, Iterator

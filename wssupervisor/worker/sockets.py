@@ -39,11 +39,11 @@ def adopt() -> dict[str, list[socket.socket]]:
 
 
 def let_go(sockets: Iterable[socket.socket]) -> None:
-    """Accept nothing more from them, and lose nothing that was accepted.
+    """Stop accepting from them without losing a connection that was accepted.
 
-    Closing an asyncio server instead loses connections that were accepted and not yet attached (14
-    of 62,000 at 2,000 a second; PLATFORM.md of the project measured it). The descriptors stay open,
-    as sockets that nobody can find: the server that owns them may close them later.
+    Closing an asyncio server loses connections that were accepted and not yet attached: 14 of
+    62,000 at 2,000 a second (docs/internals/platform.md#letting-a-shared-socket-go). Here the
+    descriptors stay open, as sockets that no client can find: their server may close them later.
     """
     loop = asyncio.get_running_loop()
     for sock in sockets:

@@ -1,7 +1,7 @@
 """TCP sockets as the kernel knows them, asked by local port over NETLINK_SOCK_DIAG.
 
-Layouts are those of linux/inet_diag.h. psutil's list is ten times too slow for this (PLATFORM.md,
-"Counting connections"); pyroute2 costs 12 MB.
+Layouts are those of linux/inet_diag.h. psutil's list is ten times too slow for this
+(docs/internals/platform.md#what-a-count-costs); pyroute2 costs 12 MB.
 """
 
 import socket

@@ -112,9 +112,10 @@ def _still_there(pools: Sequence[Pool]) -> frozenset[int]:
 class Handshakes:
     """Which handshakes that began before a steering are still under way.
 
-    A listener's queue does not count them and they have no slot yet (PLATFORM.md): so those pending
-    at each steering are written down, and looked for until each has gone. If there are more than
-    HANDSHAKES_MAX (a flood of SYNs), they are waited for until none can live any more.
+    A listener's queue does not count them, and they have no slot yet
+    (docs/internals/platform.md#syn_recv-has-no-slot). Those that are pending at each steering are
+    recorded, and looked up until each is gone. If there are more than HANDSHAKES_MAX (a flood of
+    SYNs), the epoch is over when none of them can live any longer.
     """
 
     def __init__(self, pools: Sequence[TcpPool]) -> None:

@@ -1,4 +1,4 @@
-"""The status document (INTERFACES.md, "status --json") from the fleet's view and what was seen."""
+"""The document of `wssctl status --json`, from the fleet's view and the latest observations."""
 
 import os
 import time
