@@ -1,4 +1,4 @@
-"""The document of `wssctl status --json`, from the fleet's view and the latest observations."""
+"""The document of `wssctl status --json` (docs/reference/status.md), from view and observations."""
 
 import os
 import time
