@@ -15,7 +15,6 @@ PAGES = [
         str(path.relative_to(ROOT))
         for place in ("docs", "examples")
         for path in (ROOT / place).rglob("*.md")
-        if path.parent.name != "internals"
     ),
 ]
 LINES = 200
@@ -62,11 +61,11 @@ def test_links_lead_to_a_file_and_a_heading_that_exist(page: str) -> None:
             assert anchor in anchors(path), f"{path}#{anchor}"
 
 
-def test_every_page_is_in_the_table_of_contents() -> None:
+def test_every_page_for_users_is_in_the_table_of_contents() -> None:
     listed = {path for path, _ in links(CONTENTS)}
-    pages = {page for page in PAGES if page.startswith("docs/")} - {CONTENTS}
+    pages = {page for page in PAGES if page.startswith("docs/") and "/internals/" not in page}
 
-    assert pages <= listed
+    assert pages - {CONTENTS} <= listed
 
 
 def test_the_readme_leads_to_every_page_of_the_documentation() -> None:
