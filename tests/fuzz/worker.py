@@ -26,7 +26,7 @@ from tests.harness.daemon import Daemon
 from tests.harness.releases import Releases
 from tests.harness.settings import Settings
 from wssupervisor.control.client import Client
-from wssupervisor.runtime.listeners.holders import share
+from wssupervisor.runtime.kernel.pidfd import share
 
 ANSWER_SECONDS = 10.0
 RECOVERS_WITHIN = 20.0

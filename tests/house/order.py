@@ -63,18 +63,5 @@ ORDER = (
 )
 """Rows of rooms, the ground floor first."""
 
-STILL_UPWARD = frozenset(
-    {
-        ("runtime.kernel", "runtime.listeners"),
-        ("runtime.kernel", "runtime.workers"),
-        ("runtime.listeners", "runtime.handover"),
-        ("runtime.listeners", "runtime.workers"),
-        ("runtime.releases", "runtime.workers"),
-        ("runtime.supervisor", "runtime.observe"),
-        ("runtime.workers", "runtime.handover"),
-    }
-)
-"""Arrows (from, to) that are to go; none may be added."""
-
 FLOOR_OF = {room: floor for floor, row in enumerate(ORDER) for room in row}
 """Room -> row."""

@@ -18,13 +18,14 @@ from tests.harness.settings import Settings
 from tests.harness.written import Written
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.runtime.kernel.inet_diag import pending_handshakes
+from wssupervisor.runtime.listeners import handshakes as handshakes_module
 from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, bind_pool
 from wssupervisor.runtime.observe import census
 from wssupervisor.runtime.workers.process import Process
 
 SOON = 10.0
-FLOOD = census.HANDSHAKES_MAX + 200
+FLOOD = handshakes_module.HANDSHAKES_MAX + 200
 SO_ATTACH_FILTER = 26
 WORKER = WorkerId(1, 0, 1)
 
@@ -117,7 +118,7 @@ def test_clients_in_a_queue_are_nobodys_connections(pool: TcpPool) -> None:
 
 
 def test_handshakes_are_over_when_those_recorded_have_gone(pool: TcpPool) -> None:
-    handshakes = census.Handshakes([pool])
+    handshakes = handshakes_module.Handshakes([pool])
 
     assert handshakes.over() == 0
 
@@ -139,12 +140,12 @@ def test_a_flood_of_handshakes_costs_no_more_than_some(pool: TcpPool) -> None:
             client.setblocking(False)
             client.connect_ex((pool.host, pool.port))
         pending = len(pending_handshakes(pool.family, pool.port))
-        handshakes = census.Handshakes([pool])
+        handshakes = handshakes_module.Handshakes([pool])
         handshakes.record(1)
         saved = handshakes.carry()
     print(f"{pending} pending")
 
-    assert pending > census.HANDSHAKES_MAX
+    assert pending > handshakes_module.HANDSHAKES_MAX
     assert handshakes.over() == 0
     assert saved.pending == {}
     assert 60 < saved.until[1] - time.monotonic() < 260

@@ -16,7 +16,7 @@ from examples.load.waiting import wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from wssupervisor.foreign import SCM_MAX_FD, WAITING_MAX
-from wssupervisor.runtime.listeners.holders import share
+from wssupervisor.runtime.kernel.pidfd import share
 
 LINGER_SECONDS = 30
 ANSWERED_WITHIN = 10.0

@@ -13,12 +13,9 @@ import pytest
 from examples.load.waiting import wait_until
 from tests.harness.written import Written
 from wssupervisor.fleet.model import Exit
-from wssupervisor.runtime.workers.process import (
-    Process,
-    become_subreaper,
-    keep_descriptors,
-    reap_orphans,
-)
+from wssupervisor.runtime.kernel.descent import become_subreaper, reap_orphans
+from wssupervisor.runtime.kernel.descriptors import keep_descriptors
+from wssupervisor.runtime.workers.process import Process
 
 SOON = 10.0
 

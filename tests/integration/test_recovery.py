@@ -23,7 +23,7 @@ from wssupervisor.fleet.snapshot import plain
 from wssupervisor.fleet.state import FIRST_SWEEPER
 from wssupervisor.runtime.handover import state_file
 from wssupervisor.runtime.handover.attempts import SAME_MAX
-from wssupervisor.runtime.listeners.holders import start_time
+from wssupervisor.runtime.kernel.procfs import start_time
 
 WITHIN = 15.0
 ANSWERS = 200

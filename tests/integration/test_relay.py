@@ -15,7 +15,7 @@ from tests.harness.census import alive, send
 from tests.harness.daemon import Daemon
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
-from wssupervisor.runtime.listeners.holders import environment, pids
+from wssupervisor.runtime.kernel.procfs import environment, pids
 from wssupervisor.runtime.workers.relay import INSTANCE
 
 SOON = 20.0

@@ -11,7 +11,8 @@ import pytest
 
 from wssupervisor.config.model import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
-from wssupervisor.runtime.listeners.holders import holders, left_over, start_time
+from wssupervisor.runtime.kernel.procfs import start_time
+from wssupervisor.runtime.listeners.holders import holders, left_over
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
 
 V4, V6 = socket.AF_INET, socket.AF_INET6

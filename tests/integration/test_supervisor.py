@@ -11,12 +11,13 @@ from wssupervisor.fleet.actions import Failed
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import ReloadRequested, StopRequested
 from wssupervisor.fleet.model import InstanceState
+from wssupervisor.runtime.fd_store import FdStore
 from wssupervisor.runtime.history.history import History
 from wssupervisor.runtime.listeners import acquire
 from wssupervisor.runtime.observe.watch import Watch
 from wssupervisor.runtime.releases.release import resolve
 from wssupervisor.runtime.supervisor import Supervisor
-from wssupervisor.runtime.systemd import ServiceNotifier, Store
+from wssupervisor.runtime.systemd import ServiceNotifier
 
 SOON = 10.0
 
@@ -46,7 +47,7 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
                 gate,
                 Fleet(gate.open()),
                 str(tmp_path / "notify"),
-                Store(),
+                FdStore(),
                 History(),
             )
             watch = Watch(supervisor, ServiceNotifier())

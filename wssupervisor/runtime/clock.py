@@ -1,6 +1,7 @@
 """The fleet's time, which stands still for a moment after this process did."""
 
 import time
+from datetime import UTC, datetime
 
 import structlog
 
@@ -40,3 +41,9 @@ class Clock:
     def reaches(self, deadline: float) -> float:
         """When, at the earliest, the fleet's time can be that late."""
         return max(deadline, self._stands_until)
+
+
+def wall(at: float) -> str:
+    """A monotonic instant as UTC wall-clock time, for people; ISO 8601 with a Z."""
+    moment = datetime.fromtimestamp(time.time() - (time.monotonic() - at), UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

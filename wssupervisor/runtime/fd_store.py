@@ -1,10 +1,21 @@
 """What came back from systemd's file descriptor store at a start."""
 
 import os
+import select
 import socket
 from collections.abc import Iterable, Sequence
 
-from wssupervisor.runtime.systemd import STORED, Passed
+from wssupervisor.fleet.model import WorkerId
+from wssupervisor.runtime.systemd import Passed
+from wssupervisor.systemd_protocol import notify
+
+STORED = "wss-"
+"""How the names of what we put into systemd's file descriptor store begin."""
+STORED_AT_ONCE = 200
+"""One message carries 253 descriptors at the most (SCM_MAX_FD)."""
+BARRIER_SECONDS = 5.0
+CONTROL = "control"
+"""Name of the control socket in the store."""
 
 
 class RestoredFds:
@@ -47,3 +58,56 @@ def split(passed: Sequence[Passed]) -> tuple[list[Passed], RestoredFds]:
     """Sockets of units, and what we had stored ourselves."""
     own = [one for one in passed if one.name.startswith(STORED)]
     return [one for one in passed if not one.name.startswith(STORED)], RestoredFds(own)
+
+
+def worker_name(worker: WorkerId) -> str:
+    """Name of a worker's descriptors in the store."""
+    return f"worker-{worker}"
+
+
+def slots_name(listener: str) -> str:
+    """Name of the slots, in the store, of a listener that we bound."""
+    return f"slots-{listener}"
+
+
+class FdStore:
+    """systemd's file descriptor store: what lies there under a name comes back after our death.
+
+    Every call is harmless where there is none; `available` says whether there is.
+    """
+
+    def __init__(self) -> None:
+        # systemd tells since version 254; before that all that runs as a service may try.
+        limit = os.environ.get("FDSTORE", "1" if "INVOCATION_ID" in os.environ else "0")
+        self.available = "NOTIFY_SOCKET" in os.environ and limit not in ("", "0")
+
+    def put(self, name: str, descriptors: Sequence[int]) -> None:
+        """Under one name as many as one likes; what is there already is not stored twice."""
+        if not self.available:
+            return
+        for at in range(0, len(descriptors), STORED_AT_ONCE):
+            # Without FDPOLL=0 systemd would drop the pidfd of a process as soon as it has ended.
+            some = list(descriptors[at : at + STORED_AT_ONCE])
+            notify(f"FDSTORE=1\nFDPOLL=0\nFDNAME={STORED}{name}", some)
+
+    def drop(self, names: Iterable[str]) -> None:
+        if self.available:
+            for name in names:
+                notify(f"FDSTOREREMOVE=1\nFDNAME={STORED}{name}")
+
+    def settle(self) -> bool:
+        """Wait until systemd has taken in all that it was told; False where it does not say so."""
+        if not self.available:
+            return False
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            notify("BARRIER=1", [theirs])
+            os.close(theirs)
+            theirs = -1
+            poll = select.poll()
+            poll.register(ours, 0)
+            return bool(poll.poll(BARRIER_SECONDS * 1000))
+        finally:
+            os.close(ours)
+            if theirs >= 0:
+                os.close(theirs)

@@ -23,7 +23,7 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.api.methods import Requests
 from wssupervisor.runtime.background import warn_unpinned
-from wssupervisor.runtime.fd_store import split
+from wssupervisor.runtime.fd_store import CONTROL, FdStore, slots_name, split
 from wssupervisor.runtime.handover import attempts, recovery, state_file
 from wssupervisor.runtime.handover.attempts import SETTLED_SECONDS, Attempts
 from wssupervisor.runtime.handover.document import ControlState, HandoverDocument
@@ -33,7 +33,13 @@ from wssupervisor.runtime.handover.state_file import PendingOrders, SavedState, 
 from wssupervisor.runtime.handover.upgrade import Upgrade
 from wssupervisor.runtime.history.history import History
 from wssupervisor.runtime.kernel.control_group import refuse_beyond_reach
-from wssupervisor.runtime.kernel.descriptors import check_limit, raise_limit, report_limit
+from wssupervisor.runtime.kernel.descent import become_subreaper
+from wssupervisor.runtime.kernel.descriptors import (
+    check_limit,
+    keep_descriptors,
+    raise_limit,
+    report_limit,
+)
 from wssupervisor.runtime.listeners import acquire
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.listeners.slot_memory import SlotCounts
@@ -45,18 +51,10 @@ from wssupervisor.runtime.releases.release import resolve
 from wssupervisor.runtime.releases.unpinned import unpinned
 from wssupervisor.runtime.signals import obey_signals
 from wssupervisor.runtime.supervisor import Ended, Supervisor
-from wssupervisor.runtime.systemd import (
-    CONTROL,
-    Passed,
-    ServiceNotifier,
-    Store,
-    passed_sockets,
-    slots_name,
-    stop_command,
-)
+from wssupervisor.runtime.systemd import Passed, ServiceNotifier, passed_sockets, stop_command
 from wssupervisor.runtime.upkeep import Upkeep
 from wssupervisor.runtime.workers.notify_socket import remove_others
-from wssupervisor.runtime.workers.process import become_subreaper, keep_descriptors, supervisor_id
+from wssupervisor.runtime.workers.process import supervisor_id
 
 log = structlog.get_logger()
 
@@ -101,7 +99,7 @@ class Instance:
         self._control = os.path.abspath(control)  # noqa: PTH100 - not resolved
         self._source = source
         self._herald = ServiceNotifier()
-        self._store = Store()
+        self._store = FdStore()
         self._file = StateFile(self._control + state_file.SUFFIX)
         self._file_fails = False
         self._attempts = Attempts(self._control + state_file.SUFFIX + attempts.SUFFIX)

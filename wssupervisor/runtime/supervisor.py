@@ -59,14 +59,14 @@ from wssupervisor.fleet.view import FleetView, view
 from wssupervisor.runtime.background import BackgroundTasks, Reread
 from wssupervisor.runtime.clock import Clock
 from wssupervisor.runtime.effects import Deeds, never_raises
+from wssupervisor.runtime.fd_store import FdStore
 from wssupervisor.runtime.handover import document
 from wssupervisor.runtime.handover.document import HandoverDocument
 from wssupervisor.runtime.handover.recovery import Found
 from wssupervisor.runtime.history.history import History
+from wssupervisor.runtime.listeners.handshakes import Handshakes
 from wssupervisor.runtime.listeners.listener_set import ListenerSet, Moment
-from wssupervisor.runtime.observe.census import Handshakes
 from wssupervisor.runtime.pending import VERDICTS_KEPT, PendingRequests
-from wssupervisor.runtime.systemd import Store
 from wssupervisor.runtime.workers.bound_itself import same_address
 from wssupervisor.runtime.workers.crew import Crew
 from wssupervisor.runtime.workers.output import Words
@@ -117,7 +117,7 @@ class Supervisor:
         gate: ListenerSet,
         fleet: Fleet,
         notify_at: str,
-        store: Store,
+        store: FdStore,
         history: History,
     ) -> None:
         """`notify_at`: how the paths of the workers' notify sockets begin."""

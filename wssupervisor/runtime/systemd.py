@@ -4,11 +4,9 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wssupervisor.fleet.model import WorkerId
 from wssupervisor.harmless import harmless
 from wssupervisor.systemd_protocol import notify, passed_descriptors
 
@@ -20,27 +18,8 @@ EXTEND_SECONDS = 15
 """Much longer than between two of our words, and not too long where we hang."""
 
 
-STORED = "wss-"
-"""How the names of what we put into systemd's file descriptor store begin."""
-STORED_AT_ONCE = 200
-"""One message carries 253 descriptors at the most (SCM_MAX_FD)."""
-BARRIER_SECONDS = 5.0
 FIRST_PASSED = 3
 """SD_LISTEN_FDS_START."""
-
-
-CONTROL = "control"
-"""Name of the control socket in the store."""
-
-
-def worker_name(worker: WorkerId) -> str:
-    """Name of a worker's descriptors in the store."""
-    return f"worker-{worker}"
-
-
-def slots_name(listener: str) -> str:
-    """Name of the slots, in the store, of a listener that we bound."""
-    return f"slots-{listener}"
 
 
 def is_service() -> bool:
@@ -92,49 +71,6 @@ def clients_wait() -> bool:
                     if own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                         poll.register(number, select.POLLIN)
     return bool(poll.poll(0))
-
-
-class Store:
-    """systemd's file descriptor store: what lies there under a name comes back after our death.
-
-    Every call is harmless where there is none; `available` says whether there is.
-    """
-
-    def __init__(self) -> None:
-        # systemd tells since version 254; before that all that runs as a service may try.
-        limit = os.environ.get("FDSTORE", "1" if "INVOCATION_ID" in os.environ else "0")
-        self.available = "NOTIFY_SOCKET" in os.environ and limit not in ("", "0")
-
-    def put(self, name: str, descriptors: Sequence[int]) -> None:
-        """Under one name as many as one likes; what is there already is not stored twice."""
-        if not self.available:
-            return
-        for at in range(0, len(descriptors), STORED_AT_ONCE):
-            # Without FDPOLL=0 systemd would drop the pidfd of a process as soon as it has ended.
-            some = list(descriptors[at : at + STORED_AT_ONCE])
-            notify(f"FDSTORE=1\nFDPOLL=0\nFDNAME={STORED}{name}", some)
-
-    def drop(self, names: Iterable[str]) -> None:
-        if self.available:
-            for name in names:
-                notify(f"FDSTOREREMOVE=1\nFDNAME={STORED}{name}")
-
-    def settle(self) -> bool:
-        """Wait until systemd has taken in all that it was told; False where it does not say so."""
-        if not self.available:
-            return False
-        ours, theirs = os.pipe2(os.O_CLOEXEC)
-        try:
-            notify("BARRIER=1", [theirs])
-            os.close(theirs)
-            theirs = -1
-            poll = select.poll()
-            poll.register(ours, 0)
-            return bool(poll.poll(BARRIER_SECONDS * 1000))
-        finally:
-            os.close(ours)
-            if theirs >= 0:
-                os.close(theirs)
 
 
 class ServiceNotifier:

@@ -7,7 +7,7 @@ from typing import Any
 from wssupervisor import logging
 from wssupervisor.control.peer import Peer
 from wssupervisor.fleet.events import Requester
-from wssupervisor.runtime.listeners.holders import parent_of
+from wssupervisor.runtime.kernel.procfs import parent_of
 
 
 def requester(peer: Peer) -> Requester:

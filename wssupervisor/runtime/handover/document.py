@@ -6,7 +6,6 @@ process, its children and its open files, and nothing else.
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,105 +14,17 @@ from wssupervisor import __version__
 from wssupervisor.errors import OperationFailed
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.counters import Histogram
-from wssupervisor.fleet.model import ADDED, Exit, WorkerId
+from wssupervisor.fleet.model import ADDED, WorkerId
 from wssupervisor.fleet.snapshot import SnapshotInvalid, load, plain, typed
 from wssupervisor.fleet.state import Verdict
-from wssupervisor.runtime.kernel.inet_diag import Endpoint, Handshake
-from wssupervisor.runtime.workers.serving import Acceptor
+from wssupervisor.runtime.listeners.handshakes import HandshakesState
+from wssupervisor.runtime.listeners.pool import ListenerState
+from wssupervisor.runtime.workers.crew import WorkerHandleState
+from wssupervisor.runtime.workers.output_reader import EndedOutputState
 
 VERSION = 1
 """Of the document; one that it cannot read is refused by the program on trial."""
 READ_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerState:
-    """`path` and `lock` are of an AF_UNIX one; `order`, `weights`, `probes` and `by_client` of a
-    steered one.
-    """
-
-    name: str
-    source: str
-    why_shared: str | None
-    descriptors: tuple[int, ...]
-    order: tuple[int, ...] = ()
-    weights: dict[int, int] | None = None
-    probes: tuple[tuple[int, Endpoint], ...] = ()
-    path: str | None = None
-    lock: int | None = None
-    by_client: bool = field(default=False, metadata=ADDED)
-    promise: dict[str, str] = field(default_factory=dict, metadata=ADDED)
-    """Socket options as they were at first: see socket_options."""
-    holders: dict[int, str] = field(default_factory=dict, metadata=ADDED)
-    """By slot: the worker that was given it last."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputState:
-    """`partial`: the begun line, latin-1; `inode`: the pipe's."""
-
-    descriptor: int
-    read_to: int
-    freed_to: int
-    partial: str
-    last: tuple[str, ...]
-    pipe: int | None = field(default=None, metadata=ADDED)
-    inode: int = field(default=0, metadata=ADDED)
-
-    def descriptors(self) -> tuple[int, ...]:
-        return (self.descriptor,) if self.pipe is None else (self.descriptor, self.pipe)
-
-
-@dataclass(frozen=True, slots=True)
-class EndedOutputState:
-    """What a worker wrote that has ended; the log has not taken it yet."""
-
-    worker: WorkerId
-    pid: int
-    output: OutputState
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessState:
-    pid: int
-    pidfd: int
-    identity: tuple[str, ...]
-    exit: Exit | None
-    seen: dict[int, int | None]
-    acceptor: Acceptor | None = field(default=None, metadata=ADDED)
-
-
-@dataclass(frozen=True, slots=True)
-class NotifySocketState:
-    descriptor: int
-    address: str
-    path: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerHandleState:
-    """`channel` is None where it was closed."""
-
-    id: WorkerId
-    process: ProcessState
-    output: OutputState
-    notify: NotifySocketState
-    channel: int
-    channel_closed: bool
-    watchdog: float
-    slots: dict[str, int]
-    status: str | None
-    library: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakesState:
-    """`unseen`: epochs at whose steering they could not be read; `until`: when many are over."""
-
-    pending: dict[int, tuple[Handshake, ...]]
-    latest: int
-    unseen: tuple[int, ...] = field(default=(), metadata=ADDED)
-    until: dict[int, float] = field(default_factory=dict, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +82,6 @@ class HandoverDocument:
         if self.control is not None:
             yield self.control.listening
             yield self.control.lock
-
-
-def taken_over(descriptor: int) -> socket.socket:
-    """A socket that came through `execv`."""
-    found = socket.socket(fileno=descriptor)
-    found.setblocking(False)
-    return found
 
 
 def write(carried: HandoverDocument) -> int:

@@ -7,14 +7,9 @@ import structlog
 
 from wssupervisor.fleet.model import SlotId, WorkerId
 from wssupervisor.runtime.handover.state_file import SavedState
-from wssupervisor.runtime.listeners.holders import (
-    environment,
-    is_alive,
-    parent_of,
-    pids,
-    start_time,
-    supervisor_lives,
-)
+from wssupervisor.runtime.kernel import descent, pidfd
+from wssupervisor.runtime.kernel.procfs import environment, is_alive, parent_of, pids, start_time
+from wssupervisor.runtime.listeners.holders import supervisor_lives
 from wssupervisor.runtime.workers import kin
 from wssupervisor.runtime.workers.kin import IDENTITY, identity_in
 
@@ -71,7 +66,7 @@ def end_strangers(carriers: Mapping[tuple[str, ...], Members], known: Iterable[W
         return
     log.warning("ending processes of workers that have ended", pids=sorted(left))
     for pid, started in left.items():
-        kin.send(pid, started, signal.SIGKILL)
+        pidfd.send(pid, started, signal.SIGKILL)
 
 
 def end_holders(
@@ -82,9 +77,11 @@ def end_holders(
     A slot that a living worker has may be shared, and its holder be of that worker's tree.
     """
     slots -= frozenset[SlotId]().union(*(own.slots for own in living.values()))
-    found = [one for pid in kin.holding(slots) if pid not in members and (one := kin.traits(pid))]
+    found = [
+        one for pid in descent.holding(slots) if pid not in members and (one := kin.traits(pid))
+    ]
     left = {one.pid: one.started for one in found if kin.owner(one, living) is None}
     if left:
         log.warning("ending processes that hold sockets of workers that ended", pids=sorted(left))
     for pid, started in left.items():
-        kin.send(pid, started, signal.SIGKILL)
+        pidfd.send(pid, started, signal.SIGKILL)

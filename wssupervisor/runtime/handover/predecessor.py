@@ -7,7 +7,7 @@ from pathlib import Path
 from wssupervisor.errors import InstanceRunning
 from wssupervisor.runtime.handover.state_file import StateFile, Unusable
 from wssupervisor.runtime.kernel import control_group
-from wssupervisor.runtime.listeners.holders import environment, is_alive
+from wssupervisor.runtime.kernel.procfs import environment, is_alive
 
 OF_WORKERS = "WSSUPERVISOR_GENERATION"
 """A variable that each worker is started with."""

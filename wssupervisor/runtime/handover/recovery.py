@@ -22,29 +22,25 @@ from wssupervisor.fleet.model import Exit, SlotId, WorkerId
 from wssupervisor.fleet.resuming import can_recover
 from wssupervisor.fleet.state import State, Worker
 from wssupervisor.lock_file import Held, LockFile
-from wssupervisor.runtime.fd_store import RestoredFds
+from wssupervisor.runtime.fd_store import CONTROL, RestoredFds, slots_name, worker_name
 from wssupervisor.runtime.handover import orphans
-from wssupervisor.runtime.handover.document import (
-    HandoverDocument,
-    ListenerState,
-    NotifySocketState,
-    OutputState,
-    ProcessState,
-    WorkerHandleState,
-)
+from wssupervisor.runtime.handover.document import HandoverDocument
 from wssupervisor.runtime.handover.state_file import SavedState, StateFile, Unusable
-from wssupervisor.runtime.listeners.holders import (
+from wssupervisor.runtime.kernel.pidfd import exit_of, share
+from wssupervisor.runtime.kernel.procfs import (
     descriptors_named,
     environment,
     is_alive,
-    share,
     socket_descriptor,
 )
+from wssupervisor.runtime.listeners.pool import ListenerState
 from wssupervisor.runtime.listeners.tcp_pool import bind_one_more
-from wssupervisor.runtime.systemd import CONTROL, Passed, slots_name, worker_name
+from wssupervisor.runtime.systemd import Passed
+from wssupervisor.runtime.workers.crew import WorkerHandleState
 from wssupervisor.runtime.workers.kin import Marks, identity_in
-from wssupervisor.runtime.workers.notify_socket import bound_again
-from wssupervisor.runtime.workers.process import exit_of
+from wssupervisor.runtime.workers.notify_socket import NotifySocketState, bound_again
+from wssupervisor.runtime.workers.output import OutputState
+from wssupervisor.runtime.workers.process import ProcessState
 from wssupervisor.runtime.workers.relay import relays
 
 log = structlog.get_logger()

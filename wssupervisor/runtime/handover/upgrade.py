@@ -19,9 +19,8 @@ from wssupervisor.fleet.resuming import why_not
 from wssupervisor.fleet.state import State
 from wssupervisor.runtime.handover import document
 from wssupervisor.runtime.handover.document import HandoverDocument
-from wssupervisor.runtime.kernel.descriptors import lower_limit, raise_limit
+from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR, lower_limit, raise_limit
 from wssupervisor.runtime.workers.helper import SAID_MOST, ask_child
-from wssupervisor.runtime.workers.process import FIRST_DESCRIPTOR
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import structlog
 from wssupervisor.bounded import bounded_fields
 from wssupervisor.control.paths import OWN
 from wssupervisor.fleet.actions import Note
+from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.history import reloads
 from wssupervisor.runtime.history.file import HistoryFile
 from wssupervisor.runtime.history.slow_writes import SlowWrites
@@ -35,12 +36,6 @@ RELOADS_FILE_BYTES = 1 << 19
 
 Entry = dict[str, Any]
 Follower = Callable[[Entry], None]
-
-
-def wall(at: float) -> str:
-    """A monotonic instant as UTC wall-clock time, for people; ISO 8601 with a Z."""
-    moment = datetime.fromtimestamp(time.time() - (time.monotonic() - at), UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def seconds_ago(entry: Entry) -> float:

@@ -5,7 +5,7 @@ import pwd
 from pathlib import Path
 
 from wssupervisor.errors import ListenFailed
-from wssupervisor.runtime.listeners.holders import environment, parent_of, start_time
+from wssupervisor.runtime.kernel.procfs import environment, parent_of, start_time
 
 ROOT = Path("/sys/fs/cgroup")
 EXECUTED = "SYSTEMD_EXEC_PID"

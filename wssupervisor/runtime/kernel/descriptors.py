@@ -1,15 +1,22 @@
 """How many descriptors the supervisor may have open, beside how many it needs."""
 
+import contextlib
 import errno
+import itertools
 import os
 import resource
+import socket
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
 
 from wssupervisor.config.model import Config
 from wssupervisor.errors import ListenFailed
-from wssupervisor.runtime.workers.process import SOFT_LIMIT
+
+FIRST_DESCRIPTOR = 3
+SOFT_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+"""Of open files, as we were started: what workers get, while we raise our own."""
 
 log = structlog.get_logger()
 
@@ -95,3 +102,38 @@ def report_limit(config: Config) -> None:
         )
     else:
         log.info("open files", allowed=allowed, needed=wanted, generations_that_fit=fit)
+
+
+def keep_descriptors() -> None:
+    """Let no worker inherit what our own parent left open in us."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) > 2:
+            with contextlib.suppress(OSError):  # the one that listed them is closed again
+                os.set_inheritable(int(name), False)
+
+
+def files_of_workers() -> str:
+    """For `ulimit -n` in the shim."""
+    return "unlimited" if SOFT_LIMIT == resource.RLIM_INFINITY else str(SOFT_LIMIT)
+
+
+def placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """First out of the way, so that none is overwritten before it is placed; then to its place.
+
+    To the lowest numbers that none of them has: those above all may be beyond the limit of open
+    files. What else we have open there is not for the child.
+    """
+    taken = {number for pair in placed for number in pair}
+    free = (number for number in itertools.count(FIRST_DESCRIPTOR) if number not in taken)
+    high = dict(zip((own for own, _ in placed), free, strict=False))
+    moves = [(os.POSIX_SPAWN_DUP2, own, up) for own, up in high.items()]
+    moves += [(os.POSIX_SPAWN_DUP2, high[own], target) for own, target in placed]
+    closes = [(os.POSIX_SPAWN_CLOSE, up) for up in high.values()]
+    return [*moves, *closes]  # type: ignore[list-item] # CLOSE takes two items, typeshed has one
+
+
+def taken_over(descriptor: int) -> socket.socket:
+    """A socket that came through `execv`."""
+    found = socket.socket(fileno=descriptor)
+    found.setblocking(False)
+    return found

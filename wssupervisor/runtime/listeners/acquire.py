@@ -15,16 +15,16 @@ import structlog
 from wssupervisor.config.model import Config, Listen, Mode, UnixAddress
 from wssupervisor.errors import AddressTaken, ListenFailed, SocketsMissing, SteeringRefused
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.handover.document import ListenerState
+from wssupervisor.runtime.kernel import descent
 from wssupervisor.runtime.kernel.private_tmp import is_private
-from wssupervisor.runtime.listeners.holders import abandoned, left_in_cgroup, left_over, start_time
+from wssupervisor.runtime.kernel.procfs import start_time
+from wssupervisor.runtime.listeners.holders import abandoned, left_in_cgroup, left_over
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
-from wssupervisor.runtime.listeners.pool import Pool
+from wssupervisor.runtime.listeners.pool import ListenerState, Pool
 from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
 from wssupervisor.runtime.listeners.unix_pool import UnixPool, adopt_unix, bind_unix
 from wssupervisor.runtime.systemd import Passed
-from wssupervisor.runtime.workers import kin
 
 log = structlog.get_logger()
 
@@ -121,7 +121,7 @@ def _adopted(
     pool = _after_left_overs(config, take, before)
     # The sockets outlived our predecessor, and so may its workers, which accept from them still.
     own = frozenset(slot.inode for slot in pool.slots)
-    left = kin.holding(own & before).union(abandoned(own, config.name))
+    left = descent.holding(own & before).union(abandoned(own, config.name))
     _end(sorted(left), config.stop.kill_after)
     for descriptor in descriptors:
         os.close(descriptor)
@@ -255,7 +255,7 @@ def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet
     except AddressTaken as error:
         pids = left_over(error.inodes, config.name)
         if not pids and error.inodes <= before:
-            pids = sorted(kin.holding(error.inodes))
+            pids = sorted(descent.holding(error.inodes))
         if not pids:
             raise
     _end(pids, config.stop.kill_after)
@@ -264,7 +264,7 @@ def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet
 
 def end_left_overs(config: Config) -> None:
     """As a service: end what a dead supervisor's workers left in our control group."""
-    left = kin.left_by_earlier_runs().union(left_in_cgroup(config.name))
+    left = descent.left_by_earlier_runs().union(left_in_cgroup(config.name))
     _end(sorted(left), config.stop.kill_after)
 
 

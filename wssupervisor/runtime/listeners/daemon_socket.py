@@ -8,8 +8,7 @@ import structlog
 
 from wssupervisor.config.model import Address, Listen, UnixAddress
 from wssupervisor.errors import ListenFailed
-from wssupervisor.runtime.handover.document import ListenerState
-from wssupervisor.runtime.listeners.pool import Pool
+from wssupervisor.runtime.listeners.pool import ListenerState, Pool
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, bind_pool
 from wssupervisor.runtime.listeners.unix_pool import UnixPool, bind_unix
 

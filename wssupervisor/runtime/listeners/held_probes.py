@@ -13,8 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from wssupervisor.runtime.workers.process import Process
+from typing import Protocol
 
 HELD_SECONDS = 15.0
 LOOK_SECONDS = 0.02
@@ -24,11 +23,17 @@ REMEMBERED = 1024
 """Inodes of the servers' ends, which are no connections of clients, also while they close."""
 
 
+class Server(Protocol):
+    """Has accepted probes that are held; counts them."""
+
+    probes: int
+
+
 @dataclass(slots=True)
 class Held:
     client: socket.socket
     inode: int
-    process: Process
+    process: Server
     queued: Callable[[], int]
     until: float
     waited: int = 0
@@ -48,7 +53,7 @@ class HeldProbes:
         return frozenset(self._inodes)
 
     def hold(
-        self, client: socket.socket, inode: int, process: Process, queued: Callable[[], int]
+        self, client: socket.socket, inode: int, process: Server, queued: Callable[[], int]
     ) -> None:
         """Keep it for a while. `inode`: the server's end; `queued`: who waits in its slot."""
         client.setblocking(False)
@@ -58,7 +63,7 @@ class HeldProbes:
         if self._timer is None:
             self._look()
 
-    def end(self, process: Process) -> None:
+    def end(self, process: Server) -> None:
         """The worker has to end: it should not wait for us."""
         self._close([one for one in self._held if one.process is process])
 

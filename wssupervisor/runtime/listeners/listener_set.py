@@ -10,10 +10,9 @@ import structlog
 
 from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.model import Listener, SlotId, Table, WorkerId
-from wssupervisor.runtime.handover.document import ListenerState
 from wssupervisor.runtime.listeners import socket_options
 from wssupervisor.runtime.listeners.held_probes import HeldProbes
-from wssupervisor.runtime.listeners.pool import Pool
+from wssupervisor.runtime.listeners.pool import ListenerState, Pool
 from wssupervisor.runtime.listeners.socket_options import set_nonblocking
 from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool

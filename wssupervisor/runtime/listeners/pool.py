@@ -2,11 +2,33 @@
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.handover.document import ListenerState
+from wssupervisor.fleet.model import ADDED, SlotId
+from wssupervisor.runtime.kernel.inet_diag import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerState:
+    """`path` and `lock` are of an AF_UNIX one; `order`, `weights`, `probes` and `by_client` of a
+    steered one.
+    """
+
+    name: str
+    source: str
+    why_shared: str | None
+    descriptors: tuple[int, ...]
+    order: tuple[int, ...] = ()
+    weights: dict[int, int] | None = None
+    probes: tuple[tuple[int, Endpoint], ...] = ()
+    path: str | None = None
+    lock: int | None = None
+    by_client: bool = field(default=False, metadata=ADDED)
+    promise: dict[str, str] = field(default_factory=dict, metadata=ADDED)
+    """Socket options as they were at first: see socket_options."""
+    holders: dict[int, str] = field(default_factory=dict, metadata=ADDED)
+    """By slot: the worker that was given it last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ import structlog
 from wssupervisor.errors import ListenFailed, SteeringRefused, Unreachable
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.foreign import CLIENTS
-from wssupervisor.runtime.handover.document import ListenerState
 from wssupervisor.runtime.kernel.bpf import packed
 from wssupervisor.runtime.kernel.inet_diag import (
     DiagSocket,
@@ -27,6 +26,7 @@ from wssupervisor.runtime.kernel.inet_diag import (
     pending_handshakes,
     server_side,
 )
+from wssupervisor.runtime.listeners.pool import ListenerState
 from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE, Reach
 from wssupervisor.runtime.listeners.socket_options import set_nonblocking
 from wssupervisor.runtime.listeners.steering_program import ProbeRule, steering_program

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from wssupervisor.config.model import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.handover.document import ListenerState, taken_over
+from wssupervisor.runtime.kernel.descriptors import taken_over
 from wssupervisor.runtime.kernel.inet_diag import TcpState, held_inodes
 from wssupervisor.runtime.listeners.holders import describe_holders, ending, listening_inodes
-from wssupervisor.runtime.listeners.pool import Connections
+from wssupervisor.runtime.listeners.pool import Connections, ListenerState
 from wssupervisor.runtime.listeners.reach import Reach, reach
 from wssupervisor.runtime.listeners.socket_options import original_of, promise_of
 

@@ -16,10 +16,10 @@ from wssupervisor.errors import AddressTaken, ListenFailed
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.foreign import close_beside
 from wssupervisor.lock_file import Held, LockFile
-from wssupervisor.runtime.handover.document import ListenerState, taken_over
 from wssupervisor.runtime.kernel import unix_diag
+from wssupervisor.runtime.kernel.descriptors import taken_over
 from wssupervisor.runtime.listeners.holders import describe_holders, ending
-from wssupervisor.runtime.listeners.pool import Connections
+from wssupervisor.runtime.listeners.pool import Connections, ListenerState
 from wssupervisor.runtime.listeners.socket_options import promise_of
 
 WHY_SHARED = "AF_UNIX sockets cannot be steered"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from wssupervisor.config.model import Http
 from wssupervisor.fleet.health import why_not_ready
 from wssupervisor.metrics import CONTENT_TYPE
-from wssupervisor.runtime.handover.document import ListenerState
-from wssupervisor.runtime.history.history import wall
+from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.listeners.daemon_socket import DaemonSocket
+from wssupervisor.runtime.listeners.pool import ListenerState
 from wssupervisor.runtime.monitoring.scrape import Scrape
 from wssupervisor.runtime.supervisor import Supervisor
 

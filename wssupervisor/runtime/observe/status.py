@@ -14,7 +14,7 @@ from wssupervisor.fleet.model import SlotId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.fleet.view import FleetView, GenerationView, ListenerView, WorkerView
-from wssupervisor.runtime.history.history import wall
+from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.observe.usage import Use
 from wssupervisor.runtime.observe.why import estimate

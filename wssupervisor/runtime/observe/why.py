@@ -11,9 +11,9 @@ from wssupervisor.fleet.estimate import Unknown, emptying
 from wssupervisor.fleet.lifecycle import ends_at
 from wssupervisor.fleet.model import GenerationState, WorkerId
 from wssupervisor.fleet.state import Generation, State, Worker
-from wssupervisor.runtime.history.history import wall
+from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.kernel.inet_diag import Held, held
-from wssupervisor.runtime.listeners.holders import command_name
+from wssupervisor.runtime.kernel.procfs import command_name
 from wssupervisor.runtime.listeners.pool import Pool
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool
 from wssupervisor.runtime.workers.process import Process

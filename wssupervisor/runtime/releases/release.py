@@ -10,11 +10,11 @@ from wssupervisor.config.model import Config
 from wssupervisor.errors import ReleaseInvalid
 from wssupervisor.files import read_text
 from wssupervisor.fleet.model import Release
+from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR
 from wssupervisor.runtime.releases import path_access
 from wssupervisor.runtime.releases.environment_file import parse_environment
 from wssupervisor.runtime.releases.interpreter import refuse_without
 from wssupervisor.runtime.releases.pinning import pin
-from wssupervisor.runtime.workers.process import FIRST_DESCRIPTOR
 
 PASSED_ON = frozenset(
     {

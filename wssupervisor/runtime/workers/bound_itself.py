@@ -5,11 +5,13 @@ from collections.abc import Collection, Iterable, Sequence
 from socket import AF_INET, AF_INET6
 
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR
 from wssupervisor.runtime.kernel.inet_diag import TcpState, sockets
-from wssupervisor.runtime.listeners.holders import command_name, environment, listening_inodes
+from wssupervisor.runtime.kernel.procfs import command_name, environment
+from wssupervisor.runtime.listeners.holders import listening_inodes
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool
-from wssupervisor.runtime.workers.process import FIRST_DESCRIPTOR, Process
+from wssupervisor.runtime.workers.process import Process
 
 _IN_USE = re.compile(
     r"EADDRINUSE|address (?:is )?already in use|\b(?:errno|os error) 98\b", re.IGNORECASE

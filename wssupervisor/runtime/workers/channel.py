@@ -3,7 +3,7 @@
 import socket
 
 from wssupervisor.foreign import ROOM, Closer, descriptors_in, refuse_descriptors
-from wssupervisor.runtime.handover.document import taken_over
+from wssupervisor.runtime.kernel.descriptors import taken_over
 from wssupervisor.worker import protocol
 from wssupervisor.worker.protocol import Bad, FromSupervisor, FromWorker
 

@@ -24,24 +24,24 @@ from wssupervisor.fleet.events import (
     WorkerReady,
 )
 from wssupervisor.fleet.model import Exit, SlotId, WorkerId
-from wssupervisor.runtime.handover.document import EndedOutputState, WorkerHandleState
-from wssupervisor.runtime.kernel.descriptors import need_room
+from wssupervisor.runtime.fd_store import FdStore, worker_name
+from wssupervisor.runtime.kernel.descent import reap_orphans
+from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR, need_room
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.releases.release import with_descriptors
-from wssupervisor.runtime.systemd import Store, worker_name
 from wssupervisor.runtime.workers import leftover
 from wssupervisor.runtime.workers.bound_itself import taken_by_us
 from wssupervisor.runtime.workers.channel import MESSAGES_PER_LOOK, Channel
 from wssupervisor.runtime.workers.kin import Marks
-from wssupervisor.runtime.workers.notify_socket import Malformed, NotifySocket, printable
-from wssupervisor.runtime.workers.output import Output, Words
-from wssupervisor.runtime.workers.output_reader import OutputReader
-from wssupervisor.runtime.workers.process import (
-    FIRST_DESCRIPTOR,
-    Process,
-    reap_orphans,
-    supervisor_id,
+from wssupervisor.runtime.workers.notify_socket import (
+    Malformed,
+    NotifySocket,
+    NotifySocketState,
+    printable,
 )
+from wssupervisor.runtime.workers.output import Output, OutputState, Words
+from wssupervisor.runtime.workers.output_reader import EndedOutputState, OutputReader
+from wssupervisor.runtime.workers.process import Process, ProcessState, supervisor_id
 from wssupervisor.runtime.workers.relay import Relay
 from wssupervisor.runtime.workers.repeated import Repeated, Report
 from wssupervisor.runtime.workers.strays import Strays
@@ -71,6 +71,22 @@ LIBRARY_CHARS = 100
 KILL_AFTER = 10.0
 LAST_WORDS_AGAIN = 0.002
 """Seconds between two looks whether an ended worker's last words are here."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHandleState:
+    """`channel` is None where it was closed."""
+
+    id: WorkerId
+    process: ProcessState
+    output: OutputState
+    notify: NotifySocketState
+    channel: int
+    channel_closed: bool
+    watchdog: float
+    slots: dict[str, int]
+    status: str | None
+    library: str | None
 
 
 @dataclass(slots=True)
@@ -116,7 +132,7 @@ class Crew:
         tell: Callable[[WorkerId, int, Words], None],
         takes: Callable[[], bool],
         warn: Callable[[WorkerId, str], None],
-        store: Store,
+        store: FdStore,
     ) -> None:
         """`notify_at`: how the paths of the workers' notify sockets begin; None: have none.
 

@@ -10,7 +10,7 @@ from io import FileIO
 from pathlib import Path
 
 from wssupervisor import start_directory
-from wssupervisor.runtime.workers.process import Child
+from wssupervisor.runtime.workers.child import Child
 
 SAID_BYTES = 1 << 16
 """Of what it says, the end is kept."""

@@ -6,25 +6,17 @@ a supervisor's death it stays in the control group, where systemd made one for u
 a listening socket of ours is to be reckoned with, wherever it came from.
 """
 
-import contextlib
 import os
-import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wssupervisor.fleet.model import SlotId, WorkerId
-from wssupervisor.runtime.kernel import control_group
-from wssupervisor.runtime.listeners.holders import (
-    GONE,
+from wssupervisor.runtime.kernel.procfs import (
     environment,
     open_inodes,
-    parent_of,
-    pids,
     start_time,
 )
 
-HELPERS: set[int] = set()
-"""Living helpers of ours: how each ended is asked for by whoever started it."""
 IDENTITY = (
     "WSSUPERVISOR_GENERATION",
     "WSSUPERVISOR_WORKER",
@@ -87,79 +79,3 @@ def owner(one: Traits, marks: Mapping[WorkerId, Marks]) -> WorkerId | None:
             return worker
     found = {worker for worker, own in marks.items() if own.slots & one.sockets}
     return found.pop() if len(found) == 1 else None
-
-
-def ancestors() -> frozenset[int]:
-    """Of this process, and itself: systemd for one holds the sockets of units."""
-    found, pid = {1}, os.getpid()
-    while pid and pid not in found:
-        found.add(pid)
-        pid = parent_of(pid) or 0
-    return frozenset(found)
-
-
-def children(pid: int) -> set[int]:
-    """Children of all the process's threads (CONFIG_PROC_CHILDREN, in every Debian kernel)."""
-    return {child for line in _children_lines(pid) for child in map(int, line.split())}
-
-
-def _children_lines(pid: int) -> Iterator[str]:
-    directory = f"/proc/{pid}/task"
-    try:
-        tasks = os.listdir(directory)  # noqa: PTH208 - a third of pathlib's cost
-    except GONE:
-        return
-    for task in tasks:
-        with contextlib.suppress(*GONE), open(f"{directory}/{task}/children") as file:  # noqa: PTH123
-            yield file.read()
-
-
-def below(pids_: Iterable[int]) -> set[int]:
-    """These processes, and all that descend from them."""
-    found = set(pids_)
-    todo = list(found)
-    while todo:
-        new = children(todo.pop()) - found
-        found |= new
-        todo += new
-    return found
-
-
-def orphans() -> set[int]:
-    """Our children but for helpers: main processes of workers, and what they have left to us."""
-    return children(os.getpid()) - HELPERS
-
-
-def left_by_earlier_runs() -> set[int]:
-    """At a start: what is in our control group, if systemd made it for us, was left there."""
-    if not control_group.is_ours():
-        return set()
-    return control_group.of_workers() - ancestors() - below({os.getpid()})
-
-
-def all_of_ours() -> set[int]:
-    """All processes of workers, helpers left out, that descent or the control group shows."""
-    own = below(orphans())
-    if control_group.is_ours():
-        own |= control_group.of_workers() - below(HELPERS) - ancestors()
-    return own
-
-
-def holding(inodes: frozenset[int], but: Iterable[int] = ()) -> set[int]:
-    """Those of any process that hold one of these sockets, as far as this user may look.
-
-    Our own are left out, and our ancestors, who may have given us the sockets.
-    """
-    others = set(pids()).difference(but, ancestors(), HELPERS)
-    return {pid for pid in others if not inodes.isdisjoint(open_inodes(pid)[0])}
-
-
-def send(pid: int, started: int | None, number: int) -> None:
-    """Signal a process, unless its pid is another one's by now."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        pidfd = os.pidfd_open(pid)
-        try:
-            if started is not None and start_time(pid) == started:
-                signal.pidfd_send_signal(pidfd, number)
-        finally:
-            os.close(pidfd)

@@ -8,7 +8,8 @@ import socket
 from wssupervisor.fleet.actions import JudgeLeftover
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.foreign import CLIENTS
-from wssupervisor.runtime.listeners.holders import share, socket_descriptors
+from wssupervisor.runtime.kernel.pidfd import share
+from wssupervisor.runtime.kernel.procfs import socket_descriptors
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.workers import readiness
 from wssupervisor.runtime.workers.process import Process

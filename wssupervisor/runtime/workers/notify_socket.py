@@ -12,12 +12,19 @@ from wssupervisor.config.model import UNIX_PATH_BYTES
 from wssupervisor.control.paths import let_pass
 from wssupervisor.control.socket_file import bind, identity
 from wssupervisor.foreign import ROOM, Closer, descriptors_in
-from wssupervisor.runtime.handover.document import NotifySocketState, taken_over
+from wssupervisor.runtime.kernel.descriptors import taken_over
 
 MESSAGE_BYTES = 4096
 STATUS_CHARS = 200
 MESSAGES_PER_LOOK = 64
 _CREDENTIALS = struct.Struct("=iII")
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySocketState:
+    descriptor: int
+    address: str
+    path: str | None
 
 
 @dataclass(frozen=True, slots=True)

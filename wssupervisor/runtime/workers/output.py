@@ -13,9 +13,9 @@ import struct
 import termios
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from wssupervisor.runtime.handover.document import OutputState
+from wssupervisor.fleet.model import ADDED
 from wssupervisor.runtime.workers.relay_program import PAGE, move, own_opening, punch
 
 LAST_LINES = 50
@@ -28,6 +28,22 @@ TAIL_BYTES = 1 << 16
 PIPE_BYTES = 1 << 18
 PIPE_MODE = 0o622
 """A worker that has changed its user may open /dev/stderr, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputState:
+    """`partial`: the begun line, latin-1; `inode`: the pipe's."""
+
+    descriptor: int
+    read_to: int
+    freed_to: int
+    partial: str
+    last: tuple[str, ...]
+    pipe: int | None = field(default=None, metadata=ADDED)
+    inode: int = field(default=0, metadata=ADDED)
+
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.descriptor,) if self.pipe is None else (self.descriptor, self.pipe)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from wssupervisor.fleet.model import WorkerId
-from wssupervisor.runtime.handover.document import EndedOutputState
-from wssupervisor.runtime.workers.output import Output, Words
+from wssupervisor.runtime.workers.output import Output, OutputState, Words
 from wssupervisor.runtime.workers.relay import Relay
 
 TURN_SECONDS = 0.005
@@ -25,6 +24,15 @@ LAST_WORDS_SECONDS = 0.5
 """An ended worker's last words are waited for, as they decide what a failed reload shows."""
 LAST_WORDS_KEPT = 32
 """Ended workers whose last lines are kept for whoever asks why."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedOutputState:
+    """What a worker wrote that has ended; the log has not taken it yet."""
+
+    worker: WorkerId
+    pid: int
+    output: OutputState
 
 
 @dataclass(slots=True)

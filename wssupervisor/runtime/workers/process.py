@@ -1,22 +1,20 @@
 """One worker's process tree: spawned, watched by pidfd, signalled, counted, ended."""
 
 import contextlib
-import ctypes
-import fcntl
 import functools
-import itertools
 import os
-import resource
 import select
 import signal
-import struct
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
-from wssupervisor.fleet.model import Exit, SlotId
-from wssupervisor.runtime.handover.document import ProcessState
-from wssupervisor.runtime.listeners.holders import (
+from wssupervisor.fleet.model import ADDED, Exit, SlotId
+from wssupervisor.runtime.kernel.descent import children
+from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR, files_of_workers, placing
+from wssupervisor.runtime.kernel.pidfd import exit_of, open_child, send
+from wssupervisor.runtime.kernel.procfs import (
     environment,
     is_alive,
     may_look,
@@ -24,10 +22,9 @@ from wssupervisor.runtime.listeners.holders import (
     socket_descriptors,
     socket_inodes,
     start_time,
-    status_of_zombie,
 )
-from wssupervisor.runtime.workers.kin import HELPERS, IDENTITY, Marks, children, identity_in, send
-from wssupervisor.runtime.workers.serving import Serving
+from wssupervisor.runtime.workers.kin import IDENTITY, Marks, identity_in
+from wssupervisor.runtime.workers.serving import Acceptor, Serving
 
 SHELL = "/bin/sh"
 SHIM = (
@@ -40,46 +37,20 @@ SHIM = (
 )
 """All that the shell sees of ours: LISTEN_PID must be the worker's own pid, known only there."""
 
-FIRST_DESCRIPTOR = 3
-SOFT_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-"""Of open files, as we were started: what workers get, while we raise our own."""
 
-PR_SET_CHILD_SUBREAPER = 36
-KEPT_VARIABLES = frozenset({"PATH", "LANG", "HOME"})
-"""Of our environment, for helpers. None that says where Python imports from: see helper.py."""
-
-PIDFD_GET_INFO = 0xC040FF0B
-PIDFD_INFO_EXIT = 1 << 3
-_PIDFD_INFO = struct.Struct("=QQ11Ii")
-"""struct pidfd_info as of Linux 6.13; the exit status is told from 6.15 on (linux/pidfd.h)."""
 STATUS_WITHIN = 0.5
 """Seconds after its end in which the kernel may come to know how a process that is no child of ours
 ended: it does when its parent has waited for it."""
 
 
-def become_subreaper() -> None:
-    """Processes that a worker leaves behind become our children: they stay visible and are reaped.
-
-    Raises OSError.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-
-def keep_descriptors() -> None:
-    """Let no worker inherit what our own parent left open in us."""
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        if int(name) > 2:
-            with contextlib.suppress(OSError):  # the one that listed them is closed again
-                os.set_inheritable(int(name), False)
-
-
-def reap_orphans(own: frozenset[int]) -> None:
-    """Reap ended children that are no worker's main process."""
-    for pid in children(os.getpid()) - own - HELPERS:
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    pid: int
+    pidfd: int
+    identity: tuple[str, ...]
+    exit: Exit | None
+    seen: dict[int, int | None]
+    acceptor: Acceptor | None = field(default=None, metadata=ADDED)
 
 
 class Process:
@@ -123,7 +94,7 @@ class Process:
                 SHELL,
                 ["sh", "-c", SHIM, "sh", directory, files_of_workers(), *command],
                 dict(variables),
-                file_actions=_placing(placed),
+                file_actions=placing(placed),
                 setsid=True,  # see above
                 setsigmask=(),
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
@@ -131,7 +102,7 @@ class Process:
         finally:
             with contextlib.suppress(OSError):  # it runs by now
                 os.close(null)
-        return cls(pid, _watched(pid), identity_in(variables))
+        return cls(pid, open_child(pid), identity_in(variables))
 
     def carry(self) -> ProcessState:
         return ProcessState(
@@ -308,11 +279,6 @@ class Process:
         os.close(self.pidfd)
 
 
-def files_of_workers() -> str:
-    """For `ulimit -n` in the shim."""
-    return "unlimited" if SOFT_LIMIT == resource.RLIM_INFINITY else str(SOFT_LIMIT)
-
-
 @functools.cache
 def supervisor_id() -> str:
     """Ours, as workers carry it; no other supervisor has had it, or ever will until a reboot.
@@ -320,123 +286,6 @@ def supervisor_id() -> str:
     Raises OSError.
     """
     return f"{os.getpid()}:{start_time(os.getpid())}"
-
-
-def exit_of(pidfd: int, pid: int) -> Exit | None:
-    """How a process ended that is no child of ours; None where the kernel does not tell (yet).
-
-    From Linux 6.15 on its pidfd knows, once its parent has waited for it; until then /proc does.
-    """
-    status = _status_of(pidfd)
-    if status is None:
-        status = status_of_zombie(pid)
-    if status is None:
-        return None
-    if os.WIFSIGNALED(status):
-        return Exit(signal=signal.Signals(os.WTERMSIG(status)).name)
-    return Exit(status=os.WEXITSTATUS(status))
-
-
-def _status_of(pidfd: int) -> int | None:
-    info = bytearray(_PIDFD_INFO.size)
-    struct.pack_into("=Q", info, 0, PIDFD_INFO_EXIT)
-    try:
-        fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
-    except OSError:
-        return None
-    mask, *_, status = _PIDFD_INFO.unpack(info)
-    return int(status) if mask & PIDFD_INFO_EXIT else None
-
-
-class Child:
-    """A helper of ours; a short one says all on its output, and by its exit status."""
-
-    def __init__(self, pid: int) -> None:
-        """Raises OSError: then it is ended."""
-        self.pid = pid
-        self._pidfd = _watched(pid)
-        HELPERS.add(pid)
-
-    @classmethod
-    def spawn(
-        cls,
-        command: list[str],
-        question: int,
-        output: int,
-        descriptor: int,
-        more: Mapping[str, str] | None = None,
-        *,
-        errors: bool = False,
-        own_session: bool = False,
-    ) -> "Child":
-        """Start it with `descriptor` as its 3, and `more` variables. Raises OSError.
-
-        `question`: its standard input. `errors`: its standard error goes to `output`, too.
-        `own_session`: it may outlive us.
-        """
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        variables = {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}
-        variables |= more or {}
-        try:
-            placed = [(question, 0), (output, 1), (output if errors else null, 2)]
-            placed += [(descriptor, FIRST_DESCRIPTOR)]
-            pid = os.posix_spawn(
-                command[0],
-                command,
-                variables,
-                file_actions=_placing(placed),
-                **({"setsid": True} if own_session else {"setpgroup": 0}),
-                setsigmask=(),
-                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
-            )
-        finally:
-            with contextlib.suppress(OSError):  # it runs by now
-                os.close(null)
-        return cls(pid)
-
-    def fileno(self) -> int:
-        """Readable from its end on."""
-        return self._pidfd
-
-    def status(self) -> int | None:
-        """Its exit status, once it has ended; None where a signal ended it."""
-        with contextlib.suppress(ChildProcessError):
-            found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-            if found is not None and found.si_code == os.CLD_EXITED:
-                return found.si_status
-        return None
-
-    def end(self) -> None:
-        """It has said what it had to say, or took too long; then it is reaped with the orphans."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        os.close(self._pidfd)
-        HELPERS.discard(self.pid)
-
-
-def _watched(pid: int) -> int:
-    """The pidfd of a child that was just started. Raises OSError: then it is ended, and reaped."""
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)  # not waited for yet, so that it is no other process
-        raise
-
-
-def _placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """First out of the way, so that none is overwritten before it is placed; then to its place.
-
-    To the lowest numbers that none of them has: those above all may be beyond the limit of open
-    files. What else we have open there is not for the child.
-    """
-    taken = {number for pair in placed for number in pair}
-    free = (number for number in itertools.count(FIRST_DESCRIPTOR) if number not in taken)
-    high = dict(zip((own for own, _ in placed), free, strict=False))
-    moves = [(os.POSIX_SPAWN_DUP2, own, up) for own, up in high.items()]
-    moves += [(os.POSIX_SPAWN_DUP2, high[own], target) for own, target in placed]
-    closes = [(os.POSIX_SPAWN_CLOSE, up) for up in high.values()]
-    return [*moves, *closes]  # type: ignore[list-item] # CLOSE takes two items, typeshed has one
 
 
 def _is(pid: int, started: int | None) -> bool:

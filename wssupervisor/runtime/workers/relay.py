@@ -16,10 +16,12 @@ from contextlib import suppress
 
 import structlog
 
-from wssupervisor.runtime.listeners.holders import environment, pids, supervisor_lives
+from wssupervisor.runtime.kernel.procfs import environment, pids
+from wssupervisor.runtime.listeners.holders import supervisor_lives
 from wssupervisor.runtime.workers import relay_program
+from wssupervisor.runtime.workers.child import Child
 from wssupervisor.runtime.workers.output import Output
-from wssupervisor.runtime.workers.process import Child, supervisor_id
+from wssupervisor.runtime.workers.process import supervisor_id
 
 log = structlog.get_logger()
 

@@ -17,8 +17,8 @@ from typing import Protocol
 import structlog
 
 from wssupervisor.fleet.model import SlotId, WorkerId
-from wssupervisor.runtime.kernel import control_group
-from wssupervisor.runtime.listeners.holders import command_name, environment, is_alive, start_time
+from wssupervisor.runtime.kernel import control_group, descent, pidfd
+from wssupervisor.runtime.kernel.procfs import command_name, environment, is_alive, start_time
 from wssupervisor.runtime.workers import kin
 from wssupervisor.runtime.workers.kin import Marks, Traits
 from wssupervisor.runtime.workers.process import Process
@@ -82,13 +82,13 @@ class Strays:
         now = time.monotonic()
         again = now >= self._look_at
         seen = set[int]().union(*(one.process.seen() for one in trees.values()))
-        suspects = kin.orphans() - seen
+        suspects = descent.orphans() - seen
         if again:
             self._look_at = now + LOOK_SECONDS
             suspects |= self._in_group(trees, seen) | self._found.keys()
         else:
             suspects -= self._found.keys()
-        for pid in kin.below(suspects) - seen:
+        for pid in descent.below(suspects) - seen:
             self._judge(pid, trees, ours=pid not in self._found or self._found[pid].ours)
         if again:
             for pid, one in self._found.items():
@@ -98,8 +98,8 @@ class Strays:
         """Those of a supervisor before us: they are not our descendants."""
         if not control_group.is_ours():
             return set()
-        new = set(control_group.members()) - seen - kin.HELPERS - {os.getpid()}
-        return new and kin.all_of_ours().difference(
+        new = set(control_group.members()) - seen - descent.HELPERS - {os.getpid()}
+        return new and descent.all_of_ours().difference(
             *(one.process.members() for one in trees.values())
         )
 
@@ -142,9 +142,9 @@ class Strays:
         if one.told_at is None:
             one.told_at = now
             log.warning("ending a process that a worker left behind", pid=pid)
-            kin.send(pid, one.started, signal.SIGTERM)
+            pidfd.send(pid, one.started, signal.SIGTERM)
         elif now - one.told_at >= kill_after:
-            kin.send(pid, one.started, signal.SIGKILL)
+            pidfd.send(pid, one.started, signal.SIGKILL)
 
     # -- who else holds our sockets -----------------------------------------------------------
 
@@ -154,7 +154,7 @@ class Strays:
     def scan(self, known: frozenset[int]) -> set[int]:
         """All other processes that hold a slot. May run in a thread."""
         cpu = time.thread_time()
-        found = kin.holding(self._slots, known)
+        found = descent.holding(self._slots, known)
         cost = time.thread_time() - cpu
         self._scan_at = time.monotonic() + max(SCAN_SECONDS, cost / SCAN_SHARE)
         return found
@@ -178,7 +178,7 @@ class Strays:
         for number, patience in ((signal.SIGTERM, kill_after), (signal.SIGKILL, KILLED_WITHIN)):
             until = time.monotonic() + patience
             for pid, started in left.items():
-                kin.send(pid, started, number)
+                pidfd.send(pid, started, number)
             report_at = 0.0
             while (now := time.monotonic()) < until:
                 left = self._left()
@@ -190,7 +190,7 @@ class Strays:
                 await asyncio.sleep(END_LOOK_SECONDS)
 
     def _left(self) -> dict[int, int]:
-        own = kin.all_of_ours() | {pid for pid, one in self._found.items() if one.ours}
+        own = descent.all_of_ours() | {pid for pid, one in self._found.items() if one.ours}
         found = {pid: start_time(pid) for pid in own}
         return {
             pid: started

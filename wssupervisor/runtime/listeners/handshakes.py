@@ -1,0 +1,96 @@
+"""Handshakes that began before a steering and are still under way."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wssupervisor.fleet.model import ADDED
+from wssupervisor.runtime.kernel.inet_diag import Handshake, pending_handshakes
+from wssupervisor.runtime.listeners.tcp_pool import TcpPool
+
+HANDSHAKES_MAX = 500
+"""Looked at one by one; each costs 20 microseconds, at each look and in the saved state."""
+USUAL_RETRIES, MOST_RETRIES = 5, 7
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakesState:
+    """`unseen`: epochs at whose steering they could not be read; `until`: when many are over."""
+
+    pending: dict[int, tuple[Handshake, ...]]
+    latest: int
+    unseen: tuple[int, ...] = field(default=(), metadata=ADDED)
+    until: dict[int, float] = field(default_factory=dict, metadata=ADDED)
+
+
+class Handshakes:
+    """Which handshakes that began before a steering are still under way.
+
+    A listener's queue does not count them, and they have no slot yet
+    (docs/internals/platform.md#syn_recv-has-no-slot). Those that are pending at each steering are
+    recorded, and looked up until each is gone. If there are more than HANDSHAKES_MAX (a flood of
+    SYNs), the epoch is over when none of them can live any longer.
+    """
+
+    def __init__(self, pools: Sequence[TcpPool]) -> None:
+        self._pools = pools
+        self._pending: dict[int, set[Handshake]] = {}
+        self._until: dict[int, float] = {}
+        """By epoch: when all of too many are over."""
+        self._latest = 0
+        self._unseen: set[int] = set()
+        """Epochs at whose steering the handshakes could not be read."""
+        self._life = _life_seconds()
+
+    def record(self, epoch: int) -> None:
+        """Right after the steering of this epoch took force. Never raises.
+
+        What cannot be seen now is read at the next look: all that is pending then is waited for.
+        """
+        self._latest = epoch
+        self._unseen.add(epoch)
+        with suppress(OSError):
+            self._see(self._now())
+
+    def carry(self) -> HandshakesState:
+        pending = {epoch: tuple(left) for epoch, left in self._pending.items()}
+        return HandshakesState(pending, self._latest, tuple(self._unseen), dict(self._until))
+
+    def take_over(self, carried: HandshakesState) -> None:
+        self._pending = {epoch: set(left) for epoch, left in carried.pending.items()}
+        self._latest = carried.latest
+        self._unseen = set(carried.unseen)
+        self._until = dict(carried.until)
+
+    def over(self) -> int:
+        """The last epoch up to which nothing that was recorded is still pending. Raises OSError."""
+        if self._pending or self._unseen:
+            self._see(self._now())
+        now = time.monotonic()
+        self._until = {epoch: until for epoch, until in self._until.items() if until > now}
+        return min([*self._pending, *self._until], default=self._latest + 1) - 1
+
+    def _see(self, now: set[Handshake]) -> None:
+        self._pending |= dict.fromkeys(self._unseen, now)
+        self._unseen.clear()
+        if len(now) > HANDSHAKES_MAX:
+            self._until |= dict.fromkeys(self._pending, time.monotonic() + self._life)
+            self._pending.clear()
+        self._pending = {epoch: left for epoch, old in self._pending.items() if (left := old & now)}
+
+    def _now(self) -> set[Handshake]:
+        """All of them, or more than HANDSHAKES_MAX."""
+        found: set[Handshake] = set()
+        for pool in self._pools:
+            found |= pending_handshakes(pool.family, pool.port, HANDSHAKES_MAX)
+        return found
+
+
+def _life_seconds() -> float:
+    """How long the kernel answers a SYN again before it gives up (tcp(7), tcp_synack_retries)."""
+    retries = USUAL_RETRIES
+    with suppress(OSError, ValueError):
+        retries = int(Path("/proc/sys/net/ipv4/tcp_synack_retries").read_text(encoding="ascii"))
+    return 2.0 ** (min(retries, MOST_RETRIES) + 1)
