@@ -327,6 +327,7 @@ VERBS = (
     "soak",
     "hunt",
     "fuzz",
+    "mutate",
     "faults",
     "bench",
     "deb",

@@ -5,7 +5,10 @@ from dataclasses import replace
 
 from wssupervisor.fleet.actions import (
     Action,
+    Answer,
+    Failed,
     Note,
+    NoteKind,
     Spawn,
     Steer,
 )
@@ -13,7 +16,9 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     CensusTaken,
     Event,
+    LibraryConnected,
     Observed,
+    ProbePassed,
     ReleaseResolved,
     ReloadRequested,
     Spawned,
@@ -31,7 +36,8 @@ from wssupervisor.fleet.model import (
     Table,
     WorkerId,
 )
-from wssupervisor.fleet.state import State
+from wssupervisor.fleet.proof import BY_PROBE
+from wssupervisor.fleet.state import State, Worker
 from wssupervisor.fleet.view import view
 
 A = Release(("chat",), "/srv/41")
@@ -89,10 +95,11 @@ class Driven:
         return actions
 
     def make_ready(self, generation: int, now: float) -> list[Action]:
+        event = ProbePassed if self.policy.ready_by in BY_PROBE else WorkerReady
         return [
             action
             for index in range(self.policy.workers)
-            for action in self.handle(WorkerReady(worker(generation, index)), now)
+            for action in self.handle(event(worker(generation, index)), now)
         ]
 
     def begin_reload(self, now: float, request: int | None = 1) -> None:
@@ -110,6 +117,15 @@ class Driven:
 
     def next_deadline(self) -> float | None:
         return self.core.next_deadline()
+
+    def living(self, worker_id: WorkerId) -> Worker:
+        found = self.state.worker(worker_id)
+        assert found is not None
+        return found
+
+    def fields(self, kind: NoteKind) -> list[dict[str, object]]:
+        """Of all notes of this kind, the oldest first."""
+        return [dict(one.fields) for one in self.notes if one.kind is kind]
 
 
 def starting(policy: Policy = POLICY, slots: tuple[int, ...] = SLOTS) -> Driven:
@@ -153,6 +169,17 @@ def looks(fleet: Driven, begin: float, end: float, **queued: int) -> list[Action
 
 def spawns(actions: Iterable[Action]) -> list[Spawn]:
     return [one for one in actions if isinstance(one, Spawn)]
+
+
+def library(worker_id: WorkerId, *, releases_sockets: bool = False) -> LibraryConnected:
+    """The worker uses the library: it closes its connections when it is asked to."""
+    return LibraryConnected(worker_id, closes=True, releases_sockets=releases_sockets)
+
+
+def failures(actions: Iterable[Action]) -> list[str]:
+    """The reasons of the answers that are failures."""
+    answers = [one.outcome for one in actions if isinstance(one, Answer)]
+    return [one.reason for one in answers if isinstance(one, Failed)]
 
 
 def shared(policy: Policy = POLICY) -> Driven:

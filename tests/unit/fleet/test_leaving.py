@@ -134,7 +134,7 @@ def test_a_library_that_connects_late_is_asked_at_once_and_so_is_a_worker_that_d
 
     assert [one for one in cut_over if isinstance(one, TellDrain | AskToLeave)] == [
         TellDrain(worker(1, 0), False),
-        AskToLeave(worker(1, 0), OVER),  # what it was told before is void for it
+        AskToLeave(worker(1, 0), OVER),  # the drain voids what was asked before
     ]
 
 
@@ -148,7 +148,7 @@ def test_it_is_empty_after_two_censuses_without_connections_once_the_lead_is_ove
     fleet = out(polite())
     fleet.census(101, NO_CONNECTIONS)
 
-    assert fleet.census(102, NO_CONNECTIONS) == []  # somebody may yet be sent here
+    assert fleet.census(102, NO_CONNECTIONS) == []  # clients may yet be sent here
     assert fleet.census(111, NO_CONNECTIONS) == []
     assert fleet.census(112, NO_CONNECTIONS, strays=1) == []
     assert fleet.census(113, NO_CONNECTIONS) == []

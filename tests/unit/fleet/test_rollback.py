@@ -28,7 +28,7 @@ from wssupervisor.fleet.model import (
 def test_a_warm_generation_is_rolled_back_to_at_once() -> None:
     fleet = draining()
 
-    assert fleet.handle(RollBackRequested(7), 20) == [], "before whoever asked knows its id"
+    assert fleet.handle(RollBackRequested(7), 20) == [], "before the requester knows its id"
     assert fleet.next_deadline() == 20.001
     steer = fleet.handle(TimePassed(), 20.5)
     assert steer == [Steer(4, steered(10, 11))]

@@ -139,7 +139,7 @@ def test_an_index_that_comes_back_is_another_incarnation() -> None:
 
 
 def test_a_worker_that_shared_a_slot_with_one_scaled_away_is_replaced_elsewhere() -> None:
-    """Else the one that drains would go on taking what is steered to the other."""
+    """Else the draining one would keep taking what is steered to the other."""
     fleet = serving(slots=SLOTS[:3])
     fleet.spawn_all(fleet.handle(ScaleRequested(7, 3), 20), 20)
     fleet.steer(fleet.handle(WorkerReady(worker(1, 2)), 21), 21)
