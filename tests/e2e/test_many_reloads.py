@@ -1,4 +1,4 @@
-"""Many deploys in a row: nobody lost, nothing grown. Memory over hundreds of them: ./dev soak."""
+"""Many deploys in a row: no connection lost, nothing grown. Hundreds of them: ./dev soak."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from tests.e2e.descriptors import resting
 from tests.e2e.memory import outside
 from tests.e2e.service import Service
 
-RELOADS = 30
-WARM_UP = 30
-RATE = 500.0
+RELOADS = 20
+WARM_UP = 5
+RATE = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def size(service: Service) -> Size:
 
 
 @pytest.mark.timeout(300)
-def test_30_reloads_under_500_new_websockets_a_second(chat: Service) -> None:
+def test_20_reloads_under_300_new_websockets_a_second(chat: Service) -> None:
     with chat.load(held=10, rate=RATE) as clients:
         for _ in range(WARM_UP):
             chat.reload()

@@ -1,14 +1,14 @@
-"""Twenty supervisors in one process, one after the other, under load on a real systemd."""
+"""Twelve supervisors in one process, one after the other, under load on a real systemd."""
 
 import pytest
 
 from examples.load.waiting import wait_until
 from tests.e2e.death import kill, wait_next
-from tests.e2e.service import Service
+from tests.e2e.service import LOOK_EVERY, Service
 
-UPGRADES = 20
-HELD = 2_000
-RATE = 500.0
+UPGRADES = 12
+HELD = 500
+RATE = 300.0
 SOON = 30.0
 
 
@@ -17,12 +17,12 @@ def wait_executions(service: Service, count: int) -> None:
         lambda: service.status()["executions"] == count,
         within=SOON,
         what=f"program {count}",
-        every=0.1,
+        every=LOOK_EVERY,
     )
 
 
 @pytest.mark.timeout(300)
-def test_20_upgrades_with_reloads_among_them(chat: Service) -> None:
+def test_12_upgrades_with_reloads_among_them(chat: Service) -> None:
     pid = chat.main_pid()
     with chat.load(held=HELD, rate=RATE) as clients:
         for number in range(1, UPGRADES + 1):

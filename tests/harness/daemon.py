@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -280,6 +282,25 @@ class Daemon:
             return str(self.status()["state"])
         except WssError:
             return "absent"
+
+    def wait_unasked(self) -> None:
+        """Until it has closed the connections of all questions, whose descriptors are its own."""
+        ends = f" 03 [0-9]+ {re.escape(str(self.control))}$"  # SS_CONNECTED
+        wait_until(
+            lambda: not re.search(ends, Path("/proc/net/unix").read_text(), re.MULTILINE),
+            within=STOP_WITHIN,
+            what="no connection at the control socket",
+        )
+
+    def descriptors(self) -> list[str]:
+        """What it has open, by kind, apart from what questions cost; a descriptor each."""
+        self.wait_unasked()
+        found = []
+        for one in Path(f"/proc/{self.pid()}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                target = str(one.readlink())
+                found.append(target.partition(":")[0] if ":" in target else target)
+        return sorted(found)
 
     def workers(self, generation: int | None = None) -> list[WorkerView]:
         """All workers that have a process, of one generation or of all."""

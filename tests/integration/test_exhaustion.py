@@ -29,7 +29,8 @@ def without_descriptors(pid: int) -> Iterator[None]:
 
 def test_a_daemon_without_descriptors_serves_on_and_recovers(settings: Settings) -> None:
     with Daemon(settings) as daemon, load(daemon.start()) as clients:
-        with without_descriptors(daemon.status()["pid"]):
+        daemon.wait_unasked()
+        with without_descriptors(daemon.pid()):
             clients.more(ANSWERS)
         cutover = daemon.reload()
         clients.more(ANSWERS)
@@ -55,6 +56,7 @@ def test_at_any_limit_a_reload_works_or_fails_for_it_and_serving_continues(
     cutovers = []
     with Daemon(settings) as daemon, load(daemon.start()) as clients:
         for spare in SPARES:
+            daemon.wait_unasked()
             with with_spare(daemon.pid(), spare):
                 answer = daemon.ctl("reload", "--json")
             verdicts[spare] = answer.err.strip() or "ok"

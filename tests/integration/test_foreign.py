@@ -140,7 +140,7 @@ def test_descriptors_that_wait_to_be_closed_are_bounded(
     settings: Settings, lingering: Lingering
 ) -> None:
     with Daemon(replace(settings, workers=1)) as daemon, to_notify(daemon.start()) as sender:
-        before = descriptors(daemon)
+        before = len(daemon.descriptors())
         lingering.send(daemon, sender, b"BARRIER=1")
         sender.setblocking(False)
         ours, theirs = os.pipe()
@@ -149,11 +149,13 @@ def test_descriptors_that_wait_to_be_closed_are_bounded(
             while sent < MESSAGES:
                 socket.send_fds(sender, [b"BARRIER=1"], [ours] * SCM_MAX_FD)
                 sent += 1
-        wait_until(lambda: descriptors(daemon) > before + SCM_MAX_FD, within=5, what="some wait")
+        wait_until(
+            lambda: len(daemon.descriptors()) > before + SCM_MAX_FD, within=5, what="some wait"
+        )
         assert daemon.state() == "serving"
-        most = descriptors(daemon) - before
+        most = len(daemon.descriptors()) - before
         lingering.end()
-        wait_until(lambda: descriptors(daemon) <= before, within=10, what="all were closed")
+        wait_until(lambda: len(daemon.descriptors()) <= before, within=10, what="all were closed")
         assert daemon.state() == "serving"
     print(f"{sent * SCM_MAX_FD} descriptors were sent, {most} waited at once")
 
@@ -174,7 +176,3 @@ def test_a_stop_waits_for_nothing_that_clients_sent(
             assert daemon.stop() == 0
 
             assert time.monotonic() - began < ANSWERED_WITHIN
-
-
-def descriptors(daemon: Daemon) -> int:
-    return len(list(Path(f"/proc/{daemon.pid()}/fd").iterdir()))

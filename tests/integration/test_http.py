@@ -268,7 +268,7 @@ def test_an_upgrade_leaves_no_gap(settings: Settings, port: int) -> None:
     with Daemon(with_http(settings, port)) as daemon:
         daemon.start()
         assert daemon.ctl("upgrade").status == 0  # what a program opens only once is open now
-        before = descriptors(daemon)
+        before = daemon.descriptors()
         silent = socket.create_connection((HOST, port), WITHIN)
         upgrading = daemon.launch_ctl("upgrade", "--json")
         statuses = set()
@@ -280,13 +280,9 @@ def test_an_upgrade_leaves_no_gap(settings: Settings, port: int) -> None:
         assert statuses == {200}
         assert daemon.status()["executions"] == 3
         silent.close()
-        wait_until(lambda: descriptors(daemon) == before, within=WITHIN, what="no more open files")
+        wait_until(lambda: daemon.descriptors() == before, within=WITHIN, what="no more open files")
         assert daemon.stop() == 0
         assert daemon.leftovers() == []
-
-
-def descriptors(daemon: Daemon) -> int:
-    return len(list(Path(f"/proc/{daemon.pid()}/fd").iterdir()))
 
 
 def test_the_next_one_after_a_death_answers_at_the_same_address(
