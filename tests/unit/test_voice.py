@@ -33,7 +33,9 @@ def test_no_place_has_more_of_the_replaced_words_than_before(place: str) -> None
     assert NOW.get(place, 0) <= baseline().get(place, 0), "\n".join(here)
 
 
-@pytest.mark.parametrize("entry", allowed(), ids=lambda entry: f"{entry.file}: {entry.phrase}")
+@pytest.mark.parametrize(
+    "entry", [pytest.param(one, id=f"{one.file}: {one.phrase}") for one in allowed()]
+)
 def test_every_allowed_phrase_is_there_and_has_its_reason(entry: Allowed) -> None:
     [path] = [path for path in files() if path.as_posix().endswith(f"/{entry.file}")]
 
