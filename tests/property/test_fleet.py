@@ -26,22 +26,14 @@ from wssupervisor.fleet import draining, leaving, releasing, resuming, seating, 
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
-    AskToClose,
-    AskToLeave,
     DrainChanged,
     Failed,
-    Kill,
     Note,
     NoteKind,
     Resolve,
     Scaled,
-    Signal,
     Spawn,
     Steer,
-    TellDrain,
-    TellResume,
-    TellStay,
-    ToWorker,
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.draining import drains
@@ -88,6 +80,16 @@ from wssupervisor.fleet.model import (
     WhenFull,
     WorkerId,
     WorkerState,
+)
+from wssupervisor.fleet.orders import (
+    AskToClose,
+    AskToLeave,
+    Kill,
+    Order,
+    SendDrain,
+    SendResume,
+    SendStay,
+    Signal,
 )
 from wssupervisor.fleet.snapshot import dump, load
 from wssupervisor.fleet.state import Generation, ReloadKind, ReloadPhase, Worker
@@ -145,7 +147,7 @@ SHARED = 200
 
 def done(actions: list[Action]) -> list[Action]:
     """What a worker or the kernel notices of them."""
-    return [one for one in actions if isinstance(one, ToWorker | Spawn | Steer)]
+    return [one for one in actions if isinstance(one, Order | Spawn | Steer)]
 
 
 def named_by(table: Table | None) -> set[SlotId]:
@@ -289,7 +291,7 @@ class FleetMachine(RuleBasedStateMachine):
         assert self.world.processes.keys() <= known.keys()
         running = {one: known[one] or 5000 + at for at, one in enumerate(self.world.processes)}
         gone = {one: Exit() for one in known if one not in running}
-        undone = tuple(one for one in actions if isinstance(one, ToWorker))
+        undone = tuple(one for one in actions if isinstance(one, Order))
         self.tell(Recovered("0.2.0", "0.1.0", running, gone, undone))
         if death.channels:
             for process in list(self.world.processes.values()):
@@ -463,7 +465,7 @@ class FleetMachine(RuleBasedStateMachine):
         if isinstance(event, LibraryDisconnected | MainProcessEnded):
             self.asked.pop(event.worker, None)
         for action in actions:
-            if isinstance(action, TellDrain | TellResume | TellStay):
+            if isinstance(action, SendDrain | SendResume | SendStay):
                 self.asked.pop(action.worker, None)
             if not isinstance(action, AskToLeave) or isinstance(event, Recovered):
                 continue  # which repeats what was asked before
@@ -608,7 +610,7 @@ class FleetMachine(RuleBasedStateMachine):
         if can:
             assert self.fleet.state.out_of_rotation is None
         for action in self.last:
-            assert isinstance(action, Answer | Note | TellStay)
+            assert isinstance(action, Answer | Note | SendStay)
 
     @rule(asked=st.booleans(), luck=st.integers(0, 4))
     def ask_for_stop(self, asked: bool, luck: int) -> None:

@@ -6,21 +6,13 @@ from dataclasses import dataclass, field, replace
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
-    AskToClose,
-    AskToLeave,
-    FreeClients,
     JudgeLeftover,
-    Kill,
     Note,
     Probe,
     Quit,
     Resolve,
-    Signal,
     Spawn,
     Steer,
-    TellDrain,
-    TellResume,
-    TellStay,
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
@@ -49,6 +41,16 @@ from wssupervisor.fleet.model import (
     SlotId,
     Table,
     WorkerId,
+)
+from wssupervisor.fleet.orders import (
+    AskToClose,
+    AskToLeave,
+    FreeClients,
+    Kill,
+    SendDrain,
+    SendResume,
+    SendStay,
+    Signal,
 )
 
 LATE = (Spawn, Steer, Probe, JudgeLeftover, Resolve)
@@ -128,10 +130,10 @@ class World:
                     self.processes[worker_id].connections = 0
                 case Kill(worker=worker_id):
                     self.processes[worker_id].killed = True
-                case TellDrain(worker=worker_id, stop_accepting=stop):
+                case SendDrain(worker=worker_id, stop_accepting=stop):
                     self.tell_to_close_no_more(worker_id)
                     self.processes[worker_id].listening &= not stop
-                case TellResume(worker=worker_id) | TellStay(worker=worker_id):
+                case SendResume(worker=worker_id) | SendStay(worker=worker_id):
                     self.tell_to_close_no_more(worker_id)
                 case AskToLeave(worker=worker_id, over=over):
                     assert over >= 0

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wssupervisor.fleet.actions import Note, NoteKind, Signal, TellDrain
+from wssupervisor.fleet.actions import Note, NoteKind
 from wssupervisor.fleet.model import WorkerId
+from wssupervisor.fleet.orders import SendDrain, Signal
 from wssupervisor.fleet.snapshot import plain, typed
 from wssupervisor.runtime.handover import state_file
 from wssupervisor.runtime.handover.state_file import (
@@ -160,7 +161,7 @@ def test_a_link_in_its_place_is_not_followed(
 
 def test_only_what_was_meant_for_workers_is_done_again() -> None:
     one, other = WorkerId(1, 0, 1), WorkerId(1, 1, 1)
-    drain, signal = TellDrain(one, stop_accepting=True), Signal(other, "SIGTERM")
+    drain, signal = SendDrain(one, stop_accepting=True), Signal(other, "SIGTERM")
 
     undone = PendingOrders.of([Note(NoteKind.CUTOVER, {}), drain, signal])
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from wssupervisor.fleet.model import Check, Release, RequestId, SlotId, Table, WorkerId
+from wssupervisor.fleet.orders import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +48,6 @@ class Steer:
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
-    """Signal the worker's main process, or what is left of its tree; `name` such as SIGTERM.
-
-    `rest`: signal all of its tree but the main process.
-    """
-
-    worker: WorkerId
-    name: str
-    rest: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """SIGKILL every process of the worker's tree."""
-
-    worker: WorkerId
-
-
-@dataclass(frozen=True, slots=True)
-class FreeClients:
-    """End the connections that what is left of the worker holds: no process serves them."""
-
-    worker: WorkerId
-
-
-@dataclass(frozen=True, slots=True)
 class JudgeLeftover:
     """Find out whether what is left of the worker's tree serves: `LeftoverJudged`.
 
@@ -82,53 +57,6 @@ class JudgeLeftover:
     worker: WorkerId
     slots: Mapping[str, SlotId]
     drain_signalled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TellDrain:
-    """Tell a worker that uses the library that it gets nothing new; nothing comes back."""
-
-    worker: WorkerId
-    stop_accepting: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TellResume:
-    """It gets new connections again; what it was told and asked for is void."""
-
-    worker: WorkerId
-
-
-@dataclass(frozen=True, slots=True)
-class AskToClose:
-    """Have it close all connections, spread over `over` seconds, the busy ones within `by`."""
-
-    worker: WorkerId
-    code: int
-    over: float
-    by: float
-
-
-@dataclass(frozen=True, slots=True)
-class AskToLeave:
-    """Have it close those that are connected now, spread over `over` seconds; it serves on.
-
-    Those that are busy at their turn stay.
-    """
-
-    worker: WorkerId
-    over: float
-
-
-@dataclass(frozen=True, slots=True)
-class TellStay:
-    """Those that it has not closed yet may stay."""
-
-    worker: WorkerId
-
-
-ToWorker = Signal | Kill | FreeClients | TellDrain | TellResume | AskToClose | AskToLeave | TellStay
-"""What a worker is told: nothing comes back that would show whether it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,4 +200,4 @@ class Quit:
     of: WorkerId | None = None
 
 
-Action = Resolve | Spawn | Probe | JudgeLeftover | Steer | ToWorker | Answer | Note | Quit
+Action = Resolve | Spawn | Probe | JudgeLeftover | Steer | Order | Answer | Note | Quit

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from wssupervisor.fleet.actions import ToWorker
 from wssupervisor.fleet.model import Exit, Policy, Release, RequestId, SlotId, WorkerId
+from wssupervisor.fleet.orders import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +319,7 @@ class Recovered:
     before: str
     running: Mapping[WorkerId, int]
     gone: Mapping[WorkerId, Exit]
-    undone: tuple[ToWorker, ...] = ()
+    undone: tuple[Order, ...] = ()
     exchanged: Mapping[SlotId, SlotId] = field(default_factory=dict)
 
 

@@ -8,20 +8,11 @@ as long as some are left or come. Those of other workers are waited for.
 from collections.abc import Iterator
 from math import inf, isinf
 
-from wssupervisor.fleet.actions import (
-    Action,
-    Answer,
-    AskToLeave,
-    Failed,
-    Joined,
-    Left,
-    Note,
-    NoteKind,
-    TellStay,
-)
+from wssupervisor.fleet.actions import Action, Answer, Failed, Joined, Left, Note, NoteKind
 from wssupervisor.fleet.events import CensusTaken, JoinRequested, LeaveRequested
 from wssupervisor.fleet.lifecycle import EMPTY_ROUNDS
 from wssupervisor.fleet.model import RequestId, WorkerState
+from wssupervisor.fleet.orders import AskToLeave, SendStay
 from wssupervisor.fleet.state import Out, State, Worker
 
 ASK_AGAIN = 10.0
@@ -64,7 +55,7 @@ def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
     state.out_of_rotation = None
     for one in state.workers():
         if one.asked_until is not None and one.closes_on_request and one.closing_by is None:
-            yield TellStay(one.id)
+            yield SendStay(one.id)
         one.asked_until = None
     seconds = round(now - out.since, 3)
     yield Note(NoteKind.JOINED, {"seconds": seconds, **asked.by.fields()})

@@ -4,18 +4,9 @@ Each function changes one worker and returns what is to be done about it; genera
 reloads are none of its business.
 """
 
-from wssupervisor.fleet.actions import (
-    Action,
-    AskToClose,
-    Kill,
-    Note,
-    NoteKind,
-    Probe,
-    Signal,
-    TellDrain,
-    TellResume,
-)
+from wssupervisor.fleet.actions import Action, Note, NoteKind, Probe
 from wssupervisor.fleet.model import Exit, Policy, ReadyBy, WorkerState
+from wssupervisor.fleet.orders import AskToClose, Kill, SendDrain, SendResume, Signal
 from wssupervisor.fleet.proof import BY_PROBE
 from wssupervisor.fleet.state import Drain, Worker
 
@@ -130,12 +121,12 @@ def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list
     return actions
 
 
-def tell_drain(worker: Worker) -> TellDrain:
+def tell_drain(worker: Worker) -> SendDrain:
     """One that must let its socket go, as the next generation has it too, can't serve again."""
     if worker.releases_sockets and worker.drain is not None:
         worker.drain.signalled = True
     worker.asked_until = None  # whatever it was asked to close is void now
-    return TellDrain(worker.id, worker.releases_sockets)
+    return SendDrain(worker.id, worker.releases_sockets)
 
 
 def end_drain(worker: Worker) -> list[Action]:
@@ -145,7 +136,7 @@ def end_drain(worker: Worker) -> list[Action]:
     worker.drain = None
     worker.asked_until = None
     call_off(worker)
-    return [TellResume(worker.id)] if worker.closes_on_request else []
+    return [SendResume(worker.id)] if worker.closes_on_request else []
 
 
 def joined(worker: Worker, *, closes: bool, releases_sockets: bool) -> list[Action]:

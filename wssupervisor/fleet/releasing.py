@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from wssupervisor.fleet import lifecycle, seating
-from wssupervisor.fleet.actions import Action, Note, NoteKind, Signal, TellDrain, TellResume
+from wssupervisor.fleet.actions import Action, Note, NoteKind
 from wssupervisor.fleet.model import Policy, SlotId, WorkerState
+from wssupervisor.fleet.orders import SendDrain, SendResume, Signal
 from wssupervisor.fleet.state import LettingGo, ReloadKind, State, Worker
 
 LET_GO_SECONDS = lifecycle.LET_GO_SECONDS
@@ -61,7 +62,7 @@ def ask(state: State, policy: Policy, now: float) -> Iterator[Action]:
     for one in asked:
         one.releasing = LettingGo(now)
         if one.closes_on_request:
-            yield TellDrain(one.id, one.releases_sockets)
+            yield SendDrain(one.id, one.releases_sockets)
         if policy.drain_signal is not None:
             yield Signal(one.id, policy.drain_signal)
     if asked:
@@ -113,4 +114,4 @@ def call_off(state: State, now: float) -> Iterator[Action]:
             continue
         one.releasing = None
         if one.closes_on_request:
-            yield TellResume(one.id)
+            yield SendResume(one.id)

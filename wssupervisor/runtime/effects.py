@@ -23,7 +23,6 @@ from wssupervisor.fleet.actions import (
     Resolve,
     Spawn,
     Steer,
-    ToWorker,
 )
 from wssupervisor.fleet.events import (
     Event,
@@ -34,6 +33,7 @@ from wssupervisor.fleet.events import (
     SteerFailed,
 )
 from wssupervisor.fleet.model import WorkerId
+from wssupervisor.fleet.orders import Order
 from wssupervisor.runtime.kernel.descriptors import in_words
 
 log = structlog.get_logger()
@@ -47,10 +47,10 @@ class Deeds:
     ) -> None:
         self._perform = perform
         self._post = post
-        self._undone: list[ToWorker] = []
+        self._undone: list[Order] = []
 
     @property
-    def undone(self) -> tuple[ToWorker, ...]:
+    def undone(self) -> tuple[Order, ...]:
         """Actions that could not be done yet, in their order."""
         return tuple(self._undone)
 
@@ -99,7 +99,7 @@ class Deeds:
             case _:
                 self._try_again(action, why)
 
-    def _try_again(self, action: ToWorker, why: str) -> None:
+    def _try_again(self, action: Order, why: str) -> None:
         log.error(
             "action failed: it is tried again until it is done",
             what=type(action).__name__,

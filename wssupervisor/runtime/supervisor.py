@@ -16,22 +16,14 @@ from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
-    AskToClose,
-    AskToLeave,
-    FreeClients,
     JudgeLeftover,
-    Kill,
     Note,
     NoteKind,
     Probe,
     Quit,
     Resolve,
-    Signal,
     Spawn,
     Steer,
-    TellDrain,
-    TellResume,
-    TellStay,
 )
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
@@ -50,8 +42,11 @@ from wssupervisor.fleet.events import (
     WorkerCounted,
     WorkerExited,
 )
-from wssupervisor.fleet.lifecycle import GOING_AWAY, SERVICE_RESTART
 from wssupervisor.fleet.model import Release, WorkerId
+from wssupervisor.fleet.orders import (
+    Order,
+    Signal,
+)
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.snapshot import dump
 from wssupervisor.fleet.state import ReloadPhase
@@ -69,15 +64,13 @@ from wssupervisor.runtime.listeners.listener_set import ListenerSet, Moment
 from wssupervisor.runtime.pending import VERDICTS_KEPT, PendingRequests
 from wssupervisor.runtime.workers.bound_itself import same_address
 from wssupervisor.runtime.workers.crew import Crew
+from wssupervisor.runtime.workers.orders import carry_out
 from wssupervisor.runtime.workers.output import Words
-from wssupervisor.worker import protocol
 
 log = structlog.get_logger()
 
 PASSING = (Observed, CensusTaken, TimePassed, WorkerAlive, WorkerCounted)
 """Events that will come again: without consequences they are not worth to be written down."""
-CLOSE_REASONS = {GOING_AWAY: "the service ends", SERVICE_RESTART: "a new version is running"}
-LEAVES = "this server goes out of service: come back, to another"
 WARNINGS = frozenset(
     {
         NoteKind.RELOAD_FAILED,
@@ -289,31 +282,18 @@ class Supervisor:
 
     def perform(self, action: Action) -> None:
         """Do it now, or start what will post its result; never waits. May raise: see deeds."""
+        if isinstance(action, Order):
+            if isinstance(action, Signal):
+                self._errands.end_probe(action.worker)
+            carry_out(self.crew, action)
+            return
         match action:
             case Spawn(worker=worker):
                 self.post(Spawned(worker, self.crew.spawn(action)))
             case Steer():
                 self._steer(action)
-            case Signal(worker=worker, name=name, rest=rest):
-                self._errands.end_probe(worker)
-                self.crew.signal(worker, name, rest=rest)
-            case FreeClients(worker=worker):
-                self.crew.free_clients(worker)
             case JudgeLeftover():
                 self._errands.judge(action, self.look)
-            case Kill(worker=worker):
-                self.crew.kill(worker)
-            case TellDrain(worker=worker, stop_accepting=stop):
-                let_go = self.crew.shared_listeners() if stop else ()
-                self.crew.say(worker, protocol.Drain(let_go))
-            case TellResume(worker=worker):
-                self.crew.say(worker, protocol.Resume())
-            case AskToClose(worker=worker, code=code, over=over, by=by):
-                self.crew.say(worker, protocol.Close(code, CLOSE_REASONS[code], over, by))
-            case AskToLeave(worker=worker, over=over):
-                self.crew.say(worker, protocol.Close(SERVICE_RESTART, LEAVES, over, over, False))
-            case TellStay(worker=worker):
-                self.crew.say(worker, protocol.Stay())
             case Probe():
                 self._errands.probe(action)
             case Resolve(reload=reload):

@@ -1,11 +1,7 @@
 """Putting a table of new connections in force: when that counts, and what a failure undoes."""
 
 from tests.unit.fleet.driven import serving, starting
-from wssupervisor.fleet.actions import (
-    Answer,
-    Failed,
-    Signal,
-)
+from wssupervisor.fleet.actions import Answer, Failed
 from wssupervisor.fleet.events import (
     SteerFailed,
     TimePassed,
@@ -13,6 +9,7 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.model import (
     InstanceState,
 )
+from wssupervisor.fleet.orders import Signal
 
 
 def test_a_generation_is_active_only_when_steering_is_in_force() -> None:

@@ -15,15 +15,7 @@ from tests.unit.fleet.driven import (
     steered,
     worker,
 )
-from wssupervisor.fleet.actions import (
-    Action,
-    Answer,
-    CutOver,
-    NoteKind,
-    Signal,
-    Spawn,
-    Steer,
-)
+from wssupervisor.fleet.actions import Action, Answer, CutOver, NoteKind, Spawn, Steer
 from wssupervisor.fleet.events import (
     DrainPaused,
     Observed,
@@ -39,6 +31,7 @@ from wssupervisor.fleet.model import (
     WhenFull,
     WorkerState,
 )
+from wssupervisor.fleet.orders import Signal
 
 
 def test_too_many_draining_generations_refuse_the_next() -> None:

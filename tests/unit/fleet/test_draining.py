@@ -4,14 +4,7 @@ from dataclasses import replace
 from math import inf
 
 from tests.unit.fleet.driven import POLICY, Driven, draining, worker
-from wssupervisor.fleet.actions import (
-    Answer,
-    DrainChanged,
-    Kill,
-    Note,
-    NoteKind,
-    Signal,
-)
+from wssupervisor.fleet.actions import Answer, DrainChanged, Note, NoteKind
 from wssupervisor.fleet.events import (
     DrainLimited,
     DrainPaused,
@@ -23,6 +16,7 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.model import (
     Exit,
 )
+from wssupervisor.fleet.orders import Kill, Signal
 
 
 def test_a_generation_is_kept_for_a_while_even_without_connections() -> None:

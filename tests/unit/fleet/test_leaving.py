@@ -6,17 +6,7 @@ from math import inf
 import pytest
 
 from tests.unit.fleet.driven import POLICY, Driven, draining, serving, starting, worker
-from wssupervisor.fleet.actions import (
-    Answer,
-    AskToClose,
-    AskToLeave,
-    Failed,
-    Joined,
-    Left,
-    NoteKind,
-    TellDrain,
-    TellStay,
-)
+from wssupervisor.fleet.actions import Answer, Failed, Joined, Left, NoteKind
 from wssupervisor.fleet.events import (
     JoinRequested,
     LeaveRequested,
@@ -34,6 +24,7 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.health import agent_line, why_not_ready
 from wssupervisor.fleet.leaving import ASK_AGAIN
 from wssupervisor.fleet.model import Exit, Policy
+from wssupervisor.fleet.orders import AskToClose, AskToLeave, SendDrain, SendStay
 from wssupervisor.fleet.snapshot import dump, load
 from wssupervisor.fleet.view import view
 
@@ -132,8 +123,8 @@ def test_a_library_that_connects_late_is_asked_at_once_and_so_is_a_worker_that_d
     fleet.make_ready(2, 114)
     cut_over = fleet.steer(fleet.handle(TimePassed(), 115), 115)
 
-    assert [one for one in cut_over if isinstance(one, TellDrain | AskToLeave)] == [
-        TellDrain(worker(1, 0), False),
+    assert [one for one in cut_over if isinstance(one, SendDrain | AskToLeave)] == [
+        SendDrain(worker(1, 0), False),
         AskToLeave(worker(1, 0), OVER),  # the drain voids what was asked before
     ]
 
@@ -235,8 +226,8 @@ def test_a_join_stops_the_asking() -> None:
                 "it is waited for no longer: the instance was told to join its load balancer again",
             ),
         ),
-        TellStay(worker(1, 0)),
-        TellStay(worker(1, 1)),
+        SendStay(worker(1, 0)),
+        SendStay(worker(1, 1)),
         Answer(8, Joined(12)),
     ]
     assert fleet.handle(TimePassed(), 1000) == []

@@ -16,18 +16,7 @@ from tests.unit.fleet.driven import (
     steered,
     worker,
 )
-from wssupervisor.fleet.actions import (
-    Action,
-    AskToClose,
-    Kill,
-    NoteKind,
-    Probe,
-    Signal,
-    Spawn,
-    Steer,
-    TellDrain,
-    TellResume,
-)
+from wssupervisor.fleet.actions import Action, NoteKind, Probe, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
     DrainLimited,
@@ -61,6 +50,7 @@ from wssupervisor.fleet.lifecycle import (
     why_late,
 )
 from wssupervisor.fleet.model import Check, Exit, Policy, ReadyBy, WorkerState
+from wssupervisor.fleet.orders import AskToClose, Kill, SendDrain, SendResume, Signal
 from wssupervisor.fleet.state import Drain, Worker
 from wssupervisor.fleet.view import view
 
@@ -307,22 +297,22 @@ def test_a_worker_with_the_library_is_notified_of_its_drain_and_of_its_rollback(
     fleet.make_ready(2, 11)
     actions = fleet.steer(fleet.handle(TimePassed(), 12), 12)
 
-    assert [one for one in actions if isinstance(one, TellDrain)] == [
-        TellDrain(worker(1, 0), stop_accepting=False)
+    assert [one for one in actions if isinstance(one, SendDrain)] == [
+        SendDrain(worker(1, 0), stop_accepting=False)
     ]
 
     fleet.look(12.5)
     fleet.handle(RollBackRequested(7), 13)
     actions = fleet.steer(fleet.handle(TimePassed(), 14), 14)
 
-    assert [one for one in actions if isinstance(one, TellResume)] == [TellResume(worker(1, 0))]
+    assert [one for one in actions if isinstance(one, SendResume)] == [SendResume(worker(1, 0))]
 
 
 def test_a_library_that_connects_during_the_drain_is_notified_at_once() -> None:
     fleet = draining()
     event = library(worker(1, 0), releases_sockets=True)
 
-    assert fleet.handle(event, 13) == [TellDrain(worker(1, 0), stop_accepting=False)]
+    assert fleet.handle(event, 13) == [SendDrain(worker(1, 0), stop_accepting=False)]
     assert (
         fleet.handle(LibraryConnected(worker(1, 1), closes=False, releases_sockets=False), 13) == []
     )
@@ -433,7 +423,7 @@ def test_a_pause_while_it_closes_stops_the_closing() -> None:
     actions = fleet.handle(DrainPaused(9, 1), 74)
 
     assert forced == 5
-    assert TellDrain(worker(1, 0), stop_accepting=False) in actions
+    assert SendDrain(worker(1, 0), stop_accepting=False) in actions
     assert fleet.living(worker(1, 0)).forced == 1, "the other four were not closed"
     assert not any(isinstance(one, Signal) for one in fleet.handle(TimePassed(), 500))
 
@@ -443,13 +433,13 @@ def test_a_pause_of_a_worker_that_is_ending_already_says_nothing_to_it() -> None
     fleet.handle(TimePassed(), 72)
     fleet.handle(TimePassed(), 102)
 
-    assert not any(isinstance(one, TellDrain) for one in fleet.handle(DrainPaused(9, 1), 103))
+    assert not any(isinstance(one, SendDrain) for one in fleet.handle(DrainPaused(9, 1), 103))
 
 
 def test_the_pause_of_a_worker_that_is_not_closing_says_nothing_to_it() -> None:
     fleet = with_library()
 
-    assert not any(isinstance(one, TellDrain) for one in fleet.handle(DrainPaused(9, 1), 20))
+    assert not any(isinstance(one, SendDrain) for one in fleet.handle(DrainPaused(9, 1), 20))
 
 
 def test_keep_counts_on_after_a_pause() -> None:

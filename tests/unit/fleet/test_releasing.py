@@ -1,16 +1,7 @@
 """Shared listeners: old workers release the socket before the cutover, or the reload fails."""
 
 from tests.unit.fleet.driven import POLICY, SIGNALLED, A, B, Driven, shared, worker
-from wssupervisor.fleet.actions import (
-    Action,
-    Answer,
-    CutOver,
-    NoteKind,
-    Signal,
-    Spawn,
-    Steer,
-    TellDrain,
-)
+from wssupervisor.fleet.actions import Action, Answer, CutOver, NoteKind, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
     LibraryConnected,
@@ -24,6 +15,7 @@ from wssupervisor.fleet.model import (
     InstanceState,
     WorkerState,
 )
+from wssupervisor.fleet.orders import SendDrain, Signal
 
 BOTH = {worker(1, 0): 0, worker(1, 1): 0}
 
@@ -110,8 +102,8 @@ def test_with_the_library_no_signal_is_needed() -> None:
     fleet.make_ready(2, 11)
 
     assert fleet.handle(TimePassed(), 12) == [
-        TellDrain(worker(1, 0), stop_accepting=True),
-        TellDrain(worker(1, 1), stop_accepting=True),
+        SendDrain(worker(1, 0), stop_accepting=True),
+        SendDrain(worker(1, 1), stop_accepting=True),
     ]
 
 

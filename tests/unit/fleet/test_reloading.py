@@ -18,17 +18,7 @@ from tests.unit.fleet.driven import (
     steered,
     worker,
 )
-from wssupervisor.fleet.actions import (
-    Answer,
-    CutOver,
-    Failed,
-    Kill,
-    Quit,
-    Resolve,
-    Signal,
-    Spawn,
-    Steer,
-)
+from wssupervisor.fleet.actions import Answer, CutOver, Failed, Quit, Resolve, Spawn, Steer
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     Event,
@@ -52,6 +42,7 @@ from wssupervisor.fleet.model import (
     Listener,
     ReadyBy,
 )
+from wssupervisor.fleet.orders import Kill, Signal
 
 
 def test_a_start_parks_first_and_spawns_on_slots_of_their_own() -> None:

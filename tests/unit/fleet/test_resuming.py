@@ -17,17 +17,7 @@ from tests.unit.fleet.driven import (
     starting,
     worker,
 )
-from wssupervisor.fleet.actions import (
-    Action,
-    JudgeLeftover,
-    NoteKind,
-    Probe,
-    Resolve,
-    Signal,
-    Spawn,
-    Steer,
-    TellDrain,
-)
+from wssupervisor.fleet.actions import Action, JudgeLeftover, NoteKind, Probe, Resolve, Spawn, Steer
 from wssupervisor.fleet.events import (
     LeaveRequested,
     MainProcessEnded,
@@ -44,6 +34,7 @@ from wssupervisor.fleet.events import (
     WorkerExited,
 )
 from wssupervisor.fleet.model import Exit, ReadyBy, Table, WorkerId
+from wssupervisor.fleet.orders import SendDrain, Signal
 from wssupervisor.fleet.resuming import can_recover, why_not
 
 BOTH = {worker(1, 0): 1000, worker(1, 1): 1001}
@@ -269,13 +260,13 @@ def test_orders_that_the_death_left_open_are_repeated_to_workers_that_live() -> 
     fleet = serving()
     fleet.handle(library(worker(1, 1)), 5)
     undone = (
-        TellDrain(worker(1, 0), stop_accepting=False),
-        TellDrain(worker(1, 1), stop_accepting=False),
-        TellDrain(worker(4, 1), stop_accepting=False),
+        SendDrain(worker(1, 0), stop_accepting=False),
+        SendDrain(worker(1, 1), stop_accepting=False),
+        SendDrain(worker(4, 1), stop_accepting=False),
     )
     actions = died(fleet, 10, {worker(1, 1): 1001, worker(4, 1): 9}, (worker(1, 0),), undone=undone)
 
-    assert [one for one in actions if isinstance(one, TellDrain)] == [undone[1]]
+    assert [one for one in actions if isinstance(one, SendDrain)] == [undone[1]]
 
 
 def test_a_worker_that_died_has_no_channel() -> None:

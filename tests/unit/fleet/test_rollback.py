@@ -3,14 +3,7 @@
 from dataclasses import replace
 
 from tests.unit.fleet.driven import POLICY, A, draining, steered, worker
-from wssupervisor.fleet.actions import (
-    Answer,
-    CutOver,
-    Failed,
-    Signal,
-    Spawn,
-    Steer,
-)
+from wssupervisor.fleet.actions import Answer, CutOver, Failed, Spawn, Steer
 from wssupervisor.fleet.events import (
     RollBackRequested,
     SlotReleased,
@@ -23,6 +16,7 @@ from wssupervisor.fleet.model import (
     GenerationState,
     WorkerState,
 )
+from wssupervisor.fleet.orders import Signal
 
 
 def test_a_warm_generation_is_rolled_back_to_at_once() -> None:

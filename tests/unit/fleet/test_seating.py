@@ -17,13 +17,7 @@ from tests.unit.fleet.driven import (
     steered,
     worker,
 )
-from wssupervisor.fleet.actions import (
-    Answer,
-    Scaled,
-    Signal,
-    Spawn,
-    Steer,
-)
+from wssupervisor.fleet.actions import Answer, Scaled, Spawn, Steer
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     Observed,
@@ -39,6 +33,7 @@ from wssupervisor.fleet.model import (
     Listener,
     WorkerState,
 )
+from wssupervisor.fleet.orders import Signal
 from wssupervisor.fleet.seating import SWEEPERS
 from wssupervisor.fleet.state import FIRST_SWEEPER
 

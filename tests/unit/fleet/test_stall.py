@@ -5,12 +5,7 @@ from itertools import pairwise
 from math import inf
 
 from tests.unit.fleet.driven import STALLS, A, B, Driven, draining, looks, serving, steered, worker
-from wssupervisor.fleet.actions import (
-    Action,
-    Signal,
-    Spawn,
-    Steer,
-)
+from wssupervisor.fleet.actions import Action, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
     Spawned,
@@ -24,6 +19,7 @@ from wssupervisor.fleet.model import (
     WorkerId,
     WorkerState,
 )
+from wssupervisor.fleet.orders import Signal
 from wssupervisor.fleet.state import FIRST_SWEEPER
 from wssupervisor.fleet.view import view
 

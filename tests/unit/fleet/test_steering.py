@@ -17,11 +17,7 @@ from tests.unit.fleet.driven import (
     worker,
 )
 from wssupervisor.fleet import steering
-from wssupervisor.fleet.actions import (
-    Signal,
-    Spawn,
-    Steer,
-)
+from wssupervisor.fleet.actions import Spawn, Steer
 from wssupervisor.fleet.events import (
     Observed,
     ReleaseResolved,
@@ -37,6 +33,7 @@ from wssupervisor.fleet.health import why_not_ready
 from wssupervisor.fleet.model import (
     Table,
 )
+from wssupervisor.fleet.orders import Signal
 from wssupervisor.fleet.view import view
 
 

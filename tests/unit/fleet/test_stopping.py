@@ -1,14 +1,7 @@
 """Stopping the instance: parking, ending every worker within the limit, quitting."""
 
 from tests.unit.fleet.driven import PARKING, serving, steered, worker
-from wssupervisor.fleet.actions import (
-    Answer,
-    Kill,
-    Quit,
-    Signal,
-    Steer,
-    Stopped,
-)
+from wssupervisor.fleet.actions import Answer, Quit, Steer, Stopped
 from wssupervisor.fleet.events import (
     LibraryConnected,
     Steered,
@@ -19,6 +12,7 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.model import (
     Exit,
 )
+from wssupervisor.fleet.orders import Kill, Signal
 
 
 def test_a_stop_parks_first_then_ends_every_worker_then_quits() -> None:

@@ -17,8 +17,8 @@ import structlog
 
 from wssupervisor.config.model import Address, Config
 from wssupervisor.errors import ConfigInvalid, ListenFailed, OperationFailed
-from wssupervisor.fleet.actions import ToWorker
 from wssupervisor.fleet.model import Exit, SlotId, WorkerId
+from wssupervisor.fleet.orders import Order
 from wssupervisor.fleet.resuming import can_recover
 from wssupervisor.fleet.state import State, Worker
 from wssupervisor.lock_file import Held, LockFile
@@ -61,7 +61,7 @@ class Found:
     at: float
     running: Mapping[WorkerId, int]
     gone: Mapping[WorkerId, Exit]
-    undone: tuple[ToWorker, ...]
+    undone: tuple[Order, ...]
     control: int | None
     steered: bool = True
     exchanged: Mapping[SlotId, SlotId] = field(default_factory=dict)

@@ -20,18 +20,18 @@ from typing import Any
 from wssupervisor import __version__, bounded_json
 from wssupervisor.control.socket_file import identity
 from wssupervisor.files import size
-from wssupervisor.fleet.actions import (
-    Action,
+from wssupervisor.fleet.actions import Action
+from wssupervisor.fleet.model import ADDED
+from wssupervisor.fleet.orders import (
     AskToClose,
     AskToLeave,
     Kill,
+    Order,
+    SendDrain,
+    SendResume,
+    SendStay,
     Signal,
-    TellDrain,
-    TellResume,
-    TellStay,
-    ToWorker,
 )
-from wssupervisor.fleet.model import ADDED
 from wssupervisor.fleet.snapshot import plain, typed
 from wssupervisor.own_directory import OwnDirectory
 from wssupervisor.runtime.handover import document
@@ -60,11 +60,11 @@ class PendingOrders:
 
     signals: tuple[Signal, ...] = ()
     kills: tuple[Kill, ...] = ()
-    drains: tuple[TellDrain, ...] = ()
-    resumes: tuple[TellResume, ...] = ()
+    drains: tuple[SendDrain, ...] = ()
+    resumes: tuple[SendResume, ...] = ()
     closes: tuple[AskToClose, ...] = ()
     leaves: tuple[AskToLeave, ...] = field(default=(), metadata=ADDED)
-    stays: tuple[TellStay, ...] = field(default=(), metadata=ADDED)
+    stays: tuple[SendStay, ...] = field(default=(), metadata=ADDED)
 
     @classmethod
     def of(cls, actions: Iterable[Action]) -> "PendingOrders":
@@ -72,14 +72,14 @@ class PendingOrders:
         return cls(
             tuple(one for one in some if isinstance(one, Signal)),
             tuple(one for one in some if isinstance(one, Kill)),
-            tuple(one for one in some if isinstance(one, TellDrain)),
-            tuple(one for one in some if isinstance(one, TellResume)),
+            tuple(one for one in some if isinstance(one, SendDrain)),
+            tuple(one for one in some if isinstance(one, SendResume)),
             tuple(one for one in some if isinstance(one, AskToClose)),
             tuple(one for one in some if isinstance(one, AskToLeave)),
-            tuple(one for one in some if isinstance(one, TellStay)),
+            tuple(one for one in some if isinstance(one, SendStay)),
         )
 
-    def all(self) -> tuple[ToWorker, ...]:
+    def all(self) -> tuple[Order, ...]:
         return (
             *self.signals,
             *self.kills,
