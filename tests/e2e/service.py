@@ -59,11 +59,11 @@ class Clients:
     record: Callable[[Counts], None]
 
     def more(self, count: int, within: float = ANSWERS_WITHIN) -> None:
-        """Wait until so many more new connections have been answered."""
+        """Wait until `count` more new connections have been answered."""
         self.storm.wait_answered(count, within)
 
     def wait_begun(self, count: int) -> None:
-        """Wait until so many more have been tried, answered or not."""
+        """Wait until `count` more have been tried, answered or not."""
         goal = self.storm.begun + count
         wait_until(
             lambda: self.storm.begun >= goal,
@@ -95,7 +95,7 @@ class Clients:
         assert sum(held.by_worker.values()) == held.count
 
     def assert_only_held_are_gone(self, cutovers: Sequence[Cutover] = ()) -> None:
-        """After a restart: who was connected is not any more, who came was served."""
+        """After a restart: connected clients are gone, new ones were served."""
         verdict, held = self.finish(cutovers)
         assert (verdict.lost, verdict.reasons, verdict.misrouted) == (0, {}, 0)
         assert len(held.broken) == held.count
@@ -244,7 +244,7 @@ class Service:
         return found
 
     def wait_connections(self, generation: int, count: int, within: float = 30.0) -> None:
-        """Until a census has counted so many: what a look finds may be a little old."""
+        """Until a census has counted them: what a look finds may be a little old."""
 
         def counted() -> bool:
             found = {one["number"]: one["connections"] for one in self.status()["generations"]}
@@ -294,7 +294,7 @@ class Service:
         )
 
     def hold(self, count: int = 20, rooms: int = 0) -> HeldClient:
-        """`rooms`: of so many clients, with a server that has rooms."""
+        """`rooms`: clients per room, with a server that has rooms."""
         return HeldClient(
             self.machine.directory, HOST, self.port, count, self.machine.network, rooms=rooms
         )

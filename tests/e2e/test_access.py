@@ -1,4 +1,4 @@
-"""Who may do what, and which files there are: as wssupervisor(8) and (5) document it."""
+"""Rights and files are as wssupervisor(8) and (5) document them."""
 
 import stat
 
@@ -78,7 +78,7 @@ def test_a_member_of_the_group_may_look_and_no_more(chat: Service) -> None:
         refused = chat.ctl(*words, user="member", check=False)
         assert refused.returncode == DENIED, refused
         assert "member may read but not" in refused.stderr
-        # What root is told to run must be something that root can do.
+        # The command in the message must work for root.
         stops = f"Run as root: systemctl stop {chat.socket} {chat.service}\n"
         assert refused.stderr.endswith(stops) == (words == ["stop"])
     assert (chat.main_pid(), chat.worker_pids()) == before

@@ -1,4 +1,4 @@
-"""Two hosts behind one HAProxy, of which one after the other leaves: nobody is lost.
+"""Two hosts behind one HAProxy, of which one after the other leaves: no client is lost.
 
 Two instances stand for the hosts; configuration of HAProxy and script are those of the guide.
 """
@@ -178,7 +178,7 @@ def test_one_after_the_other_leaves_is_deployed_to_and_joins(
             host.ctl("join")
             hosts.back(host)
             more(MORE)
-        hosts.a.ctl("upgrade")  # which is in: nobody notices that the agent was away for a moment
+        hosts.a.ctl("upgrade")  # which is in: the short absence of the agent has no effect
         more(MORE)
         assert hosts.states()["a"].startswith("UP")
 

@@ -35,7 +35,7 @@ def users(service: Service) -> list[str]:
 
 
 def test_the_next_supervisor_says_what_to_do_and_both_ways_work(chat: Service) -> None:
-    """Back again, and nobody has noticed; or on, with a restart, which ends the old workers."""
+    """Back again without a trace, or forward with a restart, which ends the old workers."""
     chat.machine.run("useradd", "--system", "gamer")
     before = chat.worker_pids()
     with chat.load(held=HELD) as clients:

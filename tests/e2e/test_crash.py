@@ -1,4 +1,4 @@
-"""The supervisor dies, or hangs and is killed, on a real systemd: the next one goes on."""
+"""The supervisor dies, or hangs and is killed, on a real systemd: the next one continues."""
 
 import json
 import os
@@ -50,7 +50,7 @@ data = plain(file.read(sys.argv[2]))
 data["carried"]["listeners"][0]["name"] = "other"
 file.write_document(data)
 """
-"""Gives a state a listener that the instance does not have: no start can go on with that."""
+"""Gives a state a listener that the instance does not have: no start can continue with that."""
 
 
 def stored(service: Service) -> int:
@@ -253,10 +253,10 @@ def test_a_stop_ends_everything_though_the_supervisor_does_not(
 
 @pytest.mark.parametrize("damage", ["rm -f {}", "truncate --size=100 {}", "sed -i s/boot/boat/ {}"])
 def test_without_its_state_it_serves_anew(chat: Service, damage: str) -> None:
-    """Who was connected to the workers that nobody knows is lost; who connects is served."""
+    """Clients of workers that no state names are lost; new clients are served."""
     files = f"/run/wssupervisor/{chat.name}/control.sock.state.*"
     with chat.load() as clients:
-        # In one go: it is written down anew whenever something happens.
+        # In one go: it is saved again whenever something happens.
         script = f"kill -9 {chat.main_pid()}; {damage.format(files)}"
         pid = chat.main_pid()
         chat.machine.run("sh", "-c", script)
@@ -274,7 +274,7 @@ def test_a_recovery_that_always_fails_is_given_up_and_it_serves_anew(chat: Servi
     """As a worker could write the state, which has the same user: no start ends well with it."""
     directory, pid = f"/run/wssupervisor/{chat.name}", chat.main_pid()
     with chat.load() as clients:
-        chat.machine.run("kill", "-STOP", str(pid))  # nothing is written any more
+        chat.machine.run("kill", "-STOP", str(pid))  # nothing is written from now on
         forge = ("python3", "-c", FORGES, directory, chat.name)
         chat.machine.run("runuser", "-u", chat.account, "--", *forge)
         chat.machine.run("kill", "-9", str(pid))

@@ -25,7 +25,7 @@ pwd >/root/.place
 cat /root/.said
 exit $status
 """
-"""Not to a pipe: what goes on in the background would hold it."""
+"""Not to a pipe: what runs in the background would hold it."""
 
 
 def follow(machine: Machine, todo: Sequence[Step]) -> Iterator[Done]:

@@ -1,4 +1,4 @@
-"""A release that cannot start does not cost the sockets, nor anybody who waits in them."""
+"""A release that cannot start does not cost the sockets, nor any client that waits in them."""
 
 import pytest
 

@@ -18,7 +18,7 @@ WITHIN = 30.0
 
 
 def ask(service: Service, path: str) -> tuple[str, str]:
-    """Status and body; "" where nobody answers."""
+    """Status and body; "" without an answer."""
     url = f"http://{ADDRESS}{path}"
     done = service.machine.run("python3", "-c", ASK, url, check=False)
     status, _, body = done.stdout.partition("\n")

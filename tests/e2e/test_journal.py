@@ -57,7 +57,7 @@ def test_the_status_line_tells_generations_and_drain(chat: Service) -> None:
         return chat.machine.show(chat.service, "StatusText")
 
     def wait_line(pattern: str) -> None:
-        """Whoever asks has the connections counted; at first a probe's may be among them."""
+        """A status request has the connections counted; at first a probe's may be among them."""
         wait_until(
             lambda: chat.status() and re.search(pattern, line()),
             within=SOON,

@@ -44,7 +44,7 @@ def test_without_a_journal_workers_are_replaced_and_it_is_told_afterwards(chat: 
     with chat.load(held=5) as clients:
         stop_journal(chat)
         pid = chat.worker_pids()[0]
-        # One that nobody is connected to any more: a release that all have been moved to.
+        # One without connections: all clients have moved to another release.
         chat.reload()
         chat.machine.run("kill", "-KILL", str(chat.worker_pids()[1]))
         wait_until(

@@ -25,7 +25,7 @@ KEEPALIVE_TIME = 2.0
 """As in examples/servers/nginx.conf."""
 SLACK = 2.0
 LONG = 6.0
-"""Seconds after the cutover for which requests go on: much longer than connections are kept."""
+"""Seconds of requests after the cutover: much longer than connections are kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def test_a_stopped_supervisor_fails_the_reload_in_time_and_does_not_cut_over_lat
         chat.machine.run("kill", "-STOP", str(before.main_pid))
         try:
             done = chat.systemctl("reload", check=False)
-            clients.more(50)  # nobody who serves needs the supervisor
+            clients.more(50)  # serving does not need the supervisor
         finally:
             chat.machine.run("kill", "-CONT", str(before.main_pid))
         assert done.returncode == 1

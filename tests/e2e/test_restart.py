@@ -54,7 +54,7 @@ def test_stopping_both_units_stops_for_good(chat: Service) -> None:
 
 
 def test_a_stop_gives_workers_the_time_that_they_may_take(new: Service) -> None:
-    """It asks them to end; who takes his time may do so, and his clients with him."""
+    """It asks them to end; a slow worker may take its time, and keeps its clients."""
     new.release("one-more", "stubborn")
     new.machine.write(
         new.config, new.machine.read(new.config).replace('kill_after = "2s"', 'kill_after = "20s"')

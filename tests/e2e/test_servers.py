@@ -1,4 +1,4 @@
-"""Servers exactly as released, with the configurations of examples/servers: nobody notices."""
+"""Servers exactly as released, configured as in examples/servers: no client notices."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What HAProxy's agent-check is answered: one line, to whoever connects, through its life."""
+"""What HAProxy's agent-check is answered: one line per connection, through its life."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""Who may do what over the control socket: the kernel says who asks."""
+"""Rights over the control socket, whose callers the kernel identifies."""
 
 import json
 import os
@@ -28,9 +28,9 @@ pytestmark = needs_root
 
 
 def as_somebody(path: str, *arguments: str, groups: list[int]) -> int:
-    """The exit status of wssctl as a user that is nobody, but a member of these groups.
+    """The exit status of wssctl as an unknown user that is a member of these groups.
 
-    A fork, since somebody else may not be allowed to read the interpreter in our home.
+    A fork, because another user may not be allowed to read the interpreter in our home.
     """
     child = os.fork()
     if child == 0:
@@ -150,7 +150,7 @@ def test_members_never_stop_or_upgrade_and_see_a_workers_last_lines_if_they_may_
 def test_a_member_who_asks_for_a_verdict_and_leaves_cancels_nothing(
     settings: Settings, tmp_path: Path, *, may: bool
 ) -> None:
-    """An upgrade cuts off root, whose reload goes on; then a member asks how it ended."""
+    """An upgrade cuts off root, whose reload continues; then a member asks how it ended."""
     gate = tmp_path / "gate"
     gated = replace(settings, environment={"GATE": str(gate)}, group_may_operate=may)
     with Daemon(gated) as daemon, socket.socket(socket.AF_UNIX) as root:

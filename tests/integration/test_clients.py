@@ -43,7 +43,7 @@ def worker(sockets: HeldSockets, generation: int) -> Iterator[subprocess.Popen[b
 
 @contextmanager
 def acceptor(treat: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server that does one thing to whoever connects; the port."""
+    """A server that does one thing to each client; the port."""
     listening = socket.create_server((HOST, 0), backlog=1024)
 
     def accept() -> None:

@@ -411,7 +411,7 @@ def test_a_reload_whose_daemon_fell_silent_is_asked_for_by_its_id(
     asked: list[Object] = []
 
     def answer(listening: socket.socket) -> None:
-        """First only the reload's id and then nothing; to whoever comes next, the verdict."""
+        """First only the reload's id and then nothing; to the next client, the verdict."""
         first, _ = listening.accept()
         with first:
             asked.append(json.loads(first.recv(4096)))

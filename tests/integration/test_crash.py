@@ -125,7 +125,7 @@ def test_a_stopped_worker_is_steered_away_from_and_its_queue_is_served(
         assert continued_at > noticed_at
         assert [note for note in notes if note.start > noticed_at and note.pid == stopped] == []
         assert any(note.pid in replacements for note in notes)
-        # What was queued did not have to wait until the stopped one went on.
+        # What was queued did not have to wait until the stopped one continued.
         assert [note for note in queued if note.pid != stopped and note.end > continued_at] == []
 
 
@@ -154,7 +154,7 @@ def test_a_crashing_release_backs_off_and_the_other_worker_serves(settings: Sett
         assert survivor in daemon.active_pids()
         assert {broken.pid for broken in held.broken} <= {victim}
         # What arrived at the dead worker's slot before it was noticed waits for a release that
-        # starts; nobody can serve it until then.
+        # starts; no worker can serve it until then.
         assert {note.pid for note in notes if note.start > noticed_at} == {survivor}
 
 

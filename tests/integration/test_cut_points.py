@@ -1,7 +1,7 @@
 """The supervisor is killed before each action of what it does, one after the other, under load.
 
-Whoever goes on must come to rest where the dead one would have, or where it began; and who asked
-must be told the truth about it.
+The successor must come to rest where the dead one would have, or where it began, and the requester
+must learn the truth about it.
 """
 
 import itertools
@@ -72,7 +72,7 @@ class Instance:
         return int(found)
 
     def rest(self, generations: int = 2) -> None:
-        """Alive again, and as it should be: the generation of the held clients may drain on."""
+        """Alive again, and as it should be: the generation of the held clients may still drain."""
 
         def rests() -> bool:
             status = self.ask("status", "--json").document
@@ -190,7 +190,7 @@ def test_a_death_before_any_action(
 @pytest.mark.storm
 @pytest.mark.timeout(600)
 def test_a_death_before_any_action_of_a_stop(settings: Settings, tmp_path: Path) -> None:
-    """The next start ends what is left of it, and serves anew."""
+    """The next start ends what is left of it, and serves again."""
     file = tmp_path / "die"
     with FdStore() as store, Daemon(settings, sockets=store, dies_at=file) as daemon:
         for cut in range(CUTS_MAX):
@@ -206,7 +206,7 @@ def test_a_death_before_any_action_of_a_stop(settings: Settings, tmp_path: Path)
             assert not old & set(daemon.active_pids())
             assert daemon.stop() == 0
         file.unlink()
-        print(f"stop: killed at {cut} points, served anew after all")
+        print(f"stop: killed at {cut} points, served again after all")
 
         assert cut > 0
         assert daemon.leftovers() == []

@@ -62,7 +62,7 @@ def test_a_release_with_an_evil_name_does_nothing_to_a_terminal(settings: Settin
 
 @contextmanager
 def listener(settings: Settings, words: Sequence[str], **variables: str) -> Iterator[None]:
-    """A process of anybody, with such an argv and environment, has the instance's address."""
+    """A process of any user, with such an argv and environment, has the instance's address."""
     with subprocess.Popen(
         [sys.executable, "-c", LISTENS, HOST, str(settings.ws_port), *words],
         env={**environment(), **variables},

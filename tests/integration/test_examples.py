@@ -75,7 +75,7 @@ async def within(awaitable: Awaitable[T]) -> T:
 
 
 class Person:
-    """Somebody who sets up a call, and comes back when he is asked to."""
+    """A client that sets up a call, and returns when it is asked to."""
 
     def __init__(self, url: str, who: str) -> None:
         self._url, self._who = url, who

@@ -1,4 +1,4 @@
-"""A daemon that has no descriptor left serves on, and works again when it has."""
+"""A daemon without a free descriptor keeps serving, and recovers when it has one."""
 
 import os
 import resource
@@ -39,7 +39,7 @@ def test_a_daemon_without_descriptors_serves_on_and_recovers(settings: Settings)
 
 @contextmanager
 def with_spare(pid: int, spare: int) -> Iterator[None]:
-    """Inside, the process can open so many more descriptors."""
+    """Inside, the process can open `more` descriptors."""
     old = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     held = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (held + spare, old[1]))

@@ -20,7 +20,7 @@ from tests.harness.settings import Settings
 ERRORS = ("ENOSPC", "EMFILE", "EIO", "EAGAIN")
 ALL = "WSSUPERVISOR_FAULTS" in os.environ
 AT_ONCE = 1 if ALL else 4
-"""So many calls fail during one deed, each in a step of its own."""
+"""This many calls fail during one deed, each in a step of its own."""
 MOST = 2000 if ALL else 100
 """Deeds until there is no call left that has not failed; there are fewer."""
 FEWEST = 60

@@ -285,7 +285,7 @@ def test_one_that_is_never_ready(settings: Settings, ready_by: str, words: list[
 def as_a_stranger(daemon: Daemon, *arguments: str, groups: list[int]) -> tuple[int, str]:
     """Exit status and words of wssctl as a user who owns nothing.
 
-    A fork, since somebody else may not be allowed to read the interpreter in our home.
+    A fork, because another user may not be allowed to read the interpreter in our home.
     """
     from wssupervisor.commands.cli import main
 

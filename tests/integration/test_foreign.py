@@ -43,7 +43,7 @@ class Lingering:
         return one
 
     def send(self, daemon: Daemon, sender: socket.socket, data: bytes) -> bool:
-        """Along with one that nobody else has then; False where that is refused."""
+        """Along with one that no other process has then; False if that is refused."""
         one = self.make()
         daemon.signal(signal.SIGSTOP)  # or ours might be the last close
         try:
@@ -57,7 +57,7 @@ class Lingering:
         return True
 
     def end(self) -> None:
-        """Whoever closes one of them waits no longer."""
+        """Closing one of them no longer blocks."""
         self._stack.close()
 
 

@@ -1,4 +1,4 @@
-"""What an instance says of itself over HTTP: to whom, within which bounds, and through its life."""
+"""What an instance shows over HTTP: to which callers, within which bounds, and through its life."""
 
 import signal
 import socket

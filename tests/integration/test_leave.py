@@ -45,7 +45,7 @@ def test_it_asks_all_after_the_lead_and_is_done_when_they_have_gone(quick: Setti
         assert "another" in verdict.broken[0].reason
         first, last = verdict.broken[0].at, verdict.broken[-1].at
         assert last - first > 1.0, "all at once"
-        assert daemon.active_pids() == pids, "nobody was ended"
+        assert daemon.active_pids() == pids, "no worker was ended"
         assert daemon.state() == "serving"
         assert [one["kind"] for one in events[-2:]] == ["left", "emptied"]
         assert events[-2]["connections"] == 40
@@ -71,7 +71,7 @@ def test_nobody_is_asked_before_the_lead_is_over_and_who_comes_is_served(quick: 
 
 
 def test_at_the_limit_it_fails_and_says_how_many_are_left(settings: Settings) -> None:
-    """Of workers without the library, which nobody can ask."""
+    """Of workers without the library, which cannot be asked."""
     with Daemon(settings) as daemon:
         daemon.start()
         with daemon.held(settings.releases.root, 7) as held:
@@ -112,7 +112,7 @@ def test_a_join_lets_the_others_stay(polite: Settings) -> None:
             waiting = daemon.launch_ctl("leave", "--lead", "0s")
             held.wait_broken(1, SOON)
             joined = daemon.ctl("join")
-            daemon.reload()  # whoever was at his turn has gone by then
+            daemon.reload()  # connections whose turn it was are closed by then
             before = held.bad
             daemon.reload()
             assert held.bad == before < 60
@@ -241,7 +241,7 @@ def test_a_terminal_is_shown_how_many_are_left_and_ctrl_c_ends_the_waiting_only(
                 wait_until(
                     lambda: told in terminal.said,
                     within=SOON,
-                    what="how to wait on",
+                    what="how to keep waiting",
                 )
             assert daemon.status()["out_of_rotation"]["since"]
             assert held.finish().broken == ()

@@ -233,7 +233,7 @@ def test_children_that_serve_keep_their_clients_when_their_main_process_is_kille
         assert unix or new.pid not in served, "the slot of what is left is steered away from"
         assert events(daemon, "leftover-ended") == []
 
-        if unix:  # no process can tell them to stop accepting
+        if unix:  # no process can ask them to stop accepting
             daemon.ctl("drain", "1", "--within", "0s")
         for line in lines:
             line.close()

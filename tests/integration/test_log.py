@@ -20,7 +20,7 @@ READ_BYTES = 1 << 20
 
 @contextmanager
 def stalled() -> Iterator[tuple[int, int]]:
-    """A pipe that is full, and that nobody reads: its reading and its writing end."""
+    """A full pipe that no process reads: its reading and its writing end."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):

@@ -26,7 +26,7 @@ RATE = 200.0
 ROUNDS = 6
 SCRAPES = 30
 EVERY = 0.05
-BEFORE_THE_NEXT_CENSUS = 10.0  # which comes after 30 s while nobody drains
+BEFORE_THE_NEXT_CENSUS = 10.0  # which comes after 30 s while no worker drains
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -40,7 +40,7 @@ class Scraped:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 key = (sample.name, tuple(sorted(sample.labels.items())))
-                assert key not in self.values, f"told twice: {key}"
+                assert key not in self.values, f"exposed twice: {key}"
                 self.values[key] = sample.value
                 if family.type in ("counter", "histogram"):
                     self.growing.add(key)
@@ -70,7 +70,7 @@ def asked(daemon: Daemon) -> Scraped:
 
 @contextmanager
 def scraping(port: int) -> Iterator[list[Scraped]]:
-    """All the time, by somebody else; what went wrong there is raised at the end."""
+    """All the time, by another thread; what went wrong there is raised at the end."""
     found: list[Scraped] = []
     errors: list[Exception] = []
     over = threading.Event()
@@ -79,7 +79,7 @@ def scraping(port: int) -> Iterator[list[Scraped]]:
         while not over.wait(EVERY):
             try:
                 found.append(scrape(port))
-            except Exception as error:  # noqa: BLE001 - told below
+            except Exception as error:  # noqa: BLE001 - raised below
                 errors.append(error)
 
     thread = threading.Thread(target=go_on)

@@ -1,4 +1,4 @@
-"""What a worker writes is kept for us, whoever reads or does not read it."""
+"""What a worker writes is kept for us, whether or not it is read."""
 
 import os
 import subprocess

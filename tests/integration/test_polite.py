@@ -1,4 +1,4 @@
-"""Workers that use the library: told what happens, closed politely, and noticed when they hang."""
+"""Workers that use the library: informed, closed politely, and noticed when they hang."""
 
 import json
 import signal
@@ -81,10 +81,10 @@ def test_reloads_lose_nobody_and_tell_the_application(polite: Settings) -> None:
             arriving.wait_answered(100, SOON)
             verdict = judge(arriving.finish(), cutovers)
             assert held.finish().broken == ()
-        wait_log(daemon, "1.0.1 | told to drain")
+        wait_log(daemon, "1.0.1 | asked to drain")
 
         assert (verdict.lost, verdict.misrouted) == (0, 0)
-        assert "told to resume" not in daemon.log()
+        assert "asked to resume" not in daemon.log()
 
 
 def test_a_roll_back_resumes_it(polite: Settings) -> None:
@@ -93,9 +93,9 @@ def test_a_roll_back_resumes_it(polite: Settings) -> None:
         with holding(daemon, 20) as held:
             held.wait_open()
             daemon.reload()
-            wait_log(daemon, "1.1.1 | told to drain")
+            wait_log(daemon, "1.1.1 | asked to drain")
             daemon.roll_back()
-            wait_log(daemon, "1.1.1 | told to resume")
+            wait_log(daemon, "1.1.1 | asked to resume")
             assert held.finish().broken == ()
 
 
@@ -160,7 +160,7 @@ def test_a_pause_stops_the_closing(polite: Settings) -> None:
             daemon.reload()
             held.wait_broken(1, SOON)
             assert daemon.ctl("drain", "1", "--pause").status == 0
-            daemon.reload()  # whoever was at his turn has gone by then
+            daemon.reload()  # connections whose turn it was are closed by then
             before = held.bad
             daemon.reload()
             assert held.bad == before < 60
@@ -411,7 +411,7 @@ def test_signs_of_life_by_sd_notify_count_as_well(settings: Settings) -> None:
     with Daemon(notifying) as daemon:
         daemon.start()
         before = daemon.active_pids()
-        with holding(daemon, 20) as held:  # or it would be replaced soon: there is nobody to lose
+        with holding(daemon, 20) as held:  # without connections it would be replaced soon
             held.wait_open()
             send(before[0], signal.SIGSTOP)
             daemon.wait_for(lambda status: status["state"] == "degraded", within=SOON, what="mute")

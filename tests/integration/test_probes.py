@@ -1,4 +1,4 @@
-"""Readiness by a question: what answers wrongly serves nobody, and says why."""
+"""Readiness by a question: a wrong answer keeps all clients away, and its reason is shown."""
 
 import re
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.harness.settings import Settings
 
 SOON = 10.0
 NO_ANSWER = "it (did not answer within 5s|has accepted a connection, and not answered yet)"
-"""The second, where it took so long to start that its time is over before the question's is."""
+"""The second, if its start took more time than the question has."""
 HTTP = 'path = "/healthz"'
 WEBSOCKET = 'path = "/"\nsend = "ping"\nexpect = "ping"'
 

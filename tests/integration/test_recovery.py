@@ -1,4 +1,4 @@
-"""A supervisor that dies, and the one that goes on in its place: nobody notices."""
+"""A supervisor dies and its successor continues: no client notices."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ ANSWERS = 200
 SLOTS = 12
 RESTART = "closed by the server: 03f4"
 HOLDS = ["unit", "store", "nobody"]
-"""Who holds the sockets when the supervisor is dead: a socket unit, the store, or workers alone."""
+"""What holds the sockets after a death: a socket unit, the store, or workers alone."""
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def test_a_stopped_worker_is_not_ended_by_its_supervisors_death(settings: Settin
 def test_what_a_worker_said_and_wrote_meanwhile_is_heard(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """It becomes ready, which is told once, while nobody supervises."""
+    """It becomes ready, and reports that once, while no supervisor runs."""
     gate = tmp_path / "gate"
     gate.touch()
     gated = replace(settings, ready_by="notify", environment={"GATE": str(gate), "SAYS_READY": "1"})
@@ -282,7 +282,7 @@ def test_state_that_is_not_to_be_trusted_is_set_aside(settings: Settings, what: 
 def test_a_recovery_that_fails_in_the_same_way_at_each_start_is_given_up(
     settings: Settings,
 ) -> None:
-    """It names a listener that it does not have: no start could go on with that."""
+    """It names a listener that it does not have: no start could continue with that."""
     with daemon_held_by(settings, "store") as daemon:
         old = daemon.start().active_pids()
         daemon.die()

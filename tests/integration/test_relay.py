@@ -120,7 +120,7 @@ def test_a_relay_that_is_killed_or_stopped_is_replaced_and_nothing_is_lost(
 def test_what_is_written_while_nobody_supervises_comes_afterwards(
     settings: Settings, dies: str
 ) -> None:
-    """More than a pipe holds: so somebody must have read it."""
+    """More than a pipe holds: so it must have been read."""
     count = 8000
     with FdStore() as store, Daemon(chatty(settings, count, 200, 0.1), sockets=store) as daemon:
         daemon.start()
@@ -181,7 +181,7 @@ def test_an_upgrade_in_the_middle_loses_and_repeats_nothing(settings: Settings) 
 
 
 def test_what_outlives_its_worker_may_go_on_writing(settings: Settings) -> None:
-    """The pipe stays open behind the worker: it must neither fill nor keep anybody waiting."""
+    """The pipe stays open behind the worker: it must neither fill nor block a writer."""
     pid_file = settings.releases.root / "left"
     ends = serve(settings)
     talks = f"echo > {pid_file}; yes left behind | head -n 100000; echo done >> {pid_file}"

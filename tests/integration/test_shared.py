@@ -21,7 +21,7 @@ RATE = 800.0
 ANSWERS_AFTER = 200
 WITHIN = 30.0
 RELEASING_SOCKETS = 1.0
-"""A worker may serve what it accepted before it was told to stop accepting."""
+"""A worker may serve what it accepted before it was asked to stop accepting."""
 
 
 @pytest.fixture(params=["unix", "tcp"])

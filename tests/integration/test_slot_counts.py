@@ -1,4 +1,4 @@
-"""A service that gets fewer slots than it had says so, and serves everybody all the same."""
+"""A service that gets fewer slots than it had reports it, and serves all clients."""
 
 import os
 import re
@@ -100,7 +100,7 @@ def test_systemd_is_told_generations_drain_and_a_failed_reload(
                 held.wait_open()
                 daemon.reload()
                 wait_until(
-                    # Whoever asks has them counted; at first a probe's may still be among them.
+                    # A status request has them counted; at first a probe's may still be among them.
                     lambda: daemon.status() and told(r"1 draining, 2 workers, \d+ -> 5 c"),
                     within=SAID_WITHIN,
                     what="STATUS= of the drain",

@@ -1,4 +1,4 @@
-"""Slots bound by ourselves and slots handed over, and who is refused."""
+"""Slots bound by ourselves and slots handed over, and what is refused."""
 
 import os
 import socket

@@ -41,7 +41,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 def server(case: Case) -> Iterator[socket.socket]:
     family, bound, _, _ = case
     dual = bound == "::"
-    # Not an ephemeral port: a client of somebody else's may have that on another address.
+    # Not an ephemeral port: another program's client may have that on another address.
     address = (bound, free_port())
     with socket.create_server(address, family=family, dualstack_ipv6=dual) as sock:
         yield sock

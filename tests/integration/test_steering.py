@@ -42,7 +42,7 @@ def connect(pool: TcpPool, host: str | None = None) -> socket.socket:
 
 
 def arrivals(pool: TcpPool, connections: int, host: str | None = None) -> dict[SlotId, int]:
-    """Where so many connections arrive: by slot, those with none left out."""
+    """Where `count` connections arrive: by slot, those with none left out."""
     before = {slot.inode: slot.queued() for slot in pool.slots}
     with ExitStack() as stack:
         for _ in range(connections):

@@ -172,7 +172,7 @@ def test_a_stray_of_which_only_its_socket_is_known_ends_with_the_worker_that_has
 
 
 def spoil_fleet(daemon: Daemon) -> None:
-    """Its configuration is not valid any more: what was supervised is not taken over."""
+    """Its configuration is no longer valid: what was supervised is not taken over."""
     own = state_file.StateFile(f"{daemon.control}{state_file.SUFFIX}")
     found = own.read(daemon.settings.name)
     assert found is not None

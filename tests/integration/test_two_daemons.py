@@ -1,4 +1,4 @@
-"""Two daemons, and what one leaves behind when it ends: nothing, and nobody is reset."""
+"""Two daemons, and what one leaves behind when it ends: nothing, and no client is reset."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""Texts whose length somebody else decides."""
+"""Texts whose length other programs decide."""
 
 from wssupervisor.bounded import ITEM_CHARS, TEXT_CHARS, bounded, bounded_all, bounded_fields
 from wssupervisor.errors import ConfigInvalid, OperationFailed

@@ -14,7 +14,7 @@ LISTEN = "--listen 127.0.0.1:8765"
     [
         (f"{LISTEN} uvicorn app:app --fd 3", f"{LISTEN} -- uvicorn app:app --fd 3"),
         (f"{LISTEN} python3 -m chat", f"{LISTEN} -- python3 -m chat"),
-        # Understood as the supervisor's own, which nobody would notice:
+        # Understood as the supervisor's own, without a visible sign:
         (f"{LISTEN} gunicorn --workers 4", f"{LISTEN} -- gunicorn --workers 4"),
         (f"--workers=2 {LISTEN} serve -v", f"--workers=2 {LISTEN} -- serve -v"),
         (f"serve -v {LISTEN} -q", f"{LISTEN} -- serve -v -q"),

@@ -1,4 +1,4 @@
-"""What monitoring reads, judged by the parser of those who read it."""
+"""What monitoring reads, judged by its own parser."""
 
 import re
 from dataclasses import replace

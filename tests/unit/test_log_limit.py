@@ -1,4 +1,4 @@
-"""How many lines of a kind are logged that somebody else can cause at will."""
+"""How many lines of a kind are logged that other programs can cause at will."""
 
 from wssupervisor.log_limit import LINES, SECONDS, LineLimit
 

@@ -1,4 +1,4 @@
-"""The log is written in order by a thread; what finds no room is counted, and told at its place."""
+"""The log is written in order by a thread; what finds no room is counted, at its place."""
 
 import os
 import threading
@@ -12,7 +12,7 @@ SOON = 10.0
 
 
 class Reader:
-    """A sink whose reader stops and goes on; it keeps what it was given."""
+    """A sink whose reader stops and continues; it keeps what it was given."""
 
     keeps = False
 

@@ -31,7 +31,7 @@ PURE = {  # no I/O, no clock, no chance
 }
 IMPURE_NAMES = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
 
-# Whoever imports runtime can touch the OS. Beside the daemon only `wssctl check`: it says whether
+# An importer of runtime can touch the OS. Beside the daemon only `wssctl check`: it shows whether
 # a release could run, which is looked up on disk exactly as a reload does it; and `events` and
 # `history` of an instance that is not running, which read its files as it does.
 USERS_OF_RUNTIME = {

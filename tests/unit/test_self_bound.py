@@ -1,4 +1,4 @@
-"""What the last words of a server tell that binds its address itself."""
+"""What the last words of a server show that binds its address itself."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which process of a tree accepted which connection: by who had it first."""
+"""Which process of a tree accepted which connection: the one that had it first."""
 
 import pytest
 

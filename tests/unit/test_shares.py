@@ -19,7 +19,7 @@ def seat(uid: int, idle_since: float | None = None) -> Seat:
 
 
 def full(uids: int) -> list[Seat]:
-    """All places of members are taken, by so many users, each waiting for an answer."""
+    """All places of members are taken, by `uids` users, each waiting for an answer."""
     return [seat(2000 + at % uids) for at in range(CLIENTS_MAX)]
 
 

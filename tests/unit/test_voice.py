@@ -82,7 +82,7 @@ def test_a_replaced_word_is_found(words: str, expected: list[str]) -> None:
         "it serves on port 8000, and runs on Debian",
         "so many clients that the queue is full",
         "a so-long list",
-        "drain_on",
+        "drain_on, `told` and the drain on the screen",
     ],
 )
 def test_plain_english_is_left_alone(words: str) -> None:

@@ -28,6 +28,7 @@ PLACES = (
     ".ci/run",
     "pyproject.toml",
 )
+NAME = re.compile(r"[a-z_]+")
 NOT_TEXT = {".svg", ".pyc", ".json", ".lock", ".png"}
 LEFT_OUT = {
     "docs/internals/style.md": "names the words, to say what is written instead",
@@ -99,7 +100,7 @@ def texts(path: Path, source: str) -> Iterator[Text]:
 
 
 def strings(source: str) -> Iterator[Text]:
-    """Literals and docstrings. `{}` stands for what an f-string fills in."""
+    """Literals and docstrings. `{}` is what an f-string fills in; a single word is a name."""
     tree = ast.parse(source)
     parts = {
         id(part)
@@ -115,7 +116,8 @@ def strings(source: str) -> Iterator[Text]:
                 )
                 yield Text(line, "".join(words))
             case ast.Constant(value=str(words), lineno=line) if id(node) not in parts:
-                yield Text(line, words)
+                if not NAME.fullmatch(words):
+                    yield Text(line, words)
 
 
 def comments(source: str) -> Iterator[Text]:

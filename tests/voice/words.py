@@ -21,8 +21,8 @@ NO_NOUN_BEFORE = (
 
 
 def rule(pattern: str, instead: str, flags: int = re.IGNORECASE) -> Rule:
-    """`~` stands for any gap between two words."""
-    return Rule(re.compile(rf"(?<![\w-])(?:{pattern.replace('~', GAP)})(?![\w-])", flags), instead)
+    """`~` stands for any gap between two words. What a backtick begins is code."""
+    return Rule(re.compile(rf"(?<![\w`-])(?:{pattern.replace('~', GAP)})(?![\w-])", flags), instead)
 
 
 RULES = (
@@ -52,11 +52,11 @@ RULES = (
     ),
     rule(r"dear(?:er|est|ly)?", "expensive"),
     rule(
-        r"(?:drain(?:s|ing|ed)?|wait(?:s|ing|ed)?|go|goes|going|went|gone)~on",
+        r"(?:wait(?:s|ing|ed)?|go|goes|going|went|gone)~on",
         "keeps …ing, continues",
     ),
     rule(
-        r"(?:serve[sd]?|serving|lives?|lived|runs?|ran|works?|counts?)~on(?=[.,;:)]|$"
+        r"(?:drain(?:s|ing|ed)?|serve[sd]?|serving|lives?|lived|runs?|ran|works?|counts?)~on(?=[.,;:)]|$"
         r"|\s(?:and|as|but|if|in|or|till|until|when|while|with|without)\s)",
         "keeps …ing, continues",
     ),

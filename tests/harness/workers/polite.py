@@ -36,8 +36,8 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, be_stuck)
     await serve(
         echo,
-        on_drain=lambda: print("told to drain", flush=True),
-        on_resume=lambda: print("told to resume", flush=True),
+        on_drain=lambda: print("asked to drain", flush=True),
+        on_resume=lambda: print("asked to resume", flush=True),
         busy=busy,
         compression=None,
         ping_interval=None,
