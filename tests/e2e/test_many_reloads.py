@@ -29,7 +29,7 @@ class Size:
 
 
 def size(service: Service) -> Size:
-    """Of the supervisor, when nobody drains."""
+    """Of the supervisor, when no worker drains."""
     service.wait_alone(60.0)
     process = psutil.Process(outside(service.machine, service.main_pid()))
     return Size(
