@@ -1,6 +1,6 @@
-"""People for documents to show: they connect, a reload comes, and some of them leave.
+"""Clients for documents to show: they connect, a reload comes, and some of them disconnect.
 
-python -m tests.docs.people COUNT LEAVE
+python -m tests.docs.clients COUNT LEAVE
 """
 
 import asyncio
@@ -24,13 +24,13 @@ async def talk(connection: ClientConnection) -> None:
 
 
 async def main(count: int, leave: int) -> None:
-    people = [await connect(f"{ADDRESS}{one}", local_addr=FROM) for one in range(count)]
+    clients = [await connect(f"{ADDRESS}{one}", local_addr=FROM) for one in range(count)]
     reload = await asyncio.create_subprocess_exec("wssctl", "reload")
     await reload.wait()
     async with asyncio.TaskGroup() as tasks:
-        for one in people[leave:]:
+        for one in clients[leave:]:
             tasks.create_task(talk(one))
-        for one in people[:leave]:
+        for one in clients[:leave]:
             await one.close()
             await asyncio.sleep(LEAVE_SECONDS / leave)
 
