@@ -21,6 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from examples.load.waiting import wait_until
 from tests.harness.census import alive, children_of, workers_of
 from tests.harness.daemon import Daemon
+from tests.harness.reference import differences, keys
 from tests.harness.releases import WORKERS
 from tests.harness.settings import Settings
 
@@ -170,6 +171,7 @@ def test_clients_that_have_left_keep_no_generation_though_helpers_hold_their_soc
         [retired] = events(daemon, "generation-retired")
 
     [first, *_] = document["helpers"]
+    assert list(differences(document, list(keys("why.md")))) == []
     assert {one["pid"] for one in document["helpers"]} <= set(helpers)
     assert (first["connections"], first["counted"]) == (5, 0)
     assert f"pid {first['pid']} ({first['command']}) holds sockets of 5 clients" in text
