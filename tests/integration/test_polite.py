@@ -311,7 +311,7 @@ def rave(settings: Settings, what: str) -> None:
     [
         ('say(b"garbage")', "not JSON"),
         ('say(b"x" * 20_000)', "a message of more than 16384 bytes"),
-        ('say(json.dumps({"type": "counts", "open": -1}).encode())', "0 busy of -1 open cannot be"),
+        ('say(json.dumps({"type": "counts", "open": -1}).encode())', "found 0 busy of -1 open"),
         ('say(json.dumps({"type": "hello", "version": "two"}).encode())', "hello: version is not"),
     ],
 )

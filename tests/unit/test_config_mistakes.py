@@ -113,26 +113,26 @@ x = 1
             '[http]\naddress = "0.0.0.0:9464"',
             (
                 '[http] address: found "0.0.0.0:9464", expected a loopback address such as'
-                ' "127.0.0.1:9464" or "[::1]:9464", or "unix:/run/...": it asks nobody for a'
-                " password; for other machines put a proxy in front of it"
+                ' "127.0.0.1:9464" or "[::1]:9464", or "unix:/run/...", because it has no'
+                " authentication. For other machines put a proxy in front of it"
             ),
         ),
         (
             '[http]\naddress = "127.0.0.1:8765"',
-            "[http] address: found \"127.0.0.1:8765\", expected another one: 'ws' listens there",
+            "[http] address: found \"127.0.0.1:8765\", expected another address: 'ws' has it",
         ),
         (
             '[http]\naddress = "127.0.0.1:1"\nhosts = ["https://a.example"]',
             (
-                '[http] hosts: found ["https://a.example"], expected host names, each with a port'
-                ' where it is asked by one, such as "metrics.example.org" or "localhost:8080"'
+                '[http] hosts: found ["https://a.example"], expected host names, with a port if'
+                ' requests use one, such as "metrics.example.org" or "localhost:8080"'
             ),
         ),
         (
             '[http]\nhosts = ["a.example"]',
             (
-                '[http] address: found nothing, expected one such as "127.0.0.1:9464": without it'
-                " nothing is served"
+                '[http] address: found nothing, expected an address such as "127.0.0.1:9464":'
+                " hosts has no effect without it"
             ),
         ),
         (
@@ -144,11 +144,11 @@ x = 1
         ),
         (
             '[http]\naddress = "127.0.0.1:1"\nagent = "0.0.0.0:1"',
-            '[http] agent: found "0.0.0.0:1", expected another one: that is [http] address',
+            '[http] agent: found "0.0.0.0:1", expected another address: [http] address has it',
         ),
         (
             '[http]\nagent = "127.0.0.1:8765"',
-            "[http] agent: found \"127.0.0.1:8765\", expected another one: 'ws' listens there",
+            "[http] agent: found \"127.0.0.1:8765\", expected another address: 'ws' has it",
         ),
         ("drain = 3", "drain: found 3, expected a table: [drain]"),
         ("[[drain]]", "drain: found [{}], expected a table: [drain]"),
@@ -184,13 +184,13 @@ def test_a_mistake_is_told_with_table_key_found_and_allowed(
         (
             'command = ["serve", 3]',
             (
-                '[app] command: found ["serve", 3], expected only strings without NUL in it, such'
+                '[app] command: found ["serve", 3], expected a list of strings without NUL, such'
                 ' as ["/srv/chat/current/bin/serve", "--port"]'
             ),
         ),
         (
             "command = []",
-            "[app] command: found [], expected a program and its arguments, the program not empty",
+            "[app] command: found [], expected a non-empty program and its arguments",
         ),
         (
             'command = ["a"]\nworkers = 0',
@@ -198,12 +198,12 @@ def test_a_mistake_is_told_with_table_key_found_and_allowed(
         ),
         (
             'command = ["a"]\ndirectory = ""',
-            '[app] directory: found "", expected a string that is not empty and has no NUL',
+            '[app] directory: found "", expected a non-empty string without NUL',
         ),
         (
             'command = ["a"]\nenvironment_files = ["-"]',
             (
-                '[app] environment_files: found ["-"], expected file names that are not empty, such'
+                '[app] environment_files: found ["-"], expected non-empty file names, such'
                 ' as "/etc/chat.env"'
             ),
         ),
@@ -254,12 +254,15 @@ def test_what_comes_later_is_refused_and_says_so(tmp_path: Path, lines: str, tol
     [
         (
             'path = "/healthz"',
-            'path: found "/healthz", expected it left out: it is for by = "http"',
+            'path: found "/healthz", expected it to be left out: it is for by = "http"',
         ),
         ('by = "http"\npath = "healthz"', 'path: found "healthz", expected a path such as'),
         ('by = "http"\npath = "/a b"', 'path: found "/a b", expected a path such as "/healthz"'),
-        ('by = "http"\nsend = "x"', 'send: found "x", expected it left out: it is for by = "web'),
-        ('by = "websocket"\nsend = 3', "send: found 3, expected a string that is not empty"),
+        (
+            'by = "http"\nsend = "x"',
+            'send: found "x", expected it to be left out: it is for by = "web',
+        ),
+        ('by = "websocket"\nsend = 3', "send: found 3, expected a non-empty string"),
         ('by = "websocket"\nlistener = "x"', 'listener: found "x", expected "ws"'),
     ],
 )
@@ -314,12 +317,12 @@ NOTIFY = '[ready]\nby = "notify"\n'
         (UNIX + 'mode = "steered"\n' + NOTIFY, '[[listen]] mode: found "steered", expected "auto"'),
         (
             UNIX + 'balance = "client"\n' + NOTIFY,
-            '[[listen]] balance: found "client", expected "random", or it left out: the',
+            '[[listen]] balance: found "client", expected "random", because the',
         ),
         (UNIX + 'socket_mode = "9"\n' + NOTIFY, '[[listen]] socket_mode: found "9", expected an'),
         (
             SMALL + 'socket_user = "www-data"\n',
-            '[[listen]] socket_user: found "www-data", expected it left out',
+            '[[listen]] socket_user: found "www-data", expected it to be left out',
         ),
         (UNIX.replace("/run/x", "run/x") + NOTIFY, '[[listen]] address: found "unix:run/x.sock"'),
         (UNIX.replace("/run/x", "/" + 110 * "x") + NOTIFY, '[[listen]] address: found "unix:/xxx'),
@@ -361,16 +364,16 @@ def test_two_listeners_need_two_names_and_two_addresses(tmp_path: Path) -> None:
     text = SMALL + '[[listen]]\naddress = "127.0.0.1:8765"\n'
 
     assert problems(tmp_path, text) == [
-        '[[listen]] #2 name: found "ws", expected a name of its own (it is "ws" where left out)',
-        "[[listen]] #2 address: found \"127.0.0.1:8765\", expected another one: 'ws' has it",
+        '[[listen]] #2 name: found "ws", expected a name of its own (it defaults to "ws")',
+        "[[listen]] #2 address: found \"127.0.0.1:8765\", expected another address: 'ws' has it",
     ]
 
 
 def test_two_listeners_need_addresses_that_do_not_overlap(tmp_path: Path) -> None:
     every = SMALL.replace("127.0.0.1", "0.0.0.0")
     second = '[[listen]]\nname = "b"\naddress = "{}:8765"\n'
-    wrong = '[[listen]] #2 address: found "{}:8765", expected one that 0.0.0.0:8765 of'
-    both = f"{wrong.format('[::]')} 'ws' does not include: [::] takes IPv4 clients, too, so leave"
+    wrong = '[[listen]] #2 address: found "{}:8765", expected an address that 0.0.0.0:8765 of'
+    both = f"{wrong.format('[::]')} 'ws' does not include: [::] also takes IPv4 clients, so leave"
     one = f"{wrong.format('127.0.0.1')} 'ws' does not include"
 
     assert problems(tmp_path, every + second.format("[::]")) == [f"{both} 0.0.0.0 out"]
@@ -481,9 +484,9 @@ def test_more_workers_than_clients_can_be_told_apart_for_are_refused(
 
 
 LITERAL = (
-    "expected text that is taken as it is: variables are not expanded here. To give workers a"
-    " variable of the daemon's environment, name it in [app] pass_environment; other values go into"
-    ' a file of [app] environment_files. For a literal "${NAME}" write "$${NAME}"'
+    "expected literal text, because variables are not expanded here. To give workers a variable of"
+    " the daemon's environment, name it in [app] pass_environment. To give them other values, use a"
+    ' file in [app] environment_files. For a literal "${NAME}" write "$${NAME}"'
 )
 
 
@@ -563,7 +566,7 @@ def test_signals_that_mean_something_to_the_supervisor_are_not_passed_on(
 ) -> None:
     (found,) = problems(tmp_path, f'[app]\ncommand = ["x"]\nforward_signals = ["{name}"]\n{LISTEN}')
 
-    assert f'found ["{name}"], expected any of SIGUSR1, SIGWINCH: the others' in found
+    assert f'found ["{name}"], expected any of SIGUSR1, SIGWINCH: the other signals' in found
 
 
 def test_relative_paths_start_where_the_daemon_was_started(tmp_path: Path) -> None:

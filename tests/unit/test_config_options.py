@@ -110,7 +110,7 @@ NAMES = 'lower-case letters, digits, "-" and "_", such as "ws"'
         ),
         (
             {"listen": ("127.0.0.1:1", "127.0.0.1:1")},
-            "--listen: found \"127.0.0.1:1\", expected another one: 'ws' has it",
+            "--listen: found \"127.0.0.1:1\", expected another address: 'ws' has it",
         ),
         ({"workers": "many"}, f'--workers: found "many", expected {WORKERS}'),
         ({"workers": "0"}, f'--workers: found "0", expected {WORKERS}'),
@@ -118,7 +118,7 @@ NAMES = 'lower-case letters, digits, "-" and "_", such as "ws"'
             {"workers": "1" * 5000},
             f'--workers: found "{"1" * 56}..., expected {WORKERS}',
         ),
-        ({"command": ("",)}, 'COMMAND: found [""], expected a program and its arguments'),
+        ({"command": ("",)}, 'COMMAND: found [""], expected a non-empty program and its arguments'),
         ({"command": ("a", "{fd:b}")}, 'COMMAND: found "{fd:b}", expected a listener'),
         ({"name": ""}, '--name: found "", expected at most 64 letters, digits, ".", "-" and "_"'),
     ],

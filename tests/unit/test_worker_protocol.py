@@ -66,10 +66,10 @@ def test_types_and_keys_of_a_later_version_are_ignored() -> None:
         (b" " * (MESSAGE_BYTES + 1), "a message of more than"),
         (b'{"type": "hello"}', "hello: one of its fields is missing: version"),
         (b'{"type": "hello", "version": true}', "hello: version is not of type int"),
-        (b'{"type": "hello", "version": 0}', "hello: version 0 does not exist"),
+        (b'{"type": "hello", "version": 0}', "hello: found version 0, expected"),
         (b'{"type": "hello", "version": 1, "capabilities": "close"}', "hello: capabilities is not"),
         (b'{"type": "counts", "open": 1.5}', "counts: open is not of type int"),
-        (b'{"type": "counts", "open": 1, "busy": 2}', "counts: 2 busy of 1 open cannot be"),
+        (b'{"type": "counts", "open": 1, "busy": 2}', "counts: found 2 busy of 1 open"),
         (b'{"type": "counts", "open": 1e400}', "counts: open is not of type int"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The configuration: its values, the schema of its file, and how both are read."""
+"""The configuration: its values, the schema of its file, and the parsers of both."""

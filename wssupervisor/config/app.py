@@ -1,4 +1,4 @@
-"""[app]: what is run, and what is in its environment."""
+"""[app]: the command to run, and its environment."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +9,10 @@ from wssupervisor.config.tables import PartWrong, Reader, Table
 from wssupervisor.start_directory import absolute
 
 UNREADABLE = ""
-"""Stands for a name that was wrong: who refers to a listener may have meant this one."""
+"""Stands for a wrong name: a reference to an unknown listener may mean this one."""
 
 FORWARDABLE = ("SIGUSR1", "SIGWINCH")
-"""Signals that mean nothing to the supervisor itself."""
+"""Signals without a meaning for the supervisor itself."""
 
 _PLACEHOLDER = re.compile(r"\{fd(?:\}|:([^}]*)(\}?))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -74,7 +74,7 @@ def _check_balance(table: Table, workers: int, listeners: Mapping[str, Listen]) 
 
 
 def _file(start: str, name: str) -> str:
-    """A "-" before the name means that it may be missing."""
+    """Make the path absolute. A leading "-" means that the file may be missing."""
     dash = "-" if name.startswith("-") else ""
     return dash + absolute(start, name.removeprefix("-"))
 
@@ -82,7 +82,7 @@ def _file(start: str, name: str) -> str:
 def _check_placeholders(
     table: Table, key: str, command: Sequence[str], listeners: Mapping[str, Listen]
 ) -> None:
-    """{fd} and {fd:NAME} must mean one listener; told only where the listeners are known."""
+    """Check that {fd} and {fd:NAME} mean one listener, if all listeners could be read."""
     if not listeners or UNREADABLE in listeners:
         return
     each = ", ".join(f"{{fd:{name}}}" for name in listeners)
@@ -99,8 +99,9 @@ def _signals(value: object) -> tuple[str, ...]:
     names = values.strings('["SIGUSR1"]')(value)
     if not set(names) <= set(FORWARDABLE):
         raise ValueError(
-            f"any of {', '.join(FORWARDABLE)}: the others have a meaning for the supervisor (SIGHUP"
-            " reloads, SIGUSR2 re-executes it, SIGTERM, SIGINT and SIGQUIT stop) or for the kernel"
+            f"any of {', '.join(FORWARDABLE)}: the other signals have a meaning for the supervisor"
+            " (SIGHUP reloads, SIGUSR2 re-executes it, SIGTERM, SIGINT and SIGQUIT stop) or for the"
+            " kernel"
         )
     return tuple(dict.fromkeys(names))
 
@@ -109,7 +110,7 @@ def _signals(value: object) -> tuple[str, ...]:
 
 
 def _names(own: Mapping[str, str]) -> Callable[[object], tuple[str, ...]]:
-    """Names of variables to pass on; `own`: those that have a value in the file."""
+    """Read names of variables to pass on. `own`: the variables that the file sets."""
 
     def read(value: object) -> tuple[str, ...]:
         names = values.strings('["DATABASE_URL"]')(value)
@@ -134,7 +135,7 @@ def _variable(name: str) -> Callable[[object], str]:
 
 
 def _words(value: object) -> tuple[str, ...]:
-    """The command; a program that is given in a word, as to `sh -c`, has dollars of its own."""
+    """Read the command. A word with program text, as after `sh -c`, may contain any dollars."""
     words = values.command(value)
     before = ("", *words)
     return tuple(
@@ -144,16 +145,17 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _literal(text: str) -> str:
-    """As it stands; raises ValueError for what its author takes for a reference to a variable.
+    """Return the text unchanged. Raises ValueError if it looks like a reference to a variable.
 
-    A password may have a dollar in it, so that only what nearly certainly is meant so is refused.
+    A password may contain a dollar, so only text that is almost certainly a reference is refused.
     """
     wanted = _BRACED.search(text) or _WHOLE.fullmatch(text) or _COMMON.search(text)
     if wanted is None:
         return _ESCAPED.sub(r"\1", text)
     raise PartWrong(
         wanted[1] if wanted.re is _WHOLE else wanted[0],
-        "text that is taken as it is: variables are not expanded here. To give workers a variable"
-        " of the daemon's environment, name it in [app] pass_environment; other values go into a"
-        ' file of [app] environment_files. For a literal "${NAME}" write "$${NAME}"',
+        "literal text, because variables are not expanded here. To give workers a variable"
+        " of the daemon's environment, name it in [app] pass_environment. To give them other"
+        " values, use a file in [app] environment_files. For a literal"
+        ' "${NAME}" write "$${NAME}"',
     )

@@ -1,4 +1,4 @@
-"""What an instance is configured to do, as values. Reading the file is config_file.py's work."""
+"""The configuration of an instance, as values. `schema` reads them from the file."""
 
 import ipaddress
 import os
@@ -13,9 +13,9 @@ from wssupervisor.errors import ConfigInvalid
 from wssupervisor.fleet.model import Check, Policy, ReadyBy, WhenFull
 
 INSTANCE_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}")
-"""Safe as a directory's name, an option's value and in unit names: systemd leaves it as it is.
+"""Safe as a directory name, as an option value and in unit names: systemd does not escape it.
 
-With 64 characters the control socket's path still fits below a user's runtime directory.
+With 64 characters the path of the control socket still fits below a user's runtime directory.
 """
 INSTANCE_NAME_ALLOWED = (
     'at most 64 letters, digits, ".", "-" and "_", of which "." and "-" do not come first'
@@ -28,13 +28,13 @@ _PORT = re.compile(r"[0-9]{1,5}")
 
 
 OWN_DESCRIPTORS = 30
-"""Measured 16 without systemd: log, history, state, control socket, event loop."""
+"""Measured: 16 without systemd, for log, history, state, control socket and event loop."""
 DESCRIPTORS_PER_WORKER = 6
-"""Measured 4: its process, its output, its notify socket and its channel."""
+"""Measured: 4, for its process, its output, its notify socket and its channel."""
 SPARE_DESCRIPTORS = 20
-"""Open for a moment each: while a worker is started, and while /proc is read."""
+"""For short uses: while a worker is started, and while /proc is read."""
 CLIENTS = 100
-"""At most 64 of the control socket, and 32 of [http]."""
+"""At most 64 at the control socket, and 32 at [http]."""
 
 
 class Mode(Enum):
@@ -70,14 +70,14 @@ class UnixAddress:
 
 
 LOCALHOST = "localhost"
-"""Means 127.0.0.1 alone: a client that tries ::1 first comes to it next."""
+"""Means only 127.0.0.1: a client that tries ::1 first tries this address next."""
 UNIX = "unix:"
 UNIX_PATH_BYTES = 107
-"""What fits into a sockaddr_un, with its NUL."""
+"""Fits into a sockaddr_un, with its NUL."""
 
 
 def parse_address(text: str) -> Address | UnixAddress:
-    """An IP address with a port, or an AF_UNIX path. Raises ValueError saying what is allowed."""
+    """Parse an IP address with a port, or an AF_UNIX path. The ValueError names what is allowed."""
     allowed = 'an address such as "0.0.0.0:8765", "[::]:8765" or "unix:/run/chat/chat.sock"'
     if text.startswith(UNIX):
         path = text.removeprefix(UNIX)
@@ -109,12 +109,12 @@ def parse_address(text: str) -> Address | UnixAddress:
 
 
 def overlap(one: Address | UnixAddress | None, other: Address | UnixAddress | None) -> bool:
-    """Whether both cannot be listened on side by side, as far as the text tells."""
+    """Whether two addresses cannot be listened on at the same time, judging by their text."""
     if not isinstance(one, Address) or not isinstance(other, Address):
         return one is not None and one == other
     if one.port != other.port:
         return False
-    if one.family != other.family:  # on all addresses an IPv6 socket of ours takes IPv4 clients
+    if one.family != other.family:  # our IPv6 socket on all addresses also takes IPv4 clients
         return "::" in (one.host, other.host)
     everywhere = ("0.0.0.0", "::")  # noqa: S104 - compared
     return one.host == other.host or one.host in everywhere or other.host in everywhere
@@ -122,9 +122,9 @@ def overlap(one: Address | UnixAddress | None, other: Address | UnixAddress | No
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """`directory` as written; release.py resolves it.
+    """`directory` as written; `release` resolves it.
 
-    `pass_environment`: names; one that begins with "-" may be unset.
+    `pass_environment`: names. A variable whose name here begins with "-" may be unset.
     """
 
     command: tuple[str, ...]
@@ -156,7 +156,7 @@ class Listen:
 
     @property
     def why_shared(self) -> str | None:
-        """Why it is in shared mode, as far as the configuration tells."""
+        """Why the listener is in shared mode, judging by the configuration."""
         if isinstance(self.address, UnixAddress):
             return "AF_UNIX sockets cannot be steered"
         return 'mode = "shared" in the configuration' if self.mode is Mode.SHARED else None
@@ -196,7 +196,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """`interval` 0: workers need not give signs of life."""
+    """`interval` 0: workers need not send heartbeats."""
 
     interval: float = 0.0
     replace_after: float = 60.0
@@ -209,9 +209,9 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """`address` None: nothing is served by HTTP. `hosts`: more names that it is asked by.
+    """`address` None: no HTTP. `hosts`: further names that requests may use.
 
-    `agent`: where HAProxy's agent-check is answered; None: nowhere.
+    `agent`: the address that answers HAProxy's agent-check; None: no agent.
     """
 
     address: Address | UnixAddress | None = None
@@ -221,10 +221,10 @@ class Http:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the daemon's command line says; it wins over the file.
+    """The options of the daemon's command line, which override the file.
 
-    `pass_environment` is added to the file's. `start`: where relative paths start from; "" for the
-    directory that the process stands in.
+    `pass_environment` is added to the file's. `start`: the directory that relative paths start
+    from; "" for the current directory.
     """
 
     name: str | None = None
@@ -237,7 +237,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`path` is None where everything came from the command line. Spans in seconds."""
+    """`path` is None if everything came from the command line. Spans in seconds."""
 
     name: str
     path: str | None
@@ -252,7 +252,7 @@ class Config:
     http: Http = Http()
 
     def policy(self) -> Policy:
-        """The part that decisions need."""
+        """The part of the configuration that decisions need."""
         return Policy(
             workers=self.app.workers,
             ready_by=self.ready.by,
@@ -284,19 +284,19 @@ class Config:
         return self.app.workers * (2 + self.drain.max_draining) + 2
 
     def descriptors_at_start(self) -> int:
-        """What the supervisor has open as soon as its first generation serves."""
+        """Open descriptors of the supervisor once its first generation serves."""
         return self._descriptors(self.app.workers) + SPARE_DESCRIPTORS
 
     def descriptors_wanted(self) -> int:
-        """With as many draining generations as may be, and all clients of its sockets."""
+        """Open descriptors with all draining generations allowed and all clients of its sockets."""
         return self._descriptors(self.app.workers * self.generations_wanted()) + CLIENTS
 
     def generations_wanted(self) -> int:
-        """Side by side: the active one, the one that starts, and all that may drain."""
+        """Generations side by side: the active one, the starting one, and all that may drain."""
         return 2 + self.drain.max_draining
 
     def generations_within(self, allowed: int) -> int:
-        """How many generations side by side are certain to fit into so many descriptors."""
+        """How many generations side by side surely fit into `allowed` descriptors."""
         left = allowed - self._descriptors(0) - SPARE_DESCRIPTORS
         fit = left // (self.app.workers * DESCRIPTORS_PER_WORKER)
         return min(max(0, fit), self.generations_wanted())
@@ -307,7 +307,7 @@ class Config:
 
 
 def instance_name(path: str | None, overrides: Overrides) -> str:
-    """--name, or else the file's stem, or else "default". Raises ConfigInvalid."""
+    """Return --name, else the stem of the file, else "default". Raises ConfigInvalid."""
     if overrides.name is not None:
         name, source, advice = overrides.name, f"{COMMAND_LINE}: --name", ""
     elif path is not None:
@@ -322,14 +322,14 @@ def instance_name(path: str | None, overrides: Overrides) -> str:
 
 
 def restart_needed(old: Config, new: Config) -> list[str]:
-    """The keys that changed and that a reload cannot change."""
+    """Return the changed keys that a reload cannot apply."""
     found = ["name"] if old.name != new.name else []
     if [one.name for one in old.listeners] != [one.name for one in new.listeners]:
         found.append("[[listen]] name")
     else:
         for before, after in zip(old.listeners, new.listeners, strict=True):
             which = "" if len(old.listeners) == 1 else f" of {before.name!r}"
-            same = replace(before, balance=after.balance)  # that comes with the cutover
+            same = replace(before, balance=after.balance)  # a reload applies it at the cutover
             found += [f"[[listen]] {key}{which}" for key in _changed(same, after)]
     found += [f"[control] {key}" for key in _changed(old.control, new.control)]
     return found + [f"[http] {key}" for key in _changed(old.http, new.http)]

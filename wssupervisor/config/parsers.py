@@ -1,4 +1,4 @@
-"""What a single configured value may be: each reader returns it typed, or says what is allowed."""
+"""Parsers of single values: each returns the typed value, or an error with what is allowed."""
 
 import ipaddress
 import math
@@ -17,18 +17,18 @@ T = TypeVar("T")
 
 WORKERS_MAX = 256
 CLIENT_WORKERS_MAX = 128
-"""With balance = "client": the kernel's program needs 12 instructions for each, and as many probes
-must fit beside them."""
+"""With balance = "client": the kernel program needs 12 instructions for each worker, and must have
+room for as many probes."""
 SIGNALS = {one.name for one in signal.Signals} - {"SIGKILL", "SIGSTOP", "SIGCHLD"}
 
 _HTTP_PATH = re.compile(r"/[!-~]*")
 _HOST_NAME = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-"""A header's name, a subprotocol (RFC 9110, 5.6.2)."""
+"""The name of a header, or a subprotocol (RFC 9110, 5.6.2)."""
 _HEADER_VALUE = re.compile(r"([!-~]([ -~]*[!-~])?)?")
 _OWN_HEADERS = {
-    "host": "[ready] host is for that",
-    "sec-websocket-protocol": "[ready] subprotocol is for that",
+    "host": "use [ready] host",
+    "sec-websocket-protocol": "use [ready] subprotocol",
     **dict.fromkeys(
         (
             "connection",
@@ -86,7 +86,7 @@ def boolean(value: object) -> bool:
 
 
 def http_path(value: object) -> str:
-    """As it stands in a request: no blanks, nothing that would begin another line."""
+    """A path as in a request: no blanks, no line ends."""
     allowed = 'a path such as "/healthz"'
     if not isinstance(value, str) or not _HTTP_PATH.fullmatch(value):
         raise ValueError(allowed)
@@ -94,7 +94,7 @@ def http_path(value: object) -> str:
 
 
 def workers(value: object) -> int:
-    """A number, or "auto": one for each CPU that this process may use."""
+    """A number, or "auto": one worker for each CPU that this process may use."""
     if value == "auto":
         return min(len(os.sched_getaffinity(0)), WORKERS_MAX)
     try:
@@ -104,14 +104,14 @@ def workers(value: object) -> int:
 
 
 def workers_option(value: object) -> int:
-    """The same from the command line, where everything is text."""
+    """The same from the command line, which has only text."""
     given = str(value)
     return workers(int(given) if re.fullmatch(r"[0-9]{1,9}", given) else given)
 
 
 def text(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("a string that is not empty and has no NUL")
+        raise ValueError("a non-empty string without NUL")
     return value
 
 
@@ -120,7 +120,7 @@ def strings(example: str) -> Callable[[object], tuple[str, ...]]:
         if not isinstance(value, list | tuple):
             raise ValueError(f"a list of strings, such as {example}")  # noqa: TRY004 - as above
         if not all(isinstance(one, str) and "\0" not in one for one in value):
-            raise ValueError(f"only strings without NUL in it, such as {example}")
+            raise ValueError(f"a list of strings without NUL, such as {example}")
         return tuple(value)
 
     return read
@@ -129,19 +129,19 @@ def strings(example: str) -> Callable[[object], tuple[str, ...]]:
 def command(value: object) -> tuple[str, ...]:
     words = strings('["/srv/chat/current/bin/serve", "--port"]')(value)
     if not words or not words[0]:
-        raise ValueError("a program and its arguments, the program not empty")
+        raise ValueError("a non-empty program and its arguments")
     return words
 
 
 def environment_files(value: object) -> tuple[str, ...]:
     names = strings('["/etc/chat.env"]')(value)
     if not all(name.removeprefix("-") for name in names):
-        raise ValueError('file names that are not empty, such as "/etc/chat.env"')
+        raise ValueError('non-empty file names, such as "/etc/chat.env"')
     return names
 
 
 def variable(name: str) -> Callable[[object], str]:
-    """An environment variable's value; its name is judged with it."""
+    """The value of an environment variable. The name is checked too."""
 
     def read(value: object) -> str:
         if not _VARIABLE.fullmatch(name):
@@ -154,7 +154,7 @@ def variable(name: str) -> Callable[[object], str]:
 
 
 def one_of(allowed: Mapping[str, T], later: Collection[str] = ()) -> Callable[[object], T]:
-    """One of these words; `later` ones are known and refused as not there yet."""
+    """One of these words. `later`: words of future versions, which are refused as such."""
     words = [f'"{word}"' for word in allowed]
     listed = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
@@ -173,7 +173,7 @@ WEBSOCKETS_MIN = 15
 
 
 def ready_by(value: object) -> ReadyBy:
-    """A way that this installation can go: the WebSocket probe needs a package of its own."""
+    """A method that this installation supports: the WebSocket probe needs another package."""
     found = one_of({one.value: one for one in ReadyBy})(value)
     if found is ReadyBy.WEBSOCKET and (problem := _websockets_missing()) is not None:
         others = [f'"{one.value}"' for one in ReadyBy if one is not ReadyBy.WEBSOCKET]
@@ -185,7 +185,7 @@ def ready_by(value: object) -> ReadyBy:
 
 
 def _websockets_missing() -> str | None:
-    from importlib import metadata  # noqa: PLC0415 - it is slow, and few need it
+    from importlib import metadata  # noqa: PLC0415 - slow, and rarely needed
 
     needed = f"the WebSocket probe needs the Python package websockets {WEBSOCKETS_MIN} or newer"
     try:
@@ -194,7 +194,7 @@ def _websockets_missing() -> str | None:
         return f"{needed}, which is not installed"
     major = version.partition(".")[0]
     if major.isdecimal() and int(major) < WEBSOCKETS_MIN:
-        return f"{needed}, and {version} is installed"
+        return f"{needed}, but {version} is installed"
     return None
 
 
@@ -227,18 +227,18 @@ def address(value: object) -> Address | UnixAddress:
 
 
 def http_address(value: object) -> Address | UnixAddress:
-    """Nobody is asked for a password there, so only this machine may reach it."""
+    """An address that only this machine can reach, because HTTP has no authentication."""
     found = parse_address(text(value))
     if isinstance(found, Address) and not ipaddress.ip_address(found.host).is_loopback:
         raise ValueError(
-            'a loopback address such as "127.0.0.1:9464" or "[::1]:9464", or "unix:/run/...":'
-            " it asks nobody for a password; for other machines put a proxy in front of it"
+            'a loopback address such as "127.0.0.1:9464" or "[::1]:9464", or "unix:/run/...",'
+            " because it has no authentication. For other machines put a proxy in front of it"
         )
     return found
 
 
 def agent_address(value: object) -> Address:
-    """Whoever can reach it learns one word, and can tell it nothing."""
+    """Any address: the agent reveals one word and accepts no input."""
     found = parse_address(text(value))
     if isinstance(found, UnixAddress):
         allowed = 'an IP address with a port such as "0.0.0.0:9465": HAProxy asks by TCP'
@@ -247,18 +247,18 @@ def agent_address(value: object) -> Address:
 
 
 def host_names(value: object) -> tuple[str, ...]:
-    """As they stand in a Host header, in lower case."""
+    """Names as in a Host header, in lower case."""
     found = strings('["metrics.example.org"]')(value)
     if not all(_HOST_NAME.fullmatch(one) for one in found):
         raise ValueError(
-            'host names, each with a port where it is asked by one, such as "metrics.example.org"'
+            'host names, with a port if requests use one, such as "metrics.example.org"'
             ' or "localhost:8080"'
         )
     return tuple(one.lower() for one in found)
 
 
 def host_name(value: object) -> str:
-    """As a client writes it into the Host header."""
+    """A name as in a Host header."""
     if not isinstance(value, str) or not _HOST_NAME.fullmatch(value):
         raise ValueError('a host name, with a port if clients use one, such as "chat.example.org"')
     return value
@@ -271,15 +271,17 @@ def subprotocol(value: object) -> str:
 
 
 def header(name: str) -> Callable[[object], str]:
-    """The value of a request header; its name is judged with it."""
+    """The value of a request header. The name is checked too."""
 
     def read(value: object) -> str:
         if not _TOKEN.fullmatch(name):
             raise ValueError('a header name such as "Origin" or "Authorization"')
         if name.lower() in _OWN_HEADERS:
-            raise ValueError(f"it left out: {_OWN_HEADERS[name.lower()]}")
+            raise ValueError(f"it to be left out: {_OWN_HEADERS[name.lower()]}")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise ValueError("a string of printable ASCII characters without blanks at its ends")
+            raise ValueError(
+                "a string of printable ASCII characters, without leading or trailing blanks"
+            )
         return value
 
     return read

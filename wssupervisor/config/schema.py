@@ -1,4 +1,4 @@
-"""The configuration's schema: every table and key of the file, and the options that override it."""
+"""The schema of the configuration: every table and key, and the options that override them."""
 
 import grp
 import os
@@ -41,7 +41,7 @@ DRAINING_MAX = 100
 FILE_BYTES_MAX = 1 << 20
 
 INSTANCES = Path("/etc/wssupervisor")
-"""Where the units' configurations are."""
+"""The directory of the units' configurations."""
 
 
 def load_config(
@@ -49,7 +49,7 @@ def load_config(
 ) -> Config:
     """Read the file (if there is one) and the options. Raises ConfigInvalid with every problem.
 
-    `text`: what the file said when it was read before.
+    `text`: the content of the file from an earlier read.
     """
     given = overrides or Overrides()
     reader = Reader(path or COMMAND_LINE, _parsed(path, text))
@@ -75,7 +75,7 @@ def load_config(
 
 
 def read_config(path: str | None) -> str | None:
-    """What the file says; None where there is none. Raises ConfigInvalid."""
+    """Return the content of the file; None without a file. Raises ConfigInvalid."""
     if path is None:
         return None
     try:
@@ -92,7 +92,7 @@ def read_config(path: str | None) -> str | None:
 
 
 def _whose(path: Path) -> str:
-    """Who may read it, and what to do where that is another instance's group."""
+    """Return the mode of the file, and how to let the group of this instance read it."""
     try:
         found = path.stat()
         group = grp.getgrgid(os.getegid()).gr_name
@@ -102,8 +102,8 @@ def _whose(path: Path) -> str:
 
 
 def _meant(missing: Path) -> str:
-    """Which file may have been meant, and what to do where none was."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only for a file that is not there
+    """Return the file that may have been meant, and what else to do."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a missing file
 
     advice = "give --config FILE, or --listen ADDRESS -- COMMAND"
     if missing.parent == INSTANCES:
@@ -124,7 +124,7 @@ def _parsed(path: str | None, text: str | None) -> Mapping[str, object]:
         return {}
     try:
         return tomllib.loads(text)
-    except ValueError as error:  # TOMLDecodeError is one; so is a number of thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         problem = f"not valid TOML: {error}"
     except RecursionError:
         problem = "not valid TOML: nested too deeply"
@@ -143,7 +143,7 @@ def _name(reader: Reader, path: str | None, given: Overrides) -> str:
 
 
 def _listeners(reader: Reader, options: Sequence[str]) -> dict[str, Listen]:
-    """By name, in order."""
+    """Return listeners by name, in order."""
     tables = reader.tables("listen")
     found: dict[str, Listen] = {}
     for table in tables:
@@ -185,10 +185,10 @@ def _listener(table: Table) -> Listen:
     else:
         for key in ("socket_mode", "socket_user", "socket_group"):
             if key in table.data and key not in table.failed:
-                allowed = "it left out: it is for addresses that begin with unix:"
+                allowed = "it to be left out: it is for addresses that begin with unix:"
                 table.wrong(key, table.data[key], allowed)
     if found.balance is Balance.CLIENT and found.why_shared is not None:
-        allowed = f'"random", or it left out: the listener is shared ({found.why_shared})'
+        allowed = f'"random", because the listener is shared ({found.why_shared})'
         table.wrong("balance", found.balance.value, allowed)
     return found
 
@@ -196,9 +196,9 @@ def _listener(table: Table) -> Listen:
 def _from_options(
     reader: Reader, options: Sequence[str], written: Mapping[str, Listen]
 ) -> dict[str, Listen]:
-    """[NAME=]ADDRESS each, instead of the file's listeners.
+    """Read [NAME=]ADDRESS options, which replace the file's listeners.
 
-    One of the same name keeps the other keys that the file gives it.
+    A listener with the same name keeps its other keys from the file.
     """
     found: dict[str, Listen] = {}
     for at, text in enumerate(options):
@@ -214,24 +214,24 @@ def _from_options(
 
 
 def _apart(listen: Listen, other: Listen) -> str:
-    text = f"one that {other.address} of {other.name!r} does not include"
+    text = f"an address that {other.address} of {other.name!r} does not include"
     if {"0.0.0.0", "::"} == {getattr(one.address, "host", "") for one in (listen, other)}:  # noqa: S104
-        return f"{text}: [::] takes IPv4 clients, too, so leave 0.0.0.0 out"
+        return f"{text}: [::] also takes IPv4 clients, so leave 0.0.0.0 out"
     return text
 
 
 def _put(
     found: dict[str, Listen], table: Table, listen: Listen, name_key: str, address_key: str
 ) -> None:
-    """Add it, unless its name or address is another one's."""
+    """Add the listener. A name or an address that another listener has is wrong."""
     if name_key in table.failed:
         found[UNREADABLE] = listen
         return
     if listen.name in found:
-        table.wrong(name_key, listen.name, 'a name of its own (it is "ws" where left out)')
+        table.wrong(name_key, listen.name, 'a name of its own (it defaults to "ws")')
     for other in found.values():
         if listen.address is not None and listen.address == other.address:
-            table.wrong(address_key, str(listen.address), f"another one: {other.name!r} has it")
+            table.wrong(address_key, str(listen.address), f"another address: {other.name!r} has it")
         elif overlap(listen.address, other.address):
             table.wrong(address_key, str(listen.address), _apart(listen, other))
     found[listen.name] = listen
@@ -241,7 +241,7 @@ def _put(
 
 
 PROBED = frozenset({ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET})
-"""A probe cannot tell the generations apart that accept from one socket."""
+"""Not in shared mode: a probe cannot choose among generations that accept from one socket."""
 
 
 def _ready(reader: Reader, listeners: Mapping[str, Listen]) -> Ready:
@@ -266,7 +266,7 @@ def _ready(reader: Reader, listeners: Mapping[str, Listen]) -> Ready:
 def _check(
     reader: Reader, table: Table, by: ReadyBy, listeners: Mapping[str, Listen]
 ) -> Check | None:
-    """What `http` and `websocket` ask; the keys of other ways are mistakes."""
+    """Read the keys for `http` and `websocket`, which are wrong with other methods."""
     names = {name: name for name in listeners if name != UNREADABLE}
     first = next(iter(names), "")
     check = Check(
@@ -285,17 +285,17 @@ def _check(
         if key in table.data and key not in table.failed and by not in ways:
             needs = " or ".join(f'"{way.value}"' for way in ways)
             written = HIDDEN if key == "headers" else table.data[key]
-            table.wrong(key, written, f"it left out: it is for by = {needs}")
+            table.wrong(key, written, f"it to be left out: it is for by = {needs}")
     return check if by in both else None
 
 
 def _headers(table: Table) -> tuple[tuple[str, str], ...]:
-    """Their values may be secrets: no message repeats one."""
+    """Read the headers. Their values may be secrets, so no message repeats one."""
     found: dict[str, tuple[str, str]] = {}
     for name in table.data:
         value = table.take(name, values.header(name), "", secret=True)
         if name.lower() in found:
-            table.wrong(name, HIDDEN, f"it once: {found[name.lower()][0]} is the same header")
+            table.wrong(name, HIDDEN, f"it only once: {found[name.lower()][0]} is the same header")
         found[name.lower()] = (name, value)
     return tuple(found.values())
 
@@ -352,9 +352,11 @@ def _http(table: Table, listeners: Mapping[str, Listen]) -> Http:
     for key, address in (("address", found.address), ("agent", found.agent)):
         for one in listeners.values():
             if overlap(address, one.address):
-                table.wrong(key, str(address), f"another one: {one.name!r} listens there")
+                table.wrong(key, str(address), f"another address: {one.name!r} has it")
     if overlap(found.agent, found.address):
-        table.wrong("agent", str(found.agent), "another one: that is [http] address")
+        table.wrong("agent", str(found.agent), "another address: [http] address has it")
     if found.hosts and "address" not in table.data:
-        table.missing("address", 'one such as "127.0.0.1:9464": without it nothing is served')
+        table.missing(
+            "address", 'an address such as "127.0.0.1:9464": hosts has no effect without it'
+        )
     return found

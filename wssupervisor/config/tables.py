@@ -1,4 +1,4 @@
-"""A typed reader over parsed tables that collects every problem, worded for people."""
+"""A typed reader of parsed tables. It collects every problem as a message for the operator."""
 
 import difflib
 import json
@@ -10,19 +10,19 @@ T = TypeVar("T")
 
 LATER = "comes in a later version"
 COMMAND_LINE = "command line"
-HIDDEN = "a value that is not shown"
+HIDDEN = "a hidden value"
 SHOWN_MAX = 60
-"""Characters of a wrong value that are repeated to its author."""
+"""Characters of a wrong value that a message repeats."""
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_ -]+")
 
 
 class NotYet(ValueError):
-    """A value that will mean something once its feature is there; the text says what does now."""
+    """A value of a future feature. The text names the values that work now."""
 
 
 class PartWrong(ValueError):
-    """Only `part` of a value is wrong; the rest may be a secret, and is not repeated."""
+    """Only `part` of a value is wrong. The rest may be a secret, and is not repeated."""
 
     def __init__(self, part: str, allowed: str) -> None:
         super().__init__(allowed)
@@ -30,7 +30,7 @@ class PartWrong(ValueError):
 
 
 def shown(value: object) -> str:
-    """The value as its author wrote it, or nearly: one line, nothing a terminal obeys."""
+    """The value almost as written, on one line, without terminal control characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
     return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
@@ -46,7 +46,7 @@ def _meant(word: str, known: Collection[str]) -> str:
 
 
 class Table:
-    """One table: `take` each key that exists; whatever is then left over has no meaning."""
+    """One table. `take` reads each known key; keys that are left over are unknown."""
 
     def __init__(
         self, problems: list[str], where: str, data: Mapping[str, object], *, broken: bool = False
@@ -63,15 +63,15 @@ class Table:
         self._problems.append(f"{self.where}{_key(key)}: found {shown(found)}, expected {allowed}")
 
     def missing(self, key: str, allowed: str) -> None:
-        """Told unless the table as a whole was wrong, which has been told already."""
+        """Report a missing key, unless the table as a whole was already reported as wrong."""
         if not self._broken:
             self.failed.add(key)
             self._problems.append(f"{self.where}{key}: found nothing, expected {allowed}")
 
     def take(self, key: str, read: Callable[[object], T], default: T, *, secret: bool = False) -> T:
-        """One value; `read` raises ValueError, whose text is what is allowed, for a wrong one.
+        """Read one value. For a wrong one `read` raises ValueError with what is allowed.
 
-        A wrong one that is `secret` is not repeated.
+        A message does not repeat a `secret` value.
         """
         self.known.append(key)
         if key not in self.data:
@@ -91,25 +91,25 @@ class Table:
         return default
 
     def later(self, key: str, read: Callable[[object], T], default: T, *, written: str) -> None:
-        """A key without effect yet: checked all the same, and only its default may pass.
+        """Read a key that has no effect yet: the value is checked, and only its default is allowed.
 
-        `written` is that default as one writes it.
+        `written` is that default as written in a file.
         """
 
         def only_the_default(value: object) -> T:
             found = read(value)
             if found != default:
-                raise NotYet(f"{written}, or the key left out")
+                raise NotYet(f"{written}, or no such key")
             return found
 
         self.take(key, only_the_default, default)
 
     def not_yet(self, key: str, read: Callable[[object], object]) -> None:
-        """A key without effect yet and without a default: no value passes."""
+        """Read a key that has no effect yet and no default: every value is refused."""
 
         def refuse(value: object) -> None:
             read(value)
-            raise NotYet("it left out")
+            raise NotYet("no such key")
 
         self.take(key, refuse, None)
 
@@ -118,7 +118,7 @@ class Table:
 
 
 class Reader:
-    """The whole document. `source` names it in messages: a path, or the command line."""
+    """The whole document. `source` is its name in messages: a path, or the command line."""
 
     def __init__(self, source: str, data: Mapping[str, object]) -> None:
         self.source = source
@@ -127,7 +127,7 @@ class Reader:
         self._tables: dict[str, list[Table]] = {}
 
     def table(self, name: str) -> Table:
-        """[name]; empty where it is left out."""
+        """Return table [name]; empty if it is missing."""
         data = self.data.get(name, {})
         if isinstance(data, dict):
             return self._add(name, f"[{name}]", data)
@@ -135,7 +135,7 @@ class Reader:
         return self._add(name, f"[{name}]", {}, broken=True)
 
     def tables(self, name: str) -> list[Table]:
-        """Each [[name]], in order; numbered in messages when there are several."""
+        """Return each [[name]], in order. Messages number them if there are several."""
         data = self.data.get(name, [])
         if not isinstance(data, list) or not all(isinstance(one, dict) for one in data):
             self._malformed(name, data, f"tables, each begun with [[{name}]]")
@@ -144,11 +144,11 @@ class Reader:
         return [self._add(name, title, one) for title, one in zip(titles, data, strict=True)]
 
     def options(self, given: Mapping[str, object]) -> Table:
-        """Command line options, read as if they were a table."""
+        """Command-line options, read as a table."""
         return Table(self.problems, f"{COMMAND_LINE}: ", given)
 
     def within(self, table: Table, key: str) -> Table:
-        """A table that is a value, such as [app.environment] in [app]."""
+        """A table inside a table, such as [app.environment] in [app]."""
         table.known.append(key)
         data = table.data.get(key, {})
         where = f"{table.where.rstrip(' ]')}.{key}] "
@@ -158,7 +158,7 @@ class Reader:
         return Table(self.problems, where, {}, broken=True)
 
     def refuse_unknown(self, known: Collection[str], reserved: Collection[str]) -> None:
-        """What was written and nobody took."""
+        """Report tables and keys that no reader took."""
         for name, value in self.data.items():
             if name in reserved:
                 self.problems.append(f"{self.source}: [{name}] {LATER}; leave it out")

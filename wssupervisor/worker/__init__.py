@@ -1,11 +1,11 @@
-"""For applications: what a worker can tell its supervisor, and be asked for.
+"""The library for applications: how a worker reports to its supervisor and takes its orders.
 
     from wssupervisor.worker import serve           the `websockets` library
     from wssupervisor.worker import Worker          plain asyncio
     from wssupervisor.worker import Supervised      around an ASGI application
 
-None of it is needed to be supervised. With it a worker says itself when it is ready and alive,
-tells its users when a new release has taken over, and closes its connections politely.
+An application can be supervised without it. With it a worker reports when it is ready and alive,
+can notify its users when a new release has taken over, and closes its connections politely.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ __all__ = ["Connection", "NotGiven", "Supervised", "Worker", "adopt", "let_go", 
 
 
 def __getattr__(name: str) -> Any:
-    """`websockets` is loaded only where it is used."""
+    """Load `websockets` only if it is used."""
     if name == "serve":
         from wssupervisor.worker.serving import serve as found  # noqa: PLC0415
 

@@ -1,8 +1,8 @@
-"""Any ASGI application under any ASGI server as a worker with all abilities: wrap it.
+"""A wrapper that makes any ASGI application, under any ASGI server, a worker with the library.
 
-    app = Supervised(app, on_drain=tell_users)
+    app = Supervised(app, on_drain=notify_users)
 
-The server owns signals and sockets; what is done here is between it and the application.
+The server owns signals and sockets. The wrapper works between the server and the application.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Supervised:
-    """An ASGI application around another. `busy(scope)`: whether its WebSocket is in use now."""
+    """An ASGI application that wraps another. `busy(scope)`: whether its WebSocket is in use."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Supervised:
                 await self._app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ready when the application says that it has started; it may know nothing of lifespans."""
+        """Report ready when the application has started, even if it does not support lifespans."""
         async with self._worker as worker:
             started = False
 
@@ -63,7 +63,7 @@ class Supervised:
 
     @staticmethod
     async def _own_lifespan(receive: Receive, send: Send) -> None:
-        """For an application that refuses to speak of it."""
+        """Answer the lifespan in place of an application that does not support it."""
         await send({"type": "lifespan.startup.complete"})
         while (await receive())["type"] != "lifespan.shutdown":
             pass
@@ -89,7 +89,7 @@ class Supervised:
 
             async def say(message: Message) -> None:
                 if closed.done():
-                    return  # it does not know yet
+                    return  # the application has not received the disconnect yet
                 connection.touch()
                 await send(message)
 
@@ -97,7 +97,7 @@ class Supervised:
 
 
 async def _first(receive: Receive, closed: "asyncio.Future[Message]") -> Message:
-    """What the client says, or that we have closed."""
+    """Return the next message of the client, or the disconnect after our close."""
     hearing = asyncio.ensure_future(receive())
     try:
         await asyncio.wait({hearing, closed}, return_when=asyncio.FIRST_COMPLETED)

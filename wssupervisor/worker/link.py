@@ -1,4 +1,4 @@
-"""The worker's end of the channel: datagrams in and out, on the event loop."""
+"""The worker's end of the channel: datagrams to and from the supervisor, on the event loop."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ VARIABLE = "WSSUPERVISOR_CHANNEL"
 
 
 class Link:
-    """Owns the socket. Once the supervisor has gone, what is said is not heard: nothing fails."""
+    """Owns the socket. If the supervisor has died, messages are dropped and nothing fails."""
 
     def __init__(self, sock: socket.socket, hear: Callable[[FromSupervisor], None]) -> None:
         self._socket = sock
@@ -24,7 +24,7 @@ class Link:
 
     @classmethod
     def from_environment(cls, hear: Callable[[FromSupervisor], None]) -> "Link | None":
-        """To the supervisor that started this process; None where there is none, or an old one."""
+        """Connect to the supervisor that started this process. None without one."""
         number = os.environ.pop(VARIABLE, "")
         if not number.isdecimal():
             return None
@@ -33,12 +33,12 @@ class Link:
         except OSError:
             return None
         if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_SEQPACKET:
-            sock.detach()  # something else has that number by now
+            sock.detach()  # the number now belongs to another descriptor
             return None
         return cls(sock, hear)
 
     def say(self, message: FromWorker) -> None:
-        """Or drop it: a supervisor that does not read has other cares than ours."""
+        """Send the message, or drop it if the supervisor is not reading."""
         with contextlib.suppress(OSError):
             self._socket.send(protocol.encode(message))
 

@@ -1,9 +1,8 @@
-"""What a worker and its supervisor say to each other over the channel: pure, no I/O.
+"""The messages between a worker and its supervisor on the channel. Pure, no I/O.
 
 One message is one datagram of a SOCK_SEQPACKET socket: a JSON object with a `type`. The worker
-begins with `hello`. A type that is not known is ignored, so that either side may be newer; one that
-is known and is not right is an error, and the channel is closed: the worker is then treated as one
-without it.
+begins with `hello`. An unknown type is ignored, so that either side may be newer. A known type with
+a wrong content is an error and closes the channel; the worker is then treated as one without it.
 """
 
 import json
@@ -15,34 +14,34 @@ from typing import Any, get_args, get_type_hints
 VERSION = 1
 MESSAGE_BYTES = 16 * 1024
 REASON_BYTES = 120
-"""What fits into a WebSocket's close frame, with room to spare."""
+"""Fits into the close frame of a WebSocket, with room to spare."""
 CONNECTIONS_MAX = 10_000_000
 SECONDS_MAX = 1e9
 BAD_CHARS = 120
-"""Of the text that says what is wrong with a message."""
+"""Length of the text that describes a bad message."""
 
 
 class Bad(ValueError):
-    """A message that breaks the protocol; the text says how, and is short whatever was in it."""
+    """A message that breaks the protocol. The text describes it, and is short in any case."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text if len(text) <= BAD_CHARS else f"{text[: BAD_CHARS - 3]}...")
 
 
 class Capability(Enum):
-    """What a worker can be asked for; those of a newer library are ignored."""
+    """What a worker can be asked to do. Unknown capabilities of a newer library are ignored."""
 
     CLOSE = "close"
-    """Closes its connections when asked, spread over a time."""
+    """Closes its connections on request, spread over a time."""
     STOP_ACCEPTING = "stop-accepting"
-    """Lets its listening sockets go when told to drain, without losing a connection."""
+    """Releases its listening sockets when it has to drain, without losing a connection."""
     HANDOFF = "handoff"
     """Reserved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first word of a worker. `library`: its name and version, for people."""
+    """The first message of a worker. `library`: name and version of the library, for display."""
 
     version: int
     capabilities: tuple[str, ...] = ()
@@ -51,17 +50,17 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """It serves."""
+    """The worker is ready to serve."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """Its event loop runs."""
+    """A heartbeat: the event loop of the worker is running."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Connections by its own account; `busy`: those that do not want to be closed now."""
+    """Connections as the worker counts them. `busy`: those that should not be closed now."""
 
     open: int
     busy: int = 0
@@ -69,7 +68,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The answer to `hello`. `alive_every`: seconds between two signs of life; 0: none wanted."""
+    """The answer to `hello`. `alive_every`: seconds between two heartbeats; 0: none expected."""
 
     version: int
     alive_every: float = 0.0
@@ -77,9 +76,9 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """It gets no new connections from now on, once it has let the sockets of `let_go` go.
+    """The worker gets no new connections, once it has released the sockets of `let_go`.
 
-    Those are listeners by name. Said again: close nothing more that you were asked to close.
+    `let_go` has names of listeners. A repeated `drain` cancels an earlier `close`.
     """
 
     let_go: tuple[str, ...] = ()
@@ -87,14 +86,14 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """It gets new connections again, as if it had never drained; what was asked for is void."""
+    """The worker gets new connections again, as before the drain. Cancels an earlier `close`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
     """Close all connections, spread over `over` seconds; the busy ones by `by` seconds from now.
 
-    Not `everyone`: only those that are there now, and none that is busy at its turn.
+    Without `everyone`: only connections that are open now, and none that is busy at its turn.
     """
 
     code: int
@@ -106,7 +105,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """Close nothing more that you were asked to close."""
+    """Cancels an earlier `close`."""
 
 
 FromWorker = Hello | Ready | Alive | Counts
@@ -126,31 +125,31 @@ _TYPES: dict[type[Any], str] = {
 
 
 def encode(message: FromWorker | FromSupervisor) -> bytes:
-    """As one datagram."""
+    """Encode a message as one datagram."""
     return json.dumps({"type": _TYPES[type(message)], **asdict(message)}).encode()
 
 
 def from_worker(data: bytes) -> FromWorker | None:
-    """What a worker said; None for a type that is not known. Raises Bad."""
+    """Decode a message of a worker. None for an unknown type. Raises Bad."""
     found: FromWorker | None = _decoded(data, FromWorker)
     match found:
         case Hello(version=version) if version < 1:
-            raise Bad(f"hello: version {version} does not exist")
+            raise Bad(f"hello: found version {version}, expected 1 or later")
         case Counts(open=count, busy=busy) if not 0 <= busy <= count <= CONNECTIONS_MAX:
-            raise Bad(f"counts: {busy} busy of {count} open cannot be")
+            raise Bad(f"counts: found {busy} busy of {count} open, expected 0 <= busy <= open")
     return found
 
 
 def from_supervisor(data: bytes) -> FromSupervisor | None:
-    """What the supervisor said; None for a type that is not known. Raises Bad."""
+    """Decode a message of the supervisor. None for an unknown type. Raises Bad."""
     found: FromSupervisor | None = _decoded(data, FromSupervisor)
     match found:
         case Close(over=over, by=by) if not 0 <= over <= by <= SECONDS_MAX:
-            raise Bad(f"close: over {over:g} s by {by:g} s cannot be")
+            raise Bad(f"close: found {over:g} s before {by:g} s, expected 0 <= over <= by")
         case Close(code=code) if not 1000 <= code <= 4999:
-            raise Bad(f"close: {code} is no close code")
+            raise Bad(f"close: found code {code}, expected 1000 to 4999")
         case Welcome(alive_every=seconds) if not 0 <= seconds <= SECONDS_MAX:
-            raise Bad(f"welcome: alive_every {seconds:g} cannot be")
+            raise Bad(f"welcome: found alive_every {seconds:g}, expected 0 or more")
     return found
 
 
@@ -168,7 +167,7 @@ def _decoded(data: bytes, kinds: UnionType) -> Any:
 
 
 def _built(kind: type[Any], found: dict[str, Any]) -> Any:
-    """Keys that are not known are ignored; those that are known must be right."""
+    """Build a message. Unknown keys are ignored; known keys must have the right type."""
     name, hints = _TYPES[kind], get_type_hints(kind)
     values = {}
     for one in fields(kind):

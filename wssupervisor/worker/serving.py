@@ -1,4 +1,4 @@
-"""Serve WebSockets with the `websockets` library, 15 to 17, as a worker should."""
+"""Serve WebSockets with the `websockets` library, 15 to 17, as a worker with all abilities."""
 
 import asyncio
 import socket
@@ -15,14 +15,14 @@ from wssupervisor.worker.worker import Callback, Connection, Worker
 
 BACKLOG = 4096
 HANDSHAKES_WITHIN = 5.0
-"""At the end: seconds for those who were accepted and have not sent their handshake yet."""
+"""At the end: seconds for accepted clients that have not sent their handshake yet."""
 LOOK_SECONDS = 0.01
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
 class TrackedConnection(ServerConnection):
-    """Tells when something was said, so that the idle ones can be closed first."""
+    """Records when a message was last sent or received, so that idle ones are closed first."""
 
     tracked: Connection | None = None
 
@@ -49,11 +49,11 @@ async def serve(
     address: tuple[str, int] | None = None,
     **options: Any,
 ) -> None:
-    """Serve on all inherited sockets until told to end; all connections are closed politely then.
+    """Serve on all inherited sockets until SIGTERM, then close all connections politely.
 
-    `on_drain` is called when no new connections come any more, `on_resume` when they do again;
-    `busy(connection)` keeps one from being closed at its turn. `address`: where to listen when no
-    supervisor started this process (otherwise that raises NotGiven). `options` go to
+    `on_drain` is called when no more new connections come, `on_resume` when they come again. While
+    `busy(connection)` is true, the connection is not closed at its turn. `address`: where to listen
+    if no supervisor started this process; without it that raises NotGiven. `options` are passed to
     websockets.asyncio.server.serve().
     """
     async with Worker(on_drain, on_resume) as worker:
@@ -90,14 +90,15 @@ def _listening(worker: Worker, address: tuple[str, int] | None) -> list[socket.s
 
 
 async def _finish_handshakes(servers: list[Server]) -> None:
-    """Who has been accepted gets an answer: a server that is closed would say 503."""
+    """Let accepted clients finish their handshake: a closed server would answer 503."""
     until = time.monotonic() + HANDSHAKES_WITHIN
-    await asyncio.sleep(LOOK_SECONDS)  # asyncio has accepted some that nobody knows of yet
+    # asyncio has accepted connections that `websockets` has not seen yet.
+    await asyncio.sleep(LOOK_SECONDS)
     while time.monotonic() < until and any(map(_shakes_hands, servers)):  # noqa: ASYNC110
         await asyncio.sleep(LOOK_SECONDS)
 
 
 def _shakes_hands(server: Server) -> bool:
-    # What runs for each that was accepted: its name until websockets 16, and from 17 on.
+    # The tasks of accepted connections: "handlers" until websockets 16, "handler_tasks" from 17.
     running: Sized = getattr(server, "handlers" if hasattr(server, "handlers") else "handler_tasks")
     return len(running) > len(server.connections)

@@ -1,4 +1,4 @@
-"""The listening sockets that a worker was given, and how to let them go without a loss."""
+"""The inherited listening sockets of a worker, and how to release them without a loss."""
 
 import asyncio
 import contextlib
@@ -12,21 +12,21 @@ FIRST_DESCRIPTOR = 3
 
 
 class NotGiven(RuntimeError):
-    """This process was given no listening sockets, or none of that name."""
+    """This process inherited no listening sockets, or none of that name."""
 
 
 def adopt() -> dict[str, list[socket.socket]]:
-    """All inherited listening sockets by the name of their listener, non-blocking.
+    """Return all inherited listening sockets by the name of their listener, non-blocking.
 
-    The variables of socket activation are consumed: a child of this process does not take them for
-    its own. Raises NotGiven where they are missing or meant for another process.
+    Removes the variables of socket activation, so that a child process does not use them. Raises
+    NotGiven if they are missing or meant for another process.
     """
     count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
     names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
     if not count.isdecimal() or pid != str(os.getpid()):
         raise NotGiven(
-            "no listening sockets were passed to this process (LISTEN_FDS, LISTEN_PID): start it"
-            " by wssupervisor, or give it an address of its own"
+            "this process inherited no listening sockets (LISTEN_FDS, LISTEN_PID). Start it with"
+            " wssupervisor, or give it its own address"
         )
     found: dict[str, list[socket.socket]] = {}
     for at in range(int(count)):
@@ -54,9 +54,9 @@ def let_go(sockets: Iterable[socket.socket]) -> None:
 
 
 def _quiet() -> socket.socket:
-    """One to which no client comes: `accept` finds nothing, where /dev/null would be an error.
+    """Return a socket that no client can reach: `accept` on it finds nothing.
 
-    A loop may have been told of a client in the same turn, and accepts after us.
+    A loop that saw a client in the same turn may accept after us; /dev/null would be an error.
     """
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     found.bind("")  # a name that the kernel chooses
@@ -65,11 +65,11 @@ def _quiet() -> socket.socket:
 
 
 def _forget(descriptor: int) -> None:
-    """Take it out of every epoll of this process: a loop in C, such as uvloop, has its own.
+    """Remove the descriptor from every epoll of this process: uvloop, for example, has its own.
 
-    The kernel goes on to report on what was registered while anybody has it open, as the supervisor
-    does, and nothing could take it out once the descriptor is another file (epoll(7)): the loop
-    would spin.
+    The kernel keeps reporting on a registered socket while any process has it open, as the
+    supervisor has. Once the descriptor is another file it can no longer be removed (epoll(7)),
+    and the loop would spin.
     """
     for number in _epolls():
         try:
@@ -84,7 +84,7 @@ def _forget(descriptor: int) -> None:
 def _epolls() -> list[int]:
     found = []
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        with contextlib.suppress(OSError):  # the one that listed them is closed again
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself is closed again
             if "[eventpoll]" in os.readlink(f"/proc/self/fd/{name}"):  # noqa: PTH115
                 found.append(int(name))
     return found

@@ -1,4 +1,4 @@
-"""A worker as its application sees it: sockets, who is connected, and what the supervisor wants."""
+"""A worker as its application sees it: sockets, connections, and orders of the supervisor."""
 
 import asyncio
 import contextlib
@@ -25,19 +25,19 @@ from wssupervisor.worker.protocol import (
 )
 
 COUNT_EVERY = 1.0
-"""Seconds between two reports of the number of connections, where it has changed."""
+"""Seconds between two reports of the number of connections, if it has changed."""
 ASK_BUSY_EVERY = 0.5
 GOING_AWAY = 1001
 SERVICE_RESTART = 1012
 
 ANSWERS_WITHIN = 5.0
-"""Seconds for the clients' answers to the last closes, before the process ends."""
+"""Seconds to wait for the clients' answers to the last closes, before the process ends."""
 
 Callback = Callable[[], Awaitable[None] | None]
 
 
 class Connection:
-    """One client, as `Worker.track` knows it. `active_at`: when something was last said."""
+    """One connection of `Worker.track`. `active_at`: the time of its last message."""
 
     def __init__(
         self, close: Callable[[int, str], Awaitable[None]], busy: Callable[[], bool]
@@ -47,7 +47,7 @@ class Connection:
         self.active_at = time.monotonic()
 
     def touch(self) -> None:
-        """Something was said: those who are idle are closed first."""
+        """Record a message: idle connections are closed first."""
         self.active_at = time.monotonic()
 
 
@@ -58,9 +58,9 @@ def never() -> bool:
 class Worker:
     """Use as `async with Worker() as worker`, once in a process, on the event loop that serves.
 
-    `on_drain` is called when the worker gets no new connections any more (tell your users), and
-    `on_resume` when it does again after a roll back; either may be a coroutine function. Without a
-    supervisor everything works, and nobody calls.
+    `on_drain` is called when the worker gets no more new connections (notify your users), and
+    `on_resume` when it gets them again after a rollback. Either may be a coroutine function.
+    Without a supervisor everything works, but the callbacks are never called.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Worker:
         *,
         owns_process: bool = True,
     ) -> None:
-        """`owns_process`: take the signals and the sockets; not where a server does that."""
+        """`owns_process`: handle signals and sockets. False if a server does that."""
         self.draining = False
         self.ending = False
         self._owns_process = owns_process
@@ -79,7 +79,7 @@ class Worker:
         self._sockets: dict[str, list[socket.socket]] | None = None
         self._connections: set[Connection] = set()
         self._link: Link | None = None
-        self._told: protocol.Counts | None = None
+        self._reported: protocol.Counts | None = None
         self._alive_every = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -127,7 +127,7 @@ class Worker:
         return self._sockets
 
     def ready(self) -> None:
-        """Say that it serves: with `[ready] by = "notify"` the supervisor waits for this."""
+        """Report that it serves. With `[ready] by = "notify"` the supervisor waits for this."""
         if self._link is not None:
             self._link.say(protocol.Ready())
 
@@ -137,32 +137,32 @@ class Worker:
         close: Callable[[int, str], Awaitable[None]],
         busy: Callable[[], bool] = never,
     ) -> Iterator[Connection]:
-        """Around one client's connection. `close(code, reason)` ends it politely.
+        """Use it around one connection. `close(code, reason)` closes the connection politely.
 
-        While `busy()` says so it is not closed at its turn, but asked again, until the time that
-        the supervisor allows is over.
+        While `busy()` is true, the connection is not closed at its turn but asked again, until the
+        time that the supervisor allows is over.
         """
         connection = Connection(close, busy)
         self._connections.add(connection)
         if len(self._connections) == 1:
-            self._tell_counts()
+            self._report_counts()
         try:
             yield connection
         finally:
             self._connections.discard(connection)
             if not self._connections:
-                self._tell_counts()
+                self._report_counts()
 
     @property
     def connections(self) -> int:
         return len(self._connections)
 
     async def until_ending(self) -> None:
-        """Wait for SIGTERM: it comes when nobody is connected any more, or when all must end."""
+        """Wait for SIGTERM. It comes when no connection is left, or at a limit or a stop."""
         await self._end.wait()
 
     async def close_all(self) -> None:
-        """At the end, at once: as 1012 where a new version has taken over, else as 1001."""
+        """Close all at once, at the end: with 1012 if a new version has taken over, else 1001."""
         self.ending = True
         code = SERVICE_RESTART if self.draining else GOING_AWAY
         self._stop_closing()
@@ -170,7 +170,7 @@ class Worker:
         if self._endings:
             await asyncio.wait(self._endings, timeout=ANSWERS_WITHIN)
 
-    # -- the supervisor's wishes --------------------------------------------------------------
+    # -- the supervisor's orders --------------------------------------------------------------
 
     def _hear(self, message: FromSupervisor) -> None:
         match message:
@@ -211,7 +211,7 @@ class Worker:
             self._closing = None
 
     async def _close(self, wish: Close) -> None:
-        """Each at its turn; who is busy later, and who comes meanwhile at the end."""
+        """Close each connection at its turn: the busy ones later, new ones at the end."""
         began = time.monotonic()
         found = list(self._connections)
         order = pacing.idle_first([one.active_at for one in found])
@@ -231,31 +231,31 @@ class Worker:
             self._end_one(one, wish)
 
     def _end_one(self, one: Connection, wish: Close) -> None:
-        """Without waiting for the client's answer; once is enough."""
+        """Start to close a connection, once, without waiting for the client's answer."""
         if one in self._connections:
             self._connections.discard(one)
             ending = self._start(_closed(one, wish))
             self._endings.add(ending)
             ending.add_done_callback(self._endings.discard)
 
-    # -- what the supervisor hears ------------------------------------------------------------
+    # -- reports to the supervisor ------------------------------------------------------------
 
     async def _report(self) -> None:
-        """Now and then; the first and the last connection at once."""
+        """Report counts at intervals. (The first and the last connection are reported at once.)"""
         while True:
-            self._tell_counts()
+            self._report_counts()
             await asyncio.sleep(COUNT_EVERY)
 
-    def _tell_counts(self) -> None:
-        """How many are connected, when that has changed."""
+    def _report_counts(self) -> None:
+        """Report the number of connections if it has changed."""
         busy = sum(one.busy() for one in self._connections)
         counts = protocol.Counts(len(self._connections), busy)
-        if counts != self._told and self._link is not None:
+        if counts != self._reported and self._link is not None:
             self._link.say(counts)
-            self._told = counts
+            self._reported = counts
 
     async def _live(self) -> None:
-        """From the event loop itself: one that is stuck says nothing."""
+        """Send heartbeats from the event loop itself: a stuck loop sends none."""
         while self._link is not None:
             self._link.say(protocol.Alive())
             await asyncio.sleep(self._alive_every)
@@ -268,5 +268,5 @@ async def _called(callback: Callback) -> None:
 
 
 async def _closed(one: Connection, wish: Close) -> None:
-    with contextlib.suppress(Exception):  # whatever it is, it has gone
+    with contextlib.suppress(Exception):  # whatever the error, the connection is gone
         await one.close(wish.code, wish.reason)
