@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from tests.harness.reference import events
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
@@ -44,6 +45,8 @@ A = Release(("chat",), "/srv/41")
 B = Release(("chat",), "/srv/42")
 SLOTS = tuple(range(10, 20))
 PARKING = SLOTS[-1]
+FIELDS = events("events.md")
+"""By kind of note, as docs/reference lists them."""
 POLICY = Policy(workers=2, ready_by=ReadyBy.NOTIFY, stable=1.0, keep=5.0)
 
 
@@ -66,7 +69,10 @@ class Driven:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         actions = self.core.handle(event, now)
-        self.notes += [one for one in actions if isinstance(one, Note)]
+        notes = [one for one in actions if isinstance(one, Note)]
+        for note in notes:
+            assert note.fields.keys() <= FIELDS[note.kind.value], note
+        self.notes += notes
         return [one for one in actions if not isinstance(one, Note)]
 
     def look(self, now: float, **queued: int) -> list[Action]:
