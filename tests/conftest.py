@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 import structlog
 
+from tests.harness.alone import require_machine
 from tests.harness.releases import Releases
 from tests.harness.settings import Settings
 
@@ -54,19 +55,47 @@ def short_directory() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side each process begins with its share of the storms, which are long.
+@pytest.fixture(autouse=True)
+def has_the_machine(request: pytest.FixtureRequest) -> None:
+    """A test that measures does so on a machine that does nothing else."""
+    if request.node.get_closest_marker("alone"):
+        require_machine()
 
-    pytest-xdist gives each process a run of neighbours, and lets who is done steal from the others.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side each process begins with its share of the storms and other slow tests.
+
+    pytest-xdist gives each process a run of neighbours, and lets one that is done steal from the
+    others.
     """
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if count == 1:
         return
-    storms = [item for item in items if item.get_closest_marker("storm")]
-    others = [item for item in items if not item.get_closest_marker("storm")]
+    slow = [item for item in items if _is_slow(item)]
+    slow.sort(key=lambda item: item.get_closest_marker("slow") is None)  # the slowest of all first
+    others = [item for item in items if not _is_slow(item)]
     size = math.ceil(len(others) / count)
     items[:] = [
         item
         for share in range(count)
-        for item in (*storms[share::count], *others[share * size : (share + 1) * size])
+        for item in (*slow[share::count], *others[share * size : (share + 1) * size])
     ]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("slow", "storm"))
+
+
+SLOW_SECONDS = 20.0
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that took long and give no reason for it."""
+    found = [
+        f"{report.duration:5.1f} s  {report.nodeid}"
+        for report in terminalreporter.getreports("passed")
+        if report.duration > SLOW_SECONDS and not {"slow", "storm"} & set(report.keywords)
+    ]
+    if found:
+        terminalreporter.section(f"more than {SLOW_SECONDS:g} s without @pytest.mark.slow(REASON)")
+        terminalreporter.write_line("\n".join(found))

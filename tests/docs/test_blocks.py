@@ -71,7 +71,13 @@ def expected_status(step: Step) -> int:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param("README.md", marks=pytest.mark.slow("it runs the demo, and shows a drain")),
+        *(one for one in DOCUMENTS if one != "README.md"),
+    ],
+)
 def test_every_command_of_a_document_does_what_it_says(
     document: str, short_directory: Path
 ) -> None:

@@ -98,7 +98,8 @@ def others(daemon: Daemon, faults: Faults) -> None:
             assert daemon.process.poll() is None, faults.found("fails")[-AT_ONCE:]
 
 
-@pytest.mark.timeout(0 if ALL else 300)  # 81 calls in 39 deeds: 30 s alone
+@pytest.mark.slow("81 system calls fail in 39 reloads and deaths, a second each")
+@pytest.mark.timeout(0 if ALL else 300)
 def test_each_system_call_of_a_step_fails_once_and_nothing_is_lost(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -444,8 +444,8 @@ def test_one_that_wakes_again_serves_again(polite: Settings) -> None:
 
 @pytest.mark.alone
 @pytest.mark.timeout(180)
-def test_2000_clients_leave_as_a_slope_and_find_the_new_generation(simple: Settings) -> None:
-    count, over = 2_000, 20
+def test_1000_clients_leave_as_a_slope_and_find_the_new_generation(simple: Settings) -> None:
+    count, over = 1_000, 10
     with Daemon(closing(simple, "0s", f"{over}s")) as daemon:
         daemon.start()
         with holding(daemon, count, returns=True, interval=10.0) as held:

@@ -9,7 +9,7 @@ from tests.harness.load import load
 from tests.harness.settings import Settings
 
 ANSWERS_AFTER = 200
-STORM_ANSWERS = 2_000
+STORM_ANSWERS = 500
 ROUNDS = 5
 RATE = 1_000.0
 HELD = 500

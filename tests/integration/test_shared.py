@@ -15,7 +15,7 @@ from tests.harness.settings import Settings
 from tests.harness.sockets import HeldSockets
 
 CUTOVERS = 20
-CONNECTIONS = 10_000
+CONNECTIONS = 6_000
 HELD = 500
 RATE = 800.0
 ANSWERS_AFTER = 200

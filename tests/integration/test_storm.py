@@ -9,8 +9,8 @@ from tests.harness.load import load
 from tests.harness.settings import Settings
 
 CUTOVERS = 20
-CONNECTIONS = 40_000
-HELD = 2_000
+CONNECTIONS = 12_000
+HELD = 1_000
 RATE = 1_200.0
 RETIRED_WITHIN = 30.0
 

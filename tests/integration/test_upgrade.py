@@ -17,7 +17,7 @@ from tests.harness.settings import Settings
 WITHIN = 15.0
 MOST_GROWN = 20 << 20
 ANSWERS_AFTER = 200
-STORM_ANSWERS = 1_000
+STORM_ANSWERS = 300
 ROUNDS = 10
 RATE = 600.0
 HELD = 300
