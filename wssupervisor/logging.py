@@ -19,31 +19,15 @@ from typing import Any, TextIO, cast
 import structlog
 
 from wssupervisor import journal
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.harmless import harmless
 from wssupervisor.log_allowance import Allowance
 from wssupervisor.log_limit import SECONDS as LIMIT_SECONDS
 from wssupervisor.log_limit import LineLimit
 from wssupervisor.log_writer import Dropped, JournalSink, Record, StdoutSink, Writer
 
-MESSAGE_IDS = {
-    "started": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a301",
-    "reload-begun": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a302",
-    "reload-failed": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a303",
-    "cutover": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a304",
-    "worker-exited": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a305",
-    "worker-stalled": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a306",
-    "worker-unresponsive": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30c",
-    "generation-retired": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a307",
-    "drain-limit": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a308",
-    "re-executed": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a309",
-    "recovered": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30a",
-    "left": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30d",
-    "joined": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30e",
-    "emptied": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30f",
-    "leave-limit": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a310",
-    "stopped": "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30b",
-}
-"""Fixed for good: `journalctl MESSAGE_ID=...`."""
+MESSAGE_IDS = {kind.value: kind.message_id for kind in NoteKind if kind.message_id is not None}
+"""By the event's kind, for `journalctl MESSAGE_ID=…`."""
 
 JOURNAL_FIELDS = {
     "instance": "WSS_INSTANCE",

@@ -21,6 +21,7 @@ from wssupervisor.fleet.counters import (
     Histogram,
 )
 from wssupervisor.fleet.model import GenerationState, InstanceState, WorkerState
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.view import FleetView
 
 PREFIX = "wssupervisor_"
@@ -129,6 +130,7 @@ def families(seen: Seen) -> list[Family]:
         *_of_reloads(seen),
         *_of_drains(seen),
         *_of_supervisor(seen),
+        *_of_notes(seen.counters),
     ]
 
 
@@ -212,17 +214,12 @@ def _of_workers(seen: Seen) -> Iterator[Family]:
     waits = [max(0.0, w.retry_at - seen.now) for w in there if w.retry_at is not None]
     about = "How long it still takes until the last of those that wait is started again."
     yield _gauge("worker_retry_seconds", about, round(max(waits, default=0.0), 3))
-    yield _counter("workers_spawned_total", "Workers started.", counters.spawned)
     yield _by(
         "worker_exits_total",
         "Workers that ended, by cause.",
         "counter",
         [({"cause": one}, counters.exits.get(one, 0)) for one in CAUSES],
     )
-    about = "Times that a worker was steered away from because it accepted no connections."
-    yield _counter("workers_stalled_total", about, counters.stalled)
-    about = "Times that a worker gave no sign of life for [watchdog] interval."
-    yield _counter("workers_unresponsive_total", about, counters.unresponsive)
     about = "From a worker's start until it was ready."
     yield _histogram("worker_start_seconds", about, START_BOUNDS, counters.start_seconds)
 
@@ -278,13 +275,10 @@ def _of_reloads(seen: Seen) -> Iterator[Family]:
         ended = seen.unix(last.began_at + last.seconds)
         about = "When it ended, in Unix time."
         yield _gauge("last_reload_timestamp_seconds", about, ended)
-    about = "Times that new connections could not be steered as decided; each is tried again."
-    yield _counter("steering_failures_total", about, counters.steering_failures)
 
 
 def _of_drains(seen: Seen) -> Iterator[Family]:
     counters = seen.counters
-    yield _counter("drains_begun_total", "Drains that began.", counters.drains_begun)
     yield _by(
         "drains_ended_total",
         "Drains that ended: the generation retired, or it was rolled back to.",
@@ -305,11 +299,7 @@ def _of_drains(seen: Seen) -> Iterator[Family]:
 
 
 def _of_supervisor(seen: Seen) -> Iterator[Family]:
-    counters, own = seen.counters, seen.own
-    about = "Times that the supervisor went on in place of one that had died."
-    yield _counter("supervisor_recoveries_total", about, counters.recoveries)
-    about = "Times that the supervisor re-executed itself."
-    yield _counter("supervisor_upgrades_total", about, counters.upgrades)
+    own = seen.own
     about = "How much later than asked for the supervisor's loop went on."
     yield _histogram("loop_lag_seconds", about, LAG_BOUNDS, seen.lag)
     if own is None:
@@ -319,3 +309,9 @@ def _of_supervisor(seen: Seen) -> Iterator[Family]:
     about = "Processor time of the supervisor's process, without its workers."
     yield _counter("supervisor_cpu_seconds_total", about, round(own.cpu_seconds, 3))
     yield _gauge("supervisor_open_fds", "Open descriptors of the supervisor.", own.open_files)
+
+
+def _of_notes(counters: Counters) -> Iterator[Family]:
+    for kind in NoteKind:
+        if kind.metric is not None:
+            yield _counter(kind.metric.name, kind.metric.help, counters.of(kind))

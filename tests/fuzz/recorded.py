@@ -15,7 +15,7 @@ from tests.fuzz.target import Target, Wrong
 from wssupervisor.commands import recorded
 from wssupervisor.commands.recorded import Place
 from wssupervisor.control.paths import OWN
-from wssupervisor.fleet.actions import Note, NoteKind
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.runtime.history.history import History
 
 FILES = ("events.jsonl", "events.jsonl.1", "reloads.jsonl", "reloads.jsonl.1")

@@ -14,8 +14,8 @@ from tests.harness.daemon import Daemon
 from tests.harness.reference import differences, events, keys, names
 from tests.harness.releases import Releases
 from tests.harness.settings import Settings
-from wssupervisor.fleet.actions import NoteKind
 from wssupervisor.fleet.counters import CAUSES
+from wssupervisor.fleet.notes import NoteKind
 
 SOON = 20.0
 EACH_EVENT = {"at", "kind"}

@@ -110,7 +110,7 @@ def test_it_goes_on_when_the_daemon_is_upgraded_dies_and_comes_back(settings: Se
         terminal.wait("no answer since 3s: no daemon answers at ")
         assert "generation 1" in terminal.text(), "what was known is still there"
         daemon.start()
-        terminal.wait("a supervisor took over from one that died")
+        terminal.wait("a supervisor replaced one that died")
         assert "no answer" not in terminal.text()
 
 
@@ -206,7 +206,7 @@ def test_a_reload_on_a_terminal_shows_its_steps_and_what_it_waits_for(
             text = terminal.text()
 
         assert "  probe    worker 0 of generation 2 is ready after " in text
-        assert "  cutover  generation 2 serves, in place of 1 (r1, " in text
+        assert "  cutover  generation 2 is active, replacing 1 (r1, " in text
         assert "  drain    generation 1 drains" in text
         assert text.index("  start") < text.index("  probe") < text.index("  cutover")
 

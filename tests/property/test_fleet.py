@@ -29,8 +29,6 @@ from wssupervisor.fleet.actions import (
     Answer,
     DrainChanged,
     Failed,
-    Note,
-    NoteKind,
     Resolve,
     Scaled,
     Spawn,
@@ -82,6 +80,7 @@ from wssupervisor.fleet.model import (
     WorkerId,
     WorkerState,
 )
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import (
     AskToClose,
     AskToLeave,

@@ -7,7 +7,6 @@ from wssupervisor.fleet.actions import (
     Action,
     Answer,
     JudgeLeftover,
-    Note,
     Probe,
     Quit,
     Resolve,
@@ -42,6 +41,7 @@ from wssupervisor.fleet.model import (
     Table,
     WorkerId,
 )
+from wssupervisor.fleet.notes import Note
 from wssupervisor.fleet.orders import (
     AskToClose,
     AskToLeave,

@@ -13,7 +13,7 @@ from wssupervisor.bounded import TEXT_CHARS
 from wssupervisor.commands import history, times
 from wssupervisor.commands.sentences import described, sentence, style
 from wssupervisor.commands.terminal import Style
-from wssupervisor.fleet.actions import NoteKind
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.runtime.history.entries import COUNTS, LINE_BYTES_MAX, NEEDED, TEXTS, entry
 from wssupervisor.runtime.history.history import seconds_ago
 from wssupervisor.runtime.history.reloads import reloads

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wssupervisor.fleet.actions import Note, NoteKind
 from wssupervisor.fleet.model import WorkerId
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import SendDrain, Signal
 from wssupervisor.fleet.snapshot import plain, typed
 from wssupervisor.runtime.handover import state_file

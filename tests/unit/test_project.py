@@ -93,6 +93,7 @@ ALLOWED_TO_COMMANDS = {
     "wssupervisor.durations",
     "wssupervisor.errors",
     "wssupervisor.files",
+    "wssupervisor.fleet.notes",
     "wssupervisor.harmless",
     "wssupervisor.stdio",
 }

@@ -1,10 +1,10 @@
 """What the fleet wants done, in the imperative; each result comes back as an event."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 
 from wssupervisor.fleet.model import Check, Release, RequestId, SlotId, Table, WorkerId
+from wssupervisor.fleet.notes import Note
 from wssupervisor.fleet.orders import Order
 
 
@@ -135,60 +135,6 @@ class Answer:
 
     request: RequestId
     outcome: Outcome
-
-
-class NoteKind(Enum):
-    STARTED = "started"
-    RELOAD_BEGUN = "reload-begun"
-    ROLLBACK_BEGUN = "rollback-begun"
-    RELOAD_FAILED = "reload-failed"
-    RELOAD_REFUSED = "reload-refused"
-    WORKER_SPAWNED = "worker-spawned"
-    WORKER_READY = "worker-ready"
-    WORKER_EXITED = "worker-exited"
-    MAIN_PROCESS_ENDED = "main-process-ended"
-    LEFTOVER_SERVES = "leftover-serves"
-    LEFTOVER_ENDED = "leftover-ended"
-    WORKER_STALLED = "worker-stalled"
-    WORKER_UNRESPONSIVE = "worker-unresponsive"
-    WORKER_RECOVERED = "worker-recovered"
-    WORKER_ACCEPTS = "worker-accepts"
-    STALL_REPLACED = "stall-replaced"
-    STALL_NOT_REPLACED = "stall-not-replaced"
-    WORKER_RETRY = "worker-retry"
-    WORKER_DRAINED = "worker-drained"
-    WORKER_KILLED = "worker-killed"
-    CUTOVER = "cutover"
-    DRAIN_BEGUN = "drain-begun"
-    DRAIN_LIMIT = "drain-limit"
-    DRAIN_CUT_SHORT = "drain-cut-short"
-    DRAIN_PAUSED = "drain-paused"
-    DRAIN_RESUMED = "drain-resumed"
-    RELEASING_SOCKETS = "releasing-sockets"
-    STILL_LISTENS = "still-listens"
-    SCALED = "scaled"
-    LEFT = "left"
-    LEAVE_LIMIT = "leave-limit"
-    EMPTIED = "emptied"
-    JOINED = "joined"
-    GENERATION_RETIRED = "generation-retired"
-    SWEEPER_STARTED = "sweeper-started"
-    STEERING_FAILED = "steering-failed"
-    REEXECUTED = "re-executed"
-    RECOVERED = "recovered"
-    STOP_BEGUN = "stop-begun"
-    STOPPED = "stopped"
-
-
-NoteField = str | int | float | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something an operator may want to read later: log it, keep it, tell whoever follows."""
-
-    kind: NoteKind
-    fields: Mapping[str, NoteField] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from wssupervisor.fleet import reloading, steering
-from wssupervisor.fleet.actions import Action, Note, NoteKind, Steer
+from wssupervisor.fleet.actions import Action, Steer
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.state import ReloadKind, ReloadPhase, State
 
 AGAIN = 1.0

@@ -135,14 +135,7 @@ from wssupervisor.fleet import (
     steering,
     stopping,
 )
-from wssupervisor.fleet.actions import (
-    Action,
-    Answer,
-    Failed,
-    Note,
-    NoteKind,
-    Scaled,
-)
+from wssupervisor.fleet.actions import Action, Answer, Failed, Scaled
 from wssupervisor.fleet.events import (
     CensusTaken,
     DrainLimited,
@@ -190,6 +183,7 @@ from wssupervisor.fleet.model import (
     WorkerId,
     WorkerState,
 )
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.state import ReloadPhase, Scale, SlotWatch, State, Worker
 
 

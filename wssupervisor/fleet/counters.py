@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wssupervisor.fleet.actions import Note, NoteKind
+from wssupervisor.fleet.notes import Note, NoteKind
 
 RELOAD_BOUNDS = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 START_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -50,28 +50,29 @@ class Counters:
     `reloads` by attempt and verdict, as "reload failed"; `exits` by cause.
     """
 
+    notes: dict[str, int] = field(default_factory=dict)
+    """How many there were of each kind that has a metric."""
     reloads: dict[str, int] = field(default_factory=dict)
     reload_seconds: Histogram = field(default_factory=Histogram)
     exits: dict[str, int] = field(default_factory=dict)
-    spawned: int = 0
     start_seconds: Histogram = field(default_factory=Histogram)
-    stalled: int = 0
-    unresponsive: int = 0
-    drains_begun: int = 0
     drains_over: int = 0
     drains_undone: int = 0
     drain_seconds: Histogram = field(default_factory=Histogram)
     drained: int = 0
-    """Connections of old generations that ended by themselves."""
+    """Connections of old generations that their clients or servers closed."""
     forced: int = 0
-    """Those that were closed because a limit, or somebody, wanted their worker to end."""
+    """Connections closed because a limit or an operator ended their worker."""
     lost: int = 0
-    """And those of workers that ended without being told to."""
-    steering_failures: int = 0
-    recoveries: int = 0
-    upgrades: int = 0
+    """Connections of workers that ended unasked."""
+
+    def of(self, kind: NoteKind) -> int:
+        """How many notes of a kind that has a metric."""
+        return self.notes.get(kind.value, 0)
 
     def take_in(self, note: Note) -> None:
+        if note.kind.metric is not None:
+            self.notes[note.kind.value] = self.of(note.kind) + 1
         match note.kind:
             case NoteKind.CUTOVER:
                 self._reload(note, "succeeded")
@@ -81,26 +82,12 @@ class Counters:
                 self._reload(note, "failed")
             case NoteKind.RELOAD_REFUSED:
                 self._reload(note, "refused")
-            case NoteKind.WORKER_SPAWNED:
-                self.spawned += 1
             case NoteKind.WORKER_READY:
                 self.start_seconds.observe(START_BOUNDS, _number(note, "seconds"))
-            case NoteKind.WORKER_STALLED:
-                self.stalled += 1
-            case NoteKind.WORKER_UNRESPONSIVE:
-                self.unresponsive += 1
             case NoteKind.WORKER_EXITED:
                 self._exited(note)
-            case NoteKind.DRAIN_BEGUN:
-                self.drains_begun += 1
             case NoteKind.GENERATION_RETIRED:
                 self._drained(note)
-            case NoteKind.STEERING_FAILED:
-                self.steering_failures += 1
-            case NoteKind.RECOVERED:
-                self.recoveries += 1
-            case NoteKind.REEXECUTED:
-                self.upgrades += 1
 
     def _reload(self, note: Note, verdict: str) -> None:
         key = f"{note.fields['attempt']} {verdict}"

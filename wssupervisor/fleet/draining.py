@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from math import inf, isinf
 
 from wssupervisor.fleet import lifecycle
-from wssupervisor.fleet.actions import Action, Answer, DrainChanged, Failed, Note, NoteKind
+from wssupervisor.fleet.actions import Action, Answer, DrainChanged, Failed
 from wssupervisor.fleet.model import GenerationState, RequestId, WorkerState
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.state import Drain, Generation, State, Worker
 
 

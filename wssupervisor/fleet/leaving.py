@@ -8,10 +8,11 @@ as long as some are left or come. Those of other workers are waited for.
 from collections.abc import Iterator
 from math import inf, isinf
 
-from wssupervisor.fleet.actions import Action, Answer, Failed, Joined, Left, Note, NoteKind
+from wssupervisor.fleet.actions import Action, Answer, Failed, Joined, Left
 from wssupervisor.fleet.events import CensusTaken, JoinRequested, LeaveRequested
 from wssupervisor.fleet.lifecycle import EMPTY_ROUNDS
 from wssupervisor.fleet.model import RequestId, WorkerState
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import AskToLeave, SendStay
 from wssupervisor.fleet.state import Out, State, Worker
 

@@ -7,9 +7,10 @@ that only inherited descriptors serve none: they are ended, and the clients are 
 from collections.abc import Iterator
 
 from wssupervisor.fleet import lifecycle, reloading, seating
-from wssupervisor.fleet.actions import Action, JudgeLeftover, NoteKind
+from wssupervisor.fleet.actions import Action, JudgeLeftover
 from wssupervisor.fleet.events import MainProcessEnded
 from wssupervisor.fleet.model import Policy, WorkerId, WorkerState
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import FreeClients, Signal
 from wssupervisor.fleet.state import Drain, Leftover, State, Worker
 

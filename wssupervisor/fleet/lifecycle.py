@@ -4,8 +4,9 @@ Each function changes one worker and returns what is to be done about it; genera
 reloads are none of its business.
 """
 
-from wssupervisor.fleet.actions import Action, Note, NoteKind, Probe
+from wssupervisor.fleet.actions import Action, Probe
 from wssupervisor.fleet.model import Exit, Policy, ReadyBy, WorkerState
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import AskToClose, Kill, SendDrain, SendResume, Signal
 from wssupervisor.fleet.proof import BY_PROBE
 from wssupervisor.fleet.state import Drain, Worker

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from wssupervisor.fleet import lifecycle, seating
-from wssupervisor.fleet.actions import Action, Note, NoteKind
+from wssupervisor.fleet.actions import Action
 from wssupervisor.fleet.model import Policy, SlotId, WorkerState
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import SendDrain, SendResume, Signal
 from wssupervisor.fleet.state import LettingGo, ReloadKind, State, Worker
 

@@ -4,16 +4,7 @@ from collections.abc import Iterable, Iterator
 from math import inf
 
 from wssupervisor.fleet import capacity, draining, lifecycle, proof, releasing, seating, steering
-from wssupervisor.fleet.actions import (
-    Accepted,
-    Action,
-    Answer,
-    CutOver,
-    Failed,
-    Note,
-    NoteKind,
-    Resolve,
-)
+from wssupervisor.fleet.actions import Accepted, Action, Answer, CutOver, Failed, Resolve
 from wssupervisor.fleet.events import ReloadRequested
 from wssupervisor.fleet.model import (
     GenerationState,
@@ -21,6 +12,7 @@ from wssupervisor.fleet.model import (
     Release,
     WorkerId,
 )
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.state import (
     Generation,
     Pinned,

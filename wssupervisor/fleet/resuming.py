@@ -7,9 +7,10 @@ ended: a spawn, a steering, a probe, the reading of a release.
 from collections.abc import Container, Iterator, Mapping
 
 from wssupervisor.fleet import leftover, lifecycle, reloading
-from wssupervisor.fleet.actions import Action, Note, NoteKind, Resolve, Spawn, Steer
+from wssupervisor.fleet.actions import Action, Resolve, Spawn, Steer
 from wssupervisor.fleet.events import Recovered, Reexecuted
 from wssupervisor.fleet.model import Listener, SlotId, Table, WorkerId, WorkerState
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.state import ReloadPhase, Seat, SlotWatch, State, Worker
 
 

@@ -8,9 +8,10 @@ of it is left, a new generation of the same release is.
 from collections.abc import Iterator
 
 from wssupervisor.fleet import capacity, draining, releasing, reloading, seating, steering
-from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind
+from wssupervisor.fleet.actions import Action, Answer, Failed
 from wssupervisor.fleet.events import RollBackRequested
 from wssupervisor.fleet.model import GenerationState
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.state import Generation, Reload, ReloadKind, ReloadPhase, State
 
 

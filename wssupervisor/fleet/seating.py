@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from wssupervisor.fleet import backoff, lifecycle, steering
-from wssupervisor.fleet.actions import Action, Note, NoteKind, Spawn
+from wssupervisor.fleet.actions import Action, Spawn
 from wssupervisor.fleet.model import GenerationState, SlotId, WorkerId, WorkerState
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.state import (
     FIRST_SWEEPER,
     Generation,

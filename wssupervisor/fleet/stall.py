@@ -19,9 +19,10 @@ place for `HELD_UP_MAX`. No client can make more than a few processes, and those
 from collections.abc import Iterator
 
 from wssupervisor.fleet import lifecycle, reloading, seating, steering
-from wssupervisor.fleet.actions import Action, NoteKind
+from wssupervisor.fleet.actions import Action
 from wssupervisor.fleet.events import CensusTaken, Observed
 from wssupervisor.fleet.model import GenerationState, Policy, WorkerState
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.state import Generation, Seat, SlotWatch, State, Worker
 
 LOST_SIGHT = 1.0

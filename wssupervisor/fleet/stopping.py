@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from wssupervisor.fleet import draining, leaving, lifecycle, reloading
-from wssupervisor.fleet.actions import Action, Answer, Failed, Note, NoteKind, Quit, Stopped
+from wssupervisor.fleet.actions import Action, Answer, Failed, Quit, Stopped
 from wssupervisor.fleet.model import GenerationState, RequestId, WorkerState
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.state import ReloadPhase, State, Stop
 
 

@@ -17,7 +17,6 @@ from wssupervisor.fleet.actions import (
     Action,
     Answer,
     JudgeLeftover,
-    Note,
     Probe,
     Quit,
     Resolve,
@@ -33,6 +32,7 @@ from wssupervisor.fleet.events import (
     SteerFailed,
 )
 from wssupervisor.fleet.model import WorkerId
+from wssupervisor.fleet.notes import Note
 from wssupervisor.fleet.orders import Order
 from wssupervisor.runtime.kernel.descriptors import in_words
 

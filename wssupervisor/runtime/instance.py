@@ -18,9 +18,10 @@ from wssupervisor.config.model import Config, Overrides
 from wssupervisor.config.schema import load_config, read_config
 from wssupervisor.control.server import ControlServer
 from wssupervisor.errors import Busy, ConfigInvalid, WssError
-from wssupervisor.fleet.actions import Action, NoteKind
+from wssupervisor.fleet.actions import Action
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.runtime.api.methods import Requests
 from wssupervisor.runtime.background import warn_unpinned
 from wssupervisor.runtime.fd_store import CONTROL, FdStore, slots_name, split

@@ -17,8 +17,6 @@ from wssupervisor.fleet.actions import (
     Action,
     Answer,
     JudgeLeftover,
-    Note,
-    NoteKind,
     Probe,
     Quit,
     Resolve,
@@ -43,6 +41,7 @@ from wssupervisor.fleet.events import (
     WorkerExited,
 )
 from wssupervisor.fleet.model import Release, WorkerId
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import (
     Order,
     Signal,
@@ -71,24 +70,6 @@ log = structlog.get_logger()
 
 PASSING = (Observed, CensusTaken, TimePassed, WorkerAlive, WorkerCounted)
 """Events that will come again: without consequences they are not worth to be written down."""
-WARNINGS = frozenset(
-    {
-        NoteKind.RELOAD_FAILED,
-        NoteKind.RELOAD_REFUSED,
-        NoteKind.RECOVERED,
-        NoteKind.MAIN_PROCESS_ENDED,
-        NoteKind.WORKER_STALLED,
-        NoteKind.WORKER_KILLED,
-        NoteKind.WORKER_UNRESPONSIVE,
-        NoteKind.STALL_REPLACED,
-        NoteKind.STALL_NOT_REPLACED,
-        NoteKind.DRAIN_LIMIT,
-        NoteKind.DRAIN_CUT_SHORT,
-        NoteKind.STILL_LISTENS,
-        NoteKind.LEAVE_LIMIT,
-        NoteKind.STEERING_FAILED,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,10 +348,9 @@ class Supervisor:
         extra: dict[str, Any] = {}
         if note.kind is NoteKind.CUTOVER:
             extra["monotonic_begun"], extra["monotonic"] = self._steered_at
-        warn = note.kind in WARNINGS or note.fields.get("expected") is False
         shown = bounded_fields(note.fields)
         fields = {name: value for name, value in shown.items() if value is not None}
-        say = log.warning if warn else log.info
+        say = log.warning if note.is_warning else log.info
         say(note.kind.value.replace("-", " "), kind=note.kind.value, **fields)
         self.history.add(note, extra)
 

@@ -4,15 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from tests.harness.reference import events
-from wssupervisor.fleet.actions import (
-    Action,
-    Answer,
-    Failed,
-    Note,
-    NoteKind,
-    Spawn,
-    Steer,
-)
+from wssupervisor.fleet.actions import Action, Answer, Failed, Spawn, Steer
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     CensusTaken,
@@ -37,6 +29,7 @@ from wssupervisor.fleet.model import (
     Table,
     WorkerId,
 )
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.proof import BY_PROBE
 from wssupervisor.fleet.state import State, Worker
 from wssupervisor.fleet.view import view

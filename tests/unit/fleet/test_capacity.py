@@ -15,7 +15,7 @@ from tests.unit.fleet.driven import (
     steered,
     worker,
 )
-from wssupervisor.fleet.actions import Action, Answer, CutOver, NoteKind, Spawn, Steer
+from wssupervisor.fleet.actions import Action, Answer, CutOver, Spawn, Steer
 from wssupervisor.fleet.events import (
     DrainPaused,
     Observed,
@@ -31,6 +31,7 @@ from wssupervisor.fleet.model import (
     WhenFull,
     WorkerState,
 )
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import Signal
 
 

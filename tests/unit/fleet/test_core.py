@@ -16,7 +16,7 @@ from tests.unit.fleet.driven import (
     starting,
     worker,
 )
-from wssupervisor.fleet.actions import Answer, Failed, NoteKind, Quit, Spawn, Steer
+from wssupervisor.fleet.actions import Answer, Failed, Quit, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
     Event,
@@ -42,6 +42,7 @@ from wssupervisor.fleet.events import (
     WorkerReady,
 )
 from wssupervisor.fleet.model import Exit, ReadyBy, WorkerState
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import Signal
 
 GONE = worker(1, 0, incarnation=9)

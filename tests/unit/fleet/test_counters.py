@@ -3,7 +3,6 @@
 import pytest
 
 from tests.unit.fleet.driven import Driven, draining, serving, starting, worker
-from wssupervisor.fleet.actions import Note, NoteKind
 from wssupervisor.fleet.counters import CAUSES, RELOAD_BOUNDS, Counters, Histogram
 from wssupervisor.fleet.events import (
     DrainLimited,
@@ -20,6 +19,7 @@ from wssupervisor.fleet.events import (
 )
 from wssupervisor.fleet.lifecycle import cause
 from wssupervisor.fleet.model import Exit
+from wssupervisor.fleet.notes import Note, NoteKind
 
 
 def counters(fleet: Driven) -> Counters:
@@ -29,7 +29,11 @@ def counters(fleet: Driven) -> Counters:
 def test_a_start_is_no_reload_and_its_workers_count() -> None:
     found = counters(serving())
 
-    assert (found.reloads, found.spawned, sum(found.start_seconds.counts)) == ({}, 2, 2)
+    assert (found.reloads, found.of(NoteKind.WORKER_SPAWNED), sum(found.start_seconds.counts)) == (
+        {},
+        2,
+        2,
+    )
 
 
 def test_a_reload_its_drain_and_the_connections_that_ended_count() -> None:
@@ -44,7 +48,7 @@ def test_a_reload_its_drain_and_the_connections_that_ended_count() -> None:
 
     assert found.reloads == {"reload succeeded": 1}
     assert (found.reload_seconds.counts[3], found.reload_seconds.total) == (1, 2.0)
-    assert (found.drains_begun, before, found.drains_over) == (1, 0, 1)
+    assert (found.of(NoteKind.DRAIN_BEGUN), before, found.drains_over) == (1, 0, 1)
     assert (found.drained, found.forced, found.lost) == (5, 5, 2)
     assert found.exits == {"exit-status": 1, "requested": 1}
     assert found.drain_seconds.total == 5.0
@@ -69,7 +73,7 @@ def test_a_drain_that_is_rolled_back_to_has_ended_and_another_begun() -> None:
     found = counters(fleet)
 
     assert found.reloads == {"reload succeeded": 1, "rollback succeeded": 1}
-    assert (found.drains_begun, found.drains_undone, found.drains_over) == (2, 1, 0)
+    assert (found.of(NoteKind.DRAIN_BEGUN), found.drains_undone, found.drains_over) == (2, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_a_worker_that_stopped_accepting_counts_as_stalled_when_it_is_ended() ->
     fleet.steer(fleet.handle(StopRequested(None), 11), 11)
     fleet.handle(WorkerExited(worker(1), Exit(signal="SIGTERM")), 12)
 
-    assert (before, counters(fleet).stalled) == ({}, 1)
+    assert (before, counters(fleet).of(NoteKind.WORKER_STALLED)) == ({}, 1)
     assert counters(fleet).exits == {"replaced": 1}
 
 
@@ -138,7 +142,10 @@ def test_a_steering_that_fails_and_a_new_program_count() -> None:
     fleet.handle(SteerFailed(fleet.state.steering.epoch, "no"), 12)
     fleet.handle(Reexecuted("2", "1"), 13)
 
-    assert (counters(fleet).steering_failures, counters(fleet).upgrades) == (1, 1)
+    assert (
+        counters(fleet).of(NoteKind.STEERING_FAILED),
+        counters(fleet).of(NoteKind.REEXECUTED),
+    ) == (1, 1)
 
 
 def test_every_cause_is_one_that_is_shown() -> None:

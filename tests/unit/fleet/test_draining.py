@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import inf
 
 from tests.unit.fleet.driven import POLICY, Driven, draining, worker
-from wssupervisor.fleet.actions import Answer, DrainChanged, Note, NoteKind
+from wssupervisor.fleet.actions import Answer, DrainChanged
 from wssupervisor.fleet.events import (
     DrainLimited,
     DrainPaused,
@@ -16,6 +16,7 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.model import (
     Exit,
 )
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import Kill, Signal
 
 

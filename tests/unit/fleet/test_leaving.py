@@ -6,7 +6,7 @@ from math import inf
 import pytest
 
 from tests.unit.fleet.driven import POLICY, Driven, draining, serving, starting, worker
-from wssupervisor.fleet.actions import Answer, Failed, Joined, Left, NoteKind
+from wssupervisor.fleet.actions import Answer, Failed, Joined, Left
 from wssupervisor.fleet.events import (
     JoinRequested,
     LeaveRequested,
@@ -24,6 +24,7 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.health import agent_line, why_not_ready
 from wssupervisor.fleet.leaving import ASK_AGAIN
 from wssupervisor.fleet.model import Exit, Policy
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import AskToClose, AskToLeave, SendDrain, SendStay
 from wssupervisor.fleet.snapshot import dump, load
 from wssupervisor.fleet.view import view

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.fleet.driven import POLICY, Driven, draining, serving, starting, worker
-from wssupervisor.fleet.actions import Action, JudgeLeftover, Note, NoteKind, Probe, Spawn, Steer
+from wssupervisor.fleet.actions import Action, JudgeLeftover, Probe, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
     LeftoverJudged,
@@ -17,6 +17,7 @@ from wssupervisor.fleet.events import (
 )
 from wssupervisor.fleet.health import why_not_ready
 from wssupervisor.fleet.model import Exit, InstanceState, WorkerId, WorkerState
+from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import FreeClients, Kill, Signal
 
 OOM = Exit(signal="SIGKILL")

@@ -16,7 +16,7 @@ from tests.unit.fleet.driven import (
     steered,
     worker,
 )
-from wssupervisor.fleet.actions import Action, NoteKind, Probe, Spawn, Steer
+from wssupervisor.fleet.actions import Action, Probe, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
     DrainLimited,
@@ -50,6 +50,7 @@ from wssupervisor.fleet.lifecycle import (
     why_late,
 )
 from wssupervisor.fleet.model import Check, Exit, Policy, ReadyBy, WorkerState
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import AskToClose, Kill, SendDrain, SendResume, Signal
 from wssupervisor.fleet.state import Drain, Worker
 from wssupervisor.fleet.view import view

@@ -1,7 +1,7 @@
 """Shared listeners: old workers release the socket before the cutover, or the reload fails."""
 
 from tests.unit.fleet.driven import POLICY, SIGNALLED, A, B, Driven, shared, worker
-from wssupervisor.fleet.actions import Action, Answer, CutOver, NoteKind, Spawn, Steer
+from wssupervisor.fleet.actions import Action, Answer, CutOver, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
     LibraryConnected,
@@ -15,6 +15,7 @@ from wssupervisor.fleet.model import (
     InstanceState,
     WorkerState,
 )
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import SendDrain, Signal
 
 BOTH = {worker(1, 0): 0, worker(1, 1): 0}

@@ -17,7 +17,7 @@ from tests.unit.fleet.driven import (
     starting,
     worker,
 )
-from wssupervisor.fleet.actions import Action, JudgeLeftover, NoteKind, Probe, Resolve, Spawn, Steer
+from wssupervisor.fleet.actions import Action, JudgeLeftover, Probe, Resolve, Spawn, Steer
 from wssupervisor.fleet.events import (
     LeaveRequested,
     MainProcessEnded,
@@ -34,6 +34,7 @@ from wssupervisor.fleet.events import (
     WorkerExited,
 )
 from wssupervisor.fleet.model import Exit, ReadyBy, Table, WorkerId
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import SendDrain, Signal
 from wssupervisor.fleet.resuming import can_recover, why_not
 

@@ -15,7 +15,7 @@ import structlog
 
 from wssupervisor.bounded import bounded_fields
 from wssupervisor.control.paths import OWN
-from wssupervisor.fleet.actions import Note
+from wssupervisor.fleet.notes import Note
 from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.history import reloads
 from wssupervisor.runtime.history.file import HistoryFile

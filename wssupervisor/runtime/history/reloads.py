@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from wssupervisor.fleet.actions import NoteKind
+from wssupervisor.fleet.notes import NoteKind
 
 KINDS = frozenset(
     one.value

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from wssupervisor import logging
-from wssupervisor.fleet.actions import NoteKind
 from wssupervisor.fleet.counters import LAG_BOUNDS, Histogram
 from wssupervisor.fleet.events import CensusTaken, Observed, SlotReleased
 from wssupervisor.fleet.lifecycle import EMPTY_ROUNDS, FINISHING
 from wssupervisor.fleet.model import InstanceState, WorkerId, WorkerState
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.state import Drain, ReloadPhase
 from wssupervisor.fleet.steering import nothing_comes, unheld_slots
 from wssupervisor.fleet.view import instance_state
