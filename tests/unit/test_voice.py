@@ -89,6 +89,11 @@ def test_plain_english_is_left_alone(words: str) -> None:
     assert found(words) == []
 
 
+def test_documents_do_not_let_programs_say_or_want() -> None:
+    assert [one.found for one in findings_in("page.md", Text(1, "It says no."))] == ["says"]
+    assert found("It says no.") == []
+
+
 def test_a_phrase_is_found_across_the_end_of_a_line() -> None:
     [finding] = findings_in("file", Text(3, "# the rest drains\n# on, as before"))
 

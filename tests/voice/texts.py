@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.voice.words import RULES
+from tests.voice.words import DOCUMENTS, IN_DOCUMENTS, RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -136,7 +136,8 @@ def comments(source: str) -> Iterator[Text]:
 
 
 def findings_in(file: str, text: Text) -> Iterator[Finding]:
-    for rule in RULES:
+    more = IN_DOCUMENTS if Path(file).suffix in DOCUMENTS else ()
+    for rule in (*RULES, *more):
         for match in rule.pattern.finditer(text.words):
             before = text.words[max(match.start() - 60, 0) : match.start()]
             after = text.words[match.end() : match.end() + 60]

@@ -61,3 +61,10 @@ RULES = (
         "keeps …ing, continues",
     ),
 )
+
+IN_DOCUMENTS = (
+    rule(r"says|said", "programs report, show, print, log, return, state"),
+    rule(r"wants", "needs, requires, expects"),
+)
+"""Held in what only people read: pages, manuals, catalogue, rules, units."""
+DOCUMENTS = frozenset({".md", ".scd", ".catalog", ".yml", ".service", ".socket"})
