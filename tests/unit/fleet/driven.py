@@ -107,6 +107,14 @@ class Driven:
         reload = self.state.last_reload
         self.spawn_all(self.handle(ReleaseResolved(reload, B, self.policy), now), now)
 
+    def deploy(self, generation: int, now: float) -> list[Action]:
+        """A reload that succeeds within its second of `stable`; what follows from its cutover."""
+        self.begin_reload(now, request=None)
+        self.make_ready(generation, now)
+        done = self.steer(self.handle(TimePassed(), now + 1), now + 1)
+        self.look(now + 1)
+        return done
+
     def shown_state(self, now: float) -> InstanceState:
         return view(self.state, now).state
 

@@ -1,6 +1,11 @@
 """How long a worker that keeps failing waits for its next start."""
 
-from tests.unit.fleet.driven import serving, worker
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.fleet.driven import POLICY, serving, worker
+from wssupervisor.fleet.backoff import delay, stable_time
 from wssupervisor.fleet.events import (
     TimePassed,
     WorkerExited,
@@ -34,3 +39,18 @@ def test_failures_are_forgotten_after_a_stable_time() -> None:
         fleet.handle(WorkerReady(worker(1, 0, int(at / 100) + 1)), at)
 
     assert fleet.state.generations[1].seats[0].failures == 1
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"),
+    [(0, 0.0), (1, 0.0), (2, 0.5), (3, 1.0), (4, 2.0), (7, 16.0), (8, 30.0), (5000, 30.0)],
+)
+def test_the_delay_doubles_from_the_second_failure_to_its_limit(
+    failures: int, seconds: float
+) -> None:
+    assert delay(POLICY, failures) == seconds
+
+
+def test_a_worker_is_stable_after_the_longer_of_stable_and_the_longest_pause() -> None:
+    assert stable_time(replace(POLICY, stable=5.0, backoff_max=3.0)) == 5.0
+    assert stable_time(replace(POLICY, stable=5.0, backoff_max=30.0)) == 30.0

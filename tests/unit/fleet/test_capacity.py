@@ -11,12 +11,15 @@ from tests.unit.fleet.driven import (
     B,
     Driven,
     draining,
+    failures,
     serving,
+    spawns,
     steered,
     worker,
 )
 from wssupervisor.fleet.actions import Action, Answer, CutOver, Spawn, Steer
 from wssupervisor.fleet.events import (
+    DrainLimited,
     DrainPaused,
     Observed,
     ReleaseResolved,
@@ -33,6 +36,7 @@ from wssupervisor.fleet.model import (
 )
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import Signal
+from wssupervisor.fleet.view import view
 
 
 def test_too_many_draining_generations_refuse_the_next() -> None:
@@ -211,3 +215,192 @@ def test_a_reload_is_refused_when_all_free_slots_are_deaf() -> None:
     (answer,) = fleet.handle(ReleaseResolved(1, B, POLICY), 10)
 
     assert f"on {len(deaf)} slots a worker locked a packet filter" in str(answer)
+
+
+def test_without_a_free_slot_the_refusal_names_the_generations_that_hold_them() -> None:
+    fleet = serving(slots=SLOTS[:5])
+    fleet.deploy(2, 10)
+    fleet.census(12, {worker(1, 0): 1, worker(1, 1): 0})
+    fleet.handle(ReloadRequested(5), 20)
+    (reason,) = failures(fleet.handle(ReleaseResolved(2, B, fleet.policy), 20))
+
+    assert "no slot of listener 'ws' is free: held by generation 1; " in reason
+    assert "`wssctl drain 1 --within 0s` ends it, closing 1 connection, " in reason
+
+
+def test_workers_that_were_scaled_away_hold_slots_as_the_refusal_says() -> None:
+    fleet = serving(replace(POLICY, workers=3), slots=SLOTS[:4])
+    fleet.steer(fleet.handle(ScaleRequested(7, 1), 10), 10)
+    fleet.census(11, {worker(1, 1): 1, worker(1, 2): 1})
+    fleet.handle(ReloadRequested(5), 20)
+    (reason,) = failures(fleet.handle(ReleaseResolved(1, B, fleet.policy), 20))
+
+    assert "held by generation 1; `wssctl drain 1 --within 0s` ends those of its workers" in reason
+
+
+def test_without_anything_to_end_the_refusal_asks_for_more_slots() -> None:
+    fleet = serving(slots=SLOTS[:5])
+    occupied = frozenset(SLOTS[2:5])
+    fleet.handle(Observed(dict(fleet.queues), 9, occupied=occupied), 9)
+    fleet.handle(ReloadRequested(5), 10)
+    (reason,) = failures(fleet.handle(ReleaseResolved(1, B, fleet.policy), 10))
+
+    assert reason.startswith("no slot of listener 'ws' is free; give the socket unit more ")
+
+
+def test_one_deaf_slot_is_named_in_the_singular() -> None:
+    fleet = serving(slots=SLOTS[:4])
+    fleet.handle(Observed(dict(fleet.queues), 9, frozenset({12})), 9)
+    fleet.handle(ReloadRequested(5), 10)
+    (reason,) = failures(fleet.handle(ReleaseResolved(1, B, fleet.policy), 10))
+
+    assert "on 1 slot a worker locked a packet filter" in reason
+
+
+def test_deaf_slots_that_a_drain_holds_are_not_the_reason() -> None:
+    fleet = serving(slots=SLOTS[:5])
+    fleet.deploy(2, 10)
+    fleet.census(12, {worker(1, 0): 1, worker(1, 1): 1})
+    fleet.handle(Observed(dict(fleet.queues), 9, frozenset({10})), 13)
+    fleet.handle(ReloadRequested(5), 20)
+    (reason,) = failures(fleet.handle(ReleaseResolved(2, B, fleet.policy), 20))
+
+    assert "held by generation 1" in reason
+
+
+@pytest.mark.parametrize(
+    ("workers", "scaled", "way_out"),
+    [
+        (9, None, "`wssctl scale 4` "),
+        (3, 9, "`wssctl scale 3` undoes"),
+        (8, 9, "`wssctl scale 8` undoes"),
+    ],
+)
+def test_the_way_out_of_too_many_workers_is_fewer_of_them(
+    workers: int, scaled: int | None, way_out: str
+) -> None:
+    fleet = serving(replace(POLICY, workers=workers))
+    if scaled is not None:
+        fleet.spawn_all(fleet.handle(ScaleRequested(3, scaled), 4), 4)
+    fleet.handle(ReloadRequested(5), 10)
+    (reason,) = failures(fleet.handle(ReleaseResolved(1, B, fleet.policy), 10))
+
+    assert way_out in reason
+    assert "1 worker" not in reason
+
+
+def test_two_slots_are_enough_for_one_worker_and_none_besides() -> None:
+    fleet = serving(replace(POLICY, workers=1), slots=SLOTS[:2])
+    fleet.handle(ReloadRequested(5), 10)
+    (reason,) = failures(fleet.handle(ReleaseResolved(1, B, fleet.policy), 10))
+
+    assert "`wssctl scale 1` and a lower [app] workers" in reason
+    assert "at least 3" in reason
+
+
+def test_with_one_slot_to_spare_it_is_not_the_workers_that_take_all() -> None:
+    fleet = serving(replace(POLICY, workers=8))
+    fleet.handle(ReloadRequested(5), 10)
+
+    assert len(spawns(fleet.handle(ReleaseResolved(1, B, fleet.policy), 10))) == 8
+
+
+def paused(fleet: Driven, *generations: int) -> Driven:
+    for number in generations:
+        fleet.handle(DrainPaused(4, number), 20)
+    return fleet
+
+
+def test_paused_drains_cannot_make_room_and_the_refusal_says_how_to_resume_one() -> None:
+    fleet = warm_and_held()
+    fleet.census(20, {worker(2, 0): 1})
+    paused(fleet, 1, 2)
+    fleet.handle(ReloadRequested(5, make_room=True), 20)
+    (reason,) = failures(fleet.handle(ReleaseResolved(3, B, fleet.policy), 20))
+
+    assert "generations 1, 2 cannot be" in reason
+    assert "`wssctl drain 2 --resume` resumes the drain of the emptiest" in reason
+
+
+def test_while_one_drain_is_not_paused_it_makes_room() -> None:
+    fleet = warm_and_held()
+    fleet.census(20, {worker(2, 0): 1})
+    paused(fleet, 2)
+    fleet.handle(ReloadRequested(5, make_room=True), 20)
+    fleet.spawn_all(fleet.handle(ReleaseResolved(3, B, fleet.policy), 20), 20)
+    fleet.make_ready(4, 20)
+    actions = fleet.steer(fleet.handle(TimePassed(), 21), 21)
+
+    assert {one.worker.generation for one in actions if isinstance(one, Signal)} == {1}
+    assert fleet.fields(NoteKind.DRAIN_CUT_SHORT) == [{"generation": 1, "connections": 20}]
+
+
+def test_without_leave_to_end_connections_only_an_empty_generation_makes_room() -> None:
+    fleet = warm_and_held(max_draining=3)
+    fleet.begin_reload(20)
+    fleet.policy = replace(fleet.policy, max_draining=1)
+    fleet.state.generations[4].policy = fleet.policy
+    fleet.make_ready(4, 20)
+    actions = fleet.steer(fleet.handle(TimePassed(), 21), 21)
+
+    assert {one.worker.generation for one in actions if isinstance(one, Signal)} == {2}
+    assert fleet.fields(NoteKind.DRAIN_CUT_SHORT) == [{"generation": 2, "connections": 0}]
+
+
+def test_with_room_for_all_no_generation_ends_early() -> None:
+    fleet = warm_and_held(max_draining=3)
+    fleet.deploy(4, 20)
+
+    assert fleet.fields(NoteKind.DRAIN_CUT_SHORT) == []
+
+
+def test_as_many_end_early_as_are_too_many() -> None:
+    fleet = warm_and_held(max_draining=3)
+    fleet.handle(ReloadRequested(5, make_room=True), 20)
+    fleet.policy = replace(fleet.policy, max_draining=1)
+    fleet.spawn_all(fleet.handle(ReleaseResolved(3, B, fleet.policy), 20), 20)
+    fleet.make_ready(4, 20)
+    actions = fleet.steer(fleet.handle(TimePassed(), 21), 21)
+
+    assert {one.worker.generation for one in actions if isinstance(one, Signal)} == {1, 2}
+
+
+def test_a_generation_that_ends_already_counts_as_room() -> None:
+    fleet = warm_and_held()
+    fleet.handle(DrainLimited(9, 1, 0.0), 20)
+    fleet.begin_reload(20)
+    fleet.make_ready(4, 20)
+    fleet.steer(fleet.handle(TimePassed(), 21), 21)
+
+    assert fleet.fields(NoteKind.DRAIN_CUT_SHORT) == []
+
+
+def test_while_a_worker_is_ending_a_reload_waits_for_its_slot() -> None:
+    fleet = serving(slots=SLOTS[:5])
+    fleet.deploy(2, 10)
+    fleet.census(12, {worker(1, 0): 1, worker(1, 1): 1})
+    fleet.handle(DrainLimited(9, 1, 0.0), 13)
+    fleet.handle(ReloadRequested(5), 14)
+
+    assert fleet.handle(ReleaseResolved(2, B, fleet.policy), 14) == []
+    assert view(fleet.state, 14).waits_for == "a free slot: workers that are ending hold them"
+
+    fleet.handle(WorkerExited(worker(1, 0), Exit(0)), 15)
+    fleet.handle(WorkerExited(worker(1, 1), Exit(0)), 15)
+
+    assert len(spawns(fleet.look(15.2))) == 2
+
+
+def test_a_generation_that_would_need_a_slot_ends_the_emptiest_that_drains() -> None:
+    fleet = serving(replace(POLICY, keep=100.0), slots=SLOTS[:7])
+    for generation, at in ((2, 10), (3, 15)):
+        fleet.deploy(generation, at)
+    for at in (18, 19):
+        fleet.census(at, {worker(1, 0): 9, worker(1, 1): 0, worker(2, 0): 2, worker(2, 1): 0})
+    fleet.handle(ReloadRequested(5, make_room=True), 20)
+    actions = fleet.handle(ReleaseResolved(3, B, fleet.policy), 20)
+
+    assert [one.worker for one in actions if isinstance(one, Signal)] == [
+        worker(2, 0),
+        worker(2, 1),
+    ]

@@ -2,9 +2,23 @@
 
 from dataclasses import replace
 
-from tests.unit.fleet.driven import POLICY, A, draining, steered, worker
+from tests.unit.fleet.driven import (
+    POLICY,
+    SIGNALLED,
+    SLOTS,
+    A,
+    draining,
+    failures,
+    serving,
+    shared,
+    steered,
+    worker,
+)
 from wssupervisor.fleet.actions import Answer, CutOver, Failed, Spawn, Steer
 from wssupervisor.fleet.events import (
+    CensusTaken,
+    ReloadRequested,
+    Requester,
     RollBackRequested,
     SlotReleased,
     TimePassed,
@@ -16,6 +30,7 @@ from wssupervisor.fleet.model import (
     GenerationState,
     WorkerState,
 )
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import Signal
 
 
@@ -116,3 +131,91 @@ def test_a_generation_that_was_rolled_back_from_is_never_a_target() -> None:
 
     assert isinstance(answer, Answer)
     assert "no generation to roll back to" in str(answer.outcome)
+
+
+def test_a_rollback_is_reported_with_its_target_and_its_requester() -> None:
+    fleet = draining()
+    fleet.handle(RollBackRequested(7, by=Requester("wssctl", "alice", 4711)), 20)
+
+    assert fleet.fields(NoteKind.ROLLBACK_BEGUN) == [
+        {"reload": "r2", "to": 1, "via": "wssctl", "by": "alice", "by_pid": 4711}
+    ]
+
+
+def test_a_rollback_while_a_reload_is_under_way_is_refused_and_reported() -> None:
+    fleet = draining()
+    fleet.handle(ReloadRequested(5), 20)
+
+    assert failures(fleet.handle(RollBackRequested(7), 20)) == [
+        "a reload is under way; try again when it is done"
+    ]
+    assert fleet.fields(NoteKind.RELOAD_REFUSED)[0]["attempt"] == "rollback"
+    assert fleet.state.last_reload == 2
+
+
+def test_a_reload_during_a_rollback_is_refused_with_what_is_under_way() -> None:
+    fleet = draining()
+    fleet.handle(RollBackRequested(7), 20)
+    (reason,) = failures(fleet.handle(ReloadRequested(5), 20))
+
+    assert "under way; try again when it is done" in reason
+
+
+def test_a_rollback_on_a_shared_listener_needs_a_way_to_release_it() -> None:
+    fleet = shared(SIGNALLED)
+    fleet.begin_reload(10)
+    fleet.make_ready(2, 11)
+    fleet.handle(TimePassed(), 12)
+    counts = {worker(1, 0): 0, worker(1, 1): 0}
+    fleet.steer(fleet.handle(CensusTaken(counts, 0, 13, {}), 13), 13)
+    fleet.state.lineage[-1] = replace(fleet.state.lineage[-1], policy=POLICY)
+    (reason,) = failures(fleet.handle(RollBackRequested(7), 20))
+
+    assert "Set [drain] signal" in reason
+    assert fleet.state.reload is None
+    assert fleet.state.generations[1].state is GenerationState.DRAINING
+
+
+def test_a_rollback_that_needs_a_slot_and_finds_none_fails() -> None:
+    fleet = serving(slots=SLOTS[:5])
+    fleet.deploy(2, 10)
+    fleet.census(12, {worker(1, 0): 1, worker(1, 1): 0})
+    fleet.handle(WorkerExited(worker(1, 1), Exit(1)), 13)
+    fleet.look(13, slot_11=1)
+    fleet.spawn_all([], 13)
+    (reason,) = failures(fleet.handle(RollBackRequested(7), 14))
+
+    assert "no slot of listener 'ws' is free" in reason
+    assert fleet.state.generations[1].state is GenerationState.DRAINING
+
+
+def test_a_warm_generation_is_rolled_back_to_without_any_free_slot() -> None:
+    fleet = serving(slots=SLOTS[:5])
+    fleet.deploy(2, 10)
+
+    assert fleet.handle(RollBackRequested(7), 14) == []
+    assert fleet.handle(TimePassed(), 14.5) == [Steer(4, steered(10, 11))]
+
+
+def test_missing_workers_share_the_free_slots_that_there_are() -> None:
+    fleet = draining()
+    fleet.look(16, **{f"slot_{slot}": 1 for slot in (15, 16, 17, 18)})
+    for index in (0, 1):
+        fleet.living(worker(1, index)).stalled_since = 18
+    actions = fleet.handle(RollBackRequested(7), 20)
+
+    assert [one for one in actions if isinstance(one, Spawn)] == [
+        Spawn(worker(1, 0, 2), A, {"ws": 14}),
+        Spawn(worker(1, 1, 2), A, {"ws": 14}),
+    ]
+
+
+def test_the_limit_of_a_rollback_is_its_requesters() -> None:
+    fleet = draining()
+    fleet.handle(WorkerExited(worker(1, 1), Exit(1)), 15)
+    fleet.look(15)
+    fleet.spawn_all(fleet.handle(RollBackRequested(7, timeout=5.0), 20), 20)
+
+    assert failures(fleet.handle(TimePassed(), 24.9)) == []
+    (reason,) = failures(fleet.handle(TimePassed(), 25))
+    assert reason.startswith("not done within 5s: worker 1 of generation 1 not ready yet")

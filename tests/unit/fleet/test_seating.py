@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.unit.fleet.driven import (
     PARKING,
     POLICY,
+    SIGNALLED,
     SLOTS,
     STALLS,
     A,
@@ -13,10 +16,13 @@ from tests.unit.fleet.driven import (
     draining,
     looks,
     serving,
+    shared,
     spawns,
+    starting,
     steered,
     worker,
 )
+from wssupervisor.fleet import seating, steering
 from wssupervisor.fleet.actions import Answer, Scaled, Spawn, Steer
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
@@ -24,6 +30,7 @@ from wssupervisor.fleet.events import (
     ScaleRequested,
     SlotReleased,
     StartRequested,
+    StopRequested,
     TimePassed,
     WorkerExited,
     WorkerReady,
@@ -33,9 +40,18 @@ from wssupervisor.fleet.model import (
     Listener,
     WorkerState,
 )
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import Signal
 from wssupervisor.fleet.seating import SWEEPERS
-from wssupervisor.fleet.state import FIRST_SWEEPER
+from wssupervisor.fleet.state import (
+    FIRST_SWEEPER,
+    Reload,
+    ReloadKind,
+    ReloadPhase,
+    Scale,
+    SlotWatch,
+    Worker,
+)
 
 
 def test_what_waits_in_another_slot_gets_a_sweeper_once_a_generation_serves() -> None:
@@ -185,3 +201,361 @@ def test_a_respawn_leaves_a_deaf_slot() -> None:
     actions = fleet.handle(WorkerExited(worker(1, 0), Exit(status=1)), 50)
 
     assert Spawn(worker(1, 0, 2), A, {"ws": 12}) in actions
+
+
+def test_the_limits_of_sweepers_are_those_that_the_manual_names() -> None:
+    assert (seating.SWEEPERS, seating.SWEEPERS_PER_SEAT) == (4, 2)
+    assert FIRST_SWEEPER == 1000
+
+
+# -- respawns -------------------------------------------------------------------------------------
+
+
+def test_a_retry_is_reported_with_its_pause_and_begins_at_its_instant() -> None:
+    fleet = serving()
+    fleet.handle(WorkerExited(worker(1, 0), Exit(1)), 10)
+    fleet.handle(WorkerExited(worker(1, 0, 2), Exit(1)), 10)
+
+    assert [one["seconds"] for one in fleet.fields(NoteKind.WORKER_RETRY)] == [0, 0.5]
+    assert fleet.next_deadline() == 10.5
+    assert spawns(fleet.handle(TimePassed(), 10.4)) == []
+    assert [one.worker for one in spawns(fleet.handle(TimePassed(), 10.5))] == [worker(1, 0, 3)]
+    assert fleet.state.generations[1].seats[0].retry_at is None
+
+
+def test_a_seat_that_waits_longer_gets_another_slot_and_its_queue_a_sweeper() -> None:
+    fleet = serving()
+    fleet.steer(fleet.handle(WorkerExited(worker(1, 0), Exit(1)), 10), 10)
+    fleet.handle(WorkerExited(worker(1, 0, 2), Exit(1)), 10)
+    swept = spawns(fleet.look(10.2, slot_10=1))
+
+    assert fleet.state.generations[1].seats[0].slots == {"ws": 12}
+    assert [one.slots for one in swept] == [{"ws": 10}]
+
+
+def test_a_worker_that_was_ready_for_a_stable_time_begins_to_count_failures_again() -> None:
+    fleet = serving()
+    seat = fleet.state.generations[1].seats[0]
+    seat.failures = 5
+    fleet.handle(WorkerExited(worker(1, 0), Exit(1)), 1 + POLICY.backoff_max)
+
+    assert seat.failures == 1
+
+    other = fleet.state.generations[1].seats[1]
+    other.failures = 5
+    fleet.handle(WorkerExited(worker(1, 1), Exit(1)), POLICY.backoff_max + 0.9)
+
+    assert other.failures == 6
+
+
+def test_the_slots_of_a_worker_that_has_gone_are_looked_at_before_they_are_free() -> None:
+    fleet = draining()
+    fleet.handle(WorkerExited(worker(1, 0), Exit(0)), 13)
+    seen = {slot: fleet.state.slots[slot].seen_at for slot in (10, 11)}
+
+    assert seen == {10: None, 11: 12}, "its own probe may wait in the queue"
+    assert steering.free_slots(fleet.state, fleet.state.listeners["ws"])[0] == 14
+
+
+def test_a_slot_that_two_workers_share_stays_known_when_one_has_gone() -> None:
+    fleet = serving(slots=SLOTS[:2])
+    fleet.handle(WorkerExited(worker(1, 0), Exit(1)), 10)
+
+    assert fleet.state.slots[10].seen_at is not None
+
+
+def test_a_crash_during_a_stop_is_not_respawned() -> None:
+    fleet = serving()
+    fleet.steer(fleet.handle(StopRequested(None), 10), 10)
+
+    assert spawns(fleet.handle(WorkerExited(worker(1, 0), Exit(1)), 11)) == []
+    assert fleet.fields(NoteKind.WORKER_RETRY) == []
+
+
+def test_no_worker_is_respawned_while_the_old_ones_release_a_shared_listener() -> None:
+    fleet = shared(SIGNALLED)
+    fleet.begin_reload(10)
+    fleet.make_ready(2, 11)
+    fleet.handle(TimePassed(), 12)
+    actions = fleet.handle(WorkerExited(worker(1, 0), Exit(0)), 12.5)
+
+    assert spawns(actions) == []
+    assert list(seating.deadlines(fleet.state)) == []
+
+
+def test_a_respawn_takes_a_slot_of_its_own_as_soon_as_there_is_one() -> None:
+    fleet = serving(slots=SLOTS[:2])
+    fleet.state.listeners["ws"] = Listener("ws", SLOTS[:4])
+    for slot in SLOTS[2:4]:
+        fleet.state.slots[slot] = SlotWatch(left_epoch=0)
+        fleet.queues[slot] = 0
+    fleet.look(9)
+
+    assert [one.slots for one in spawns(fleet.handle(WorkerExited(worker(1), Exit(1)), 10))] == [
+        {"ws": 11}
+    ]
+
+
+def test_a_respawn_keeps_its_own_slot_if_it_is_alone_there() -> None:
+    fleet = serving()
+
+    assert [one.slots for one in spawns(fleet.handle(WorkerExited(worker(1), Exit(1)), 10))] == [
+        {"ws": 10}
+    ]
+
+
+# -- a seat whose worker does not accept ----------------------------------------------------------
+
+
+def test_a_worker_that_closed_its_socket_in_a_drain_leaves_its_seat_empty() -> None:
+    fleet = draining()
+
+    assert spawns(fleet.handle(SlotReleased(worker(1, 0)), 13)) == []
+    assert fleet.fields(NoteKind.WORKER_RETRY) == []
+
+
+def test_the_replacement_of_a_worker_that_closed_its_socket_is_reported_as_a_retry() -> None:
+    fleet = serving()
+    fleet.handle(SlotReleased(worker(1)), 10)
+
+    assert [one["seconds"] for one in fleet.fields(NoteKind.WORKER_RETRY)] == [0]
+
+
+def test_a_replacement_that_must_share_a_slot_makes_the_stalled_worker_give_way_at_once() -> None:
+    fleet = serving(STALLS, slots=SLOTS[:2])
+    actions = looks(fleet, 10, 20, slot_10=1)
+
+    assert [one.slots for one in spawns(actions)] == [{"ws": 10}]
+    assert fleet.living(worker(1)).state is WorkerState.STALLED
+    assert fleet.living(worker(1)).gave_way_at == 20
+    assert fleet.state.generations[1].seats[0].stands_in_for is None
+
+
+def replaced() -> Driven:
+    """A replacement of worker 0 is starting since second 20."""
+    fleet = serving(STALLS)
+    actions = looks(fleet, 10, 20, slot_10=1)
+    fleet.steer_any(actions, 20)
+    fleet.spawn_all(actions, 20)
+    return fleet
+
+
+def test_a_stalled_worker_that_dies_leaves_its_seat_to_its_replacement() -> None:
+    fleet = replaced()
+    fleet.handle(WorkerExited(worker(1), Exit(1)), 21)
+    seat = fleet.state.generations[1].seats[0]
+
+    assert (seat.stands_in_for, seat.worker) == (None, worker(1, 0, 2))
+
+
+def test_a_replacement_that_dies_is_started_again_and_still_a_replacement() -> None:
+    fleet = replaced()
+    fleet.handle(WorkerExited(worker(1, 0, 2), Exit(1)), 21)
+    before = replace(fleet.state.generations[1].seats[0])
+    fleet.look(21.5, slot_10=0)
+    seat = fleet.state.generations[1].seats[0]
+
+    assert (before.stands_in_for, before.worker) == (worker(1), worker(1, 0, 3))
+    assert (seat.stands_in_for, seat.worker, seat.retry_at) == (None, worker(1), None)
+
+
+def test_a_worker_scaled_away_while_it_is_replaced_drains_with_its_replacement() -> None:
+    fleet = serving(replace(STALLS, workers=2))
+    fleet.steer_any(looks(fleet, 10, 15, slot_11=1), 15)
+    fleet.spawn_all(looks(fleet, 15.5, 20), 20)
+    fleet.handle(ScaleRequested(5, 1), 21)
+
+    assert fleet.living(worker(1, 1)).state is WorkerState.DRAINING
+    assert fleet.living(worker(1, 1, 2)).state is WorkerState.DRAINING
+
+
+def test_what_gave_way_is_said_in_the_report_with_its_time() -> None:
+    fleet = replaced()
+    fleet.handle(WorkerReady(worker(1, 0, 2)), 25)
+
+    assert fleet.living(worker(1)).reason == "it did not accept for 15 s"
+
+
+# -- sweepers -------------------------------------------------------------------------------------
+
+
+def test_a_sweeper_is_reported_with_its_listener_and_its_queue() -> None:
+    fleet = serving()
+    fleet.look(4, slot_17=3)
+
+    assert fleet.fields(NoteKind.SWEEPER_STARTED) == [
+        {"generation": 1, "worker": "1.1000.1", "listener": "ws", "queued": 3}
+    ]
+
+
+def test_sweepers_are_numbered_on() -> None:
+    fleet = serving()
+    fleet.look(4, slot_17=3)
+
+    assert [one.worker for one in spawns(fleet.look(4.5, slot_16=3))] == [
+        worker(1, FIRST_SWEEPER + 1)
+    ]
+
+
+def swept(fleet: Driven, now: float, ended: Exit | None = None) -> Driven:
+    """A sweeper of slot 17 is started and, if `ended`, ends."""
+    (spawn,) = spawns(fleet.look(now, slot_17=1))
+    fleet.spawn_all([spawn], now)
+    if ended is not None:
+        fleet.handle(WorkerExited(spawn.worker, ended), now + 0.1)
+    return fleet
+
+
+def test_after_a_sweeper_that_died_the_next_one_waits() -> None:
+    fleet = swept(swept(serving(), 10, Exit(1)), 11, Exit(1))
+
+    assert fleet.state.generations[1].sweep_failures == 2
+    assert fleet.state.generations[1].sweep_at == 11.6
+    assert spawns(fleet.look(11.5)) == []
+    assert fleet.next_deadline() == 11.6
+    assert len(spawns(fleet.handle(TimePassed(), 11.6))) == 1
+    assert fleet.state.generations[1].sweep_at is None
+
+
+def test_a_pause_of_sweepers_wakes_no_one_while_there_is_no_queue() -> None:
+    fleet = swept(swept(serving(), 10, Exit(1)), 11, Exit(1))
+    fleet.look(11.2, slot_17=0)
+
+    assert fleet.next_deadline() is None
+
+
+def test_a_sweeper_that_ends_when_it_is_done_is_no_failure() -> None:
+    fleet = swept(serving(replace(POLICY, keep=0.0)), 10)
+    sweeper = worker(1, FIRST_SWEEPER)
+    fleet.state.generations[1].sweep_failures = 3
+    fleet.look(11, slot_17=0)
+    for at in (11, 12):
+        fleet.census(at, {sweeper: 0})
+    assert fleet.living(sweeper).state is WorkerState.STOPPING
+    fleet.handle(WorkerExited(sweeper, Exit(0)), 13)
+
+    assert fleet.state.generations[1].sweep_failures == 0
+    assert fleet.state.generations[1].sweep_at is None
+
+
+def test_a_sweeper_that_was_ended_for_not_accepting_is_a_failure() -> None:
+    fleet = swept(serving(), 10)
+    sweeper = worker(1, FIRST_SWEEPER)
+    looks(fleet, 10.5, 60)
+    fleet.census(60, {sweeper: 0})
+    assert fleet.living(sweeper).state is WorkerState.STOPPING
+    fleet.handle(WorkerExited(sweeper, Exit(0)), 61)
+
+    assert fleet.state.generations[1].sweep_failures == 1
+
+
+def test_the_end_of_an_ordinary_worker_without_a_seat_is_no_failure_of_a_sweeper() -> None:
+    fleet = serving()
+    fleet.steer(fleet.handle(ScaleRequested(5, 1), 10), 10)
+    fleet.handle(WorkerExited(worker(1, 1), Exit(1)), 11)
+
+    assert fleet.state.generations[1].sweep_failures == 0
+
+
+def stuck_sweepers(count: int, since: float) -> Driven:
+    fleet = serving(STALLS)
+    generation = fleet.state.generations[1]
+    for slot in SLOTS[1 : count + 1]:
+        one = Worker(worker(1, slot), {"ws": slot}, WorkerState.DRAINING, 0.0, sweeps=slot)
+        generation.workers[one.id] = one
+        fleet.state.slots[slot].stuck_since = since
+    return fleet
+
+
+@pytest.mark.parametrize(("count", "seats", "expected"), [(3, 1, False), (4, 1, True)])
+def test_four_sweepers_that_do_not_accept_are_enough(
+    count: int, seats: int, expected: bool
+) -> None:
+    fleet = stuck_sweepers(count, since=5.0)
+    generation = fleet.state.generations[1]
+
+    assert len(generation.seats) == seats
+    assert seating.too_many_sweepers(fleet.state, generation, 7.0) is expected
+    assert not seating.too_many_sweepers(fleet.state, generation, 6.9), "within accept_stall"
+
+
+def test_a_larger_generation_may_have_two_a_seat() -> None:
+    fleet = stuck_sweepers(5, since=5.0)
+    generation = fleet.state.generations[1]
+    generation.seats = generation.seats * 3
+
+    assert not seating.too_many_sweepers(fleet.state, generation, 7.0)
+    generation.seats = generation.seats[:2]
+    assert seating.too_many_sweepers(fleet.state, generation, 7.0)
+
+
+def test_a_sweeper_is_not_stuck_before_it_has_had_its_time() -> None:
+    fleet = stuck_sweepers(4, since=1.0)
+    generation = fleet.state.generations[1]
+    for one in generation.workers.values():
+        one.spawned_at = 5.0
+
+    assert not seating.too_many_sweepers(fleet.state, generation, 6.9)
+    assert seating.too_many_sweepers(fleet.state, generation, 7.0)
+
+
+def test_one_sweeper_serves_the_queues_of_all_listeners() -> None:
+    fleet = Driven()
+    slots = {"ws": SLOTS, "raw": tuple(range(20, 30))}
+    fleet.core = Fleet([Listener(name, own) for name, own in slots.items()])
+    fleet.queues = dict.fromkeys((*SLOTS, *slots["raw"]), 0)
+    fleet.steer(fleet.look(0), 0)
+    fleet.look(0)
+    fleet.spawn_all(fleet.handle(StartRequested(A, POLICY), 1), 1)
+    fleet.make_ready(1, 1)
+    fleet.steer(fleet.handle(TimePassed(), 2), 2)
+
+    assert [one.slots for one in spawns(fleet.look(3, slot_17=1, slot_27=1))] == [
+        {"ws": 17, "raw": 27}
+    ]
+
+
+# -- scaling --------------------------------------------------------------------------------------
+
+
+def test_a_new_seat_shares_the_slot_with_the_fewest_if_none_is_free() -> None:
+    fleet = serving(slots=SLOTS[:3])
+    actions = fleet.handle(ScaleRequested(5, 4), 10)
+
+    assert [one.slots for one in spawns(actions)] == [{"ws": 10}, {"ws": 11}]
+
+
+def test_nothing_is_scaled_while_the_instance_stops() -> None:
+    fleet = serving()
+    fleet.handle(StopRequested(None), 10)
+    fleet.state.scaled = Scale(5, instead_of=2)
+
+    assert spawns(fleet.handle(TimePassed(), 11)) == []
+    assert len(fleet.state.generations[1].seats) == 2
+
+
+def test_while_a_reload_is_under_way_no_seat_moves() -> None:
+    fleet = serving(slots=SLOTS[:3])
+    fleet.spawn_all(fleet.handle(ScaleRequested(7, 3), 20), 20)
+    fleet.steer(fleet.handle(WorkerReady(worker(1, 2)), 21), 21)
+    fleet.state.reload = Reload(1, ReloadKind.RELOAD, None, 21, 99.0, ReloadPhase.RESOLVING)
+    fleet.state.scaled = None
+    fleet.handle(TimePassed(), 22)
+
+    assert fleet.living(worker(1, 0)).state is WorkerState.READY
+    assert fleet.living(worker(1, 2)).state is WorkerState.DRAINING
+
+
+def test_all_workers_share_the_slots_that_there_are() -> None:
+    fleet = Driven(replace(POLICY, workers=3), SLOTS[:3])
+    fleet.look(0)
+    actions = fleet.handle(StartRequested(A, fleet.policy), 1)
+
+    assert [one.slots["ws"] for one in spawns(actions)] == [10, 11, 10]
+
+
+def test_a_worker_may_take_so_long_to_start_as_its_policy_says() -> None:
+    fleet = starting(replace(POLICY, ready_timeout=7.0, watchdog=5.0))
+    one = fleet.living(worker(1))
+
+    assert (one.spawned_at, one.ready_by, one.watchdog) == (1, 8, 5.0)

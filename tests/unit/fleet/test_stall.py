@@ -4,23 +4,45 @@ from dataclasses import replace
 from itertools import pairwise
 from math import inf
 
-from tests.unit.fleet.driven import STALLS, A, B, Driven, draining, looks, serving, steered, worker
+import pytest
+
+from tests.unit.fleet.driven import (
+    POLICY,
+    STALLS,
+    A,
+    B,
+    Driven,
+    draining,
+    failures,
+    looks,
+    serving,
+    spawns,
+    starting,
+    steered,
+    worker,
+)
+from wssupervisor.fleet import stall
 from wssupervisor.fleet.actions import Action, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
+    Observed,
     Spawned,
     Steered,
+    StopRequested,
+    TimePassed,
     WorkerExited,
     WorkerReady,
 )
 from wssupervisor.fleet.model import (
     Exit,
+    GenerationState,
     Policy,
     WorkerId,
     WorkerState,
 )
+from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import Signal
-from wssupervisor.fleet.state import FIRST_SWEEPER
+from wssupervisor.fleet.state import FIRST_SWEEPER, Generation, Seat, SlotWatch, State, Worker
 from wssupervisor.fleet.view import view
 
 
@@ -255,3 +277,296 @@ def test_a_queue_that_we_did_not_watch_is_not_stalled() -> None:
     fleet.look(10, slot_10=5)
 
     assert fleet.look(20) == []
+
+
+# -- queues ---------------------------------------------------------------------------------------
+
+
+def watched(*looks_at: tuple[float, int]) -> SlotWatch:
+    """(instant, queue length) by turns."""
+    found = SlotWatch()
+    for at, queued in looks_at:
+        stall.look(found, queued, at)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("looks_at", "stuck_since", "moved_at"),
+    [
+        ([(1, 0)], None, 1),
+        ([(1, 3)], 1, None),
+        ([(1, 3), (2, 3)], 1, None),
+        ([(1, 3), (2, 4)], 1, None),
+        ([(1, 3), (2, 2)], 2, 2),
+        ([(1, 3), (2, 0)], None, 2),
+        ([(1, 0), (2, 3)], 2, 1),
+        ([(1, 3), (2.1, 3)], 2.1, None),
+    ],
+)
+def test_a_queue_is_stuck_since_the_first_of_looks_close_together_that_saw_it_not_shrink(
+    looks_at: list[tuple[float, int]], stuck_since: float | None, moved_at: float | None
+) -> None:
+    found = watched(*looks_at)
+
+    assert (found.stuck_since, found.moved_at) == (stuck_since, moved_at)
+    assert (found.seen_at, found.queued) == looks_at[-1]
+
+
+def test_a_queue_is_stalled_once_it_has_been_stuck_for_the_limit() -> None:
+    found = watched((1, 3), (2, 3))
+
+    assert not stall.stalled(found, 2.0, now=2.9)
+    assert stall.stalled(found, 2.0, now=3)
+    assert not stall.stalled(watched((1, 0)), 2.0, now=9)
+
+
+def test_the_limits_are_those_that_the_manual_names() -> None:
+    assert (stall.LOST_SIGHT, stall.PAUSE_MAX, stall.HELD_UP_MAX) == (1.0, 300.0, 300.0)
+    assert stall.FORGET == 10.0
+    assert stall.patience(replace(POLICY, accept_stall=2.0, replace_stalled=10.0)) == 10.0
+    assert stall.patience(replace(POLICY, accept_stall=20.0, replace_stalled=10.0)) == 20.0
+
+
+def test_a_look_at_a_slot_that_is_no_more_is_ignored() -> None:
+    fleet = serving()
+    event = Observed({**fleet.queues, 999: 5}, fleet.state.steering.epoch)
+
+    assert fleet.handle(event, 10) == []
+    assert 999 not in fleet.state.slots
+
+
+# -- away and back --------------------------------------------------------------------------------
+
+
+def test_a_worker_is_steered_away_from_at_its_limit_and_with_its_time_in_the_report() -> None:
+    fleet = serving()
+
+    assert looks(fleet, 10, 11.5, slot_10=1) == []
+    assert fleet.look(12) == [Steer(3, steered(11))]
+    assert fleet.fields(NoteKind.WORKER_STALLED) == [
+        {
+            "generation": 1,
+            "worker": "1.0.1",
+            "pid": 1000,
+            "reason": "its queue has not moved for 2 s",
+        }
+    ]
+
+
+def test_a_worker_has_its_limit_from_when_it_was_ready() -> None:
+    """Clients may have waited in its slot long before."""
+    fleet = starting()
+    looks(fleet, 2, 9.5, slot_10=1)
+    fleet.make_ready(1, 9.5)
+    fleet.steer(fleet.handle(TimePassed(), 10.5), 10.5)
+
+    assert looks(fleet, 10.5, 11, slot_10=1) == []
+    assert any(isinstance(one, Steer) for one in fleet.look(11.5))
+    assert fleet.living(worker(1)).stalled_since == 9.5
+
+
+def test_a_worker_with_two_listeners_accepts_again_when_both_queues_have_moved() -> None:
+    one = Worker(worker(1), {"ws": 10, "raw": 20}, WorkerState.READY, 0.0, ready_at=1.0)
+    state = State({}, slots={10: SlotWatch(moved_at=6.0), 20: SlotWatch(moved_at=5.0)})
+    one.stalled_since = 5.0
+
+    assert not stall._accepts_again(state, one)
+    state.slots[20].moved_at = 5.1
+    assert stall._accepts_again(state, one)
+    state.slots[10].moved_at = None
+    assert not stall._accepts_again(state, one)
+
+
+def test_an_accept_is_reported_with_the_time_that_it_took() -> None:
+    fleet = serving()
+    fleet.steer(looks(fleet, 10, 15, slot_10=3), 15)
+    fleet.look(15.5, slot_10=2)
+    one = fleet.living(worker(1))
+
+    assert fleet.fields(NoteKind.WORKER_ACCEPTS)[0]["seconds"] == 5.5
+    assert (one.stalled_since, one.stalled_with, one.held_up_at) == (None, None, None)
+
+
+def test_after_an_accept_that_a_census_found_the_queue_is_stuck_since_then() -> None:
+    fleet = serving(STALLS)
+    looks(fleet, 10, 15, slot_10=4097)
+    fleet.census(15, {worker(1): 7})
+    fleet.census(16, {worker(1): 8})
+
+    assert fleet.state.slots[10].stuck_since == 16
+    assert fleet.state.slots[11].stuck_since is None
+
+
+def test_the_same_count_of_connections_is_no_accept() -> None:
+    fleet = serving(STALLS)
+    looks(fleet, 10, 15, slot_10=4097)
+    for at in (15, 16):
+        fleet.census(at, {worker(1): 7})
+
+    assert fleet.fields(NoteKind.WORKER_ACCEPTS) == []
+
+
+def test_a_census_begun_before_the_stall_proves_no_accept() -> None:
+    fleet = serving(STALLS)
+    looks(fleet, 10, 15, slot_10=4097)
+    fleet.handle(CensusTaken({worker(1): 3}, 0, began_at=9.9), 15)
+
+    assert fleet.living(worker(1)).stalled_with is None
+
+    fleet.handle(CensusTaken({worker(1): 3}, 0, began_at=10), 15.5)
+
+    assert fleet.living(worker(1)).stalled_with == 3
+
+
+def test_a_worker_that_drains_and_stalls_after_it_was_reported_is_reported_once() -> None:
+    fleet = serving()
+    fleet.steer(looks(fleet, 5, 9, slot_10=1), 9)
+    fleet.deploy(2, 9)
+    looks(fleet, 10.5, 20)
+
+    assert fleet.living(worker(1)).state is WorkerState.STALLED
+    assert len(fleet.fields(NoteKind.WORKER_STALLED)) == 1
+
+
+# -- replacements ---------------------------------------------------------------------------------
+
+
+def test_a_replacement_is_reported_and_due_at_its_instant() -> None:
+    fleet = serving(STALLS)
+    looks(fleet, 10, 19, slot_10=1)
+
+    assert fleet.next_deadline() == 20
+    assert fleet.handle(TimePassed(), 19.9) == []
+    assert len(spawns(fleet.handle(TimePassed(), 20))) == 1
+    assert fleet.fields(NoteKind.STALL_REPLACED) == [
+        {"generation": 1, "worker": "1.0.1", "pid": 1000, "seconds": 10}
+    ]
+    assert fleet.next_deadline() == 50, "the replacement's own start"
+
+
+def test_a_candidate_that_does_not_accept_fails_its_reload_at_its_limit() -> None:
+    fleet = serving(STALLS)
+    fleet.policy = replace(STALLS, stable=60.0)
+    fleet.begin_reload(10)
+    fleet.make_ready(2, 10)
+    looks(fleet, 10.5, 20, slot_11=1)
+
+    assert fleet.next_deadline() == 20.5
+    assert failures(fleet.handle(TimePassed(), 20.4)) == []
+    assert failures(fleet.handle(TimePassed(), 20.5)) == [
+        "worker 0 of generation 2: its queue has not moved for 10 s"
+    ]
+
+
+def test_the_reason_shown_says_what_comes_next() -> None:
+    fleet = serving(STALLS)
+    looks(fleet, 10, 15, slot_10=1)
+
+    def reason(at: float) -> str | None:
+        return view(fleet.state, at).generations[0].workers[0].reason
+
+    assert reason(15) == "its queue has not moved for 5 s"
+    looks(fleet, 15.5, 19.5)
+    fleet.look(20)
+    assert reason(20) == "its queue has not moved for 10 s; a replacement is starting"
+
+
+def test_the_reason_shown_of_a_worker_that_slow_clients_hold_up_says_so() -> None:
+    fleet = serving(STALLS)
+    fleet.steer_any(looks(fleet, 10, 14, slot_10=1), 14)
+    held_up(fleet, 15, 30)
+    (shown,) = view(fleet.state, 30).generations[0].workers
+
+    assert shown.reason is not None
+    assert "; it waits for slow clients, and is not replaced for that" in shown.reason
+    (note,) = fleet.fields(NoteKind.STALL_NOT_REPLACED)
+    assert "slow clients" in str(note["reason"])
+    assert fleet.next_deadline() == 35, "ten seconds after the census that found it"
+
+
+def test_after_five_minutes_a_worker_that_slow_clients_hold_up_is_replaced_too() -> None:
+    fleet = serving(STALLS)
+    fleet.steer_any(looks(fleet, 10, 14, slot_10=1), 14)
+    held_up(fleet, 15, 305)
+
+    assert fleet.next_deadline() == 10 + 300
+    assert len(spawns(fleet.handle(TimePassed(), 310))) == 1
+
+
+def settled_seat() -> tuple[Generation, Seat]:
+    seat = Seat(0, {"ws": 10})
+    found = Generation(1, A, STALLS, GenerationState.ACTIVE, 0.0, seats=[seat])
+    return found, seat
+
+
+@pytest.mark.parametrize(
+    ("replacements", "pause"), [(0, 10), (1, 10), (2, 20), (3, 40), (5, 160), (6, 300), (99, 300)]
+)
+def test_pauses_between_replacements_double_up_to_five_minutes(
+    replacements: int, pause: float
+) -> None:
+    found, seat = settled_seat()
+    seat.replacements = replacements
+
+    assert stall._pause(found, seat) == pause
+    assert stall._pause_over(found, seat) == 0
+    seat.replaced_at = 7.0
+    assert stall._pause_over(found, seat) == 7 + pause
+
+
+@pytest.mark.parametrize(("quiet", "replacements"), [(99.0, 2), (100.0, 1)])
+def test_after_ten_pauses_without_one_the_next_replacement_counts_as_the_first(
+    quiet: float, replacements: int
+) -> None:
+    fleet = serving(STALLS)
+    seat = fleet.state.generations[1].seats[0]
+    seat.replacements, seat.replaced_at = 1, 20.0 - quiet
+    looks(fleet, 10, 20, slot_10=1)
+
+    assert (seat.replacements, seat.replaced_at) == (replacements, 20)
+
+
+def test_a_replacement_too_soon_after_another_is_put_off_and_reported_once() -> None:
+    fleet = serving(STALLS)
+    seat = fleet.state.generations[1].seats[0]
+    seat.replacements, seat.replaced_at = 2, 10.0
+    found = looks(fleet, 10, 25, slot_10=1)
+
+    assert spawns(found) == []
+    (note,) = fleet.fields(NoteKind.STALL_NOT_REPLACED)
+    assert note["reason"] == "the next replacement is started in 10 s at the earliest"
+    assert fleet.next_deadline() == 30
+    assert spawns(looks(fleet, 25.5, 29.5)) == []
+    assert len(spawns(fleet.look(30))) == 1
+
+
+def test_while_the_worker_that_gave_way_lives_there_is_no_second_replacement() -> None:
+    fleet, actions = stalled()
+    fleet.spawn_all(actions, 20)
+    fleet.spawn_all(fleet.steer(fleet.handle(WorkerReady(worker(1, 0, 2)), 21), 21), 21)
+    looks(fleet, 60, 71, slot_11=1, slot_10=1)
+    (note,) = fleet.fields(NoteKind.STALL_NOT_REPLACED)
+
+    assert note["reason"] == (
+        "process 1000 gave way before, and still has connections or clients queued"
+    )
+    assert fleet.next_deadline() is None
+
+
+def test_a_worker_that_gave_way_while_another_serves_its_slot_accepts_for_itself_alone() -> None:
+    """A queue that a sweeper empties is no sign of life of the worker that gave way."""
+    fleet, actions = stalled()
+    fleet.spawn_all(actions, 20)
+    fleet.spawn_all(fleet.steer(fleet.handle(WorkerReady(worker(1, 0, 2)), 21), 21), 21)
+    fleet.look(22, slot_10=0)
+
+    assert fleet.living(worker(1)).state is WorkerState.STALLED
+    assert fleet.living(worker(1)).stalled_since == 22
+
+
+def test_no_replacement_is_started_while_the_instance_stops() -> None:
+    fleet = serving(STALLS)
+    looks(fleet, 10, 19, slot_10=1)
+    fleet.handle(StopRequested(None), 19.5)
+
+    assert spawns(fleet.look(20)) == []
