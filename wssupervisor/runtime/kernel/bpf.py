@@ -1,4 +1,4 @@
-"""Instructions of classic BPF, as the kernel's linux/filter.h has them. Pure."""
+"""Instructions of classic BPF, as linux/filter.h defines them. Pure."""
 
 import struct
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ NETWORK = 0xFFF00000
 """SKF_NET_OFF: offsets from here count from the network header."""
 
 SOURCE_OFFSETS = {4: (12, 20), 6: (8, 40)}
-"""IP version: where its source address and (without IP options) its source port stand."""
+"""IP version: offsets of the source address and (without IP options) of the source port."""
 
 INSTRUCTIONS_MAX = 4096
 _INSTRUCTION = struct.Struct("=HBBI")

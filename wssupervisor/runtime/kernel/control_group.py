@@ -1,4 +1,4 @@
-"""The processes of our own control group, also those that /proc does not show to us."""
+"""The processes of our own control group, including those that /proc hides from us."""
 
 import os
 import pwd
@@ -9,13 +9,13 @@ from wssupervisor.runtime.kernel.procfs import environment, parent_of, start_tim
 
 ROOT = Path("/sys/fs/cgroup")
 EXECUTED = "SYSTEMD_EXEC_PID"
-"""In the environment of what systemd executes: its own pid (systemd.exec(5))."""
+"""Variable that systemd gives to each process that it executes: its own pid (systemd.exec(5))."""
 UNSEEN = 0
-"""Instead of its pid, for a process outside of our pid namespace."""
+"""What cgroup.procs has instead of a pid for a process outside of our pid namespace."""
 
 
 def members() -> list[int]:
-    """All of them; none where there is no unified hierarchy to read them from."""
+    """Pids of all of them; empty if there is no unified hierarchy to read them from."""
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
         own = next((line[3:] for line in lines if line.startswith("0::")), None)
@@ -28,7 +28,7 @@ def members() -> list[int]:
 
 
 def is_ours() -> bool:
-    """systemd made it for this very process: what else is in it came from us or earlier runs.
+    """Whether systemd made the group for this process: all else in it is ours or an earlier run's.
 
     Elsewhere the control group may be a login session's or a container's.
     """
@@ -36,7 +36,7 @@ def is_ours() -> bool:
 
 
 def of_workers() -> set[int]:
-    """Its visible members, less what systemd has started for the unit beside us (ExecReload=)."""
+    """Its visible members, without what systemd itself starts for the unit (ExecReload=)."""
     own = set(members()) - {UNSEEN}
     started = {
         pid for pid in own if pid != os.getpid() and environment(pid).get(EXECUTED) == str(pid)
@@ -54,7 +54,7 @@ def _line(pid: int, within: set[int]) -> list[int]:
 
 
 def beyond_reach() -> list[int]:
-    """Living ones that this process may not signal, or cannot see."""
+    """Living members that this process may not signal or cannot see."""
     return [pid for pid in members() if not _in_reach(pid)]
 
 
@@ -79,9 +79,9 @@ def _lives(pid: int) -> bool:
 
 
 def refuse_beyond_reach(instance: str, user: int | None) -> None:
-    """A supervisor that can neither end nor watch living workers must not start beside them.
+    """Refuse to start beside living workers that this process can neither watch nor stop.
 
-    `user` is the one that their supervisor ran as, where that is known. Raises ListenFailed.
+    `user`: the uid that their supervisor ran as, if it is known. Raises ListenFailed.
     """
     pids = beyond_reach()
     if not pids:
@@ -91,10 +91,10 @@ def refuse_beyond_reach(instance: str, user: int | None) -> None:
     other = user is not None and user != os.geteuid()
     theirs = f" as user {_name(user)}" if other else ""
     raise ListenFailed(
-        f"workers of the supervisor before this one still serve{theirs}{which}, and this one cannot"
-        f" supervise them as user {_name(os.geteuid())}: User=, Group= or the sandbox was changed"
-        " under them. To keep them, undo that and run systemctl daemon-reload; the next automatic"
-        " restart takes them over. To end them, with their connections: systemctl restart"
+        f"workers of the previous supervisor still serve{theirs}{which}, and this one cannot"
+        f" supervise them as user {_name(os.geteuid())}: User=, Group= or the sandbox has changed."
+        " To keep them, undo that change and run systemctl daemon-reload; the next automatic"
+        " restart adopts them. To end them, with their connections: systemctl restart"
         f" wssupervisor@{instance}.service"
     )
 

@@ -11,11 +11,11 @@ from wssupervisor.runtime.kernel.procfs import GONE, open_inodes, parent_of, pid
 PR_SET_CHILD_SUBREAPER = 36
 
 HELPERS: set[int] = set()
-"""Living helpers of ours: how each ended is asked for by whoever started it."""
+"""Pids of our living helper processes; the code that started one reaps it."""
 
 
 def ancestors() -> frozenset[int]:
-    """Of this process, and itself: systemd for one holds the sockets of units."""
+    """This process and its ancestors. systemd, for example, holds the sockets of units."""
     found, pid = {1}, os.getpid()
     while pid and pid not in found:
         found.add(pid)
@@ -40,7 +40,7 @@ def _children_lines(pid: int) -> Iterator[str]:
 
 
 def below(pids_: Iterable[int]) -> set[int]:
-    """These processes, and all that descend from them."""
+    """These processes and all their descendants."""
     found = set(pids_)
     todo = list(found)
     while todo:
@@ -51,19 +51,19 @@ def below(pids_: Iterable[int]) -> set[int]:
 
 
 def orphans() -> set[int]:
-    """Our children but for helpers: main processes of workers, and what they have left to us."""
+    """Our children except helpers: main processes of workers, and what workers left to us."""
     return children(os.getpid()) - HELPERS
 
 
 def left_by_earlier_runs() -> set[int]:
-    """At a start: what is in our control group, if systemd made it for us, was left there."""
+    """At a start: processes of earlier runs in our control group, if systemd made it for us."""
     if not control_group.is_ours():
         return set()
     return control_group.of_workers() - ancestors() - below({os.getpid()})
 
 
 def all_of_ours() -> set[int]:
-    """All processes of workers, helpers left out, that descent or the control group shows."""
+    """All processes of workers that descent or the control group shows, without helpers."""
     own = below(orphans())
     if control_group.is_ours():
         own |= control_group.of_workers() - below(HELPERS) - ancestors()
@@ -71,16 +71,16 @@ def all_of_ours() -> set[int]:
 
 
 def holding(inodes: frozenset[int], but: Iterable[int] = ()) -> set[int]:
-    """Those of any process that hold one of these sockets, as far as this user may look.
+    """Pids that hold one of these sockets, as far as this user may look.
 
-    Our own are left out, and our ancestors, who may have given us the sockets.
+    We and our ancestors, which may have passed us the sockets, are not among them.
     """
     others = set(pids()).difference(but, ancestors(), HELPERS)
     return {pid for pid in others if not inodes.isdisjoint(open_inodes(pid)[0])}
 
 
 def become_subreaper() -> None:
-    """Processes that a worker leaves behind become our children: they stay visible and are reaped.
+    """Make processes that a worker leaves behind our children, so that we see and reap them.
 
     Raises OSError.
     """

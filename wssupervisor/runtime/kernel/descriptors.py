@@ -1,4 +1,4 @@
-"""How many descriptors the supervisor may have open, beside how many it needs."""
+"""Descriptors: how many the supervisor may open and needs, and what a child gets."""
 
 import contextlib
 import errno
@@ -16,35 +16,35 @@ from wssupervisor.errors import ListenFailed
 
 FIRST_DESCRIPTOR = 3
 SOFT_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-"""Of open files, as we were started: what workers get, while we raise our own."""
+"""Limit of open files at our start: workers get it, while we raise our own."""
 
 log = structlog.get_logger()
 
 HOW = "set LimitNOFILE= in the unit, or ulimit -n"
 SPAWN_DESCRIPTORS = 12
-"""Opened while a worker is started, counting those that are closed again."""
+"""Opened while a worker starts, including those that are closed again."""
 RESERVED = 12
-"""Kept free by starts of workers: for probes, counts, a control client, and the files of state."""
+"""Left free when workers start: for probes, counts, a control client, and state files."""
 
 
 def raise_limit() -> None:
-    """To the hard limit, for ourselves; workers keep what was set (`files_of_workers`)."""
+    """Raise our own limit to the hard limit; workers keep what was set (`files_of_workers`)."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # a sandbox may forbid it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def lower_limit() -> None:
-    """As we were started, for a program in our place; what is open stays open."""
+    """Restore the limit of our start, for the program that replaces us; open files stay open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (SOFT_LIMIT, hard))
 
 
 def need_room() -> None:
-    """For one more worker, and for all that must go on beside it. Raises OSError.
+    """Check that one more worker fits beside all other work. Raises OSError (EMFILE).
 
-    Where it were noticed half-way, it would be the probe of the worker that fails, or a count.
+    Noticed later, the shortage would fail the worker's probe, or a census.
     """
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed == resource.RLIM_INFINITY:
@@ -62,7 +62,7 @@ def _open_now(allowed: int) -> int:
 
 
 def in_words(error: Exception) -> str:
-    """What went wrong; of a limit that was met, with what to do."""
+    """The error as a sentence; if a limit was reached, with what to do."""
     if not isinstance(error, OSError):
         return str(error) or repr(error)
     if error.errno == errno.EMFILE:
@@ -86,7 +86,7 @@ def check_limit(config: Config) -> None:
 
 
 def report_limit(config: Config) -> None:
-    """What fits; a warning where a reload or a drain will meet the limit."""
+    """Log what fits; a warning if a reload or a drain will reach the limit."""
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed == resource.RLIM_INFINITY:
         return
@@ -105,7 +105,7 @@ def report_limit(config: Config) -> None:
 
 
 def keep_descriptors() -> None:
-    """Let no worker inherit what our own parent left open in us."""
+    """Keep workers from inheriting what our own parent left open in us."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         if int(name) > 2:
             with contextlib.suppress(OSError):  # the one that listed them is closed again
@@ -113,15 +113,15 @@ def keep_descriptors() -> None:
 
 
 def files_of_workers() -> str:
-    """For `ulimit -n` in the shim."""
+    """The argument of `ulimit -n` in the shim that starts a worker."""
     return "unlimited" if SOFT_LIMIT == resource.RLIM_INFINITY else str(SOFT_LIMIT)
 
 
 def placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """First out of the way, so that none is overwritten before it is placed; then to its place.
+    """File actions for posix_spawn that put each descriptor (own, target) in its place.
 
-    To the lowest numbers that none of them has: those above all may be beyond the limit of open
-    files. What else we have open there is not for the child.
+    Each is moved out of the way first, so that none is overwritten before it is placed: to the
+    lowest numbers that none of them has, because higher ones may be beyond the limit of open files.
     """
     taken = {number for pair in placed for number in pair}
     free = (number for number in itertools.count(FIRST_DESCRIPTOR) if number not in taken)
@@ -133,7 +133,7 @@ def placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
 
 
 def taken_over(descriptor: int) -> socket.socket:
-    """A socket that came through `execv`."""
+    """A socket that came through `execv` or from systemd."""
     found = socket.socket(fileno=descriptor)
     found.setblocking(False)
     return found

@@ -1,4 +1,4 @@
-"""TCP sockets as the kernel knows them, asked by local port over NETLINK_SOCK_DIAG.
+"""TCP sockets as the kernel knows them, by local port, over NETLINK_SOCK_DIAG.
 
 Layouts are those of linux/inet_diag.h. psutil's list is ten times too slow for this
 (docs/internals/platform.md#what-a-count-costs); pyroute2 costs 12 MB.
@@ -69,17 +69,17 @@ class DiagSocket:
     rqueue: int
     wqueue: int
     interface: int = 0
-    """The index of the only one that it is bound to; 0 for all."""
+    """Index of the one interface that it is bound to; 0 for all."""
     v6only: bool = False
-    """Known of listeners only."""
+    """Reported for listeners only."""
     marked: bool | None = None
     """Has IP_BIND_ADDRESS_NO_PORT, which does nothing here but is inherited from the listening
-    socket: so it tells which one a connection came through. None: not said (half-open, closed, or
-    a kernel before 5.12)."""
+    socket, and so identifies the listener of a connection. None: not reported (half-open, closed,
+    or a kernel before 5.12)."""
 
     @property
     def queued(self) -> bool:
-        """It waits in an accept queue: a client that left again waits there too."""
+        """It waits in an accept queue, as does one whose client has already left."""
         return self.inode == 0 and self.state in (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
 
 
@@ -145,7 +145,7 @@ def sockets(family: int, port: int, states: frozenset[TcpState]) -> list[DiagSoc
 def held_inodes(family: int, port: int, host: str | None) -> Iterator[tuple[int, int]]:
     """(inode, state) of all connections with this local port and address that a process may hold.
 
-    Of many thousands: so nothing else is read off the answer. `host` None: of any local address.
+    There are many thousands, so nothing else is parsed. `host` None: any local address.
     Raises OSError.
     """
     mask = sum(1 << state for state in HELD)
@@ -166,7 +166,7 @@ def held_inodes(family: int, port: int, host: str | None) -> Iterator[tuple[int,
 class Held:
     """A connection that a process holds. `idle`: seconds since data last came or went.
 
-    `received` and `sent`: bytes so far. `answered`: what went last went to the client.
+    `received` and `sent`: bytes so far. `answered`: the last data went to the client.
     """
 
     inode: int
@@ -181,9 +181,9 @@ class Held:
 
 
 def held(family: int, port: int, host: str | None) -> Iterator[Held]:
-    """All connections with this local port and address, with what TCP_INFO tells of them.
+    """All connections with this local port and address, with what TCP_INFO reports.
 
-    Dearer than `held_inodes`: for whoever asks. Raises OSError.
+    More expensive than `held_inodes`: for `wssctl why`. Raises OSError.
     """
     mask = sum(1 << state for state in HELD)
     request = _request(family, mask, ("", port), ("", 0), extensions=1 << (INFO - 1))
@@ -230,7 +230,7 @@ Handshake = tuple[Endpoint, Endpoint]
 def pending_handshakes(family: int, port: int, most: int | None = None) -> frozenset[Handshake]:
     """(local, remote) of every handshake that is under way to this port.
 
-    More than `most`, which clients decide, are not looked for: then there is one more than that.
+    Clients decide how many there are: the search ends at `most` + 1.
     Raises OSError.
     """
     found: set[Handshake] = set()

@@ -13,7 +13,7 @@ from wssupervisor.runtime.kernel.procfs import start_time, status_of_zombie
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 _PIDFD_INFO = struct.Struct("=QQ11Ii")
-"""struct pidfd_info as of Linux 6.13; the exit status is told from 6.15 on (linux/pidfd.h)."""
+"""struct pidfd_info as of Linux 6.13; it has the exit status from 6.15 on (linux/pidfd.h)."""
 
 SYS_PIDFD_GETFD = 438
 """The same on every architecture (Linux 5.6)."""
@@ -21,7 +21,7 @@ _syscall = ctypes.CDLL(None, use_errno=True).syscall
 
 
 def share(pid: int, number: int) -> int:
-    """A descriptor of another process as one of ours; the caller owns it. Raises OSError."""
+    """Duplicate a descriptor of another process; the caller owns the copy. Raises OSError."""
     pidfd = os.pidfd_open(pid)
     try:
         found = int(_syscall(SYS_PIDFD_GETFD, pidfd, number, 0))
@@ -34,9 +34,9 @@ def share(pid: int, number: int) -> int:
 
 
 def exit_of(pidfd: int, pid: int) -> Exit | None:
-    """How a process ended that is no child of ours; None where the kernel does not tell (yet).
+    """How a process ended that is not our child; None if the kernel does not show it (yet).
 
-    From Linux 6.15 on its pidfd knows, once its parent has waited for it; until then /proc does.
+    From Linux 6.15 on its pidfd shows it after its parent has waited for it; before that, /proc.
     """
     status = _status_of(pidfd)
     if status is None:
@@ -60,17 +60,17 @@ def _status_of(pidfd: int) -> int | None:
 
 
 def open_child(pid: int) -> int:
-    """The pidfd of a child that was just started. Raises OSError: then it is ended, and reaped."""
+    """The pidfd of a child just started. Raises OSError after killing the child."""
     try:
         return os.pidfd_open(pid)
     except OSError:
         with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)  # not waited for yet, so that it is no other process
+            os.kill(pid, signal.SIGKILL)  # not reaped yet, so the pid is still its own
         raise
 
 
 def send(pid: int, started: int | None, number: int) -> None:
-    """Signal a process, unless its pid is another one's by now."""
+    """Signal a process, unless its pid has been reused. `started`: its start time, in ticks."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         pidfd = os.pidfd_open(pid)
         try:

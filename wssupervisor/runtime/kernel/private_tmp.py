@@ -1,4 +1,4 @@
-"""Whether a path lies in a temporary directory that nothing outside of the service sees."""
+"""Whether a path lies in a temporary directory that only the service sees (PrivateTmp=)."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ ROOT, MOUNT_POINT = 3, 4
 
 
 def is_private(path: str) -> bool:
-    """PrivateTmp= mounts a directory of another file system there, not a whole one."""
+    """PrivateTmp= mounts one directory of a file system there, not a whole file system."""
     place = next((one for one in PLACES if path.startswith(f"{one}/")), None)
     if place is None:
         return False

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
-"""A process has ended, or is not for us to look into. Any other failure to look is no answer: with
-no descriptor left all processes would seem to have gone, and their connections with them."""
+"""A process has ended, or we may not look into it. Any other failure proves nothing: without a free
+descriptor all processes would seem to have ended, and their connections with them."""
 DEAD = {"Z", "X"}
-"""States of a process that has ended and was not waited for."""
+"""States of a process that has ended and has not been reaped."""
 
 
 def start_time(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot: with the pid its identity."""
+    """When the process started, in clock ticks since boot: with the pid, its identity."""
     found = _stat(pid)
     return None if found is None else int(found[19])
 
 
 def is_alive(pid: int, started: int) -> bool:
-    """Whether the process that started then is there and no zombie."""
+    """Whether the process with this start time exists and is not a zombie."""
     found = _stat(pid)
     return found is not None and int(found[19]) == started and found[0] not in DEAD
 
@@ -30,9 +30,9 @@ def parent_of(pid: int) -> int | None:
 
 
 def status_of_zombie(pid: int) -> int | None:
-    """The wait status of an ended process that nobody has waited for yet (proc_pid_stat(5)).
+    """The wait status of an ended process that has not been reaped (proc_pid_stat(5)).
 
-    None for others, and where we may not look: the kernel would say 0.
+    None for others, and if we may not look: the kernel would show 0.
     """
     try:
         ours = os.geteuid() in (0, Path(f"/proc/{pid}").stat().st_uid)
@@ -45,7 +45,7 @@ def status_of_zombie(pid: int) -> int | None:
 def _stat(pid: int) -> list[str] | None:
     """Fields of /proc/PID/stat from the state on; None when there is no such process.
 
-    Raises OSError where we cannot look now.
+    Raises OSError if we cannot look now.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -55,14 +55,14 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def pids() -> list[int]:
-    """Of all processes that can be seen."""
+    """All visible processes."""
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
 
 
 def links(pid: int) -> Iterator[tuple[str, str]]:
-    """The process's descriptors, and what they point to; nothing where we may not look.
+    """The process's descriptors (number, link target); nothing if we may not look.
 
-    Raises OSError where we cannot look now.
+    Raises OSError if we cannot look now.
     """
     directory = f"/proc/{pid}/fd"
     try:
@@ -114,7 +114,7 @@ def socket_descriptors(pid: int) -> dict[int, int]:
 
 
 def command_name(pid: int) -> str:
-    """What it is called in ps; empty when it has gone."""
+    """Its name in ps; empty if it has ended."""
     try:
         text = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -123,20 +123,20 @@ def command_name(pid: int) -> str:
 
 
 def socket_descriptor(pid: int, inode: int) -> int | None:
-    """Under which number one process holds a socket."""
+    """The number under which the process holds a socket; None if it does not."""
     link = f"socket:[{inode}]"
     return next((int(name) for name, found in links(pid) if found == link), None)
 
 
 def descriptors_named(pid: int, link: str) -> list[str]:
-    """Where to open anew what one process has open under this name."""
+    """Paths that reopen what the process has open under this name."""
     return [f"/proc/{pid}/fd/{name}" for name, found in links(pid) if found == link]
 
 
 def environment(pid: int) -> dict[str, str]:
-    """What the process was started with; empty where we may not look.
+    """The variables that the process was started with; empty if we may not look.
 
-    Raises OSError where we cannot look now.
+    Raises OSError if we cannot look now.
     """
     try:
         data = Path(f"/proc/{pid}/environ").read_bytes()

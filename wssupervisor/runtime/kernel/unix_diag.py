@@ -1,7 +1,7 @@
 """AF_UNIX sockets as the kernel knows them, by the file that they are bound to.
 
 Layouts are those of linux/unix_diag.h. A connection has the binding of the listener that it came
-through, so the file's inode tells whose it is; a path could have been bound again meanwhile.
+through, so the file's inode identifies it; its path may have been bound again since.
 """
 
 import os
@@ -32,9 +32,9 @@ _PAIR = struct.Struct("=II")
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a socket is bound to: a name, and where that is a path also the file.
+    """What a socket is bound to: a name and, if that is a path, its file.
 
-    `file`: inode and device, as the kernel tells them, 32 bits each; None for abstract names and
+    `file`: inode and device, as the kernel reports them, 32 bits each; None for abstract names and
     for sockets that are not bound. An inode alone could be 0, which says nothing.
     """
 
@@ -62,7 +62,7 @@ class UnixSocket:
 
 
 def listening(path: str) -> list[UnixSocket]:
-    """All that listen on a file of this name, whether or not the file is still theirs."""
+    """All sockets that listen under this path, whether or not the file is still theirs."""
     return [one for one in _dump(LISTEN) if one.path == path]
 
 
