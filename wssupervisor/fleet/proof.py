@@ -1,7 +1,8 @@
 """What proves that a worker is ready: only what `[ready] by` names.
 
-A release must not be its own judge. gunicorn, and others, say READY=1 before their application is
-imported; where the operator has a probe decide, that word is not evidence.
+A release must not be its own judge. gunicorn and others send READY=1 before they have imported the
+application (docs/internals/platform.md#servers-as-released). If the operator chose a probe, READY=1
+is no evidence.
 """
 
 from wssupervisor.fleet.events import ProbePassed, WorkerReady

@@ -1,19 +1,19 @@
 """Workers that do not accept: noticed, steered away from, and in the end replaced.
 
-A queue only gets shorter by `accept()`. So a queue that was never empty and never shorter than at
-the look before it has not moved, whatever its length. The kernel tells no more than the length
-(TCP_INFO of a listening socket); that a worker has more connections than before shows an accept,
-too, where a queue is always full.
+A queue gets shorter only by `accept()`, and its length is all that the kernel shows
+(docs/internals/platform.md#tcp_info-shows-the-accept-queue). So a queue that was never empty and
+never shorter than at the look before has not moved, whatever its length. If a queue is always full,
+more connections than before show an accept.
 
-A pause is not a death. To steer away is cheap and soon undone: that happens after `accept_stall`,
-and ends with the next accept. To replace is expensive, and clients could cause it by keeping all
-threads of a server busy: that happens after `replace_after`, once a seat at a time and with growing
-pauses. The stalled worker keeps its seat until the replacement is ready, and what can be steered
-nowhere else goes on to it.
+A pause is not a death. Steering away is cheap and soon undone: it happens after `accept_stall`, and
+ends with the next accept. Replacing is expensive, and clients could cause it by keeping all threads
+of a server busy: it happens after `replace_after`, one worker per seat at a time and with growing
+pauses. The stalled worker keeps its seat until the replacement is ready, and still gets what can be
+steered nowhere else.
 
-A worker whose threads wait for its own clients is held up by them (half a request, a byte now and
-then): that is not its fault, and a replacement would be held up in the same way. So it keeps its
-place for `HELD_UP_MAX`. No client can make more than a few processes, and those only rarely.
+A worker whose threads wait for its own clients (half a request, a byte now and then) is held up by
+them. That is not its fault, and a replacement would be held up as well, so it keeps its place for
+`HELD_UP_MAX`. No client can cause more than a few processes, and those only rarely.
 """
 
 from collections.abc import Iterator

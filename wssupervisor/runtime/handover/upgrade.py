@@ -1,7 +1,8 @@
 """Re-executing the supervisor from disk: same process, same children, same sockets, new program.
 
-The new program is tried first, in a process of its own, on the real state; what it cannot take over
-is not done. From the last look at the state to `execv` nothing else runs.
+`execv` keeps all of that (docs/internals/platform.md#execv-keeps-children-and-descriptors). The new
+program is first tried in a process of its own, on the real state; if it cannot restore that state,
+nothing happens. From the last look at the state to `execv` nothing else runs.
 """
 
 import os

@@ -1,10 +1,9 @@
-"""Probes that were accepted, and are not closed at once: a server of few words is left its own.
+"""Probes that were accepted are held open for a while, so that servers do not log them as failures.
 
-A server that was told nothing complains of a client that leaves without a word: `websockets` 15
-and 16 log a failed handshake with 30 lines of traceback, after a FIN as after a reset, and to a
-request that is no handshake as well. Only their own limit for the handshake (10 s) ends it in
-silence. So each probe is held open for longer than that, unless somebody waits for its place (a
-server that serves one client at a time) or its worker has to end.
+`websockets` 15 and 16 log 30 lines for a client that leaves without a word, until their own limit
+(docs/internals/platform.md#a-probe-that-leaves-early-is-logged). So a probe is held for longer than
+that, unless a client waits for its place (a server that serves one client at a time) or its worker
+has to end.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
-"""What a worker can leave on a listening socket, where it meets the next worker and its clients.
+"""What a worker can leave on a listening socket, where the next worker and its clients meet it.
 
-Options belong to the socket, not to a process: whoever holds a slot next has them, and connections
-inherit most. So what was there when the socket came to us is remembered, and set again before each
-start. Numbers are those of linux/socket.h, tcp.h, in.h and in6.h.
+Options belong to the socket, not to a process
+(docs/internals/platform.md#options-belong-to-the-socket), and connections inherit most of them. So
+the options that the socket had when it came to us are remembered, and set again before each start.
+Numbers are those of linux/socket.h, tcp.h, in.h, in6.h.
 """
 
 import ctypes

@@ -1,7 +1,9 @@
 """One listener's steering: which slot has which group index, and the program in force.
 
-The program cannot be read back from the kernel, so this object is the only one that attaches, and
-the index of each slot is measured with connections of our own and then kept by inode.
+The program cannot be read back
+(docs/internals/platform.md#an-attached-program-outlives-its-process), so this object is the only
+one that attaches. Indexes move (platform.md#group-indexes-move), so the index of each slot is
+measured with connections of our own and then kept by inode.
 """
 
 import ctypes

@@ -1,4 +1,8 @@
-"""The listening sockets: taken over from systemd or bound here, and never closed while we live."""
+"""The listening sockets of a TCP listener: taken over from systemd, or bound here.
+
+None is closed while the instance lives
+(docs/internals/platform.md#a-closed-slot-resets-its-clients).
+"""
 
 import errno
 import fcntl

@@ -1,9 +1,10 @@
 """What a worker writes: a pipe for the worker, and a file in memory for us.
 
-Standard output and error of a worker are a pipe, so that all works that works with one: what opens
-/dev/stderr truncates a file. A relay (relay.py) moves the bytes from the pipe into a memfd, whether
-or not we live. We read behind it and give the pages back as we go, so that the file stays small.
-When we are far behind, the relay gives up the oldest; the hole is what we did not see.
+Standard output and error of a worker are a pipe, because a file would be truncated by whatever
+opens /dev/stderr (docs/internals/platform.md#output-through-a-pipe-or-a-file). A relay (relay.py)
+moves the bytes into a memfd, whether or not a supervisor lives. The supervisor reads behind the
+relay and frees the pages it has read, so the file stays small. If it falls far behind, the relay
+drops the oldest bytes, and the hole shows how many.
 """
 
 import errno

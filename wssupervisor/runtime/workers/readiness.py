@@ -1,7 +1,7 @@
-"""Readiness by a probe: a connection of ours was really accepted, and answered, by the candidate.
+"""Readiness by a probe: the candidate accepted a connection of ours, and answered it.
 
-A TCP connect alone proves nothing: the kernel completes it into the queue of a socket that nobody
-reads. So the kernel is asked who holds the server's end of it.
+A connect alone proves nothing (docs/internals/platform.md#a-connect-proves-no-accept), so the
+kernel is asked which process holds the server's end of the connection.
 """
 
 import asyncio
