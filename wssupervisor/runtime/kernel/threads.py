@@ -1,4 +1,4 @@
-"""What the threads of a worker wait for (proc(5), PID/syscall).
+"""Which sockets the threads of a worker are blocked on (proc(5), /proc/PID/syscall).
 
 The first argument of a system call that blocks on one socket is its descriptor, whatever the call
 and the machine: read, recvfrom, recvmsg, write, sendto, accept. Of poll and futex it is an address
@@ -11,13 +11,13 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 SLEEPS = frozenset("SD")
-"""States of a thread that waits; one that was stopped is in its system call, too, and does not."""
+"""States of a waiting thread. A stopped thread is in its system call, too, but does not wait."""
 
 
 def waits_for(sockets: Mapping[int, Mapping[int, int]], inodes: AbstractSet[int]) -> bool:
     """Whether a thread of a tree is blocked on one of these sockets.
 
-    `sockets`: of each process the inodes that it holds, with their descriptors. False where that
+    `sockets`: pid -> inode -> descriptor. False if that
     cannot be seen: a process of another user or, under Yama, one that is no descendant of ours, as
     after a supervisor's death.
     """
