@@ -135,7 +135,7 @@ def test_somebody_elses_port_names_him(settings: Settings) -> None:
 
     assert_says(
         said,
-        f"somebody else listens on {HOST}:{settings.ws_port}: pid {os.getpid()} (",
+        f"another process listens on {HOST}:{settings.ws_port}: pid {os.getpid()} (",
         "Stop it, or give this instance another address",
     )
 

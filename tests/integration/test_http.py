@@ -317,7 +317,7 @@ def test_a_taken_address_fails_the_start_and_says_whose_it_is(
 ) -> None:
     with socket.create_server((HOST, port)), Daemon(with_http(settings, port)) as daemon:
         assert daemon.run_to_its_end(WITHIN) == 1
-        assert f"'[http] address': somebody else listens on {HOST}:{port}: pid " in daemon.log()
+        assert f"'[http] address': another process listens on {HOST}:{port}: pid " in daemon.log()
         assert daemon.leftovers() == []
 
 

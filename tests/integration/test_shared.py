@@ -232,7 +232,7 @@ def test_a_path_that_cannot_be_had_is_told(unix: Settings, what: str) -> None:
     own = unix
     match what:
         case "a listener":
-            says = f"somebody else listens on unix:{path}: pid {os.getpid()}"
+            says = f"another process listens on unix:{path}: pid {os.getpid()}"
         case "a file":
             path.write_text("dear")
             says = "is not a socket; remove it, or give the listener another path"
@@ -253,7 +253,7 @@ def test_two_daemons_do_not_take_a_path_from_each_other(unix: Settings) -> None:
         second = replace(unix, name=f"{unix.name}-2")
         with Daemon(second) as other:
             assert other.run_to_its_end(WITHIN) == 1
-            assert "somebody else listens on unix:" in other.log()
+            assert "another process listens on unix:" in other.log()
         clients.more(ANSWERS_AFTER)
         clients.assert_unnoticed()
 

@@ -152,7 +152,7 @@ def test_a_listener_for_ipv6_only_is_no_stranger_to_an_ipv4_pool() -> None:
 def test_a_port_that_an_outgoing_connection_has_is_said_to_be_just_that() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         client.connect(server.getsockname())
-        with pytest.raises(AddressTaken, match="nobody listens there"):
+        with pytest.raises(AddressTaken, match="no process listens there"):
             bound(port=client.getsockname()[1])
 
 

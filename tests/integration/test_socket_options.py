@@ -233,9 +233,7 @@ def test_a_release_that_makes_a_shared_socket_blocking_stops_nobody(
         bad = program(settings, BLOCKS, "blocks.py")
         replace(own, command=bad.command, ready_timeout="3s").write()
         reloading = daemon.launch_ctl("reload")
-        daemon.wait_for(
-            lambda _: "blocking; it was set back" in daemon.log(), within=SOON, what="it"
-        )
+        daemon.wait_for(lambda _: "blocking; it was reset" in daemon.log(), within=SOON, what="it")
         for _ in range(10):
             host, port = own.target("raw")
             family = socket.AF_UNIX if unix else socket.AF_INET
@@ -272,7 +270,7 @@ def test_a_lock_without_a_filter_disturbs_no_reload(settings: Settings) -> None:
             with socket.create_connection(own.target("ws"), SOON) as client:
                 assert client.recv(100) == b"served"
             retired(daemon)
-        assert "cannot be set back" not in daemon.log()
+        assert "cannot be restored" not in daemon.log()
 
 
 def test_slots_with_a_locked_filter_are_given_to_no_worker_and_said_when_none_is_left(

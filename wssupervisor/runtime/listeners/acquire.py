@@ -1,4 +1,4 @@
-"""Getting the listening sockets at start: from systemd, or bound, after ending left-overs."""
+"""Listening sockets at start: from systemd or bound, after ending what an earlier run left."""
 
 import contextlib
 import os
@@ -34,9 +34,9 @@ LOOK_SECONDS = 0.02
 def gate(
     config: Config, passed: Sequence[Passed], before: AbstractSet[SlotId] = frozenset()
 ) -> ListenerSet:
-    """All listeners of the configuration, ready to be opened. Raises ListenFailed and its kin.
+    """All listeners of the configuration, ready to be opened. Raises ListenFailed or a subclass.
 
-    `before`: the slots of a supervisor of ours that died. What holds one is left over, too.
+    `before`: slots of a dead supervisor of this instance; its processes that hold one are ended.
     """
     pools: list[Pool] = []
     try:
@@ -61,14 +61,14 @@ def gate(
 
 
 def _blame_ourselves(error: AddressTaken, listen: Listen, pools: Sequence[Pool]) -> None:
-    """Raises ListenFailed where it is another listener of this instance that has the address."""
+    """Raises ListenFailed if another listener of this instance has the address."""
     for pool in pools:
         if error.inodes & {slot.inode for slot in pool.slots}:
             raise ListenFailed(
                 f"listener {listen.name!r}: its address overlaps with {pool.address} of listener"
-                f" {pool.name!r} of this instance; on all addresses an IPv6 socket takes IPv4"
-                " clients, too: leave one of the listeners out, or set BindIPv6Only=ipv6-only in"
-                " the socket unit of the IPv6 one"
+                f" {pool.name!r} of this instance; an IPv6 socket on all addresses also accepts"
+                " IPv4 clients: remove one of the listeners, or set BindIPv6Only=ipv6-only in the"
+                " socket unit of the IPv6 one"
             ) from error
 
 
@@ -79,7 +79,7 @@ def taken_over(
     *,
     attach: bool,
 ) -> ListenerSet:
-    """The listeners of the program before us, with the steering in force, attached again or not."""
+    """The listeners of the previous program, with its steering; `attach`: attach that again."""
     pools: list[Pool] = [
         TcpPool.take_over(one) if one.path is None else UnixPool.take_over(one) for one in listeners
     ]
@@ -90,7 +90,7 @@ def taken_over(
 
 
 def _listener_name(config: Config, given: str) -> str:
-    """A socket unit without FileDescriptorName= calls its sockets after itself."""
+    """Without FileDescriptorName=, systemd names the sockets after their unit."""
     names = [one.name for one in config.listeners]
     if given not in names and len(names) == 1:
         return names[0]
@@ -119,7 +119,7 @@ def _adopted(
         return pool
 
     pool = _after_left_overs(config, take, before)
-    # The sockets outlived our predecessor, and so may its workers, which accept from them still.
+    # The sockets outlived the previous supervisor; its workers may still accept from them.
     own = frozenset(slot.inode for slot in pool.slots)
     left = descent.holding(own & before).union(abandoned(own, config.name))
     _end(sorted(left), config.stop.kill_after)
@@ -130,14 +130,14 @@ def _adopted(
         pool.close()
         raise ListenFailed(
             f"listener {listen.name!r}: the socket unit listens on {pool.address}, [[listen]]"
-            f" address says {listen.address}; make them the same, or leave address out"
+            f" address says {listen.address}; make them equal, or remove address"
         )
     try:
         _check_steerable(pool)
     except SteeringRefused as error:
         pool.close()
         raise SteeringRefused(
-            f"{error}; for shared mode leave ReusePort= out of the socket unit and list its address"
+            f"{error}; for shared mode remove ReusePort= from the socket unit and list its address"
             " once"
         ) from error
     return pool
@@ -151,7 +151,7 @@ def _adopt(listen: Listen, descriptors: list[int]) -> Pool:
                 os.close(descriptor)
             raise ListenFailed(
                 f"listener {listen.name!r}: systemd passed {len(descriptors)} sockets of that name,"
-                " of which an AF_UNIX one must be the only one"
+                " but an AF_UNIX socket must be the only one"
             )
         return adopt_unix(listen.name, descriptors[0])
     pool = adopt(listen.name, descriptors, listen.mode)
@@ -161,7 +161,7 @@ def _adopt(listen: Listen, descriptors: list[int]) -> Pool:
 
 
 def _say_deferred(pool: Pool) -> None:
-    """TCP_DEFER_ACCEPT is switched off before a worker gets a slot: it would hide its clients."""
+    """Switch TCP_DEFER_ACCEPT off before a worker gets a slot: it hides waiting clients."""
     if not isinstance(pool, TcpPool) or not any(slot.defers() for slot in pool.slots):
         return
     by_unit = all(slot.defers() for slot in pool.slots)
@@ -171,7 +171,7 @@ def _say_deferred(pool: Pool) -> None:
         advice=(
             "remove DeferAcceptSec= from the socket unit"
             if by_unit
-            else "a worker of an earlier run left it on some slots; nothing needs to be done"
+            else "a worker of an earlier run left it on some slots; no action is needed"
         ),
     )
     for slot in pool.slots:
@@ -183,11 +183,11 @@ def _is_unix(descriptor: int) -> bool:
         with socket.socket(fileno=os.dup(descriptor)) as sock:
             return sock.family == socket.AF_UNIX
     except OSError:
-        return False  # not even a socket: `adopt` says so
+        return False  # not a socket: `adopt` reports it
 
 
 def _check_steerable(pool: Pool) -> None:
-    """Raises SteeringRefused where the kernel or a sandbox refuses the program."""
+    """Raises SteeringRefused if the kernel or a sandbox refuses the program."""
     if isinstance(pool, TcpPool) and len(pool.slots) > 1:
         Steering(pool).attach({pool.slots[-1].inode: 1})
 
@@ -240,8 +240,8 @@ def _why_missing(instance: str, listener: str, passed: Sequence[Passed]) -> str:
     unit = f"wssupervisor@{instance}"
     return (
         f"{begin}: its socket unit is not active. Start both with: systemctl start {unit}.socket"
-        f" {unit}.service (Requires={unit}.socket in a drop-in of the service does that from then"
-        f" on). Without a socket unit, set {address}"
+        f" {unit}.service (Requires={unit}.socket in a drop-in of the service does that in"
+        f" future). Without a socket unit, set {address}"
     )
 
 
@@ -249,7 +249,7 @@ P = TypeVar("P", bound=Pool)
 
 
 def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet[SlotId]) -> P:
-    """Take the address; workers that a dead supervisor of ours left there are ended first."""
+    """Take the address, after ending workers that a dead supervisor of this instance left there."""
     try:
         return take()
     except AddressTaken as error:
@@ -263,13 +263,13 @@ def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet
 
 
 def end_left_overs(config: Config) -> None:
-    """As a service: end what a dead supervisor's workers left in our control group."""
+    """In a service: end what workers of a dead supervisor left in our control group."""
     left = descent.left_by_earlier_runs().union(left_in_cgroup(config.name))
     _end(sorted(left), config.stop.kill_after)
 
 
 def _end(pids: Sequence[int], kill_after: float) -> None:
-    """End workers of a dead supervisor: SIGTERM, after so many seconds SIGKILL; wait for it."""
+    """End workers of a dead supervisor and wait: SIGTERM, SIGKILL after `kill_after` seconds."""
     if not pids:
         return
     log.warning("ending workers that a dead supervisor left behind", pids=pids)

@@ -17,9 +17,9 @@ from typing import Protocol
 HELD_SECONDS = 15.0
 LOOK_SECONDS = 0.02
 WAITED_LOOKS = 5
-"""In so many looks in a row somebody waited in the slot's queue: perhaps for the probe's end."""
+"""Consecutive looks with a client in the slot's queue, which may wait for the probe to end."""
 REMEMBERED = 1024
-"""Inodes of the servers' ends, which are no connections of clients, also while they close."""
+"""Inodes of servers' ends of probes, which are no clients, even while they close."""
 
 
 class Server(Protocol):

@@ -1,4 +1,4 @@
-"""Who holds a socket: found by inode in /proc, to name them in messages and to end left-overs."""
+"""Processes that hold a socket, found by inode in /proc: named in messages, or ended at start."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """`instance` and `supervisor` are what its environment says of us, where we may read it."""
+    """`instance`, `supervisor`: from our variables in its environment, if we may read it."""
 
     pid: int
     command: str
@@ -27,9 +27,9 @@ class Holder:
 def listening_inodes(
     family: int, host: str, port: int, *, v6only: bool = False, interface: int = 0
 ) -> set[int]:
-    """Inodes of all sockets that listen on the address or on one that overlaps with it.
+    """Inodes of all sockets that listen on the address or an overlapping one.
 
-    `interface`: the only one that it listens on; 0 for all.
+    `interface`: index of the one interface that it listens on; 0 for all.
     """
     listen = frozenset({TcpState.LISTEN})
     same = [
@@ -45,7 +45,7 @@ def listening_inodes(
 
 
 def _of_other_family(family: int, host: str, port: int, *, v6only: bool) -> list[DiagSocket]:
-    """An IPv6 socket on all addresses takes IPv4 clients too, unless it is IPv6 only."""
+    """An IPv6 socket on all addresses also accepts IPv4 clients, unless it is IPv6 only."""
     listen = frozenset({TcpState.LISTEN})
     if family == socket.AF_INET:
         others = sockets(socket.AF_INET6, port, listen)
@@ -54,27 +54,27 @@ def _of_other_family(family: int, host: str, port: int, *, v6only: bool) -> list
 
 
 def holders(inodes: Iterable[int]) -> list[Holder]:
-    """Every process with one of these sockets, as far as this user may look."""
+    """Every process that holds one of these sockets, as far as this user may look."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
     found = (pid for pid in pids() if any(link in wanted for _, link in links(pid)))
     return [_holder(pid) for pid in found]
 
 
 def ending(inodes: Iterable[int]) -> str:
-    """How to end whoever it is, as the beginning of a sentence."""
+    """How to end the holders, as the beginning of a sentence."""
     found = (one.instance for one in holders(inodes) if one.instance is not None)
-    # Of another user's process: what is no name must not become part of a command.
+    # The variable may be another user's: only a valid name may become part of a command.
     instance = next((one for one in found if INSTANCE_NAME.fullmatch(one)), None)
     if instance is None:
         return "Stop it"
     return (
-        f"Put a new release live there with `wssctl -i {instance} reload`, end it with"
+        f"Deploy a new release there with `wssctl -i {instance} reload`, stop it with"
         f" `wssctl -i {instance} stop`"
     )
 
 
 def describe_holders(inodes: Iterable[int]) -> str:
-    """Them in words, a supervisor's instance first; empty when none can be seen."""
+    """The holders in words, an instance of wssupervisor first; empty if none is visible."""
     found = holders(inodes)
     instances = sorted({one.instance for one in found if one.instance is not None})
     text = "; ".join(f"pid {one.pid} ({one.command})" for one in found[:3])
@@ -86,7 +86,7 @@ def describe_holders(inodes: Iterable[int]) -> str:
 def left_over(inodes: Iterable[int], instance: str) -> list[int]:
     """Pids to end when all holders are workers of this instance whose supervisor has died.
 
-    Empty when anybody else has a part in it, or cannot be seen.
+    Empty if another process holds one of the sockets, or may be hidden from us.
     """
     found = holders(inodes)
     return [one.pid for one in found] if all(_abandoned(one, instance) for one in found) else []

@@ -46,16 +46,16 @@ class ListenerSet:
             if isinstance(pool, TcpPool) and len(pool.slots) > 1
         }
         self.slots_before: Mapping[str, int] = {}
-        """Of each listener that had more slots when the instance ran before."""
+        """Listener -> number of slots at the previous start, if there were more."""
         self.stored = False
-        """systemd holds the slots that we bound, too: all survive us."""
+        """systemd also holds the slots that we bound: all survive our death."""
         self._backlogs = backlogs
         self.holders: dict[SlotId, str] = {}
         """Which worker was given each slot last."""
         self.spoilt: dict[SlotId, str] = {}
-        """What a worker left on a slot that cannot be taken off; it completes: it ..."""
+        """What a worker left on a slot for good; completes the sentence "it …"."""
         self.deaf: set[SlotId] = set()
-        """Slots with a packet filter that a worker locked: no client reaches them any more."""
+        """Slots with a packet filter that a worker locked: no client reaches them."""
 
     def carry(self) -> tuple[ListenerState, ...]:
         found = []
@@ -67,7 +67,7 @@ class ListenerSet:
         return tuple(found)
 
     def take_over(self, listeners: Iterable[ListenerState], *, attach: bool) -> None:
-        """Go on with the steering that was in force, attached again or not.
+        """Continue with the steering that was in force; `attach`: attach its program again.
 
         Raises SteeringRefused.
         """
@@ -82,7 +82,7 @@ class ListenerSet:
         return [self._listener(pool) for pool in self.pools.values()]
 
     def open(self) -> list[Listener]:
-        """Make sure that nobody else is there and find the slots' order.
+        """Check that no other process listens there, and find the slots' order.
 
         Raises AddressTaken, ListenFailed, SteeringRefused.
         """
@@ -100,7 +100,7 @@ class ListenerSet:
         return Listener(pool.name, tuple(inodes), inodes[0] if pool.why_shared else None)
 
     def steer(self, table: Table) -> Moment:
-        """Put the table in force on all listeners, or on none; returns when.
+        """Put the table in force on all listeners, or on none; returns the moment.
 
         Raises SteeringRefused, OSError. Named slots get their backlog back first: servers call
         listen(100) on what they inherit.
@@ -114,7 +114,7 @@ class ListenerSet:
             for name, steering in self.steerings.items():
                 steering.attach(table.weights[name], by_client=name in table.by_client)
         except (SteeringRefused, OSError):
-            # On all of them: after a supervisor's death nobody knows what is in force.
+            # On all of them: after a supervisor's death it is not known what is in force.
             for name, steering in self.steerings.items():
                 with contextlib.suppress(SteeringRefused, OSError):
                     weights, by_client = before[name]
@@ -123,15 +123,15 @@ class ListenerSet:
         return Moment(begun, time.monotonic())
 
     def hand_out(self, slots: Mapping[str, SlotId], worker: WorkerId) -> None:
-        """A worker gets these slots: as promised, whatever those before it did to them."""
+        """Give these slots to a worker; options that earlier workers changed are restored."""
         for name, inode in slots.items():
             self._restore(self.pools[name], inode)
             self.holders[inode] = f"worker {worker.index} of generation {worker.generation}"
 
     def inspect(self, slots: Iterable[SlotId]) -> None:
-        """Find out whether a worker that had them has left them deaf.
+        """Find slots that a worker has made deaf.
 
-        That must be known before a slot is chosen. All else is set back when it is handed out.
+        That must be known before a slot is chosen; other options are restored at `hand_out`.
         """
         for pool in self.pools.values():
             for slot in pool.slots:
@@ -143,7 +143,7 @@ class ListenerSet:
             return
         self.deaf.add(inode)
         log.error(
-            "a worker locked a packet filter on its listening socket: no worker gets that again",
+            "a worker locked a packet filter on its listening socket; the slot is not used again",
             listener=pool.name,
             by=self._holder(inode),
             advice="restart the instance, with its socket unit if it has one",
@@ -153,18 +153,18 @@ class ListenerSet:
         return self.holders.get(inode, "a worker of an earlier run")
 
     def restore(self) -> None:
-        """All slots as they were at first: systemd keeps its own for the next run."""
+        """Restore the options of all slots: systemd keeps its sockets for the next run."""
         for pool in self.pools.values():
             for slot in pool.slots:
                 self._restore(pool, slot.inode)
 
     def unblock(self, shared: Container[SlotId]) -> None:
-        """Slots that several workers accept from: one that made it blocking stops the others."""
+        """Make shared slots non-blocking again: in a blocking one a worker can hang in accept."""
         for pool in self.pools.values():
             for slot in pool.slots:
                 if slot.inode in shared and set_nonblocking(slot.socket):
                     log.warning(
-                        "a worker made a shared listening socket blocking; it was set back",
+                        "a worker made a shared listening socket blocking; it was reset",
                         listener=pool.name,
                         by=self.holders.get(slot.inode),
                     )
@@ -180,7 +180,7 @@ class ListenerSet:
                 " with its socket unit if it has one"
             )
             log.error(
-                "options that a worker left on a listening socket cannot be set back",
+                "options that a worker left on a listening socket cannot be restored",
                 listener=pool.name,
                 options=stuck,
                 by=who,
@@ -188,14 +188,14 @@ class ListenerSet:
         mended = ", ".join(one.option for one in left if one.why is None)
         if mended:
             log.warning(
-                "options that a worker left on a listening socket were set back",
+                "options that a worker left on a listening socket were restored",
                 listener=pool.name,
                 options=mended,
                 by=who,
             )
 
     def look(self) -> dict[SlotId, int | None]:
-        """The length of each slot's queue; None of one that was shut down."""
+        """The length of each slot's queue; None for a slot that was shut down."""
         return {slot.inode: slot.look() for pool in self.pools.values() for slot in pool.slots}
 
     def slot_inodes(self) -> frozenset[SlotId]:
@@ -206,7 +206,7 @@ class ListenerSet:
         return set().union(*(pool.connections().held for pool in self.pools.values()))
 
     def recover(self) -> Iterator[Listener]:
-        """Let slots listen again that a worker shut down; the listeners whose order changed.
+        """Make slots listen again that a worker shut down; yields listeners whose order changed.
 
         Raises SteeringRefused, OSError.
         """
@@ -221,11 +221,11 @@ class ListenerSet:
 
     @property
     def probes_left(self) -> bool:
-        """Some of our own connections may lie in a queue."""
+        """Whether probes of ours may still be queued."""
         return any(steering.probes_left for steering in self.steerings.values())
 
     def take_back_probes(self, unheld: Container[SlotId]) -> None:
-        """Clear the unheld slots of connections of our own that nobody accepted."""
+        """Remove our own probes that no process accepted from slots that no process holds."""
         for steering in self.steerings.values():
             steering.take_back(unheld)
 

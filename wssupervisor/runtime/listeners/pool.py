@@ -1,4 +1,4 @@
-"""What every kind of listener is to the runtime: sockets, and what comes through them."""
+"""The interface of every kind of listener: its sockets and the connections through them."""
 
 import socket
 from collections.abc import Sequence
@@ -28,14 +28,14 @@ class ListenerState:
     promise: dict[str, str] = field(default_factory=dict, metadata=ADDED)
     """Socket options as they were at first: see socket_options."""
     holders: dict[int, str] = field(default_factory=dict, metadata=ADDED)
-    """By slot: the worker that was given it last."""
+    """Slot -> the worker that got it last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Inodes of the server's ends of those that were accepted; `live`: with a client, perhaps.
+    """Inodes of the server's ends of accepted connections. `live`: may still have a client.
 
-    `peer_left`: the client has closed its end, or at least its sending half.
+    `peer_left`: the client has closed its end, or its sending half.
     """
 
     held: frozenset[int]
@@ -50,7 +50,7 @@ class ListeningSlot(Protocol):
     inode: SlotId
 
     def look(self) -> int | None:
-        """Connections in its accept queue; None when it does not listen."""
+        """Number of connections in its accept queue; None if it does not listen."""
 
     def listening(self) -> bool: ...
 
@@ -63,7 +63,7 @@ class Pool(Protocol):
 
     name: str
     source: str
-    """"systemd" or "self": who holds the sockets when we are gone."""
+    """"systemd" or "self": which of the two holds the sockets after we are gone."""
     why_shared: str | None
     """Why all workers share its first slot; None in steered mode."""
 
@@ -82,9 +82,9 @@ class Pool(Protocol):
     def by_inode(self, inode: SlotId) -> ListeningSlot: ...
 
     def check_alone(self) -> None:
-        """Raise AddressTaken when somebody else listens on the address too."""
+        """Raise AddressTaken if another process listens on the address, too."""
 
     def connections(self) -> Connections:
-        """All that a process holds."""
+        """All connections that a process holds."""
 
     def close(self) -> None: ...

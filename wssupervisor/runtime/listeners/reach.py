@@ -67,7 +67,7 @@ def _loopback(family: int) -> str:
 
 @cache
 def _loopback6() -> str:
-    """::1, or IPv4's where IPv6 is switched off: there "::" can be bound all the same."""
+    """::1, or IPv4's if IPv6 is switched off: "::" can be bound even then."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
             sock.bind(("::1", 0))

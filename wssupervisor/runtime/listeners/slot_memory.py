@@ -1,4 +1,4 @@
-"""How many slots systemd passed the last time: fewer than that is told, not taken in silence.
+"""How many slots systemd passed the last time: a smaller number is reported.
 
 A changed socket unit, or one that was started while workers still held its sockets, can leave the
 service with fewer. It serves all clients then, but has less room for old generations.
@@ -28,7 +28,7 @@ MODE = 0o640
 
 
 class SlotCounts:
-    """Kept below systemd's StateDirectory=; without one nothing is remembered."""
+    """A file below systemd's StateDirectory=; without one nothing is remembered."""
 
     def __init__(self, pools: Iterable[Pool]) -> None:
         directory = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
@@ -40,7 +40,7 @@ class SlotCounts:
         }
 
     def missing(self) -> dict[str, int]:
-        """How many slots each listener had that has fewer now."""
+        """Listener -> number of slots it had, if it has fewer now."""
         known = self._read()
         return {
             name: before["slots"]
@@ -51,12 +51,12 @@ class SlotCounts:
         }
 
     def remember(self) -> None:
-        """What there is now is what there was, from the next start on."""
+        """Record the numbers for the next start."""
         if self._directory is None or self._read() == self._now:
             return
         try:
             self._write(self._directory)
-        except OSError as error:  # it warns, no more: that must not end what serves
+        except OSError as error:  # only a warning: the instance must keep serving
             path, why = str(self._directory.path / FILE), error.strerror or str(error)
             log.warning("cannot remember the number of slots", path=path, why=why)
 
@@ -71,7 +71,7 @@ class SlotCounts:
         directory.replace(NEW, FILE)
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        """What an earlier run wrote; whatever else is there counts as nothing."""
+        """What an earlier run wrote; anything else counts as nothing."""
         if self._directory is None:
             return {}
         try:

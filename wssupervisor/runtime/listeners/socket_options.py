@@ -20,9 +20,9 @@ SO_GET_FILTER = 26
 SO_DETACH_FILTER = 27
 SO_LOCK_FILTER = 44
 TCP_MAXSEG_DEFAULT = 536
-"""What getsockopt() says of a listening socket whose TCP_MAXSEG nobody has set: set by 0."""
+"""What getsockopt() returns for a listening socket whose TCP_MAXSEG has not been set: set by 0."""
 NO_CLAMP = 0x7FFFFFFF
-"""TCP_WINDOW_CLAMP of a listening socket cannot be taken off, only be made too large to matter."""
+"""TCP_WINDOW_CLAMP of a listening socket cannot be removed, only made too large to matter."""
 SO_BUF_LOCK = 72
 TEXTS = ("TCP_CONGESTION", "SO_BINDTODEVICE")
 _INT = struct.Struct("=i")
@@ -54,7 +54,7 @@ TABLE = (
     Option("SO_RCVTIMEO", socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16), ANY),
     Option("SO_SNDTIMEO", socket.SOL_SOCKET, socket.SO_SNDTIMEO, bytes(16), ANY),
     Option("SO_LINGER", socket.SOL_SOCKET, socket.SO_LINGER, bytes(8), ANY),
-    # Hides waiting clients from the queue until they send: as if nobody was there.
+    # Hides waiting clients from the queue until they send.
     Option("TCP_DEFER_ACCEPT", socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, OFF),
     *_ints(
         socket.SOL_SOCKET,
@@ -136,14 +136,14 @@ FILTER = "SO_ATTACH_FILTER"
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Something that was not as promised. `why` it could not be set again; None: it was."""
+    """An option that was changed. `why` it could not be restored; None: it was."""
 
     option: str
     why: str | None = None
 
 
 def promise_of(sock: socket.socket) -> dict[str, str]:
-    """What is there now."""
+    """The value now."""
     found = {}
     for option in TABLE:
         value = _value(sock, option)
@@ -153,7 +153,7 @@ def promise_of(sock: socket.socket) -> dict[str, str]:
 
 
 def restore(sock: socket.socket, promise: Promise) -> list[Left]:
-    """Set everything again that is not as promised; what that was."""
+    """Restore every option that differs from the promise; returns those."""
     left = [*_set_flags(sock), *_detach_filter(sock)]
     for option in TABLE:
         value = _value(sock, option)
@@ -192,7 +192,7 @@ def original_of(sockets: Sequence[socket.socket]) -> dict[str, str]:
 
 
 def set_nonblocking(sock: socket.socket) -> bool:
-    """True where a worker had made it blocking."""
+    """True if a worker had made it blocking."""
     return bool(_set_flags(sock))
 
 
@@ -219,7 +219,7 @@ def _detach_filter(sock: socket.socket) -> list[Left]:
 
 
 def is_deaf(sock: socket.socket) -> bool:
-    """It has a filter that nothing can take off any more; what that passes cannot be known."""
+    """Whether it has a filter that cannot be removed: what that passes is unknown."""
     return _locked(sock) and _has_filter(sock)
 
 
@@ -241,7 +241,7 @@ def _has_filter(sock: socket.socket) -> bool:
 
 
 def _value(sock: socket.socket, option: Option) -> bytes | None:
-    """None where this kernel or socket does not know it."""
+    """None if this kernel or socket does not know the option."""
     if sock.family not in option.families:
         return None
     with suppress(OSError):
@@ -254,7 +254,7 @@ def _value(sock: socket.socket, option: Option) -> bytes | None:
 
 def _set(sock: socket.socket, option: Option, value: bytes) -> None:
     if option.name in ("SO_RCVBUF", "SO_SNDBUF"):
-        value = _INT.pack(_INT.unpack(value)[0] // 2)  # the kernel doubles what it is given
+        value = _INT.pack(_INT.unpack(value)[0] // 2)  # the kernel doubles the value
     elif option.name == "TCP_MAXSEG" and value == _INT.pack(TCP_MAXSEG_DEFAULT):
         value = OFF
     elif option.name == "TCP_WINDOW_CLAMP" and value == OFF:

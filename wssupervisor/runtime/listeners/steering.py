@@ -45,37 +45,37 @@ CONNECT_SECONDS = 0.5
 """A handshake over loopback; it takes microseconds unless the queue is full."""
 GROWN_SECONDS = 0.02
 HANDSHAKES_SECONDS = 2.0
-"""How long handshakes that began before the first steering are waited for, at start."""
+"""Longest wait, at start, for handshakes that began before the first steering."""
 LOOK_SECONDS = 0.001
 ROUNDS = 3
 """Measurements of one index before giving up: a stray connection can spoil one."""
 ROOM = 64
-"""How far the limit of a slot is raised so that probes of ours fit beside what waits in it."""
+"""By how much a full slot's limit is raised, so that our probes fit beside queued clients."""
 
 REFUSALS = {
     errno.EPERM: "the kernel or a sandbox (seccomp, LSM) forbids it",
     errno.EACCES: "the kernel or a sandbox (seccomp, LSM) forbids it",
     errno.ENOPROTOOPT: "this kernel does not know it (4.5 or newer is needed)",
     errno.ENOMEM: "no memory for it (net.core.optmem_max is the limit)",
-    errno.EINVAL: "the kernel does not take the program",
+    errno.EINVAL: "the kernel rejects the program",
 }
 
 
 class Steering:
-    """Raises SteeringRefused where the kernel refuses; then what was in force stays in force."""
+    """Raises SteeringRefused if the kernel refuses; the previous program then stays in force."""
 
     def __init__(self, pool: TcpPool) -> None:
         self.pool = pool
         self.order: list[SlotId] = [slot.inode for slot in pool.slots]
-        """Inode by group index: as handed over until `measure` has looked."""
+        """Inode by group index; until `measure` has run, in the order of the descriptors."""
         self.weights: Mapping[SlotId, int] = {}
         self.by_client = False
-        """The client's address picks among them, and not a random number."""
+        """The client's address picks a slot, not a random number."""
         self._probes: dict[Endpoint, SlotId] = {}
         self._left: dict[SlotId, set[Endpoint]] = {}
-        """Probes of ours that nobody has accepted yet: they lie in their slot's queue."""
+        """Our probes that no process has accepted yet: they are in their slot's queue."""
         self._moved: tuple[Sequence[int], Sequence[SlotId]] | None = None
-        """Indexes that moved, and which slots are there now: the program in force does not know."""
+        """Moved indexes and the slots there now, which the program in force does not know yet."""
 
     def carry(self, listener: ListenerState) -> ListenerState:
         probes = tuple((slot, end) for slot, ends in self._left.items() for end in ends)
@@ -88,10 +88,10 @@ class Steering:
         )
 
     def take_over(self, carried: ListenerState, *, attach: bool) -> None:
-        """Go on with what is in force, less the probes that were under way.
+        """Continue with the saved weights; probes that were under way are dropped.
 
-        Not to `attach` leaves them in force, and what a dead supervisor may have attached after it
-        wrote that down. Raises SteeringRefused.
+        Without `attach`, the program in force stays, with those probes and with what a dead
+        supervisor may have attached after it saved. Raises SteeringRefused.
         """
         self.order = list(carried.order)
         for slot, end in carried.probes:
@@ -101,7 +101,7 @@ class Steering:
             self.attach(self.weights, by_client=self.by_client)
 
     def attach(self, weights: Mapping[SlotId, int], *, by_client: bool = False) -> None:
-        """New connections go to these slots from now on. Raises SteeringRefused."""
+        """Send new connections to these slots from now on. Raises SteeringRefused."""
         before, self.by_client = self.by_client, by_client
         try:
             self._attach(weights, self._probes)
@@ -112,7 +112,7 @@ class Steering:
 
     @contextmanager
     def probing(self, source: Endpoint, slot: SlotId) -> Iterator[None]:
-        """Inside, connections from this source address go to the slot, whatever the table says."""
+        """Within it, connections from this address go to the slot, whatever the table says."""
         self._probes[source] = slot
         self._left.setdefault(slot, set()).add(source)
         try:
@@ -152,9 +152,9 @@ class Steering:
         )
 
     def _member(self) -> Slot:
-        """A slot in the group, best one whose program no worker has locked.
+        """A slot in the group, preferably one whose program no worker has locked.
 
-        One that was shut down takes a program too, for itself.
+        A slot that was shut down would take the program only for itself.
         """
         locked = None
         for slot in self.pool.slots:
@@ -169,7 +169,7 @@ class Steering:
         )
 
     def accepted(self, source: Endpoint, slot: SlotId) -> None:
-        """Somebody took that probe out of the slot's queue."""
+        """A process accepted that probe."""
         self._left.get(slot, set()).discard(source)
 
     @property
@@ -177,9 +177,9 @@ class Steering:
         return any(self._left.values())
 
     def take_back(self, unheld: Container[SlotId]) -> None:
-        """Empty slots that nobody holds and nothing is steered to of probes left behind.
+        """Accept our own leftover probes in slots that no process holds and no table names.
 
-        Or a worker would have to be started only to see our own dead connection.
+        Otherwise a worker would be started only to see our own dead connection.
         """
         for inode, sources in list(self._left.items()):
             if inode in unheld:
@@ -187,15 +187,19 @@ class Steering:
                 self._accept_own(self.pool.by_inode(inode), sources)
 
     def _accept_own(self, slot: Slot, sources: Iterable[Endpoint]) -> None:
-        """Accept and close the probes in its queue, if nobody else waits there."""
+        """Accept and close the probes in its queue, unless clients wait there, too."""
         ends = [server_end(self.pool.reach, source) for source in sources]
         waiting = [end for end in ends if end is not None and end.queued]
         if slot.queued() == len(waiting):
-            set_nonblocking(slot.socket)  # a worker may have taken that away, and accept before us
+            set_nonblocking(
+                slot.socket
+            )  # a worker may have made it blocking, and may accept before us
             with suppress(BlockingIOError):
                 for _ in waiting:
                     connection, _ = slot.socket.accept()
-                    CLIENTS.close([connection.detach()])  # it may have the SO_LINGER of a worker
+                    CLIENTS.close(
+                        [connection.detach()]
+                    )  # it may have inherited SO_LINGER from a worker
 
     # -- indexes at start ---------------------------------------------------------------------
 
@@ -205,23 +209,23 @@ class Steering:
         Waits up to HANDSHAKES_SECONDS for older handshakes. Raises SteeringRefused, ListenFailed.
         """
         last = len(self.order) - 1
-        self.attach({self.order[last]: 1})  # whichever slot that is
+        self.attach({self.order[last]: 1})  # its slot is not known yet
         try:
             with probe_socket(self.pool):
                 pass
         except Unreachable as error:
             log.warning(
-                "slots cannot be measured, and are taken in the order in which they came",
+                "slots cannot be measured; using the order in which they came",
                 listener=self.pool.name,
                 why=str(error),
-                lost="workers are not probed: they count as ready while they live",
+                lost="workers are not probed: a running worker counts as ready",
             )
             return list(self.order)
         quiet = self._await_handshakes()
         for slot in self.pool.slots:
             if slot.full():
                 slot.make_room(ROOM)
-        # The last index first: once its slot is known, ordinary clients disturb no other one.
+        # The last index first: when its slot is known, clients disturb no other measurement.
         found: dict[int, SlotId | None] = {}
         for index in (last, *range(last)):
             unknown = [slot for slot in self.pool.slots if slot.inode not in found.values()]
@@ -231,18 +235,18 @@ class Steering:
         return list(self.order)
 
     def _await_handshakes(self) -> bool:
-        """True when connections can arrive nowhere any more but where they are steered now."""
+        """Whether connections can now arrive only where they are steered."""
         until = time.monotonic() + HANDSHAKES_SECONDS
         while pending_handshakes(self.pool.family, self.pool.port, 0):
             if time.monotonic() >= until:
-                return False  # a client that answers no more, or a flood of SYNs
+                return False  # a client that stopped answering, or a SYN flood
             time.sleep(LOOK_SECONDS)
         return True
 
     def _measured(
         self, index: int, candidates: Sequence[Slot], *, takes_back: bool
     ) -> SlotId | None:
-        """Which of these slots a connection steered to this index arrives in; None if in none."""
+        """The slot in which a connection steered to this index arrives; None if in none."""
         for _ in range(ROUNDS):
             before = {slot.inode: slot.queued() for slot in candidates}
             with probe_socket(self.pool) as (client, source):
@@ -258,13 +262,13 @@ class Steering:
         return next(marked, None)
 
     def _completed(self, found: Mapping[int, SlotId | None]) -> list[SlotId]:
-        """All indexes: those that nothing arrived at are full slots, taken as they were given."""
+        """All indexes; where nothing arrived the slot was full, and keeps its order."""
         rest = [slot for slot in self.pool.slots if slot.inode not in found.values()]
         if len(rest) > 1 and not all(slot.full() for slot in rest):
             raise ListenFailed(
                 f"listener {self.pool.name!r}: connections from this machine to"
-                f" {self.pool.address} did not arrive, so its slots cannot be told apart;"
-                " does a firewall block loopback?"
+                f" {self.pool.address} did not arrive, so its slots cannot be"
+                " distinguished. Does a firewall block loopback?"
             )
         left = iter([slot.inode for slot in rest])
         measured = (found[index] for index in range(len(found)))
@@ -273,11 +277,11 @@ class Steering:
     # -- indexes after a shutdown -------------------------------------------------------------
 
     def recover(self, backlog: int) -> bool:
-        """Let slots that a worker shut down listen again; True when indexes moved.
+        """Make slots listen again that a worker shut down; True if indexes moved.
 
-        The kernel moves the last of the group into each hole, and puts who listens again at the
-        end. Where several moved it does not say in which order: then they are looked for.
-        Raises SteeringRefused, OSError; the next call then finishes it.
+        The kernel moves the last slot of the group into each hole and appends slots that listen
+        again. If several moved, their order is measured. Raises SteeringRefused, OSError; the next
+        call then finishes the work.
         """
         down = [slot for slot in self.pool.slots if not slot.listening()]
         if not down:
@@ -296,7 +300,7 @@ class Steering:
         return True
 
     def _settle(self) -> bool:
-        """Attach a program that knows what moved; False if nothing did. Raises SteeringRefused."""
+        """Attach a program with the moved indexes; False if none moved. Raises SteeringRefused."""
         if self._moved is None:
             return False
         holes, movers = self._moved
@@ -309,7 +313,7 @@ class Steering:
     def _listen_again(
         self, down: Iterable[Slot], backlog: int
     ) -> tuple[list[SlotId], dict[SlotId, OSError]]:
-        """Those that are at the end of the group now, and those that are still outside of it."""
+        """Slots now at the end of the group, and those still outside of it with the reason."""
         up: list[SlotId] = []
         failed: dict[SlotId, OSError] = {}
         for slot in down:
@@ -328,7 +332,7 @@ class Steering:
         self._attach(self.weights, self._probes)
 
     def _who_moved(self, holes: Sequence[int], movers: Sequence[SlotId]) -> list[SlotId]:
-        """The movers in the order of the holes that they are in; a guess where several are full."""
+        """The moved slots in the order of their holes; a guess if several are full."""
         left = list(movers)
         found: dict[int, SlotId] = {}
         for hole in holes:

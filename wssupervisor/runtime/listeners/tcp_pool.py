@@ -31,7 +31,7 @@ _QUEUE_AT = 24
 LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 PEER_LEFT = frozenset({TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.CLOSE})
 FEWEST_SLOTS = 3
-"""Old generation, new generation, parking: with fewer there is nothing to steer."""
+"""Old generation, new generation, parking: fewer slots leave nothing to steer."""
 
 
 class Slot:
@@ -49,7 +49,7 @@ class Slot:
         return length, limit
 
     def look(self) -> int | None:
-        """Connections in its accept queue; None when it does not listen."""
+        """Connections in its accept queue; None if it does not listen."""
         info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
         if info[_STATE_AT] != TcpState.LISTEN:
             return None
@@ -57,7 +57,7 @@ class Slot:
         return length
 
     def queued(self) -> int:
-        """Connections in its accept queue; 0 when it does not listen."""
+        """Connections in its accept queue; 0 if it does not listen."""
         return self.look() or 0
 
     def listening(self) -> bool:
@@ -66,31 +66,31 @@ class Slot:
     def listen(self, backlog: int) -> None:
         """Set the limit of its queue.
 
-        One that a worker shut down stays down: letting it listen again moves indexes, so only
-        `Steering.recover` does that.
+        A slot that a worker shut down stays down: listening again moves indexes, which only
+        `Steering.recover` handles.
         """
         if self.listening():
             self.socket.listen(backlog)
 
     def defers(self) -> bool:
-        """Clients that have sent nothing yet are hidden from its queue."""
+        """Whether it hides clients that have not sent anything (TCP_DEFER_ACCEPT)."""
         return bool(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT))
 
     def show_clients(self) -> None:
-        """Also where its own worker has hidden them: they could not be seen to wait for it."""
+        """Switch TCP_DEFER_ACCEPT off, even if the worker set it: clients must be visible."""
         if self.defers():
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
 
     def reset_nobody(self, times_down: int) -> bool:
-        """The kernel itself has reset none of its connections since it was down so many times.
+        """Whether the kernel has reset none of its clients since its `times_down`-th shutdown.
 
-        It resets all that wait in a socket that is shut down; with net.ipv4.tcp_abort_on_overflow
-        also those that find the queue full.
+        The kernel resets all clients that wait in a socket that is shut down and, with
+        net.ipv4.tcp_abort_on_overflow, those that find the queue full.
         """
         return self.times_down == times_down and self.listening() and not self.full()
 
     def full(self) -> bool:
-        """The kernel drops what is steered here until somebody accepts."""
+        """Whether its queue is full: then the kernel drops what is steered here."""
         length, limit = self._queue()
         return self.listening() and length > limit
 
@@ -116,7 +116,7 @@ class TcpPool:
     why_shared: str | None = None
     promise: dict[str, str] = field(default_factory=dict)
     own: Callable[[], frozenset[int]] = frozenset
-    """Inodes that belong to connections of our own: no client has them."""
+    """Inodes of our own probes, which are no clients."""
 
     @property
     def address(self) -> str:
@@ -125,17 +125,17 @@ class TcpPool:
 
     @property
     def local_host(self) -> str | None:
-        """The one address it listens on; None for all of them."""
+        """The address it listens on; None for all addresses."""
         return None if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared
 
     @property
     def reach(self) -> Reach:
-        """How it is connected to from this machine."""
+        """How this machine connects to it."""
         return reach(self.slots[0].socket)
 
     @property
     def reachable_host(self) -> str:
-        """An address of this machine on which it can be connected to."""
+        """An address at which this machine can connect to it."""
         return self.reach.host
 
     @property
@@ -171,7 +171,7 @@ class TcpPool:
         return next(slot for slot in self.slots if slot.inode == inode)
 
     def check_alone(self) -> None:
-        """Raise AddressTaken when somebody else listens on the address too."""
+        """Raise AddressTaken if another process listens on the address, too."""
         own = {slot.inode for slot in self.slots}
         found = listening_inodes(
             self.family,
@@ -201,11 +201,11 @@ class TcpPool:
 
 
 def taken(name: str, address: str, inodes: set[int]) -> AddressTaken:
-    """The error that says who listens on an address that we wanted."""
+    """The error that names the process that listens on an address."""
     who = describe_holders(inodes) or "a process that this user may not look into"
-    text = f"somebody else listens on {address}: {who}. {ending(inodes)}"
+    text = f"another process listens on {address}: {who}. {ending(inodes)}"
     if not inodes:  # an outgoing connection may have been given the port, or it was just freed
-        text = f"{address} is in use, though nobody listens there. Try again"
+        text = f"{address} is in use, though no process listens there. Try again"
     error = AddressTaken(f"listener {name!r}: {text}, or give this instance another address")
     error.inodes = frozenset(inodes)
     return error
@@ -221,7 +221,7 @@ def bind_pool(
     backlog: int,
     why_shared: str | None = None,
 ) -> TcpPool:
-    """Bind `count` slots on one address and let them listen, in order; a shared one is alone.
+    """Bind `count` slots on one address and listen, in order; one slot in shared mode.
 
     Raises AddressTaken, or ListenFailed with what to do about it.
     """
@@ -229,8 +229,8 @@ def bind_pool(
     made: list[socket.socket] = []
     try:
         with _bound(family, host, port, reuse_port=False) as alone:
-            # Bound without SO_REUSEPORT it fails where anybody listens, whoever that is: we have
-            # joined nobody's group and taken nobody's client yet.
+            # Without SO_REUSEPORT, bind fails if any process listens there: so we join no other
+            # program's group and take none of its clients.
             port = alone.getsockname()[1]
         for _ in range(1 if why_shared else count):
             made.append(_bound(family, host, port, reuse_port=not why_shared))
@@ -244,7 +244,7 @@ def bind_pool(
 
 
 def bind_one_more(family: int, host: str, port: int, backlog: int) -> socket.socket:
-    """A slot in place of one that is lost, in the group that is there. Raises OSError."""
+    """A slot that replaces a lost one in an existing group. Raises OSError."""
     sock = _bound(family, host, port, reuse_port=True)
     sock.listen(backlog)
     return sock
@@ -283,10 +283,10 @@ def _bind_failed(
 
 
 def adopt(name: str, descriptors: Sequence[int], mode: Mode = Mode.AUTO) -> TcpPool:
-    """One listener's slots from descriptors that were handed over; family and address read off.
+    """One listener's slots from descriptors of systemd; family and address are read from them.
 
-    One that was made without SO_REUSEPORT is shared. Owns the descriptors from here on. Raises
-    ListenFailed or SteeringRefused with the option of the socket unit that is wrong.
+    A socket without SO_REUSEPORT makes the listener shared. Owns the descriptors from here on.
+    Raises ListenFailed or SteeringRefused, naming the option of the socket unit that is wrong.
     """
     why_shared: str | None = None
     sockets: list[socket.socket] = []
@@ -340,7 +340,7 @@ def _check_number(name: str, sockets: Sequence[socket.socket]) -> None:
 
 
 def _why_shared(name: str, sock: socket.socket, mode: Mode) -> str | None:
-    """None where it can be steered. Raises ListenFailed, SteeringRefused."""
+    """None if it can be steered. Raises ListenFailed, SteeringRefused."""
 
     def option(level: int, which: int) -> int:
         return sock.getsockopt(level, which)

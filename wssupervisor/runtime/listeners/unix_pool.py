@@ -87,7 +87,7 @@ class UnixPool:
         return next(slot for slot in self.slots if slot.inode == inode)
 
     def check_alone(self) -> None:
-        """Nobody else can: whoever binds the path takes it away from us as a whole."""
+        """No other process can share it: binding the path takes it from us as a whole."""
 
     def connections(self) -> Connections:
         found = [one for one in unix_diag.connections(self._binding) if one.inode]
@@ -96,7 +96,7 @@ class UnixPool:
         return Connections(inodes, live=inodes, peer_left=left)
 
     def is_swept(self) -> bool:
-        """Whether the file that we made is gone: nobody can connect any more. Raises OSError."""
+        """Whether the file that we made is gone: no client can connect. Raises OSError."""
         found, ours = identity(self._path), self._binding.file
         if self._lock is None or ours is None:
             return False
@@ -162,7 +162,7 @@ def adopt_unix(name: str, descriptor: int) -> UnixPool:
 
 
 def _remove_stale(path: str, name: str) -> None:
-    """Raises AddressTaken when somebody listens, ListenFailed for what is no socket, OSError."""
+    """Raises AddressTaken if a process listens, ListenFailed for what is no socket, OSError."""
     try:
         found = Path(path).lstat()
     except FileNotFoundError:
@@ -182,7 +182,7 @@ def _taken(path: str, name: str) -> AddressTaken:
     inodes = {one.inode for one in unix_diag.listening(path)}
     who = describe_holders(inodes) or "a process that this user may not look into"
     error = AddressTaken(
-        f"listener {name!r}: somebody else listens on unix:{path}: {who}. {ending(inodes)}, or"
+        f"listener {name!r}: another process listens on unix:{path}: {who}. {ending(inodes)}, or"
         " give this instance another address"
     )
     error.inodes = frozenset(inodes)
@@ -190,7 +190,7 @@ def _taken(path: str, name: str) -> AddressTaken:
 
 
 def _bound(listen: Listen, path: str) -> socket.socket:
-    """Nobody can connect before owner and mode are as configured. Raises OSError, ListenFailed."""
+    """Clients connect only after owner and mode are set. Raises OSError, ListenFailed."""
     owner = _id(listen, "socket_user", listen.socket_user, lambda name: pwd.getpwnam(name).pw_uid)
     group = _id(listen, "socket_group", listen.socket_group, lambda name: grp.getgrnam(name).gr_gid)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
