@@ -80,7 +80,8 @@ def test_results_have_the_keys_of_the_page(settings: Settings) -> None:
 def test_every_error_is_on_the_page_with_its_exit_status() -> None:
     shown = {row[0].strip("`"): int(row[1]) for row in table("Errors")}
 
-    assert shown == {kind.code: kind.exit_status for kind in (WssError, *below(WssError))}
+    kinds: list[type[WssError]] = [WssError, *below(WssError)]
+    assert shown == {kind.code: kind.exit_status for kind in kinds}
 
 
 def below(kind: type[WssError]) -> Iterator[type[WssError]]:
