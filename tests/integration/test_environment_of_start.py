@@ -67,10 +67,10 @@ def test_a_wrapper_without_exec_is_told_why_its_server_takes_no_socket(settings:
 @pytest.mark.parametrize(
     ("head", "says"),
     [
-        (b"#!/opt/gone/bin/python3\n", "there is no /opt/gone/bin/python3"),
-        (b"#! /opt/gone/bin/python3 -u\n", "there is no /opt/gone/bin/python3"),
-        (b"#!/bin/sh\r\necho\r\n", "line ends of Windows"),
-        (b"#!/usr/bin/env python3\r\n", "line ends of Windows"),
+        (b"#!/opt/gone/bin/python3\n", "/opt/gone/bin/python3 does not exist"),
+        (b"#! /opt/gone/bin/python3 -u\n", "/opt/gone/bin/python3 does not exist"),
+        (b"#!/bin/sh\r\necho\r\n", "Windows line endings"),
+        (b"#!/usr/bin/env python3\r\n", "Windows line endings"),
         (b"#!\n", "names no interpreter"),
     ],
 )

@@ -16,7 +16,7 @@ from tests.harness.settings import HOST, Settings
 
 WITHIN = 20.0
 ANSWERS_AFTER = 100
-AGAIN = "swept away by another program, and made again"
+AGAIN = "deleted by another program, and restored"
 
 
 def wait_logged(daemon: Daemon, text: str, count: int = 1) -> None:
@@ -158,7 +158,7 @@ def test_without_its_directory_it_serves_on_and_comes_back_when_it_can(
         before = set(daemon.start().active_pids())
         shutil.rmtree(directory)
         directory.touch()
-        wait_logged(daemon, "swept away, and cannot be made again yet")
+        wait_logged(daemon, "deleted by another program, and cannot be restored yet")
         for pid in before:
             send(pid, signal.SIGKILL)
         wait_logged(daemon, "NOTIFY_SOCKET is an abstract address", 2)

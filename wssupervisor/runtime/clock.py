@@ -1,4 +1,4 @@
-"""The fleet's time, which stands still for a moment after this process did."""
+"""The fleet's clock, which pauses briefly after this process was stopped."""
 
 import time
 from datetime import UTC, datetime
@@ -8,16 +8,16 @@ import structlog
 log = structlog.get_logger()
 
 STALL_SECONDS = 1.0
-"""So long without an event (the watch makes five a second) means that we slept, not the others."""
+"""This long without an event (the watch makes five per second) means that we did not run."""
 CATCH_UP_SECONDS = 0.3
-"""After a stall the fleet's clock stands still for so long: all is read before any is judged."""
+"""Pause of the fleet's clock after a stall: everything is read before anything is judged."""
 
 
 class Clock:
-    """CLOCK_MONOTONIC, in seconds, but for a moment after we were stopped or suspended.
+    """CLOCK_MONOTONIC in seconds, except for a moment after we were stopped or suspended.
 
-    What happened meanwhile lies in sockets and is read then; a limit that passed meanwhile would be
-    judged without it.
+    What happened meanwhile is still unread in sockets; a limit that has passed must not be judged
+    before it is read.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Clock:
         self._stands_until = 0.0
 
     def stand_still(self) -> None:
-        """For CATCH_UP_SECONDS from now."""
+        """Pause for CATCH_UP_SECONDS from now."""
         self._stands_until = time.monotonic() + CATCH_UP_SECONDS
 
     def now(self) -> float:
@@ -39,11 +39,11 @@ class Clock:
         return self._fleet_now
 
     def reaches(self, deadline: float) -> float:
-        """When, at the earliest, the fleet's time can be that late."""
+        """The earliest monotonic instant at which the fleet's clock can reach the deadline."""
         return max(deadline, self._stands_until)
 
 
 def wall(at: float) -> str:
-    """A monotonic instant as UTC wall-clock time, for people; ISO 8601 with a Z."""
+    """A monotonic instant as UTC wall-clock time: ISO 8601 with a Z."""
     moment = datetime.fromtimestamp(time.time() - (time.monotonic() - at), UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

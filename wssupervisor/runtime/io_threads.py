@@ -1,7 +1,7 @@
-"""A few threads for what may hang: files on a file system that does not answer.
+"""A few threads for calls that may hang, such as files on a file system that does not answer.
 
-They are apart from those that take a census, so that one that hangs costs a reload and nothing
-else; and they do not hold up the end of the program.
+The census has other threads, so a hanging call costs one reload and nothing else. These threads do
+not delay the exit of the program.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 class Aside:
     def __init__(self, most: int, within: float) -> None:
-        """At most so many at once; each is waited for at most so many seconds."""
+        """At most `most` calls at once; each is waited for at most `within` seconds."""
         self._most = most
         self._within = within
         self._under_way: set[object] = set()
-        """A mark for each thread, which takes it out itself."""
+        """A mark for each running thread, which removes it."""
 
     async def do(self, what: str, work: Callable[[], T]) -> T:
-        """Its result; `what`: for the error. Raises OperationFailed, and whatever it raises."""
+        """The result of `work`; `what` names it in errors. Raises OperationFailed, or its error."""
         if len(self._under_way) >= self._most:
             raise OperationFailed(
                 f"{what} was not begun: {len(self._under_way)} earlier ones still hang in the file"
@@ -38,13 +38,13 @@ class Aside:
         def run() -> None:
             settle = _settled(done, work)
             self._under_way.discard(mark)
-            with suppress(RuntimeError):  # the loop has ended meanwhile
+            with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(settle)
 
         self._under_way.add(mark)
         try:
             threading.Thread(target=run, daemon=True, name=what).start()
-        except RuntimeError as error:  # as many as this user may have
+        except RuntimeError as error:  # the user's limit of threads
             self._under_way.discard(mark)
             raise OperationFailed(f"{what} was not begun: {error}") from None
         try:
@@ -56,10 +56,10 @@ class Aside:
 
 
 def _settled(done: "asyncio.Future[T]", work: Callable[[], T]) -> Callable[[], None]:
-    """Do the work; returns what the loop has to call with its result."""
+    """Do the work; returns a call for the loop that passes on its result."""
     try:
         settle = partial(done.set_result, work())
-    except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+    except Exception as error:  # noqa: BLE001 - raised by the await
         settle = partial(done.set_exception, error)
 
     def tell() -> None:

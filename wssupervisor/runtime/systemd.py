@@ -11,11 +11,11 @@ from wssupervisor.harmless import harmless
 from wssupervisor.systemd_protocol import notify, passed_descriptors
 
 STATUS_CHARS = 240
-"""A STATUS= line longer than this is cut between two words: `systemctl status` shows one line."""
+"""A longer STATUS= line is cut between two words: `systemctl status` shows one line."""
 
 
 EXTEND_SECONDS = 15
-"""Much longer than between two of our words, and not too long where we hang."""
+"""Much longer than our interval between two messages, but not too long if we hang."""
 
 
 FIRST_PASSED = 3
@@ -28,7 +28,7 @@ def is_service() -> bool:
 
 
 def stop_command(instance: str) -> str | None:
-    """How an operator stops this service with the unit's own name; None for what is no service."""
+    """The command that stops this service, with its unit's name; None outside of a service."""
     if not is_service():
         return None
     try:
@@ -51,20 +51,20 @@ class Passed:
 
 
 def passed_sockets() -> list[Passed]:
-    """The sockets that systemd (or a test that plays it) handed over; the variables are consumed.
+    """The sockets that systemd (or a test that plays it) passed; the variables are consumed.
 
-    Empty when LISTEN_PID names another process: then they are for somebody else.
+    Empty if LISTEN_PID names another process.
     """
     found = passed_descriptors()
     return [Passed(name, descriptor) for descriptor, name in sorted(found.items())]
 
 
 def clients_wait() -> bool:
-    """Whether a client waits in a listening socket of ours, such as systemd passed."""
+    """Whether a client waits in a listening socket that systemd passed."""
     poll = select.poll()
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         number = int(name)
-        with contextlib.suppress(OSError):  # no socket; or the one that listed them
+        with contextlib.suppress(OSError):  # not a socket, or the descriptor that listed them
             own = socket.socket(fileno=os.dup(number)) if number >= FIRST_PASSED else None
             if own is not None:
                 with own:
@@ -74,16 +74,16 @@ def clients_wait() -> bool:
 
 
 class ServiceNotifier:
-    """Tells systemd how it goes; every call is harmless where there is no systemd."""
+    """Reports our state to systemd; every call is harmless without systemd."""
 
     def __init__(self) -> None:
         self._said: str | None = None
         self.is_service = is_service()
-        """What is in our control group is ours."""
+        """Whether all processes in our control group are ours."""
         interval = os.environ.get("WATCHDOG_USEC", "")
         own = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self.watchdog = int(interval) / 2e6 if own and interval.isdecimal() else None
-        """Seconds between two signs of life, or None where no watchdog runs."""
+        """Seconds between two WATCHDOG=1 messages; None without a watchdog."""
 
     def ready(self) -> None:
         notify("READY=1")
@@ -92,19 +92,19 @@ class ServiceNotifier:
         notify("STOPPING=1")
 
     def extend(self) -> None:
-        """A start or a stop goes on, as it may: do not end it yet."""
+        """A start or a stop takes longer: extend its timeout."""
         notify(f"EXTEND_TIMEOUT_USEC={EXTEND_SECONDS * 1_000_000}")
 
     def alive(self) -> None:
         notify("WATCHDOG=1")
 
     def progress(self) -> None:
-        """A stop goes on, outside of the loop that says so otherwise."""
+        """A stop continues outside of the loop that reports it otherwise."""
         self.extend()
         self.alive()
 
     def status(self, text: str) -> None:
-        """The one line of `systemctl status`; said again only when it changes."""
+        """The line that `systemctl status` shows; sent only when it changes."""
         if text != self._said:
             self._said = text
             notify(f"STATUS={shortened(text, STATUS_CHARS)}")
@@ -113,7 +113,7 @@ class ServiceNotifier:
 def shortened(text: str, most: int) -> str:
     """One line of at most `most` characters, cut between two words.
 
-    It does nothing to a terminal: systemctl prints it as it is.
+    Free of control characters: systemctl prints it unchanged.
     """
     line = harmless(" ".join(text.split()), kept="")
     if len(line) <= most:

@@ -10,13 +10,13 @@ import structlog
 log = structlog.get_logger()
 
 DEVICE = "/dev/tty"
-"""The controlling terminal, whatever it is; there is none under systemd or in a container."""
+"""The controlling terminal; under systemd and in containers there is none."""
 LOST_WITHIN = 2.0
-"""Seconds between the loss of a terminal and the SIGHUP that a shell sends for it, at most."""
+"""Longest time between the loss of a terminal and the SIGHUP that a shell sends for it."""
 
 
 class Terminal:
-    """Owns a descriptor of the terminal, for as long as there is one."""
+    """Owns a descriptor of the terminal while there is one."""
 
     def __init__(self) -> None:
         self.lost_at: float | None = None
@@ -26,7 +26,7 @@ class Terminal:
             self._descriptor = os.open(DEVICE, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         except OSError:
             return
-        # Without an event of its own: only a hang-up is told, not what is typed.
+        # Event mask 0: only a hang-up is reported, not typed characters.
         self._epoll = select.epoll()
         self._epoll.register(self._descriptor, 0)
         asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._lost)
@@ -36,7 +36,7 @@ class Terminal:
         return self._descriptor is not None
 
     def lost_lately(self, now: float) -> bool:
-        """Whether a SIGHUP of that moment is about the terminal."""
+        """Whether a SIGHUP at that instant was caused by the loss of the terminal."""
         return self.lost_at is not None and now - self.lost_at <= LOST_WITHIN
 
     def _lost(self) -> None:

@@ -1,6 +1,6 @@
-"""Files that others sweep away under a running instance are made again, within a second or two.
+"""Restores files that other programs delete under a running instance, within a second or two.
 
-Cleaners of temporary directories, the end of a login session, a full /run: whatever takes them.
+Such as cleaners of temporary directories, or the end of a login session.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class Upkeep:
-    """`parts`: by what they look after; each returns whether it made something again, or raises."""
+    """`parts`: name -> a call that restores it if needed; returns whether it did, or raises."""
 
     def __init__(self, parts: Mapping[str, Callable[[], bool]], pools: Iterable[Pool]) -> None:
         self._parts = dict(parts)
@@ -26,7 +26,7 @@ class Upkeep:
         self._failing: dict[str, str] = {}
 
     def look(self) -> None:
-        """Raises nothing; what cannot be made is said once, and tried again at each look."""
+        """Never raises; what cannot be restored is logged once and retried at each look."""
         for what, mend in self._parts.items():
             try:
                 made = mend()
@@ -34,19 +34,19 @@ class Upkeep:
                 why = str(error)
                 if self._failing.get(what) != why:
                     log.error(  # noqa: TRY400 - what to do about it is not in the traceback
-                        "swept away, and cannot be made again yet", what=what, why=why
+                        "deleted by another program, and cannot be restored yet", what=what, why=why
                     )
                 self._failing[what] = why
                 continue
             failed = self._failing.pop(what, None)
             if made:
-                log.warning("swept away by another program, and made again", what=what)
+                log.warning("deleted by another program, and restored", what=what)
             elif failed is not None:
-                log.info("there again", what=what)
+                log.info("restored", what=what)
 
 
 def _complain(pool: UnixPool) -> bool:
-    """Its workers have the old socket: only a restart gives them another. Raises ListenFailed."""
+    """Its workers have the old socket; only a restart replaces it. Raises ListenFailed."""
     if pool.is_swept():
         raise ListenFailed(
             f"the socket file of {pool.address} was removed, so that no client can connect; restart"

@@ -1,4 +1,4 @@
-"""A listening socket beside those of the workers, that the daemon itself answers on."""
+"""A listening socket of the daemon itself, for monitoring and load balancers."""
 
 import asyncio
 import socket
@@ -17,12 +17,12 @@ log = structlog.get_logger()
 WHY_ONE = "it serves no workers"
 BACKLOG = 64
 UNIX_MODE = 0o660
-"""Like the control socket's: its group may look."""
-AGAIN_SECONDS = 2.0
+"""As for the control socket: the group may connect."""
+RETRY_SECONDS = 2.0
 
 
 class DaemonSocket:
-    """Owns the socket, once there is one; who is to answer on it is told then."""
+    """Owns the socket, if there is one; `serve` is called with each new one."""
 
     def __init__(
         self,
@@ -30,19 +30,19 @@ class DaemonSocket:
         address: Address | UnixAddress | None,
         serve: Callable[[socket.socket], None],
     ) -> None:
-        """`address` None: nothing is listened on."""
+        """`address` None: it never listens."""
         self._name = name
         self._address = address
         self._serve = serve
         self._pool: Pool | None = None
         self._again: asyncio.TimerHandle | None = None
         self._why: str | None = None
-        """Why we could not listen the last time; said once."""
+        """Why the last attempt to listen failed; logged once."""
 
     def begin(self, before: ListenerState | None, *, anew: bool) -> None:
-        """Listen, if there is an address; `before`: the socket of the program before us.
+        """Listen, if there is an address. `before`: the socket of the previous program.
 
-        Raises ListenFailed, but not where workers serve already: they are not ended for this.
+        Raises ListenFailed at a first start only: running workers are not ended for this.
         """
         if before is not None:
             kind = TcpPool if before.path is None else UnixPool
@@ -53,11 +53,11 @@ class DaemonSocket:
             self._bind_at_last()
 
     def is_swept(self) -> bool:
-        """Whether the path that we bound is gone, so that no client finds us. Raises OSError."""
+        """Whether the bound path was deleted, so that clients cannot connect. Raises OSError."""
         return isinstance(self._pool, UnixPool) and self._pool.is_swept()
 
     def bind_again(self) -> None:
-        """Another socket in place of a swept one; what cannot be bound now is tried again."""
+        """Replace a deleted socket; binding is retried until it works."""
         if isinstance(self._pool, UnixPool):
             self._pool.abandon()
             self._pool = None
@@ -98,9 +98,9 @@ class DaemonSocket:
             if self._why != str(error):
                 self._why = str(error)
                 log.error(  # noqa: TRY400 - what to do about it is not in the traceback
-                    "cannot listen yet; it is tried again until it works",
+                    "cannot listen yet; retrying until it works",
                     listener=self._name,
                     why=self._why,
                 )
             loop = asyncio.get_running_loop()
-            self._again = loop.call_later(AGAIN_SECONDS, self._bind_at_last)
+            self._again = loop.call_later(RETRY_SECONDS, self._bind_at_last)

@@ -1,8 +1,8 @@
-"""HAProxy's agent-check, where [http] agent says so: one line for whoever connects, then the end.
+"""HAProxy's agent-check on [http] agent: each client gets one line, then the connection closes.
 
-It reads nothing and tells one word, so it may be reached from other machines: that is where load
-balancers are. It has no socket to hand on over an upgrade: not reaching an agent changes nothing
-for HAProxy, which asks again.
+It reads nothing and sends one word, so it may be reachable from other machines, such as load
+balancers. Its socket is not kept over an upgrade: HAProxy ignores an unreachable agent and asks
+again.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from wssupervisor.runtime.listeners.daemon_socket import DaemonSocket
 
 NAME = "[http] agent"
 CLIENTS_MAX = 32
-"""When one more comes, the one that has been there longest goes: it does not read, or is silent."""
+"""One more client replaces the oldest, which does not read or does not close."""
 CLIENT_SECONDS = 2.0
-"""From accepting a connection to its end, where the client does not end it."""
+"""From accept to close, if the client does not close first."""
 HEARD_BYTES = 4096
 
 
@@ -38,7 +38,7 @@ class Agent:
         self._listener.begin(None, anew=anew)
 
     def close(self) -> None:
-        """Let go of every client and of the socket."""
+        """Close every client and the socket."""
         for client in list(self._clients):
             self._let_go(client)
         if self._acceptor is not None:
@@ -62,7 +62,7 @@ class Agent:
         loop.add_reader(client, self._heard, client)
 
     def _heard(self, client: socket.socket) -> None:
-        """It has closed, or says something (agent-send): unread that would reset the connection."""
+        """The client closed or sent data (agent-send), which unread would reset the connection."""
         with contextlib.suppress(OSError):
             client.recv(HEARD_BYTES)
         self._let_go(client)

@@ -1,9 +1,8 @@
-"""A few pages over HTTP, for this machine only: who asks by which name, and within which bounds.
+"""A few pages over HTTP for this machine only, with limits on names, sizes and time.
 
-No password is asked for, so a request must not come from a page in somebody's browser either: one
-by a foreign name (DNS rebinding), with a foreign origin, or from a page of another site by what the
-browser says of it (Sec-Fetch-Site, as of a `no-cors` fetch or an image, which have no Origin) is
-refused. One request a connection.
+There is no password, so requests from web pages in a browser are refused: those with a foreign Host
+(DNS rebinding), a foreign Origin, or a foreign Sec-Fetch-Site (a `no-cors` fetch or an image has no
+Origin). One request per connection.
 """
 
 import asyncio
@@ -21,14 +20,14 @@ from wssupervisor.acceptor import Acceptor
 from wssupervisor.config.model import Address, Http
 
 HEAD_BYTES = 8192
-"""Of a request: its line and its headers."""
+"""Of a request line and its headers."""
 REQUEST_SECONDS = 5.0
-"""From accepting a connection to its end, whatever the client does."""
+"""From accept to close, whatever the client does."""
 PAUSE_SECONDS = 0.3
 CLIENTS_MAX = 32
-"""When one more comes, the one that has been there longest goes: it is slow, or silent."""
+"""One more client replaces the oldest, which is slow or idle."""
 READ_OFF_BYTES = 1 << 18
-"""What a client may send beyond what was read of it; more, and it loses its answer."""
+"""What a client may send beyond its request; one that sends more loses its response."""
 RECEIVE_BYTES = 4096
 METHODS = ("GET", "HEAD")
 TEXT = "text/plain; charset=utf-8"
@@ -52,7 +51,7 @@ Pages = Mapping[str, Callable[[], Reply]]
 
 
 def accepted_hosts(http: Http) -> frozenset[str]:
-    """What may stand in a Host header, in lower case."""
+    """Accepted Host headers, in lower case."""
     names = {"localhost", "127.0.0.1", "[::1]", *http.hosts}
     address = http.address
     if not isinstance(address, Address):
@@ -65,36 +64,38 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
 
 
-FOREIGN = Reply(HTTPStatus.FORBIDDEN, "this is not for pages of other sites: see [http] hosts\n")
+FOREIGN = Reply(
+    HTTPStatus.FORBIDDEN, "requests from pages of other sites are refused: see [http] hosts\n"
+)
 OWN_SITES = frozenset({"same-origin", "none"})
-"""Of Sec-Fetch-Site: a page of ours, and the user, who typed the address. "same-site" is another
+"""Accepted Sec-Fetch-Site: our own page, or an address that the user typed. "same-site" is another
 port of this machine."""
 
 
 def refusal(hosts: frozenset[str], host: str | None, headers: Headers) -> Reply | None:
-    """Why a request is not answered. `host` is None where it has none (HTTP/1.0)."""
+    """Why a request is refused; None if it is not. `host`: None without the header (HTTP/1.0)."""
     if host is not None and host.lower() not in hosts:
         return Reply(
             HTTPStatus.MISDIRECTED_REQUEST,
-            "this is asked by a name that is not accepted: add it to [http] hosts, or ask by"
+            "this host name is not accepted: add it to [http] hosts, or use"
             f" one of {', '.join(sorted(hosts))}\n",
         )
     origins = [value.lower().partition("://")[2] for name, value in headers if name == b"origin"]
-    if origins:  # one of ours may fetch from another site that is ours, too
+    if origins:  # one accepted name may fetch from another
         return None if hosts.issuperset(origins) else FOREIGN
     sites = [value.strip().lower() for name, value in headers if name == b"sec-fetch-site"]
     return None if OWN_SITES.issuperset(sites) or _followed(headers) else FOREIGN
 
 
 def _followed(headers: Headers) -> bool:
-    """Whether the user followed a link: the page that has the link cannot read the answer."""
+    """Whether the user followed a link: the page with the link cannot read the response."""
     found = dict(headers)
     where = found.get(b"sec-fetch-mode"), found.get(b"sec-fetch-dest")
     return where == ("navigate", "document")
 
 
 class HttpServer:
-    """Answers on a listening socket, which its maker owns."""
+    """Answers on a listening socket that the caller owns."""
 
     def __init__(self, listening: socket.socket, hosts: frozenset[str], pages: Pages) -> None:
         self._hosts = hosts
@@ -103,15 +104,15 @@ class HttpServer:
         self._acceptor = Acceptor(listening, self._welcome)
 
     def accept_nothing(self) -> None:
-        """Before the socket is closed."""
+        """Stop accepting, before the socket is closed."""
         self._acceptor.pause()
 
     def accept_from(self, listening: socket.socket) -> None:
-        """Another socket, in place of one that was closed."""
+        """Accept on another socket, which replaces a closed one."""
         self._acceptor = Acceptor(listening, self._welcome)
 
     async def pause(self) -> None:
-        """Accept nobody more, and answer who is there; not those who take their time to ask."""
+        """Stop accepting and answer pending requests, for at most PAUSE_SECONDS."""
         self._acceptor.pause()
         if self._clients:
             await asyncio.wait(self._clients, timeout=PAUSE_SECONDS)
@@ -120,7 +121,7 @@ class HttpServer:
         self._acceptor.resume()
 
     async def close(self) -> None:
-        """Let go of every client and of the socket."""
+        """Close every client; the socket stays the caller's."""
         self._acceptor.pause()
         for task in self._clients:
             task.cancel()
@@ -163,21 +164,23 @@ class HttpServer:
         path = request.target.decode("latin-1").partition("?")[0]
         page = self._pages.get(path)
         if page is None:
-            there = f"there is nothing at this path; there are {', '.join(self._pages)}\n"
+            there = f"no such page; the pages are {', '.join(self._pages)}\n"
             return Reply(HTTPStatus.NOT_FOUND, there)
         if request.method.decode("latin-1") not in METHODS:
             allowed = ", ".join(METHODS)
-            text = f"only {allowed} can be asked here\n"
+            text = f"only {allowed} are allowed here\n"
             return Reply(HTTPStatus.METHOD_NOT_ALLOWED, text, headers=(("Allow", allowed),))
         try:
             return page()
         except Exception as error:  # noqa: BLE001 - at the loop's edge: a page ends nothing
             logging.limited("error", "page failed", {"path": path}, exc_info=error)
-            return Reply(HTTPStatus.INTERNAL_SERVER_ERROR, "the daemon stumbled: see its log\n")
+            return Reply(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "internal error in the daemon: see its log\n"
+            )
 
 
 async def _asked(exchange: h11.Connection, client: socket.socket) -> h11.Request | Reply | None:
-    """Or what is wrong with it; None where the client went away before it had asked."""
+    """The request, or the reply to a bad one; None if the client left before sending one."""
     loop = asyncio.get_running_loop()
     try:
         while (event := exchange.next_event()) is h11.NEED_DATA:
@@ -208,7 +211,7 @@ def _encoded(exchange: h11.Connection, reply: Reply, asked: h11.Request | Reply)
 
 
 async def _read_off(client: socket.socket) -> None:
-    """Until the client closes: with something unread, the kernel would reset the connection."""
+    """Read until the client closes: with unread data the kernel would reset the connection."""
     left = READ_OFF_BYTES
     while left > 0:
         data = await asyncio.get_running_loop().sock_recv(client, RECEIVE_BYTES)

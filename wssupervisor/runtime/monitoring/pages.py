@@ -1,4 +1,4 @@
-"""What the instance shows by HTTP, where [http] says so: its listening socket, and its pages."""
+"""The instance's HTTP pages on [http] address, and their listening socket."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ NAME = "[http] address"
 
 
 class Endpoint:
-    """Owns the listening socket and its server, once there are any."""
+    """Owns the listening socket and its server, if there are any."""
 
     def __init__(self, http: Http, supervisor: Supervisor, scrape: Scrape) -> None:
         self._http = http
@@ -49,7 +49,7 @@ class Endpoint:
 
     @asynccontextmanager
     async def quiet(self) -> AsyncIterator[None]:
-        """Meanwhile nobody is answered; who has been accepted was before, who comes now waits."""
+        """Within it, no request is answered: accepted ones were answered before, new ones wait."""
         if self._server is None:
             yield
             return
@@ -73,7 +73,7 @@ class Endpoint:
         self._server = HttpServer(listening, accepted_hosts(self._http), self._pages())
 
     def _pages(self) -> "Pages":
-        from wssupervisor.runtime.monitoring.http_server import Reply  # noqa: PLC0415 - only where it is asked for
+        from wssupervisor.runtime.monitoring.http_server import Reply  # noqa: PLC0415 - h11
 
         def livez() -> Reply:
             return Reply(HTTPStatus.OK, "ok\n")
@@ -84,7 +84,7 @@ class Endpoint:
             if why is None:
                 return Reply(HTTPStatus.OK, "ready\n")
             if state.out_of_rotation is not None:
-                why += f"; out since {wall(state.out_of_rotation.since)}"
+                why += f"; out of rotation since {wall(state.out_of_rotation.since)}"
             return Reply(HTTPStatus.SERVICE_UNAVAILABLE, f"{why}\n")
 
         def metrics() -> Reply:
@@ -94,6 +94,6 @@ class Endpoint:
 
 
 def prepare(http: Http) -> None:
-    """Load now what it will need, while nothing depends on its being there. Raises ImportError."""
+    """Import what the pages need, before workers depend on it. Raises ImportError."""
     if http.address is not None:
         import wssupervisor.runtime.monitoring.http_server  # noqa: F401, PLC0415

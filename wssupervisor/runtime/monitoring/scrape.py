@@ -1,4 +1,4 @@
-"""Gathers what monitoring is told: from what is known already, and cheap looks at ourselves."""
+"""Gathers the metrics: from what is known already, and cheap looks at our own process."""
 
 import os
 import time
@@ -20,11 +20,11 @@ class Scrape:
         self._self = psutil.Process()
 
     def text(self) -> str:
-        """For Prometheus and its like."""
+        """In Prometheus' text format."""
         return metrics.text(self._families())
 
     def documents(self) -> list[dict[str, Any]]:
-        """The same for scripts."""
+        """The same as JSON-able data."""
         return [one.document() for one in self._families()]
 
     def _families(self) -> Sequence[metrics.Family]:

@@ -1,7 +1,7 @@
-"""Environment files as systemd's EnvironmentFile= reads them, but mistakes are told, not skipped.
+"""Environment files as systemd's EnvironmentFile= reads them, but a mistake is an error.
 
-    NAME=value      blanks at the end do not count; \\ takes the next character as it is
-    NAME="value"    \\ takes one of " \\ ` $ as it is, and is itself before all others
+    NAME=value      trailing blanks are dropped; \\ makes the next character literal
+    NAME="value"    \\ makes " \\ ` $ literal, and is kept before any other character
     NAME='value'    nothing is special
     # comment, ; comment
 
@@ -14,7 +14,7 @@ _SKIPPED = re.compile(r"[ \t]*(?:[#;][^\n]*)?(?:\n|\Z)")
 _NAME = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=")
 _BLANKS = re.compile(r"[ \t]*")
 _SINGLE = re.compile(r"'([^']*)'")
-# Possessive, or each character would cost some hundred bytes until the value has ended.
+# Possessive: otherwise each character costs some hundred bytes until the value ends.
 _DOUBLE = re.compile(r'"((?:\\[\s\S]|[^"\\]++)*+)"')
 _PLAIN = re.compile(r"((?:[ \t]*+(?:\\[\s\S]|[^ \t\n\\]++))*+)[ \t]*\\?")
 _ESCAPE = re.compile(r"\\([\s\S])")
@@ -39,9 +39,9 @@ def parse_environment(text: str) -> dict[str, str]:
 
 
 def _value(text: str, at: int) -> tuple[str, int]:
-    """The value that begins there, of any number of quoted parts, and where the next line begins.
+    """The value that begins there and the offset of the next line.
 
-    What follows unquoted is taken up to the end of the line, quotes in it included.
+    A value has any number of quoted parts; an unquoted part runs to the end of the line.
     """
     parts = []
     while True:

@@ -1,6 +1,6 @@
-"""Programs that are there and cannot be started, for want of what the kernel starts them with.
+"""Programs that exist but cannot start because their interpreter or loader is missing.
 
-exec() says "No such file or directory" of them, which a shell passes on as "not found".
+exec() fails with "No such file or directory" for them, which a shell prints as "not found".
 """
 
 import struct
@@ -12,9 +12,9 @@ from wssupervisor.errors import ReleaseInvalid
 
 HEAD_BYTES = 4096
 LINE_BYTES = 256
-"""As much of a #! line as the kernel reads (BINPRM_BUF_SIZE)."""
+"""How much of a #! line the kernel reads (BINPRM_BUF_SIZE)."""
 _ELF = b"\x7fELF\x02\x01"
-"""64 bits, little-endian; of others nothing is said."""
+"""64 bits, little-endian; others are not checked."""
 _PROGRAM_HEADERS = struct.Struct("<Q14xHH")
 _PROGRAM_HEADERS_AT = 32
 _SEGMENT = struct.Struct("<IIQQQQ")
@@ -22,11 +22,11 @@ PT_INTERP = 3
 
 
 def refuse_without(program: Path) -> None:
-    """Raises ReleaseInvalid where the program's interpreter or loader is not there."""
+    """Raises ReleaseInvalid if the program's interpreter or loader is missing."""
     try:
         head = files.head(program, HEAD_BYTES)
     except OSError:
-        return  # may be executed and not read
+        return  # executable, but not readable
     if head.startswith(b"#!"):
         _check_script(program, head[2:LINE_BYTES].split(b"\n")[0])
     elif head.startswith(_ELF):
@@ -40,7 +40,7 @@ def _check_script(program: Path, line: bytes) -> None:
     )
     if line.endswith(b"\r"):
         raise ReleaseInvalid(
-            f"{shown}: it has the line ends of Windows, which the kernel takes for a part of the"
+            f"{shown}: it has Windows line endings, which the kernel takes as part of the"
             f" name. Convert it: sed -i 's/\\r$//' {program}"
         )
     words = line.split()
@@ -49,8 +49,8 @@ def _check_script(program: Path, line: bytes) -> None:
     interpreter = Path(words[0].decode(errors="replace"))
     if not interpreter.exists():
         raise ReleaseInvalid(
-            f"{shown}: there is no {interpreter}. Install it, or make the line name one that is"
-            " there (a virtual environment that was moved names its old place)"
+            f"{shown}: {interpreter} does not exist. Install it, or name an interpreter that"
+            " exists (a virtual environment that was moved names its old path)"
         )
 
 
@@ -63,6 +63,6 @@ def _check_loader(program: Path, head: bytes) -> None:
         loader = Path(head[offset : offset + length].rstrip(b"\0").decode(errors="replace"))
         if offset + length <= len(head) and not loader.exists():
             raise ReleaseInvalid(
-                f"[app] command: {program} was built for another system: its loader {loader} is"
-                " not there"
+                f"[app] command: {program} was built for another system: its loader {loader}"
+                " does not exist"
             )

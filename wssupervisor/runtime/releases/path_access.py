@@ -1,4 +1,4 @@
-"""Which directory on the way to a path keeps this user out, and what to do about it."""
+"""Which directory on the way to a path denies this user access, and what to do about it."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ HOMES = ("/home", "/root", "/run/user")
 
 
 def advice(path: str | Path, error: OSError) -> str:
-    """What is wrong with a path that cannot be looked at; for EACCES with the cure."""
+    """Why a path cannot be examined; for EACCES with what to do."""
     reason = error.strerror or str(error)
     if error.errno != errno.EACCES:
         return reason
@@ -32,7 +32,7 @@ def advice(path: str | Path, error: OSError) -> str:
 
 
 def hidden_home(path: str | Path) -> str:
-    """What to add where nothing is found at a path because the service is not shown homes."""
+    """A hint for a path that does not exist because the sandbox hides homes; empty otherwise."""
     home = next((one for one in HOMES if Path(one) in Path(path).absolute().parents), None)
     if home is None or not _is_tmpfs(home):
         return ""
@@ -43,7 +43,7 @@ def hidden_home(path: str | Path) -> str:
 
 
 def _is_tmpfs(place: str) -> bool:
-    """As ProtectHome=tmpfs mounts it: empty and read-only."""
+    """Whether it is mounted as ProtectHome=tmpfs does: empty and read-only."""
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -56,7 +56,7 @@ def _is_tmpfs(place: str) -> bool:
 
 
 def _barrier(path: Path) -> Path | None:
-    """The uppermost directory above the path that we may not search."""
+    """The topmost directory above the path that we may not search."""
     for directory in reversed(path.absolute().parents):
         if not os.access(directory, os.X_OK, effective_ids=True):
             return directory

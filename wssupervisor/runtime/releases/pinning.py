@@ -1,7 +1,7 @@
-"""Pinning: `directory`, as written, becomes the resolved one wherever it is named; pure.
+"""Pinning: every mention of `directory` becomes the resolved directory. Pure.
 
-A release stays what it was judged as only if nothing that its workers were given leads through a
-symlink that the next deploy switches.
+A release stays as it was judged only if nothing that its workers get leads through a symlink that
+the next deploy switches.
 """
 
 import re
@@ -13,14 +13,14 @@ _BEFORE = (
     r"|(?<=^-[A-Za-z])|(?<=[\s=,\"']-[A-Za-z])"  # -I/srv/chat/include
     r"|(?<=^file://localhost)"
 )
-"""What a path follows; anything else is the end of a longer one."""
+"""What may stand before a path; anything else is part of a longer path."""
 
 _AFTER = r"(?=$|[\s/=:,;\"'`)\]}<>|&?#])"
-"""What a path's component is followed by; anything else makes its name a longer one."""
+"""What may stand after a component; anything else is part of a longer name."""
 
 
 def pin(text: str, written: str, real: str) -> str:
-    """Replace `written` (absolute) by `real` where it stands as whole components of a path.
+    """Replace `written` (absolute) with `real` wherever it is whole components of a path.
 
     Nothing else is resolved: a venv's python must stay a symlink.
     """
@@ -31,7 +31,7 @@ def pin(text: str, written: str, real: str) -> str:
 
 @lru_cache(maxsize=8)
 def _pattern(written: str) -> re.Pattern[str]:
-    """Of the path, also with more slashes, or "." components, between its own."""
+    """Matches the path, also with extra slashes or "." components in it."""
     components = [re.escape(one) for one in written.split("/") if one]
     path = "/" + r"/+(?:\./+)*".join(components)
     return re.compile(f"(?:{_BEFORE}){path}{_AFTER}")
@@ -41,5 +41,5 @@ _SEPARATORS = re.compile(r"[\s=:,;\"'`()\[\]{}<>|&@!?#]+")
 
 
 def paths_in(text: str) -> list[str]:
-    """What may be paths in an argument or a value: its parts that have a slash in them."""
+    """Possible paths in an argument or a value: the parts that contain a slash."""
     return [part for part in _SEPARATORS.split(text) if "/" in part]

@@ -1,4 +1,4 @@
-"""A release: what is run, resolved at one moment and pinned, so that a respawn runs the same."""
+"""A release: resolved at one moment and pinned, so that a respawn runs the same program."""
 
 import json
 import os
@@ -19,23 +19,23 @@ from wssupervisor.runtime.releases.pinning import pin
 PASSED_ON = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"),
-        # What systemd made for the service, which the workers are.
+        # Directories that systemd made for the service, and so for its workers.
         *("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"),
     }
 )
-"""What a worker gets of the daemon's own environment without being named, besides LC_*."""
+"""Variables that a worker inherits from the daemon by default, besides LC_*."""
 
 FILE_BYTES_MAX = 1 << 20
-"""Of an environment file: what a process may be started with is about twice that."""
+"""Of an environment file; the limit for a new process is about twice that."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def resolve(config: Config, own: Mapping[str, str] | None = None) -> Release:
     """The release as it is on disk now. Raises ReleaseInvalid with what to do.
 
-    `own`: the daemon's environment; that of this process where it is not given.
+    `own`: the daemon's environment; by default this process's.
     """
-    # A path as its author wrote it: not resolved, or nothing could be pinned.
+    # The path as written: pinning needs the unresolved form.
     written = os.path.normpath(os.path.abspath(config.app.directory))  # noqa: PTH100
     real = _directory(config.app.directory)
 
@@ -51,7 +51,7 @@ def resolve(config: Config, own: Mapping[str, str] | None = None) -> Release:
 def _environment(
     config: Config, own: Mapping[str, str], pinned: Callable[[str], str]
 ) -> dict[str, str]:
-    """Later ones win: what is always passed on, the files, what is named, the table of the file."""
+    """Inherited variables, files, pass_environment, [app.environment]: the later wins."""
     found = {
         name: value for name, value in own.items() if name in PASSED_ON or name.startswith("LC_")
     }
@@ -69,7 +69,7 @@ def _environment(
 
 
 def not_set(config: Config, own: Mapping[str, str]) -> list[str]:
-    """The names to pass on that `own` lacks and that must not be missing."""
+    """Names in pass_environment that are required and that `own` lacks."""
     return [
         name for name in config.app.pass_environment if not name.startswith("-") and name not in own
     ]
@@ -77,14 +77,14 @@ def not_set(config: Config, own: Mapping[str, str]) -> list[str]:
 
 def _not_set(name: str) -> str:
     return (
-        f"[app] pass_environment: {name} is not set in the environment that the daemon was started"
-        " with, nor in a file of environment_files; set it there (Environment= of the unit, docker"
+        f"[app] pass_environment: {name} is set neither in the daemon's environment nor in a file"
+        " of environment_files; set it there (Environment= of the unit, docker"
         f' run -e) and restart, or write "-{name}" if it may be missing'
     )
 
 
 def _directory(written: str) -> str:
-    """Where it leads now; judged after that, as the symlink may be switched in between."""
+    """The resolved directory. Resolved first, then checked: the symlink may change in between."""
     what = f"[app] directory {written}"
     real = os.path.realpath(written)
     leads = "" if real == written else f" (it leads to {real})"
@@ -99,9 +99,9 @@ def _directory(written: str) -> str:
 
 
 def _mode(path: str | Path, what: str) -> int | None:
-    """What is there; None for nothing. Raises ReleaseInvalid where one cannot look."""
+    """The mode of the file; None if there is none. Raises ReleaseInvalid if it is hidden."""
     try:
-        return os.stat(path).st_mode  # noqa: PTH116 - Path's questions hide or raise by version
+        return os.stat(path).st_mode  # noqa: PTH116 - Path's methods hide errors, depending on the version
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -109,7 +109,7 @@ def _mode(path: str | Path, what: str) -> int | None:
 
 
 def _program(name: str, directory: str, path: str) -> str:
-    """The absolute path of what is executed; a venv's python stays a symlink."""
+    """The absolute path of the program; a venv's python stays a symlink."""
     if "/" not in name:
         return _found_in_path(name, directory, path)
     candidate = Path(directory, name)
@@ -128,14 +128,14 @@ def _program(name: str, directory: str, path: str) -> str:
 
 
 def _found_in_path(name: str, directory: str, path: str) -> str:
-    """As a shell in the release's directory would find it."""
+    """Searches PATH as a shell in the release's directory does."""
     plain: Path | None = None
     for entry in path.split(os.pathsep):
         candidate = Path(directory, entry, name)
         try:
             mode = os.stat(candidate).st_mode  # noqa: PTH116 - as above
         except OSError:
-            continue  # not there, or not to be seen: the next entry may have it
+            continue  # missing or hidden: the next entry may have it
         if not stat.S_ISREG(mode):
             continue
         if os.access(candidate, os.X_OK):
@@ -146,8 +146,8 @@ def _found_in_path(name: str, directory: str, path: str) -> str:
         raise ReleaseInvalid(_not_executable(plain))
     if " " in name:
         raise ReleaseInvalid(
-            f"[app] command: no program is called {name!r}; give the program and each of its"
-            f" arguments as words of their own: {', '.join(map(json.dumps, name.split()))}"
+            f"[app] command: no program is called {name!r}; write the program and each of its"
+            f" arguments as a separate word: {', '.join(map(json.dumps, name.split()))}"
         )
     raise ReleaseInvalid(
         f"[app] command: {name} was not found in PATH ({path}); write it with its full path"
@@ -161,7 +161,7 @@ def _not_executable(candidate: Path) -> str:
 
 
 def _read_environment_file(written: str, path: str) -> dict[str, str]:
-    """A "-" before the name means that it may be missing."""
+    """Read one file; a "-" before its name means that it may be missing."""
     what = f"[app] environment_files: {written.removeprefix('-')}"
     try:
         return parse_environment(read_text(path, FILE_BYTES_MAX))
@@ -180,7 +180,7 @@ def _read_environment_file(written: str, path: str) -> dict[str, str]:
 
 
 def with_descriptors(command: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Replace {fd} and {fd:NAME} by the number of that listener's descriptor."""
+    """Replace {fd} and {fd:NAME} with the number of the listener's descriptor."""
     numbers: Mapping[str, int] = {name: FIRST_DESCRIPTOR + at for at, name in enumerate(names)}
     replacements = {f"{{fd:{name}}}": str(number) for name, number in numbers.items()}
     replacements["{fd}"] = str(FIRST_DESCRIPTOR)

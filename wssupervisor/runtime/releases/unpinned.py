@@ -1,6 +1,6 @@
-"""What leads into a release through a symlink that the next deploy may switch, with its place.
+"""Paths into a release through a symlink that the next deploy may switch.
 
-It cannot be pinned: it stands in files, or it is a path that does not name the directory.
+They cannot be pinned: they stand in files, or do not name the configured directory.
 """
 
 import os
@@ -13,7 +13,7 @@ from wssupervisor.fleet.model import Release
 from wssupervisor.runtime.releases.pinning import paths_in
 
 LINKS_MAX = 40
-"""As the kernel has it (path_resolution(7))."""
+"""The kernel's limit (path_resolution(7))."""
 HEAD_BYTES = 4096
 FILE_BYTES_MAX = 1 << 16
 FILES_MAX = 1000
@@ -25,7 +25,7 @@ NEW_VENV = (
 
 
 def unpinned(release: Release) -> list[str]:
-    """A sentence for each. Looks at files of the release; what cannot be read is passed over."""
+    """A sentence for each. Reads files of the release; unreadable files are skipped."""
     found = [
         f"{place}: {path} leads into the release through {link}, which the next deploy may switch:"
         f" a worker started after that would mix two releases; {advice}"
@@ -36,7 +36,7 @@ def unpinned(release: Release) -> list[str]:
 
 
 def _paths(release: Release) -> Iterator[tuple[str, str, str]]:
-    """Place, path, and what to do if it is not pinned."""
+    """Place, path, and advice if it is not pinned."""
     program = release.command[0]
     yield "[app] command", program, NEW_VENV
     for word in release.command[1:]:
@@ -60,7 +60,7 @@ def _paths(release: Release) -> Iterator[tuple[str, str, str]]:
 
 
 def _first_lines(program: str) -> Sequence[str]:
-    """Of a script that names its interpreter; two where that is a shell that runs the real one."""
+    """The #! line of a script; two lines if it starts a shell that runs the real interpreter."""
     try:
         head = files.head(program, HEAD_BYTES)
     except OSError:
@@ -79,7 +79,7 @@ def _lines(path: Path) -> Sequence[str]:
 
 
 def _way_round(path: str, real: str) -> str | None:
-    """The symlink outside the release by which a path, as a worker takes it, leads into it."""
+    """The symlink outside the release through which a path leads into it; None if none."""
     rest = os.path.join(real, path).split("/")  # noqa: PTH118
     at, way, links = "/", None, 0
     rest.reverse()
