@@ -133,7 +133,7 @@ def test_workers_are_not_ended_because_the_address_is_taken_later(
         with socket.create_server((HOST, port)):
             daemon.start()
             wait_until(
-                lambda: "cannot listen yet; it is tried again" in daemon.log(),
+                lambda: "cannot listen yet; retrying" in daemon.log(),
                 within=WITHIN,
                 what="log",
             )

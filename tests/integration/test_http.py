@@ -307,7 +307,7 @@ def test_an_address_that_was_taken_meanwhile_costs_no_worker(settings: Settings,
         with socket.create_server((HOST, port)):
             daemon.start()
             assert daemon.active_pids() == workers
-            assert "cannot listen yet; it is tried again" in daemon.log()
+            assert "cannot listen yet; retrying" in daemon.log()
 
         wait_until(lambda: status_of(port, "/readyz") == 200, within=WITHIN, what="its turn")
 
