@@ -89,7 +89,7 @@ def _is_slow(item: pytest.Item) -> bool:
 SLOW_SECONDS = 20.0
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """Name the tests that took long and give no reason for it."""
     found = [
         f"{report.duration:5.1f} s  {report.nodeid}"
