@@ -49,7 +49,7 @@ def loaded(directory: Path, version: str | None) -> object:
 
 
 @pytest.mark.parametrize(
-    ("version", "problem"), [(None, "which is not installed"), ("10.4", "and 10.4 is installed")]
+    ("version", "problem"), [(None, "which is not installed"), ("10.4", "but 10.4 is installed")]
 )
 def test_a_probe_that_cannot_run_is_a_mistake_of_the_file(
     tmp_path: Path, version: str | None, problem: str
