@@ -3,7 +3,7 @@
 import sys
 
 if not sys.flags.safe_path:
-    del sys.path[0]  # the working directory: modules of any name may lie there
+    del sys.path[0]  # the working directory, which may contain modules of any name
 
 from wssupervisor.daemon import main
 

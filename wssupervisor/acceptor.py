@@ -1,4 +1,4 @@
-"""Accepting on a listening socket of the daemon's own: control clients, monitoring, an agent."""
+"""Accepts on the daemon's own listening sockets: control, monitoring, and the agent."""
 
 import asyncio
 import socket
@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from wssupervisor.foreign import received, refuse_descriptors
 
-AGAIN_SECONDS = 0.5
-"""Pause after an accept that failed for want of a descriptor, which would wake us at once again."""
+RETRY_SECONDS = 0.5
+"""Pause after an accept that failed for lack of descriptors: the socket would wake us at once."""
 
 
 class Acceptor:
-    """Hands each new connection on, non-blocking; the listening socket is its maker's."""
+    """Passes on each new connection, non-blocking. The caller owns the listening socket."""
 
     def __init__(
         self, listening: socket.socket, welcome: Callable[[socket.socket], object]
@@ -23,7 +23,7 @@ class Acceptor:
         self.resume()
 
     def pause(self) -> None:
-        """Accept nobody until `resume`; also before the socket is closed."""
+        """Accept no connection until `resume`. Call it also before the socket is closed."""
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -41,10 +41,10 @@ class Acceptor:
         try:
             client, _ = self._listening.accept()
         except (BlockingIOError, ConnectionError):
-            return  # it has gone again
+            return  # the client has disconnected already
         except OSError:
             self.pause()
-            self._again = asyncio.get_running_loop().call_later(AGAIN_SECONDS, self.resume)
+            self._again = asyncio.get_running_loop().call_later(RETRY_SECONDS, self.resume)
             return
         client.setblocking(False)
         self._welcome(received(client))

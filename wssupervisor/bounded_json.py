@@ -1,14 +1,14 @@
-"""JSON that somebody else may have written: whatever it is, it is read or it is a ValueError."""
+"""JSON from foreign sources: it can be read, or it raises ValueError."""
 
 import json
 from typing import Any
 
 NESTING_MAX = 32
-"""Deeper than anything that this program writes, and far from the interpreter's limit."""
+"""Deeper than any JSON of this program, and far from the limit of the interpreter."""
 
 
 def parse(text: str | bytes) -> Any:
-    """Raises ValueError for all that is not plain JSON, or is nested too deeply."""
+    """Raises ValueError if it is not plain JSON, or nested too deeply."""
     try:
         found = json.loads(text, parse_constant=_refuse)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""A forgotten `--` before the command: options behind it would be taken for the supervisor's."""
+"""Detects a forgotten `--` before the command, whose options would be read as our own."""
 
 import argparse
 import shlex
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 SEPARATOR = "--"
 OURS_FIRST = ("--listen", "--config")
-"""One of them is needed; written behind the command it is put in front of it."""
+"""One of them is needed. If it stands after the command, the corrected line moves it."""
 
 
 def corrected(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str | None:
-    """The line that was meant, if the command has options and no `--` stands before it."""
+    """Return the corrected line if the command has options and no `--` before it."""
     at = _command_at(parser, arguments)
     if at is None or not any(word.startswith("-") for word in arguments[at:]):
         return None
@@ -26,7 +26,7 @@ def corrected(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str 
 
 
 def _command_at(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int | None:
-    """Where the first word stands that is neither an option nor an option's value."""
+    """Return the position of the first word that is neither an option nor its value."""
     with_value = {
         flag
         for action in parser._actions  # noqa: SLF001 - argparse has no other list of its options

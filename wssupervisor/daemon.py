@@ -1,4 +1,4 @@
-"""The daemon's entry point: options, and what its end is called."""
+"""The entry point of the daemon: its options, and its exit status."""
 
 import argparse
 import asyncio
@@ -19,37 +19,42 @@ from wssupervisor.runtime.monitoring.pages import prepare
 from wssupervisor.runtime.systemd import clients_wait
 
 FLUSH_SECONDS = 1.0
-"""How long the end of the program may wait until its log is written."""
+"""How long the program may wait at its end until its log is written."""
 
 EXAMPLES = """\
 examples:
   wssupervisor --config /etc/wssupervisor/chat.toml
   wssupervisor --listen 127.0.0.1:8765 --workers 2 -- uvicorn chat:app --fd 3
 
-The server gets its listening socket as descriptor 3 (LISTEN_FDS, as with systemd).
-Then: wssctl status, wssctl reload, wssctl stop.
+The server inherits its listening socket as descriptor 3 (LISTEN_FDS, as with systemd).
+Then run: wssctl status, wssctl reload, wssctl stop.
 
-signals: SIGTERM, SIGINT, SIGQUIT stop (a second one: at once); SIGHUP reloads, unless it comes with
-the loss of the terminal (serving continues) or was ignored at the start, as by nohup; SIGUSR2
-re-executes the supervisor, as `wssctl upgrade` does. SIGUSR1 and SIGWINCH are passed on to the
-workers that serve if [app] forward_signals names them, and ignored otherwise.
-As the first process of a container it reaps what is left to it.
+signals:
+  SIGTERM, SIGINT, SIGQUIT   stop; a second one stops at once
+  SIGHUP                     reload; ignored if it comes with the loss of the terminal, or if it was
+                             ignored at the start, as under nohup
+  SIGUSR2                    re-execute the supervisor, like `wssctl upgrade`
+  SIGUSR1, SIGWINCH          forwarded to the active workers if [app] forward_signals names them,
+                             otherwise ignored
 
-exit status: 0 stopped as told, 1 could not start or serve, 2 usage, 78 bad configuration (75 if
-clients wait in systemd's sockets, so that it is tried again)
+As the first process of a container, the supervisor also reaps orphaned processes.
+
+exit status:
+  0 stopped as requested     1 could not start or serve     2 usage
+  78 bad configuration (75 if clients wait in systemd's sockets, so that systemd tries again)
 """
-TRIED_AGAIN = "clients wait in the sockets: systemd tries again, with growing pauses"
+TRIED_AGAIN = "clients wait in the sockets, so systemd tries again, with growing pauses"
 
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="wssupervisor",
-        description="Run a WebSocket server that is reloaded without losing a connection.",
+        description="Run a WebSocket server, and reload it without losing a connection.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = found.add_argument
-    add("--config", metavar="FILE", help="configuration (TOML); options override it")
+    add("--config", metavar="FILE", help="read this configuration (TOML); options override it")
     add(
         "--listen",
         metavar="[NAME=]ADDRESS",
@@ -57,25 +62,39 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="serve this address, such as 127.0.0.1:8765 or [::]:8765; may be repeated",
     )
-    add("--workers", metavar="N", help='worker processes, or "auto" for one per CPU (default 1)')
+    add("--workers", metavar="N", help='number of workers, or "auto" for one per CPU (default: 1)')
     add(
         "--pass-environment",
         metavar="NAME",
         action="append",
         default=[],
-        help="give workers this variable of the daemon's environment; may be repeated",
+        help="pass this variable of the daemon's environment to workers; may be repeated",
     )
     add("--name", help="instance name (default: the file's stem, or default)")
-    add("--control", metavar="PATH", help="control socket, where wssctl finds this instance")
-    add("--log-format", choices=logging.FORMATS, default="auto", help="default: auto")
-    add("--log-level", choices=logging.LEVELS, default="info", help="default: info")
+    add(
+        "--control",
+        metavar="PATH",
+        help="control socket, through which wssctl reaches this instance",
+    )
+    add(
+        "--log-format",
+        choices=logging.FORMATS,
+        default="auto",
+        help="format of the log (default: auto)",
+    )
+    add(
+        "--log-level",
+        choices=logging.LEVELS,
+        default="info",
+        help="lowest level to log (default: info)",
+    )
     add("--version", action="version", version=f"wssupervisor {__version__}")
-    add("command", nargs="*", metavar="COMMAND", help="after --: the server and its arguments")
+    add("command", nargs="*", metavar="COMMAND", help="the server and its arguments, after --")
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run in the foreground until stopped; returns the exit status."""
+    """Run in the foreground until stopped. Returns the exit status."""
     stdio.ensure_open()
     try:
         return _main(arguments)
@@ -84,10 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    faulthandler.enable()  # systemd's watchdog sends SIGABRT to one that hangs: say where it does
+    faulthandler.enable()  # systemd's watchdog sends SIGABRT to a hung daemon: log where it hangs
     words = sys.argv[1:] if arguments is None else arguments
     if (line := corrected(own := parser(), words)) is not None:
-        own.error(f"the command has options, so it must come after --; write:\n  {line}")
+        own.error(f"the command has options, so it must come after --. Run:\n  {line}")
     given = own.parse_args(words)
     start = start_directory.leave(resumed=is_resumed())
     overrides = Overrides(
@@ -122,16 +141,16 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _is_tried_again(error: WssError) -> bool:
-    """A configuration that cannot be right is not, unless clients wait for it in the sockets.
+    """Whether systemd is to try again: after a configuration error only if clients wait.
 
-    systemd would start us for them at once, and again, without any pause.
+    For clients that wait in the sockets systemd would start us again in any case, without pauses.
     """
     bad = error.exit_status == ConfigInvalid.exit_status
     return bad and "NOTIFY_SOCKET" in os.environ and clients_wait()
 
 
 def _judge(found: HandoverDocument, source: Source) -> int:
-    """Could this program take over? Raises WssError where it could not."""
+    """Print whether this program could take over. Raises WssError if it could not."""
     prepare(source.load(found.config_text).http)
     found.load_fleet()
     print(f"{READY}{__version__}")  # noqa: T201 - the answer
@@ -139,6 +158,6 @@ def _judge(found: HandoverDocument, source: Source) -> int:
 
 
 def _complain(status: int, reason: str, lines: Sequence[str]) -> int:
-    logging.flush(FLUSH_SECONDS)  # what led there is read first
+    logging.flush(FLUSH_SECONDS)  # earlier messages come first
     stdio.last_words([f"wssupervisor: {reason}", *(f"  | {line}" for line in lines)])
     return status

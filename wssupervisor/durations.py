@@ -1,4 +1,4 @@
-"""Spans of time as people write them: "500ms", "30s", "10min", "2h", "infinity"."""
+"""Durations as text: "500ms", "30s", "10min", "2h", "infinity"."""
 
 import math
 import re
@@ -10,20 +10,20 @@ _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h|d)")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds; `math.inf` for "infinity". Raises ValueError saying what is allowed."""
+    """Return seconds; `math.inf` for "infinity". The ValueError names what is allowed."""
     if text == "infinity":
         return math.inf
     found = _SPAN.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"expected {ALLOWED}")
     seconds = float(found[1]) * UNITS[found[2]]
-    if math.isinf(seconds):  # hundreds of digits: a mistake, not the word for no limit
+    if math.isinf(seconds):  # hundreds of digits are a mistake, not "no limit"
         raise ValueError(f"expected {ALLOWED}")
     return seconds
 
 
 def format_duration(seconds: float) -> str:
-    """For people: the two largest units that say something."""
+    """Return text with the two largest units that are not zero."""
     if math.isinf(seconds):
         return "infinity"
     if seconds < 0.9995:

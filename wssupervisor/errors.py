@@ -5,11 +5,11 @@
     ├── ConfigInvalid           config-invalid     78
     ├── ReleaseInvalid          release-invalid    1   command, directory or environment is wrong
     ├── ListenFailed            listen-failed      1
-    │   ├── AddressTaken        address-taken      1   somebody else listens there
+    │   ├── AddressTaken        address-taken      1   another process listens there
     │   ├── Unreachable         unreachable        1   this machine cannot connect to it
     │   └── SocketsMissing      sockets-missing    78  systemd passed none for a listener
     ├── SteeringRefused         steering-refused   1   the kernel or a sandbox refused the program
-    ├── InstanceRunning         instance-running   1   a daemon of this name lives already
+    ├── InstanceRunning         instance-running   1   a daemon of this name is running
     ├── NotRunning              not-running        69
     ├── Busy                    busy               75  a reload or stop is under way
     ├── NotAllowed              not-allowed        77
@@ -19,8 +19,8 @@
     │   └── UnknownMethod       unknown-method     1
     └── ProtocolError           protocol-error     1   a peer broke the control protocol
 
-A worker's failure is an event, never an exception. `str()` of each is one sentence (or, for
-`ConfigInvalid`, one line per problem) for an operator: what happened, to what, what to do.
+A worker's failure is an event, never an exception. `str()` of each is a text for the operator: what
+happened, to what, and what to do. For `ConfigInvalid` it is one line per problem.
 """
 
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ from typing import Any
 from wssupervisor.bounded import TEXT_CHARS, bounded, bounded_all
 
 PROBLEMS_CHARS = TEXT_CHARS - 500
-"""Of all mistakes of a configuration: a reason that begins otherwise has room for them."""
+"""Of all mistakes of a configuration: leaves room for the beginning of a reason."""
 
 
 class WssError(Exception):
-    """Base of all: a stable kebab-case `code`, the process's `exit_status`, and output `lines`.
+    """The base: a stable kebab-case `code`, the process's `exit_status`, and output `lines`.
 
-    `data` is what the control protocol carries beside the message.
+    `data` goes beside the message in the control protocol.
     """
 
     code = "error"
@@ -53,9 +53,9 @@ class UsageError(WssError):
 
 
 class ConfigInvalid(WssError):
-    """`problems` holds one sentence per mistake; all mistakes of a file come at once.
+    """`problems` has one sentence for each mistake, and all mistakes of a file.
 
-    Its text and `shown` hold as many as fit into an answer.
+    The text and `shown` have as many as fit into an answer.
     """
 
     code = "config-invalid"
@@ -76,7 +76,7 @@ class ListenFailed(WssError):
 
 
 class AddressTaken(ListenFailed):
-    """`inodes`: the listening sockets that are in the way."""
+    """`inodes`: the listening sockets that occupy the address."""
 
     code = "address-taken"
     inodes: frozenset[int] = frozenset()
@@ -87,7 +87,7 @@ class Unreachable(ListenFailed):
 
 
 class SocketsMissing(ListenFailed):
-    """A restart would not help: 78, as a configuration that cannot be right."""
+    """A restart would not help, so the exit status is that of a bad configuration."""
 
     code = "sockets-missing"
     exit_status = 78

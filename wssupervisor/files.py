@@ -1,6 +1,6 @@
-"""Files that somebody else may have written: opened without waiting, and read up to a size.
+"""Foreign files, opened without waiting and read up to a maximum size.
 
-A FIFO would hold up its reader, a device never ends, and a link leads to a file that was not meant.
+A FIFO would block its reader, a device never ends, and a link may lead to an unintended file.
 """
 
 import os
@@ -14,9 +14,9 @@ FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 def read_regular(
     path: str | os.PathLike[str], most: int, *, flags: int = 0, dir_fd: int | None = None
 ) -> bytes:
-    """All of a regular file of at most so many bytes. Raises OSError for any other.
+    """Read a regular file of at most `most` bytes. Raises OSError for any other file.
 
-    `flags`: more of open(2), such as O_NOFOLLOW where a link is not meant to be followed.
+    `flags`: further flags of open(2), such as O_NOFOLLOW.
     """
     descriptor = open_regular(path, FLAGS | flags, dir_fd=dir_fd)
     try:
@@ -26,12 +26,12 @@ def read_regular(
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
-    """The same as text, its lines ended by a newline. Raises OSError, UnicodeDecodeError."""
+    """Read such a file as text, with newlines only. Raises OSError, UnicodeDecodeError."""
     return read_regular(path, most).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def head(path: str | os.PathLike[str], most: int) -> bytes:
-    """The first bytes of a regular file. Raises OSError for what is none."""
+    """Read the first bytes of a regular file. Raises OSError for any other file."""
     descriptor = open_regular(path, FLAGS)
     try:
         return read_at_most(descriptor, most)
@@ -42,7 +42,7 @@ def head(path: str | os.PathLike[str], most: int) -> bytes:
 def open_regular(
     path: str | os.PathLike[str], flags: int, mode: int = 0o600, *, dir_fd: int | None = None
 ) -> int:
-    """A descriptor, which the caller owns. Raises OSError for what is no regular file."""
+    """Open a regular file. The caller owns the descriptor. Raises OSError for any other file."""
     descriptor = os.open(path, flags, mode, dir_fd=dir_fd)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -54,8 +54,8 @@ def open_regular(
 
 
 def read_whole(descriptor: int, most: int) -> bytes:
-    """All of a file of at most so many bytes. Raises OSError for a larger one."""
-    if os.fstat(descriptor).st_size <= most:  # of files in /proc it is 0
+    """Read a file of at most `most` bytes. Raises OSError for a larger one."""
+    if os.fstat(descriptor).st_size <= most:  # it is 0 for files in /proc
         found = read_at_most(descriptor, most + 1)
         if len(found) <= most:
             return found
@@ -63,7 +63,7 @@ def read_whole(descriptor: int, most: int) -> bytes:
 
 
 def read_at_most(descriptor: int, most: int) -> bytes:
-    """From where it stands, until its end or until there is that much. Raises OSError."""
+    """Read up to `most` bytes from the current position. Raises OSError."""
     found = bytearray()
     while len(found) < most:
         piece = os.read(descriptor, min(PIECE_BYTES, most - len(found)))
@@ -74,13 +74,13 @@ def read_at_most(descriptor: int, most: int) -> bytes:
 
 
 def read_end(descriptor: int, most: int) -> bytes:
-    """At most so many bytes, the last ones. Raises OSError."""
+    """Read the last `most` bytes. Raises OSError."""
     os.lseek(descriptor, max(0, os.fstat(descriptor).st_size - most), os.SEEK_SET)
     return read_at_most(descriptor, most)
 
 
 def size(count: int) -> str:
-    """Bytes as people write them: 1 MiB."""
+    """Format a number of bytes, such as 1 MiB."""
     for shift, unit in ((20, "MiB"), (10, "KiB")):
         if count >= 1 << shift and not count % (1 << shift):
             return f"{count >> shift} {unit}"

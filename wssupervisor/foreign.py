@@ -1,9 +1,9 @@
-"""Descriptors that others send to us, or that we share with others: closing one may take long.
+"""Descriptors that others send to us, or share with us: closing one may take long.
 
-The last close of a socket waits as long as its sender wants (SO_LINGER), that of a file on FUSE
-until its server answers, perhaps for ever. So none of them is closed on the loop. A socket that
-others send to is such a descriptor itself: what it holds unread is closed with it. And a message
-that is read without room for its descriptors has them closed within that read.
+The last close of a socket waits as long as its sender wants (SO_LINGER). The last close of a file
+on FUSE waits until its server answers, perhaps forever. So none of them is closed on the loop. A
+socket that others send to is such a descriptor itself, because its unread descriptors are closed
+with it. And a read without room for the descriptors of a message closes them within that read.
 """
 
 import os
@@ -17,17 +17,17 @@ from contextlib import suppress
 from wssupervisor import quiet_thread
 
 SO_PASSRIGHTS = 83
-"""Linux 6.16: off, whoever sends descriptors gets EPERM."""
+"""Since Linux 6.16. If it is off, a sender of descriptors gets EPERM."""
 SCM_MAX_FD = 253
-"""No message has more."""
+"""The maximum in one message."""
 ROOM = socket.CMSG_SPACE(4 * SCM_MAX_FD)
 WAITING_MAX = 2 * SCM_MAX_FD
-"""While so many wait, no more are to be received."""
+"""While this many wait, no more should be received."""
 CLIENTS_THREADS = 8
 
 
 class Closer:
-    """Closes in threads of its own, which last as long as there is something to close."""
+    """Closes descriptors in its own threads, which end when nothing is left to close."""
 
     def __init__(self, threads: int = 1) -> None:
         self._most = threads
@@ -40,7 +40,7 @@ class Closer:
         return len(self._waiting) >= WAITING_MAX
 
     def close(self, descriptors: Iterable[int]) -> None:
-        """Owns them from here on. Never blocks, never raises."""
+        """Take over and close the descriptors. Never blocks, never raises."""
         with self._lock:
             self._waiting.extend(descriptors)
             if not self._waiting or self._threads >= self._most:
@@ -48,7 +48,7 @@ class Closer:
             self._threads += 1
         try:
             quiet_thread.start(self._run, "closer")
-        except RuntimeError:  # no more threads: they wait for the next call
+        except RuntimeError:  # no more threads: the descriptors wait for the next call
             with self._lock:
                 self._threads -= 1
 
@@ -64,11 +64,11 @@ class Closer:
 
 
 CLIENTS = Closer(CLIENTS_THREADS)
-"""For what clients of our own sockets send: several threads, as one client must not hold up all."""
+"""For descriptors from clients of our sockets. Several threads, so that one cannot block all."""
 
 
 class Received(socket.socket):
-    """An accepted AF_UNIX connection, whose other end may send descriptors: nobody wants them."""
+    """An accepted AF_UNIX connection whose client may send descriptors, which are discarded."""
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         data, control, _, _ = self.recvmsg(size, ROOM, flags | socket.MSG_CMSG_CLOEXEC)
@@ -81,7 +81,7 @@ class Received(socket.socket):
 
 
 def received(accepted: socket.socket) -> socket.socket:
-    """The same connection, in whose reads and close nothing blocks."""
+    """Return the same connection, with reads and a close that never block."""
     if accepted.family != socket.AF_UNIX:
         return accepted
     found = Received(fileno=accepted.detach())
@@ -90,13 +90,13 @@ def received(accepted: socket.socket) -> socket.socket:
 
 
 def close_beside(sock: socket.socket) -> None:
-    """A socket that others send to, or that waits for one of theirs; closed already is fine."""
+    """Close, in a thread, a socket that others send to. It may be closed already."""
     if sock.fileno() >= 0:
         CLIENTS.close([sock.detach()])
 
 
 def descriptors_in(control: Iterable[tuple[int, int, bytes]]) -> list[int]:
-    """What came with a message; the caller owns them."""
+    """Return the descriptors of a message. The caller owns them."""
     return [
         descriptor
         for level, kind, data in control
@@ -106,7 +106,7 @@ def descriptors_in(control: Iterable[tuple[int, int, bytes]]) -> list[int]:
 
 
 def refuse_descriptors(sock: socket.socket) -> None:
-    """Let nobody send any here, nor to what is accepted here; where the kernel knows how."""
+    """Refuse descriptors here and on accepted connections, if the kernel supports it."""
     if sock.family == socket.AF_UNIX:
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)

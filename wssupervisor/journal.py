@@ -1,4 +1,4 @@
-"""The journal's own protocol: each entry is a datagram (systemd.io/JOURNAL_NATIVE_PROTOCOL)."""
+"""The journal's native protocol: one datagram per entry (systemd.io/JOURNAL_NATIVE_PROTOCOL)."""
 
 import contextlib
 import errno
@@ -10,13 +10,13 @@ from collections.abc import Mapping
 
 SOCKET = "/run/systemd/journal/socket"
 SEND_SECONDS = 1.0
-"""How long a send may wait for a journal that is busy."""
+"""How long a send may wait for a busy journal."""
 TOO_LARGE = (errno.EMSGSIZE, errno.ENOBUFS)
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 def fields(values: Mapping[str, str]) -> bytes:
-    """Fields of an entry as the protocol has them."""
+    """Encode the fields of an entry."""
     return b"".join(_field(name, value) for name, value in values.items())
 
 
@@ -28,13 +28,13 @@ def _field(name: str, value: str) -> bytes:
 
 
 class Journal:
-    """Connects anew after each failure: a journal that was stopped listens on another socket."""
+    """Reconnects after each failure: a restarted journal listens on another socket."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
 
     def send(self, entry: bytes) -> None:
-        """Raises OSError while the journal cannot be reached."""
+        """Raises OSError if the journal cannot be reached."""
         try:
             sock = self._socket or self._connect()
             try:

@@ -1,4 +1,4 @@
-"""A lock file beside a path: who holds it may replace what a dead daemon left at the path."""
+"""A lock file beside a path. Its holder may replace what a dead daemon left at the path."""
 
 import errno
 import fcntl
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Self
 
 CLAIMS_MAX = 10
-"""Times the file may vanish under us, each time with a daemon that ended just then."""
+"""How often the file may vanish while we claim it, each time with a daemon that just ended."""
 
 
 class Held(Exception):
-    """Another process has the lock; `owner` is its pid, as it wrote it, or "unknown"."""
+    """Another process has the lock. `owner`: the pid that it wrote, or "unknown"."""
 
     def __init__(self, owner: str) -> None:
         super().__init__(owner)
@@ -20,7 +20,7 @@ class Held(Exception):
 
 
 class LockFile:
-    """Owns the descriptor; `release` removes the file."""
+    """Owns the descriptor. `release` removes the file."""
 
     def __init__(self, path: str, descriptor: int) -> None:
         self._path = path
@@ -40,25 +40,25 @@ class LockFile:
                 owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
                 os.close(lock)
                 raise Held(owner if owner.isdecimal() else "unknown") from None
-            # A daemon that ends removes its lock: one that was opened before keeps nobody out.
+            # A daemon that ends removes its file: a lock on the removed file keeps no daemon out.
             if _is_at(lock, name):
                 os.ftruncate(lock, 0)
                 os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
                 return cls(name, lock)
             os.close(lock)
-        raise OSError(errno.EAGAIN, "other daemons come and go there")
+        raise OSError(errno.EAGAIN, "other daemons keep starting and stopping there")
 
     @classmethod
     def held(cls, path: str, descriptor: int) -> Self:
-        """One that this process, or the program before it, has claimed."""
+        """Return a lock that this process, or the program before an upgrade, has claimed."""
         return cls(f"{path}.lock", descriptor)
 
     def is_there(self) -> bool:
-        """Whether it still keeps others out: the file of that name is ours. Raises OSError."""
+        """Whether it still keeps others out: the file at the path is ours. Raises OSError."""
         return _is_at(self._descriptor, self._path)
 
     def abandon(self) -> None:
-        """Let go of one whose file is gone, or is another one's by now."""
+        """Close a lock whose file is gone, or belongs to another daemon by now."""
         os.close(self._descriptor)
 
     def fileno(self) -> int:
@@ -71,15 +71,15 @@ class LockFile:
 
 
 def _refuse_foreign(lock: int) -> None:
-    """Closes it and raises OSError where it is no file of ours: others could hold it for ever."""
+    """Raises OSError, and closes it, if it is not our file: others could hold it forever."""
     found = os.fstat(lock)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
         os.close(lock)
-        raise OSError(errno.EPERM, "its lock file is no regular file of this user; remove it")
+        raise OSError(errno.EPERM, "its lock file is not a regular file of this user. Remove it")
 
 
 def _is_at(descriptor: int, path: str) -> bool:
-    """Whether the open file is still the one of that name."""
+    """Whether the open file is still the file at that path."""
     try:
         return os.path.samestat(os.fstat(descriptor), Path(path).lstat())
     except (FileNotFoundError, NotADirectoryError):

@@ -1,12 +1,12 @@
-"""How much of the workers' output may go to the journal, so that a flood does not fill it.
+"""The limit for the workers' output in the journal, so that a flood does not fill it.
 
-journald limits a unit as a whole, and would hide the supervisor's own words behind the flood of a
-worker. So the unit turns that limit off, and this takes its place for output alone.
+journald limits a unit as a whole, and would drop the supervisor's own messages during the flood of
+a worker. So the unit turns that limit off, and this limit replaces it for output only.
 """
 
 LINES = 10_000
 SECONDS = 30.0
-"""Lines that may come at once, and the time in which as many may come again: journald's default."""
+"""Lines allowed at once, and the time until as many are allowed again: journald's default."""
 
 
 class Allowance:
@@ -22,5 +22,5 @@ class Allowance:
         return int(self._left)
 
     def spend(self, lines: int) -> None:
-        """What was read in one go may overdraw it."""
+        """Use up lines. One read may overdraw the allowance."""
         self._left -= lines

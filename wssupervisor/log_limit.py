@@ -1,7 +1,7 @@
-"""How many lines of a kind may be logged that somebody else can cause at will: pure, no clock.
+"""The limit for log lines that others can cause at will. Pure, no clock.
 
-A worker can send bad messages, and a member of the group requests, as fast as a processor allows.
-Of each kind the first lines are logged, the others counted, and the count is a line of its own.
+A worker can send bad messages, and a member of the group requests, as fast as a CPU allows. Of each
+kind the first lines are logged; the others are counted, and their number is logged as one line.
 """
 
 from collections.abc import Hashable
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 LINES = 20
 SECONDS = 10.0
-"""So many lines of a kind in such a time."""
+"""At most LINES lines of a kind in SECONDS."""
 
 
 @dataclass(slots=True)
@@ -20,13 +20,13 @@ class _Window:
 
 
 class LineLimit:
-    """`now` is CLOCK_MONOTONIC. A kind is forgotten once its time is over."""
+    """`now` is CLOCK_MONOTONIC. A kind is forgotten after its time."""
 
     def __init__(self) -> None:
         self._windows: dict[Hashable, _Window] = {}
 
     def admits(self, kind: Hashable, now: float) -> bool:
-        """Whether this line is logged; otherwise it is counted."""
+        """Whether to log this line. Otherwise it is counted."""
         window = self._windows.setdefault(kind, _Window(now + SECONDS))
         if window.lines < LINES:
             window.lines += 1
@@ -35,7 +35,7 @@ class LineLimit:
         return False
 
     def over(self, now: float) -> list[tuple[Hashable, int]]:
-        """Kinds whose time is over with lines that were not logged, and how many those are."""
+        """Return kinds whose time is over, with the number of lines that were not logged."""
         ended = [kind for kind, one in self._windows.items() if one.until <= now]
         found = [(kind, self._windows.pop(kind).suppressed) for kind in ended]
         return [(kind, suppressed) for kind, suppressed in found if suppressed]

@@ -1,8 +1,8 @@
-"""Writing the log in a thread of its own: the reader may be slow, stopped or gone.
+"""Writes the log in its own thread, because the reader may be slow, stopped or gone.
 
-The loop only appends to one of two bounded lanes. The supervisor's own words have a lane to
-themselves, so that a flood of worker output cannot push them out. What finds its lane full is
-dropped by count, and an entry at that place says how many lines are missing, and from when to when.
+The loop only appends to one of two bounded lanes. The supervisor's own messages have their own
+lane, so that a flood of worker output cannot push them out. Records for a full lane are dropped
+and counted. An entry at their place has the number of missing lines, and their times.
 """
 
 import os
@@ -23,22 +23,22 @@ OWN_BYTES = 4 << 20
 OUTPUT_BYTES = 1 << 20
 """Of worker output. While this much waits, output stays where the workers wrote it."""
 ENTRY_BYTES = 64
-"""What an entry costs beyond its text."""
+"""The cost of an entry besides its text."""
 AT_ONCE = 4096
-"""A pipe takes up to PIPE_BUF bytes whole or not at all: no line is cut when we are replaced."""
+"""PIPE_BUF: a pipe takes up to this much whole or not at all, so that no line is cut."""
 ENTRIES_AT_ONCE = 1000
 RETRY_SECONDS = 0.5
-"""Between two attempts to write where writing failed."""
+"""Seconds between two attempts to write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Lines that belong together, and how one of them becomes an entry."""
+    """Lines that belong together, and the function that makes an entry of each."""
 
     lines: Sequence[str]
     entry: Callable[[str], bytes]
     tells: "Dropped | None" = None
-    """It is not a line of its own but says what is missing."""
+    """Set if the record reports missing lines."""
 
     def size(self) -> int:
         return sum(map(len, self.lines)) + ENTRY_BYTES * len(self.lines)
@@ -46,7 +46,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Lines that are missing, and when they were written (local time)."""
+    """Missing lines, and when they were written (local time)."""
 
     lines: int
     since: str
@@ -54,17 +54,17 @@ class Dropped:
 
 
 class Sink(Protocol):
-    """Where entries go."""
+    """The destination of entries."""
 
     keeps: bool
-    """What cannot be written now is tried again; otherwise it is lost."""
+    """Whether a failed write is repeated. Otherwise its lines are lost."""
 
     def write(self, entries: Sequence[bytes], at: int) -> int:
-        """Write some from `at` on, in order; returns how many. 0: not now. May block."""
+        """Write some entries from `at` on, in order. Returns how many; 0: not now. May block."""
 
 
 class StdoutSink:
-    """Standard output, by number: what Python could not write it would try again at exit."""
+    """Standard output, by its number: Python's own stream would try to write again at exit."""
 
     keeps = False
 
@@ -87,7 +87,7 @@ class StdoutSink:
     def _write(self, view: memoryview) -> int:
         try:
             return os.write(self._descriptor, view)
-        except BlockingIOError:  # somebody who shares it made it non-blocking
+        except BlockingIOError:  # another process that shares it made it non-blocking
             poll = select.poll()
             poll.register(self._descriptor, select.POLLOUT)
             poll.poll(1000)
@@ -95,7 +95,7 @@ class StdoutSink:
 
 
 class JournalSink:
-    """The journal. One that is stopped comes back: nothing is lost but what finds no room."""
+    """The journal. If it is stopped, entries wait for it; only a full lane loses lines."""
 
     keeps = True
 
@@ -126,7 +126,7 @@ class _Lane:
 
 
 class Writer:
-    """One daemon thread and the lanes that it empties, oldest record first."""
+    """A daemon thread, and the lanes that it empties, oldest record first."""
 
     def __init__(
         self,
@@ -134,14 +134,14 @@ class Writer:
         missing: Callable[[Dropped], Record],
         allowance: Allowance | None = None,
     ) -> None:
-        """`missing`: the record that tells of what was dropped; `allowance`: for output."""
+        """`missing`: makes the record of dropped lines. `allowance`: the limit for output."""
         self._allowance = allowance
         self._sink = sink
         self._missing = missing
         self._own, self._output = _Lane(OWN_BYTES), _Lane(OUTPUT_BYTES)
         self._sequence = 0
         self._writing = 0
-        """Lines that the thread has taken and not written yet."""
+        """Lines that the thread has taken but not written yet."""
         self._changed = threading.Condition()
         quiet_thread.start(self._run, "log")
 
@@ -216,7 +216,7 @@ class Writer:
         with self._changed:
             while True:
                 for lane in self._lanes():
-                    if not lane.records:  # what was dropped came after all that was there
+                    if not lane.records:  # dropped records came after the records in the lane
                         self._tell_dropped(lane)
                 filled = [lane for lane in self._lanes() if lane.records]
                 if filled:
@@ -252,6 +252,6 @@ class Writer:
 
 
 def _in_portions(record: Record) -> Iterator[list[bytes]]:
-    """Entries of a record, some at a time: they need many times the room of empty lines."""
+    """Yield entries in portions: entries of empty lines need many times their memory."""
     for at in range(0, len(record.lines), ENTRIES_AT_ONCE):
         yield [record.entry(line) for line in record.lines[at : at + ENTRIES_AT_ONCE]]

@@ -1,7 +1,7 @@
-"""Logs by structlog: to the journal with its own fields, or to stdout, for eyes or as JSON.
+"""Logs with structlog: to the journal with its own fields, or to stdout, as text or JSON.
 
-Records are made where they are logged and written by a thread (log_writer): to log never blocks and
-never fails, whatever becomes of the reader.
+Records are made in the calling thread and written by another one (log_writer): logging never blocks
+and never fails, whatever happens to the reader.
 """
 
 import io
@@ -42,22 +42,22 @@ LEVELS = ("debug", "info", "warning", "error")
 
 NULL_DEVICE = os.makedev(1, 3)
 PLACE = "%what-a-worker-wrote%"
-"""Stands for a worker's line in an entry; long enough that no column is filled up after it."""
+"""Stands for a worker's line in an entry. Long enough that structlog adds no padding."""
 UNWRITTEN = "WSSUPERVISOR_UNWRITTEN"
-"""Variable: how many lines the program before this one could not write."""
+"""Variable: the number of lines that the program before an upgrade could not write."""
 
 Event = MutableMapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """What `configure` set up."""
+    """The setup by `configure`."""
 
     writer: Writer
     level: int
     form: str
     process: Callable[[str, Event], Record]
-    """Through all processors, as if it had been logged at that level."""
+    """Run an event through all processors, as if logged at that level."""
 
 
 _log: _Log | None = None
@@ -65,8 +65,8 @@ _limit = LineLimit()
 
 
 def configure(form: str, level: str, instance: str) -> None:
-    """Set structlog up for the process. `form` is one of FORMATS, `level` one of LEVELS."""
-    global _log  # noqa: PLW0603 - structlog's configuration is one of the process, too
+    """Set up structlog for the process. `form` is one of FORMATS, `level` one of LEVELS."""
+    global _log  # noqa: PLW0603 - structlog's configuration is also global
     if form == "auto":
         form = "journal" if _journal_is_meant() else "console"
     processors = _processors(form)
@@ -108,8 +108,8 @@ def _processors(form: str) -> list[Any]:
         case _:
             clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
             colors = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            # By position: the first parameter's name differs between structlog's versions. Where
-            # rich is there structlog would show what is in variables, secrets among them.
+            # By position: the name of the first parameter differs between structlog's versions.
+            # With rich, structlog would show the values of variables, secrets among them.
             console = structlog.dev.ConsoleRenderer(
                 EVENT_COLUMNS, colors, exception_formatter=_traceback
             )
@@ -117,7 +117,7 @@ def _processors(form: str) -> list[Any]:
 
 
 def _harmless(_logger: Any, _method: str, event: Event) -> Event:
-    """Names and reasons come from releases, clients, and processes of other users."""
+    """Make names and reasons of releases, clients and other processes safe to show."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = harmless(value)
@@ -131,7 +131,7 @@ def _traceback(stream: TextIO, error: Any) -> None:
 
 
 def pass_on(lines: Sequence[str], *, worker: str, generation: int, pid: int) -> None:
-    """Log what a worker wrote, in bulk: a chatty one must not cost the loop a call a line."""
+    """Log output of a worker in bulk, because a call for each line would cost the loop too much."""
     own = {"kind": "output", "generation": generation, "worker": worker, "pid": pid}
     if _log is None:
         for line in lines:
@@ -151,7 +151,7 @@ def pass_on(lines: Sequence[str], *, worker: str, generation: int, pid: int) -> 
 
 
 def tell_skipped(skipped: int, *, worker: str, generation: int) -> None:
-    """Log, at its place among a worker's lines, how much of its output is missing."""
+    """Log how much output of a worker is missing, at its place among the worker's lines."""
     if _log is None or _log.level > stdlib.WARNING:
         return
     event = {
@@ -165,13 +165,13 @@ def tell_skipped(skipped: int, *, worker: str, generation: int) -> None:
 
 
 def limited(level: str, event: str, by: Mapping[str, str], **details: Any) -> None:
-    """Log what another can cause at will: a bounded number of lines of each event and `by`."""
+    """Log an event that others can cause at will: a limited number of lines for event and `by`."""
     if _limit.admits((event, *by.items()), time.monotonic()):
         getattr(structlog.get_logger(), level)(event, **by, **details)
 
 
 def tell_suppressed(now: float) -> None:
-    """Log how many lines `limited` has not logged, of each event whose time is over."""
+    """Log the number of lines that `limited` has not logged, for events whose time is over."""
     for kind, lines in _limit.over(now):
         event, *by = cast(tuple[Any, ...], kind)
         structlog.get_logger().warning(
@@ -180,12 +180,12 @@ def tell_suppressed(now: float) -> None:
 
 
 def takes_output() -> bool:
-    """Whether there is room for more of what workers write; what stays with them is kept there."""
+    """Whether there is room for more output of workers. Otherwise it stays where it was written."""
     return _log is None or _log.writer.has_room()
 
 
 def flush(within: float) -> int:
-    """Before this program ends or is replaced: how many lines could not be written."""
+    """Write what is left before the program ends. Returns the number of unwritten lines."""
     if _log is None:
         return 0
     tell_suppressed(math.inf)
@@ -217,7 +217,7 @@ def _to_record(_logger: Any, _method: str, text: str) -> tuple[tuple[Record], Ma
 
 
 def _for_eyes(_logger: Any, _method: str, event: Event) -> Event:
-    """On a terminal: no field that says the same on each line; a worker's own words stand out."""
+    """For a terminal: drop fields that are the same on each line; make worker output stand out."""
     event.pop("instance", None)
     if event.pop("kind", None) == "output":
         event["event"] = _words_of_worker(event)
@@ -227,14 +227,14 @@ def _for_eyes(_logger: Any, _method: str, event: Event) -> Event:
 
 
 def _words_of_worker(event: Event) -> str:
-    """Which worker of which generation, and what it wrote."""
+    """Return the worker and its line."""
     return f"{event.pop('worker')} | {event['event']}"
 
 
 def _journal_is_meant() -> bool:
-    """$JOURNAL_STREAM names the very socket that is our standard error (systemd.exec(5)).
+    """Whether $JOURNAL_STREAM names our standard error (systemd.exec(5)).
 
-    While the journal is down, systemd starts a service with /dev/null in its place.
+    While the journal is down, systemd starts a service with /dev/null instead.
     """
     try:
         found = os.fstat(2)
@@ -248,7 +248,7 @@ def _journal_is_meant() -> bool:
 
 
 def _to_journal(_logger: Any, method: str, event: Event) -> tuple[tuple[Record], Mapping[str, str]]:
-    """The message reads like the console's; what can be searched for is a field, too."""
+    """Make a message like that of the console. Searchable values are also fields."""
     event.pop("level", None)
     kind = str(event.pop("kind", event["event"]))
     fields = {"PRIORITY": str(PRIORITIES.get(method, 6)), "SYSLOG_IDENTIFIER": "wssupervisor"}
@@ -271,7 +271,7 @@ def _to_journal(_logger: Any, method: str, event: Event) -> tuple[tuple[Record],
 
 
 class _QueueLogger:
-    """structlog's last stop: a record for the writer."""
+    """The last stage of structlog: passes the record to the writer."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -284,7 +284,7 @@ class _QueueLogger:
 
 
 class _FromStdlib(stdlib.Handler):
-    """asyncio's complaints: by themselves they would be written to standard error, and block."""
+    """Logs warnings of asyncio, which would otherwise block on standard error."""
 
     def emit(self, record: stdlib.LogRecord) -> None:
         try:
@@ -292,5 +292,5 @@ class _FromStdlib(stdlib.Handler):
             log = structlog.get_logger()
             say = log.error if record.levelno >= stdlib.ERROR else log.warning
             say(record.getMessage(), logger=record.name, **({"exc_info": error} if error else {}))
-        except Exception:  # noqa: BLE001 - stdlib's handlers report on standard error as well
+        except Exception:  # noqa: BLE001 - logging must not fail
             return

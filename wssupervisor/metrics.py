@@ -1,7 +1,7 @@
-"""What monitoring is told, from what is known anyway: pure, and in Prometheus' text format 0.0.4.
+"""The metrics, made from known values, in Prometheus' text format 0.0.4. Pure.
 
-No label has a value that is not from a fixed set or the configuration: a generation's number, a
-pid or a release would make a new series at each deploy.
+Label values are only from fixed sets or the configuration: a generation's number, a pid or a
+release would make a new series at each deploy.
 """
 
 import math
@@ -32,7 +32,7 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """`name` is the family's, or with a suffix where that is a histogram."""
+    """`name` is the name of the family; for a histogram, with a suffix."""
 
     name: str
     labels: Labels
@@ -56,7 +56,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What of a listener does not change, as it is shown by labels."""
+    """The constant properties of a listener, shown as labels."""
 
     address: str
     mode: str
@@ -65,7 +65,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """Of the supervisor's own process."""
+    """Figures of the supervisor's own process."""
 
     resident_bytes: int
     cpu_seconds: float
@@ -74,7 +74,7 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that there is to tell. `now` is by the view's clock, `wall` the same in Unix time."""
+    """All values for the metrics. `now`: by the view's clock. `wall`: the same in Unix time."""
 
     name: str
     version: str
@@ -121,7 +121,7 @@ def _value(value: float) -> str:
 
 
 def families(seen: Seen) -> list[Family]:
-    """Everything, in the order in which it is told."""
+    """Return all families, in their order of output."""
     return [
         *_of_instance(seen),
         *_of_generations(seen),
@@ -149,7 +149,7 @@ def _by(name: str, about: str, kind: str, values: Iterable[tuple[Labels, float]]
 
 def _histogram(name: str, about: str, bounds: Sequence[float], found: Histogram) -> Family:
     full = PREFIX + name
-    if len(found.counts) != len(bounds) + 1:  # nothing yet, or not by these bounds
+    if len(found.counts) != len(bounds) + 1:  # no values yet, or other bounds
         found = Histogram([0] * (len(bounds) + 1))
     so_far, samples = 0, []
     for bound, count in zip((*bounds, math.inf), found.counts, strict=True):
@@ -161,16 +161,18 @@ def _histogram(name: str, about: str, bounds: Sequence[float], found: Histogram)
 
 
 def _of_instance(seen: Seen) -> Iterator[Family]:
-    about = "The instance's name and the version of its supervisor; always 1."
+    about = "Name of the instance and version of its supervisor; always 1."
     labels = {"name": seen.name, "version": seen.version}
     yield _by("build_info", about, "gauge", [(labels, 1)])
-    yield _gauge("ready", "Whether a new connection is served, as /readyz says.", int(seen.ready))
-    about = "Whether it is out of its load balancer, since somebody told it to leave."
+    yield _gauge(
+        "ready", "Whether a new connection is served, as /readyz reports.", int(seen.ready)
+    )
+    about = "Whether the instance is out of its load balancer (wssctl leave)."
     yield _gauge("out_of_rotation", about, int(seen.view.out_of_rotation is not None))
     states = [({"state": one.value}, int(seen.view.state is one)) for one in InstanceState]
-    yield _by("state", "1 for the state that the instance is in.", "gauge", states)
-    about = "When the instance was started, in Unix time; upgrades and deaths of its supervisor"
-    yield _gauge("start_time_seconds", f"{about} change nothing.", seen.unix(seen.view.started_at))
+    yield _by("state", "1 for the current state of the instance.", "gauge", states)
+    about = "Start of the instance, in Unix time. Upgrades and crashes of its supervisor do not"
+    yield _gauge("start_time_seconds", f"{about} change it.", seen.unix(seen.view.started_at))
 
 
 def _of_generations(seen: Seen) -> Iterator[Family]:
@@ -193,9 +195,9 @@ def _of_generations(seen: Seen) -> Iterator[Family]:
     )
     drains = [one.drain for one in there if one.drain is not None]
     ages = [seen.now - one.since for one in drains]
-    about = "For how long the generation that drains longest has drained; 0 where none does."
+    about = "Duration of the longest drain under way, in seconds; 0 without a drain."
     yield _gauge("draining_oldest_seconds", about, round(max(ages, default=0.0), 3))
-    about = "Generations whose drain is paused: nothing ends them until they are resumed."
+    about = "Generations whose drain is paused. They do not end until they are resumed."
     yield _gauge("draining_paused", about, sum(one.paused for one in drains))
 
 
@@ -203,16 +205,16 @@ def _of_workers(seen: Seen) -> Iterator[Family]:
     counters = seen.counters
     there = [worker for one in seen.view.generations for worker in one.workers]
     shown = [one for one in WorkerState if one is not WorkerState.EXITED]
-    wanted = "Workers that the active generation shall have."
+    wanted = "Workers that the active generation should have."
     yield _gauge("workers_wanted", wanted, seen.view.workers_wanted)
     yield _by(
         "workers",
-        "Workers by state, of all generations; those that wait to be started again, too.",
+        "Workers of all generations by state, including those that wait for a restart.",
         "gauge",
         [({"state": one.value}, sum(w.state is one for w in there)) for one in shown],
     )
     waits = [max(0.0, w.retry_at - seen.now) for w in there if w.retry_at is not None]
-    about = "How long it still takes until the last of those that wait is started again."
+    about = "Time until the last of the waiting workers is restarted, in seconds."
     yield _gauge("worker_retry_seconds", about, round(max(waits, default=0.0), 3))
     yield _by(
         "worker_exits_total",
@@ -220,7 +222,7 @@ def _of_workers(seen: Seen) -> Iterator[Family]:
         "counter",
         [({"cause": one}, counters.exits.get(one, 0)) for one in CAUSES],
     )
-    about = "From a worker's start until it was ready."
+    about = "Time from the start of a worker until it was ready, in seconds."
     yield _histogram("worker_start_seconds", about, START_BOUNDS, counters.start_seconds)
 
 
@@ -228,7 +230,7 @@ def _of_listeners(seen: Seen) -> Iterator[Family]:
     there = seen.view.listeners
     yield _by(
         "listener_info",
-        "Each listener with its address, its mode and who holds its sockets; always 1.",
+        "Address, mode and source of the sockets of each listener; always 1.",
         "gauge",
         [
             (
@@ -246,7 +248,7 @@ def _of_listeners(seen: Seen) -> Iterator[Family]:
     about = "Connections that wait to be accepted, by listener."
     yield each("listener_queued_connections", about, [one.queued for one in there])
     yield each("listener_slots", "Listening sockets, by listener.", [len(o.slots) for o in there])
-    about = "Of these the ones that a new generation could have."
+    about = "Listening sockets that are free for a new generation, by listener."
     yield each("listener_free_slots", about, [one.free for one in there])
 
 
@@ -254,7 +256,7 @@ def _of_reloads(seen: Seen) -> Iterator[Family]:
     counters, last = seen.counters, seen.view.verdict
     yield _by(
         "reloads_total",
-        "Reloads and roll backs, by verdict; refused: another one, or a stop, was under way.",
+        "Reloads and rollbacks by verdict. refused: another one, or a stop, was under way.",
         "counter",
         [
             (
@@ -265,15 +267,15 @@ def _of_reloads(seen: Seen) -> Iterator[Family]:
             for verdict in VERDICTS
         ],
     )
-    about = "From a reload's (or roll back's) beginning to its verdict."
+    about = "Duration of a reload or rollback until its verdict, in seconds."
     yield _histogram("reload_duration_seconds", about, RELOAD_BOUNDS, counters.reload_seconds)
     running = int(seen.view.state is InstanceState.RELOADING)
-    yield _gauge("reload_running", "Whether a reload or a roll back is under way.", running)
+    yield _gauge("reload_running", "Whether a reload or rollback is under way.", running)
     if last is not None:
-        about = "Whether the last reload or roll back succeeded; not there before the first."
+        about = "Whether the last reload or rollback succeeded. Missing before the first."
         yield _gauge("last_reload_success", about, int(last.ok))
         ended = seen.unix(last.began_at + last.seconds)
-        about = "When it ended, in Unix time."
+        about = "End of the last reload or rollback, in Unix time."
         yield _gauge("last_reload_timestamp_seconds", about, ended)
 
 
@@ -281,32 +283,34 @@ def _of_drains(seen: Seen) -> Iterator[Family]:
     counters = seen.counters
     yield _by(
         "drains_ended_total",
-        "Drains that ended: the generation retired, or it was rolled back to.",
+        "Drains that ended, because the generation retired or was rolled back to.",
         "counter",
         [
             ({"outcome": "retired"}, counters.drains_over),
             ({"outcome": "rolled-back-to"}, counters.drains_undone),
         ],
     )
-    about = "From a drain's beginning until its generation retired."
+    about = "Duration of a drain until its generation retired, in seconds."
     yield _histogram("drain_duration_seconds", about, DRAIN_BOUNDS, counters.drain_seconds)
-    about = "Connections of old generations that ended by themselves; counted when it has retired."
+    about = (
+        "Connections of old generations that closed by themselves, counted at the end of the drain."
+    )
     yield _counter("connections_drained_total", about, counters.drained)
-    about = "Connections closed because a limit, or somebody, wanted their worker to end."
+    about = "Connections closed because a limit or an operator ended their worker."
     yield _counter("connections_forced_total", about, counters.forced)
-    about = "Connections of workers that ended without being told to."
+    about = "Connections lost because their worker ended unexpectedly."
     yield _counter("connections_lost_total", about, counters.lost)
 
 
 def _of_supervisor(seen: Seen) -> Iterator[Family]:
     own = seen.own
-    about = "How much later than asked for the supervisor's loop went on."
+    about = "Scheduling delay of the supervisor's event loop, in seconds."
     yield _histogram("loop_lag_seconds", about, LAG_BOUNDS, seen.lag)
     if own is None:
         return
-    about = "Memory of the supervisor, without its workers."
+    about = "Resident memory of the supervisor, without its workers, in bytes."
     yield _gauge("supervisor_resident_memory_bytes", about, own.resident_bytes)
-    about = "Processor time of the supervisor's process, without its workers."
+    about = "CPU time of the supervisor, without its workers, in seconds."
     yield _counter("supervisor_cpu_seconds_total", about, round(own.cpu_seconds, 3))
     yield _gauge("supervisor_open_fds", "Open descriptors of the supervisor.", own.open_files)
 

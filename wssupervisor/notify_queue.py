@@ -1,7 +1,7 @@
-"""Notifications to systemd that never wait for it.
+"""Notifications to systemd, sent without waiting.
 
-systemd reads them at once, unless it is busy, stopped or hangs: then its socket is full, and a
-send would block. What cannot be sent at once is sent later, in order, by a thread.
+systemd reads them at once, unless it is busy, stopped or hung: then its socket is full, and a send
+would block. A thread sends later, in order, what cannot be sent at once.
 """
 
 import errno
@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from wssupervisor import quiet_thread
 
 QUEUED_MAX = 2000
-"""More than this many can only be of a systemd that will never read them."""
+"""More than this many wait only for a systemd that will never read them."""
 SEND_SECONDS = 1.0
 NEVER = {
     *(errno.ENOENT, errno.ECONNREFUSED, errno.EPIPE, errno.EACCES, errno.EPERM, errno.ENOTDIR),
     *(errno.EMSGSIZE, errno.EBADF, errno.EINVAL),
 }
-"""Nobody listens there, or not to this. Anything else passes: no room, no descriptor left."""
-AGAIN_SECONDS = 0.2
+"""Permanent errors: no listener, or not for this. Others, such as no room, are temporary."""
+RETRY_SECONDS = 0.2
 LATEST = ("STATUS=", "WATCHDOG=", "EXTEND_TIMEOUT_USEC=")
-"""Of these only the latest is of interest to one that has not read the one before."""
+"""Of these, only the latest unread one is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class NotifyQueue:
         self._sending = False
 
     def send(self, state: str, descriptors: Sequence[int]) -> None:
-        """Now, or after all that waits. Raises OSError where nobody listens."""
+        """Send now, or after all that waits. Raises OSError if no process listens."""
         with self._changed:
             if not self._waiting and not self._sending:
                 try:
@@ -70,11 +70,11 @@ class NotifyQueue:
         own = tuple(fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 0) for one in descriptors)
         self._waiting.append(_Message(state, own))
         if not self._sending:
-            quiet_thread.start(self._run, "notify")  # it waits until we let go of the lock
+            quiet_thread.start(self._run, "notify")  # it waits until we release the lock
             self._sending = True
 
     def _run(self) -> None:
-        """Until nothing waits."""
+        """Send until nothing waits."""
         while True:
             with self._changed:
                 if not self._waiting:
@@ -88,7 +88,7 @@ class NotifyQueue:
                 message.close()
 
     def _sent(self, message: _Message) -> bool:
-        """Whether it went, or never will."""
+        """Whether it was sent, or can never be."""
         try:
             self._send(message.state, message.descriptors, SEND_SECONDS)
         except TimeoutError:
@@ -96,7 +96,7 @@ class NotifyQueue:
         except OSError as error:
             if error.errno in NEVER:
                 return True
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(RETRY_SECONDS)
             return False
         return True
 

@@ -1,8 +1,8 @@
-"""A directory that only this user may write, and the files in it that decide something.
+"""A directory that only this user may write to, and the trusted files in it.
 
-A file decides by what it is, not by its name: it is regular, ours, and lies where nobody else could
-have put it. Everything is opened below the directory's own descriptor, so that a directory that is
-exchanged after the check is not the one that is used.
+A file is trusted only if it is regular, ours, and in a directory where no other user could have put
+it. Everything is opened relative to the directory's descriptor, so that a directory that is
+replaced after the check is not used.
 """
 
 import os
@@ -21,9 +21,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class OwnDirectory:
-    """Holds nothing open: it may be swept away, and made again.
+    """Keeps nothing open: the directory may be deleted and made again.
 
-    `makes`: it is made, below a directory that is there, when a file is to be made in it.
+    `makes`: create the directory, below an existing one, when a file is created in it.
     """
 
     def __init__(self, path: str | Path, *, makes: bool = False) -> None:
@@ -32,37 +32,37 @@ class OwnDirectory:
 
     @contextmanager
     def entered(self, *, make: bool = False) -> Iterator[int]:
-        """Its descriptor. Raises OSError, also if other users may write in it."""
+        """Open it, and yield its descriptor. Raises OSError, also if others may write to it."""
         made = False
         if make:
-            with suppress(FileExistsError):  # whose it is, is looked at below
+            with suppress(FileExistsError):  # the owner is checked below
                 self.path.mkdir(MODE)
                 made = True
         descriptor = os.open(self.path, _DIRECTORY)
         try:
             _refuse_foreign(os.fstat(descriptor), "the directory")
             if made:
-                os.fchmod(descriptor, MODE)  # the umask is for what workers make
+                os.fchmod(descriptor, MODE)  # the umask is meant for files of workers
             yield descriptor
         finally:
             os.close(descriptor)
 
     def open(self, name: str, flags: int, mode: int) -> int:
-        """A regular file of ours, owned by the caller. Raises OSError."""
+        """Open our own regular file. The caller owns the descriptor. Raises OSError."""
         with self.entered(make=self._makes and bool(flags & os.O_CREAT)) as directory:
             descriptor = files.open_regular(name, flags | _IN, mode, dir_fd=directory)
         try:
             found = os.fstat(descriptor)
             _refuse_foreign(found, "the file")
             if flags & os.O_CREAT and stat.S_IMODE(found.st_mode) != mode:
-                os.fchmod(descriptor, mode)  # the umask is for what workers make
+                os.fchmod(descriptor, mode)  # the umask is meant for files of workers
         except OSError:
             os.close(descriptor)
             raise
         return descriptor
 
     def read(self, name: str, most: int) -> bytes:
-        """What one of them says. Raises OSError, also if that is more than `most` bytes."""
+        """Read a file. Raises OSError, also if it has more than `most` bytes."""
         descriptor = self.open(name, os.O_RDONLY, 0)
         try:
             return files.read_whole(descriptor, most)
@@ -70,7 +70,7 @@ class OwnDirectory:
             os.close(descriptor)
 
     def read_end(self, name: str, most: int) -> bytes:
-        """The same of one that may be larger: its last bytes. Raises OSError."""
+        """Read the last `most` bytes of a file. Raises OSError."""
         descriptor = self.open(name, os.O_RDONLY, 0)
         try:
             return files.read_end(descriptor, most)
@@ -83,7 +83,7 @@ class OwnDirectory:
             os.replace(old, new, src_dir_fd=directory, dst_dir_fd=directory)
 
     def remove(self, *names: str) -> None:
-        """Those that are there. Raises OSError."""
+        """Remove those that exist. Raises OSError."""
         with self.entered() as directory:
             for name in names:
                 with suppress(FileNotFoundError):
@@ -95,4 +95,4 @@ def _refuse_foreign(found: os.stat_result, what: str) -> None:
     if found.st_uid != os.geteuid():
         raise PermissionError(EPERM, f"{what} belongs to another user (uid {found.st_uid})")
     if found.st_mode & OTHERS_WRITE:
-        raise PermissionError(EPERM, f"other users may write {what}")
+        raise PermissionError(EPERM, f"other users may write to {what}")

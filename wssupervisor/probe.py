@@ -1,10 +1,10 @@
-"""A short child process that asks one question of a worker over a connection that is open already.
+"""A short child process that sends one request to a worker over an open connection.
 
-    helper.module("wssupervisor.probe")     asked on standard input, the connection is descriptor 3
+It reads the question from standard input. The connection is descriptor 3.
 
-Its verdict on standard output is GOOD, or WRONG and what is wrong; a probe that prints neither, or
-ends with another status than 0, has no verdict. The daemon itself imports neither `websockets` nor
-`http.client`, and does not read what a worker answers.
+It prints its verdict: GOOD, or WRONG and the reason. A probe that prints neither, or exits with
+another status than 0, has no verdict. The daemon itself imports neither `websockets` nor
+`http.client`, and does not read the answers of workers.
 """
 
 import json
@@ -19,13 +19,13 @@ from wssupervisor.verdict import GOOD, WRONG
 CONNECTION = 3
 SHOWN_CHARS = 60
 MESSAGES_MAX = 100
-"""A server may greet before it answers; one that talks without end is not waited for."""
+"""A server may send greetings before its answer, but not endlessly."""
 USER_AGENT = "wssupervisor-probe"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`by`: "http", or "websocket", for which `send`, `expect` and `subprotocol` are.
+    """`by`: "http" or "websocket". `send`, `expect` and `subprotocol` are for "websocket".
 
     `host`: the Host header; None for the address. `seconds`: the limit.
     """
@@ -50,13 +50,13 @@ class Question:
 
 
 class Wrong(Exception):
-    """What the worker did is no answer; the text completes: it ..."""
+    """The worker did not answer as required. The text completes: it ..."""
 
 
 def main() -> None:
-    """Ask, and print the verdict."""
+    """Send the request, and print the verdict."""
     question = Question(**json.load(sys.stdin))
-    print(_verdict(question))  # noqa: T201 - that is its answer
+    print(_verdict(question))  # noqa: T201 - the verdict
 
 
 def _verdict(question: Question) -> str:
@@ -70,15 +70,15 @@ def _verdict(question: Question) -> str:
         except TimeoutError:
             return f"{WRONG}did not answer within {question.seconds:g}s"
         except (OSError, EOFError) as error:
-            return f"{WRONG}broke the connection off: {_shown(str(error))}"
-        except Exception as error:  # noqa: BLE001 - no answer may leave us without a verdict
-            return f"{WRONG}answered what cannot be understood: {_shown(repr(error))}"
+            return f"{WRONG}broke the connection: {_shown(str(error))}"
+        except Exception as error:  # noqa: BLE001 - every answer must give a verdict
+            return f"{WRONG}gave an unintelligible answer: {_shown(repr(error))}"
     return GOOD
 
 
 def ask_http(connection: socket.socket, question: Question) -> None:
-    """GET the path: a status from 200 to 299 will do. Raises Wrong, OSError."""
-    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - only what is asked for
+    """GET the path; a status from 200 to 299 is right. Raises Wrong, OSError."""
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - only if needed
 
     client = HTTPConnection(question.address, question.port)
     client.sock = connection
@@ -97,7 +97,7 @@ def ask_http(connection: socket.socket, question: Question) -> None:
 
 
 def ask_websocket(connection: socket.socket, question: Question) -> None:
-    """Shake hands, and have a message answered. Raises Wrong, OSError."""
+    """Complete a handshake, and check the answer to a message. Raises Wrong, OSError."""
     from websockets.exceptions import (  # noqa: PLC0415
         ConnectionClosed,
         InvalidHandshake,
@@ -146,15 +146,15 @@ def ask_websocket(connection: socket.socket, question: Question) -> None:
         raise Wrong(f"refused the WebSocket handshake: {_shown(str(error))}") from error
     except ConnectionClosed as error:
         raise Wrong(f"closed the WebSocket: {_shown(str(error))}") from error
-    except ValueError as error:  # a redirect, which is not followed over a connection of ours
+    except ValueError as error:  # a redirect, which is not followed on our connection
         raise Wrong(f"refused the WebSocket handshake: {_shown(str(error))}") from error
 
 
 def _advice(status: int, question: Question) -> str:
-    """For what servers answer to a Host or an Origin that they do not expect."""
+    """Return advice for statuses that servers give to an unexpected Host or Origin."""
     if status in (301, 302, 307, 308, 400, 403, 421) and not (question.host and question.headers):
         return (
-            "; if it expects a certain Host, Origin or other header, set [ready] host and"
+            ". If it requires a certain Host, Origin or other header, set [ready] host and"
             " [ready.headers]"
         )
     return ""

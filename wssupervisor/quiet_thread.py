@@ -1,4 +1,4 @@
-"""Threads that get no signals: these are for the loop's, which holds them back at times."""
+"""Threads that get no signals: signals are for the thread of the loop, which may block them."""
 
 import signal
 import threading

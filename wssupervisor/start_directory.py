@@ -1,7 +1,7 @@
-"""Where the daemon was started: what relative paths of its options and its file start from.
+"""The directory in which the daemon was started, for relative paths in its options and its file.
 
-It is a name, taken once. The directory of that name may be removed and made again by a deploy; the
-process itself stands in / from then on, so that it neither keeps a release busy nor loses its way.
+It is a name, read once. A deploy may remove the directory and make it again. The process itself
+changes to /, so that it does not keep a release busy.
 """
 
 import contextlib
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 VARIABLE = "WSSUPERVISOR_STARTED_IN"
-"""For the program after us, which starts in / and has the same arguments."""
+"""For the program after an upgrade, which starts in / with the same arguments."""
 
 
 def found() -> str:
-    """The directory as the shell names it ($PWD), symlinks included.
+    """Return the directory as the shell names it ($PWD), symlinks included.
 
-    It may be gone, removed under the shell; its name may be in use again, as after a deploy.
+    The directory may have been removed, and its name may be in use again, as after a deploy.
     """
     named = os.environ.get("PWD", "")
     try:
@@ -29,7 +29,7 @@ def found() -> str:
 
 
 def leave(*, resumed: bool) -> str:
-    """Go to /, and say where we were; `resumed`: where the program before us was started."""
+    """Change to / and return the start directory. `resumed`: of the program before us."""
     start = (os.environ.get(VARIABLE) if resumed else None) or found()
     os.environ[VARIABLE] = start
     os.chdir("/")
@@ -38,7 +38,7 @@ def leave(*, resumed: bool) -> str:
 
 @contextlib.contextmanager
 def entered() -> Iterator[None]:
-    """Stand there as long as it takes to start a program by the arguments that we were given."""
+    """Change to the start directory for starting a program with our arguments."""
     with contextlib.suppress(OSError):
         os.chdir(os.environ.get(VARIABLE) or "/")
     try:
@@ -48,7 +48,7 @@ def entered() -> Iterator[None]:
 
 
 def absolute(start: str, path: str) -> str:
-    """A path as its author meant it; with no `start` as it stands. Symlinks stay."""
+    """Make a path absolute from `start`, if there is one. Symlinks are kept."""
     if not start:
         return path
     return start if path == "." else os.path.join(start, path)  # noqa: PTH118

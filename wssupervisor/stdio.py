@@ -1,4 +1,4 @@
-"""Standard streams that may be closed, full or unread: a program must not fail or hang for them."""
+"""Standard streams that may be closed, full or unread. The program must not fail or hang."""
 
 import contextlib
 import os
@@ -13,10 +13,10 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 
 def ensure_open() -> None:
-    """Open /dev/null in place of each standard stream that we were started without (`>&-`).
+    """Open /dev/null in place of each closed standard stream (`>&-`).
 
-    Otherwise the next descriptor that is opened, a socket perhaps, would get its number and be
-    written to. Call it before anything else is opened.
+    Otherwise the next descriptor that is opened, such as a socket, would get its number, and would
+    receive the output. Call it before anything else is opened.
     """
     for number, name in enumerate(STREAMS):
         try:
@@ -33,7 +33,7 @@ def ensure_open() -> None:
 
 
 def last_words(lines: Sequence[str]) -> None:
-    """To standard error, which nobody may read: wait for it a moment at most."""
+    """Write to standard error, and wait only briefly, because it may be unread."""
     data = "".join(f"{harmless(line)}\n" for line in lines).encode(errors="backslashreplace")
     thread = threading.Thread(target=_write, args=(data,), daemon=True)
     thread.start()

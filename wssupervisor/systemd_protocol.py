@@ -1,8 +1,9 @@
-"""systemd's protocols for a service: by python-systemd, or by hand where that is missing.
+"""systemd's protocols for a service, by python-systemd or without it.
 
-python-systemd needs a C compiler and systemd's headers to be installed from PyPI. It reads which
-sockets were passed; they are environment variables, so nothing is lost without it. Notifications
-(sd_notify(3)) and the journal (journal.py) are datagrams, always sent by hand: the library blocks.
+Installing python-systemd from PyPI needs a C compiler and systemd's headers. It reads the passed
+sockets from environment variables, so its absence costs nothing. Notifications (sd_notify(3)) and
+journal entries (journal.py) are datagrams that we always send ourselves, because the library
+blocks.
 """
 
 import os
@@ -19,17 +20,17 @@ FIRST_PASSED = 3
 NAME_UNKNOWN = "unknown"
 
 _queues: dict[str, NotifyQueue] = {}
-"""By address: one, but for tests."""
+"""By address. Only tests have more than one."""
 
 
 # -- sd_notify ---------------------------------------------------------------------------------
 
 
 def notify(state: str, descriptors: Sequence[int] = ()) -> bool:
-    """Send assignments to systemd; False where there is no systemd or it cannot be reached.
+    """Send assignments to systemd. False if there is no systemd or it cannot be reached.
 
-    A supervisor whose manager has gone continues to serve: no error is raised. One that does not
-    read at the moment gets them later: nothing waits for it.
+    Raises no error, because a supervisor continues to serve without its manager. If systemd is not
+    reading at the moment, it gets them later; the caller does not wait.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -37,7 +38,7 @@ def notify(state: str, descriptors: Sequence[int] = ()) -> bool:
     queue = _queues.get(address) or _queues.setdefault(address, NotifyQueue(address))
     try:
         queue.send(state, descriptors)
-    except (OSError, RuntimeError):  # the second: no thread can be started
+    except (OSError, RuntimeError):  # RuntimeError: no thread can be started
         return False
     return True
 
@@ -46,9 +47,9 @@ def notify(state: str, descriptors: Sequence[int] = ()) -> bool:
 
 
 def passed_descriptors() -> dict[int, str]:
-    """Descriptor to name of what was passed to this process; the variables are consumed.
+    """Return the passed descriptors with their names, and remove the variables.
 
-    Empty when LISTEN_PID names another process.
+    Empty if LISTEN_PID names another process.
     """
     if daemon is None:
         return passed_by_hand()

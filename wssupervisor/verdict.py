@@ -1,5 +1,5 @@
-"""The words in which a probe of ours gives its verdict: one of them, as all that it prints."""
+"""The verdicts of a probe. It prints one of them, and nothing else."""
 
 GOOD = "good"
 WRONG = "wrong "
-"""What is wrong follows; it completes: it ..."""
+"""Followed by the reason, which completes: it ..."""

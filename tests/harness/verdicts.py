@@ -54,7 +54,7 @@ KINDS = (
             "websocket": "refused the WebSocket handshake",
         },
     ),
-    Bad("leaves", {"websocket": r"closed the WebSocket|broke the connection off"}),
+    Bad("leaves", {"websocket": r"closed the WebSocket|broke the connection"}),
     # The right message may still come: the probe waits for longer than the worker is given here.
     Bad("wrong", {"websocket": f"did not answer 'ping'|{NO_ANSWER}"}),
 )

@@ -373,7 +373,9 @@ def test_with_two_instances_one_must_be_named(settings: Settings, short_director
         listed, out, _ = wssctl("status", home=short_directory)
 
     assert status == 2
-    assert_says(err, "several instances run", settings.name, other.name, "say which with -i NAME")
+    assert_says(
+        err, "several instances are running", settings.name, other.name, "Choose one with -i NAME"
+    )
     assert listed == 0
     assert_says(out, settings.name, other.name, "wssctl -i NAME status")
 
@@ -385,7 +387,12 @@ def test_the_same_instance_twice_says_what_was_probably_wanted(settings: Setting
             assert second.run_to_its_end(ENDS_WITHIN) == 1
             said = second.log()
 
-    assert_says(said, f"(pid {first.process.pid}) runs at", "`wssctl reload`", "another --name")
+    assert_says(
+        said,
+        f"(pid {first.process.pid}) is already running at",
+        "`wssctl reload`",
+        "another --name",
+    )
 
 
 # -- no systemd ------------------------------------------------------------------------------
@@ -410,7 +417,7 @@ def test_without_systemd_nobody_is_sent_to_it(tmp_path: Path) -> None:
     status, _, err = without_systemd(tmp_path, "-i", "no-such-instance", "status")
 
     assert status == 69
-    assert_says(err, "start it with `wssupervisor --name no-such-instance --listen ")
+    assert_says(err, "Start it with `wssupervisor --name no-such-instance --listen ")
     assert "systemctl" not in err
 
 

@@ -162,7 +162,7 @@ def test_a_probe_says_the_host_the_headers_and_the_subprotocol_and_no_log_has_th
 @pytest.mark.parametrize(
     ("ready", "why"),
     [
-        ("", "rejected WebSocket connection: HTTP 400; if it expects a certain Host, Origin"),
+        ("", "rejected WebSocket connection: HTTP 400. If it requires a certain Host, Origin"),
         (f'host = "chat.example.org"\n{HEADERS}', ""),
         (
             f'host = "chat.example.org"\nsubprotocol = "mqtt"\n{HEADERS}',

@@ -217,7 +217,7 @@ def test_who_asks_where_nobody_held_the_control_socket_is_told_so(settings: Sett
         answer = daemon.ctl("reload")
 
         assert answer.status == 69
-        assert "left over from one that died" in answer.err
+        assert "left over from a daemon that died" in answer.err
 
 
 def test_a_reload_under_way_has_failed_and_does_not_take_effect_later(

@@ -141,13 +141,13 @@ def test_a_path_that_another_program_has_by_now_is_not_taken_from_it(
         other.listen()
         inode = control.stat().st_ino
         send(daemon.pid(), signal.SIGCONT)
-        wait_logged(daemon, f"another process listens on {control} by now")
+        wait_logged(daemon, f"another process now listens on {control}")
         assert inode == control.stat().st_ino
 
         other.close()  # what it leaves is stale
         wait_logged(daemon, AGAIN)
         assert daemon.state() == "serving"
-        assert daemon.log().count("another process listens on") == 1
+        assert daemon.log().count("another process now listens on") == 1
 
 
 def test_without_its_directory_it_serves_on_and_comes_back_when_it_can(

@@ -44,9 +44,9 @@ def test_a_control_socket_is_refused_where_others_may_write(
     place.chmod(mode)
     with Daemon(settings, control=place / "c.sock") as daemon:
         assert daemon.run_to_its_end(SERVING_WITHIN) == 1
-        assert f"other users may write in {place} (mode {mode:04o})" in daemon.log()
+        assert f"other users may write to {place} (mode {mode:04o})" in daemon.log()
         assert (
-            "leave --control out, or give it a path in a directory that only this" in daemon.log()
+            "Leave --control out, or give it a path in a directory that only this" in daemon.log()
         )
         assert list(place.iterdir()) == []
 

@@ -29,8 +29,7 @@ def test_the_line_that_was_meant_is_shown(
 
     assert ended.value.code == 2
     assert capfd.readouterr().err.endswith(
-        "error: the command has options, so it must come after --; write:\n"
-        f"  wssupervisor {meant}\n"
+        f"error: the command has options, so it must come after --. Run:\n  wssupervisor {meant}\n"
     )
 
 

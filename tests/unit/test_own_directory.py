@@ -45,7 +45,7 @@ def opened_up(path: Path) -> None:
 STRANGE: list[tuple[Callable[[Path], None], str]] = [
     (linked, "symbolic link"),
     (fifo, "not a regular file"),
-    (opened_up, "other users may write the file"),
+    (opened_up, "other users may write to the file"),
 ]
 
 
@@ -73,7 +73,7 @@ def test_a_file_or_directory_of_another_user_is_not_believed(own: OwnDirectory) 
 def test_a_directory_that_others_may_write_is_not_used(own: OwnDirectory) -> None:
     own.path.chmod(0o770)
 
-    with pytest.raises(PermissionError, match="other users may write the directory"):
+    with pytest.raises(PermissionError, match="other users may write to the directory"):
         own.open("new", MAKE, 0o600)
     assert not (own.path / "new").exists()
 
@@ -135,10 +135,10 @@ def test_what_others_may_write_is_dangerous_at_every_level(place: Path) -> None:
     below = place / "a/b"
     below.mkdir(parents=True)
     below.chmod(0o775)
-    assert danger(below) == f"other users may write in {below} (mode 0775)"
+    assert danger(below) == f"other users may write to {below} (mode 0775)"
     below.chmod(0o755)
     below.parent.chmod(0o777)
-    assert danger(below) == f"other users may write in {below.parent} (mode 0777)"
+    assert danger(below) == f"other users may write to {below.parent} (mode 0777)"
     below.parent.chmod(0o1777)
     assert danger(below) is None
 

@@ -68,7 +68,7 @@ def test_an_answer_that_no_reader_takes_is_an_error(rows: list[object]) -> None:
     found = protocol.decode(line)
 
     assert found["error"]["code"] == "protocol-error"
-    assert "too many; ask for less" in found["error"]["message"]
+    assert "Request less" in found["error"]["message"]
 
 
 def test_an_answer_of_too_many_values_is_not_read() -> None:

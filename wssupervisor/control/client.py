@@ -1,4 +1,4 @@
-"""wssctl's end of the control socket. Only the standard library: it must start fast."""
+"""The client of the control socket, for wssctl. Standard library only, to start fast."""
 
 import grp
 import socket
@@ -19,17 +19,17 @@ from wssupervisor.errors import (
 )
 
 SILENCE_SECONDS = 10.0
-"""The daemon says something every 2 s; after this much silence it hangs or is gone."""
+"""The daemon sends a line at least every 2 s. After this much silence it hangs or is gone."""
 CONNECT_SECONDS = 5.0
 PARTS_CHARS = protocol.ANSWER_CHARS + (protocol.ANSWER_CHARS >> 3)
-"""Of an answer's parts, with PART_COST for each: a peer may send empty ones without end."""
+"""Limit of an answer in parts, with PART_COST for each: a peer may send endless empty parts."""
 PART_COST = 100
 REPEATABLE = frozenset({"status", "why", "verdict", "scale", "drain", "history", "metrics", "join"})
-"""Asked twice they do what they do once: after an upgrade in between they are asked again."""
+"""Methods that may safely be repeated, as after an upgrade during the first request."""
 
 
 class DaemonError(OperationFailed):
-    """The daemon answered with an error; `code` and exit status are the daemon's."""
+    """The daemon answered with an error. `code` and exit status are from the daemon."""
 
     def __init__(self, code: str, message: str, data: protocol.Object) -> None:
         lines = data.get("lines")
@@ -41,39 +41,41 @@ class DaemonError(OperationFailed):
 
 
 class Silence(OperationFailed):
-    """The daemon said nothing for SILENCE_SECONDS."""
+    """The daemon sent nothing for SILENCE_SECONDS."""
 
 
 def find_control(name: str | None, control: str | None, environment: str | None) -> str:
-    """The socket of the instance that is meant. Raises NotRunning, UsageError."""
+    """Return the control socket of the chosen instance. Raises NotRunning, UsageError."""
     if control or (environment and not name):
         return control or environment or ""
     if name is not None:
         return _named(name)
     found = running()
     if not found:
-        raise NotRunning(f"no instance is running; start one with {_how_to_start(None)}")
+        raise NotRunning(f"no instance is running. Start one with {_how_to_start(None)}")
     if len(found) > 1:
-        raise UsageError(f"several instances run: {', '.join(found)}; say which with -i NAME")
+        raise UsageError(
+            f"several instances are running: {', '.join(found)}. Choose one with -i NAME"
+        )
     return next(iter(found.values()))
 
 
 def _named(name: str) -> str:
-    """One that is left over is returned as well: connecting to it says what it is."""
+    """Return the socket of an instance, even if its daemon is dead: connecting reports that."""
     same = [one for one in instances() if one.name == name]
     if same:
         return min(same, key=lambda one: one.reach).path
     raise NotRunning(
-        f"no instance {name!r} is running{_others(name)}; start it with {_how_to_start(name)}"
+        f"no instance {name!r} is running{_others(name)}. Start it with {_how_to_start(name)}"
     )
 
 
 def _others(name: str) -> str:
-    """Those that do run, the one first that may be meant."""
+    """List the running instances, after the one that may be meant."""
     found = list(running())
     if not found:
         return ""
-    from difflib import get_close_matches  # noqa: PLC0415 - only for who mistyped
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistyped name
 
     meant = get_close_matches(name, found, 1)
     asked = f", did you mean -i {_word(meant[0])}?" if meant else ""
@@ -88,14 +90,14 @@ def _how_to_start(name: str | None) -> str:
 
 
 def _word(name: str) -> str:
-    """One word of a command that is to be pasted into a shell, whatever the name is."""
+    """Quote a name for a command to paste into a shell."""
     from shlex import quote  # noqa: PLC0415 - only for advice
 
     return quote(name)
 
 
 def _who_may(path: str) -> str:
-    """Who may open a control socket, as far as this user can see."""
+    """Name the users that may open a control socket, as far as this user can see."""
     for there in (Path(path), *Path(path).parents):
         try:
             group = there.stat().st_gid
@@ -108,28 +110,28 @@ def _who_may(path: str) -> str:
         if not group:
             break
         return (
-            f"root, the daemon's user and members of group {name!r} may; to become one:"
+            f"only root, the daemon's user and members of group {name!r} may. To join the group:"
             f" `sudo usermod -aG {_word(name)} $USER`, then log in again"
         )
-    return "root and the daemon's user may: try sudo"
+    return "only root and the daemon's user may. Try sudo"
 
 
 def _is_safe(path: str) -> bool:
-    """Whether a daemon would take it: what it refuses is not recommended."""
+    """Whether a daemon would accept the path: others are not recommended."""
     try:
         return danger(Path(path).parent) is None
     except FileNotFoundError:
-        return True  # it makes the directory itself
+        return True  # the daemon creates the directory
     except OSError:
         return False
 
 
 class Gone(OperationFailed):
-    """The daemon ended the connection without an answer: it was re-executed, or died."""
+    """The daemon closed the connection without an answer: it was re-executed, or died."""
 
 
 class Client:
-    """One request at a time, each on a connection of its own."""
+    """Makes one request at a time, each on its own connection."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -141,7 +143,7 @@ class Client:
         params: protocol.Object | None = None,
         on_event: Callable[[protocol.Object], None] | None = None,
     ) -> protocol.Object:
-        """Ask and wait; `on_event` gets what comes before the answer, but for signs of life.
+        """Send a request and wait; `on_event` gets what comes before the answer, except keepalives.
 
         Raises NotRunning, NotAllowed, DaemonError, Silence, Gone, ProtocolError.
         """
@@ -150,7 +152,7 @@ class Client:
         except Gone:
             if method not in REPEATABLE:
                 raise
-        return self._ask(method, params or {}, on_event)  # of the program after an upgrade
+        return self._ask(method, params or {}, on_event)  # to the new program, after an upgrade
 
     def _ask(
         self,
@@ -162,7 +164,7 @@ class Client:
             connection.settimeout(self.patience)
             request = {"id": 1, "method": method, "params": params}
             try:
-                with suppress(ConnectionError):  # a refusal: its reason can still be read
+                with suppress(ConnectionError):  # a refusal, whose reason can still be read
                     connection.sendall(protocol.encode(request))
                 for message in self._messages(connection):
                     if "event" in message:
@@ -172,12 +174,12 @@ class Client:
                     return _unpacked(message)
             except TimeoutError:
                 raise Silence(
-                    f"the daemon at {self.path} has not said anything for"
-                    f" {self.patience:g} s; is it stopped or hung?"
+                    f"the daemon at {self.path} has sent nothing for {self.patience:g} s."
+                    " Is it stopped or hung?"
                 ) from None
             except ConnectionError:
                 pass
-        raise Gone(f"the daemon at {self.path} went away without an answer")
+        raise Gone(f"the daemon at {self.path} closed the connection without an answer")
 
     def _connected(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -191,15 +193,17 @@ class Client:
             connection.close()
             text = f"no daemon answers at {self.path}"
             stale = (
-                "; the socket is left over from one that died" if Path(self.path).exists() else ""
+                "; the socket is left over from a daemon that died"
+                if Path(self.path).exists()
+                else ""
             )
             given = f"--control {_word(self.path)} " if _is_safe(self.path) else ""
-            start = f"; start one with `wssupervisor {given}--config FILE`"
+            start = f". Start one with `wssupervisor {given}--config FILE`"
             raise NotRunning(text + stale + start) from None
         except BlockingIOError:
             connection.close()
             raise Silence(
-                f"the daemon at {self.path} takes no more connections; is it stopped or hung?"
+                f"the daemon at {self.path} accepts no connections. Is it stopped or hung?"
             ) from None
         except OSError as error:
             connection.close()
@@ -207,7 +211,7 @@ class Client:
         return connection
 
     def _messages(self, connection: socket.socket) -> Iterator[protocol.Object]:
-        """What the daemon says; an answer in parts is put together."""
+        """Yield the messages of the daemon, and join an answer in parts."""
         parts: list[str] = []
         room = PARTS_CHARS
         for line in self._lines(connection):
@@ -243,7 +247,7 @@ class Client:
 def _event(message: protocol.Object) -> protocol.Object:
     found = message["event"]
     if not isinstance(found, dict):
-        raise ProtocolError("the daemon sent an event that is no object")
+        raise ProtocolError("the daemon sent an event that is not an object")
     return found
 
 

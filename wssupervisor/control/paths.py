@@ -1,4 +1,4 @@
-"""Where an instance's control socket is; the daemon and wssctl must agree."""
+"""The path of an instance's control socket, on which the daemon and wssctl must agree."""
 
 import contextlib
 import os
@@ -15,21 +15,21 @@ from wssupervisor.errors import ListenFailed
 SOCKET = "control.sock"
 SYSTEM = Path("/run/wssupervisor")
 STATE = Path("/var/lib/wssupervisor")
-"""Below it are the state directories of systemd's instances (StateDirectory=)."""
+"""Contains the state directories of instances under systemd (StateDirectory=)."""
 OWN = "supervisor"
-"""In a state directory, which workers may write: the directory that only the daemon may write."""
+"""The directory for the daemon alone, inside a state directory that workers may write to."""
 SYSTEMD = Path("/run/systemd/system")
-"""There where systemd is the init, as sd_booted(3) has it."""
+"""Exists if systemd is the init system, see sd_booted(3)."""
 
 
 SAFE_PLACE = (
-    "leave --control out, or give it a path in a directory that only this user may write, below"
-    " ones that no other user may write (mkdir -m 700 DIRECTORY)"
+    "Leave --control out, or give it a path in a directory that only this user may write to, below"
+    " directories that no other user may write to (mkdir -m 700 DIRECTORY)"
 )
 
 
 class Reach(IntEnum):
-    """What a connect to a control socket finds; the best comes first."""
+    """The result of connecting to a control socket, best first."""
 
     ANSWERS = 0
     BARRED = 1
@@ -44,10 +44,10 @@ class Found:
 
 
 def _private() -> Path:
-    """This user's directory below the temporary one, where there is no runtime directory."""
+    """This user's directory in the temporary directory, used without a runtime directory."""
     try:
         temporary = tempfile.gettempdir()
-    except FileNotFoundError:  # none that can be written to: then nothing of ours is there
+    except FileNotFoundError:  # no writable one, so we have no socket there
         temporary = "/tmp"  # noqa: S108
     return Path(temporary, f"wssupervisor-{os.geteuid()}")
 
@@ -57,7 +57,7 @@ def systemd_runs() -> bool:
 
 
 def roots() -> list[Path]:
-    """Every directory that may hold instances, the one for a new daemon of this user first."""
+    """Every directory that may contain instances; first the one for a new daemon of this user."""
     found = []
     if os.geteuid() == 0:
         found.append(SYSTEM)
@@ -70,32 +70,32 @@ def roots() -> list[Path]:
 
 
 def daemon_path(name: str) -> str:
-    """Where a daemon of this name listens; systemd's RuntimeDirectory= wins."""
+    """Return the path on which a daemon of this name listens. RuntimeDirectory= comes first."""
     if given := os.environ.get("RUNTIME_DIRECTORY"):
         return str(Path(given.split(":")[0], SOCKET))
     return str(roots()[0] / name / SOCKET)
 
 
 def make_directory(directory: Path) -> bool:
-    """Make the socket's directory; True if it was not there. Raises OSError, ListenFailed."""
+    """Make the directory of the socket. True if it was missing. Raises OSError, ListenFailed."""
     private = _private()
     if private in (directory, *directory.parents):
         private.mkdir(mode=0o700, exist_ok=True)
-        # Anybody can make a directory of that name first, and would own all that is below it.
+        # Any user can make a directory of that name first, and would own everything below it.
         if not _is_ours(private):
-            raise ListenFailed(f"the directory {private} belongs to another user; {SAFE_PLACE}")
+            raise ListenFailed(f"the directory {private} belongs to another user. {SAFE_PLACE}")
         _set_mode(private, 0o700)
     made = _make(directory)
     if (why := danger(directory, private=private)) is not None:
         raise ListenFailed(
-            f"the control socket cannot lie in {directory}: {why}, and what lies beside the socket"
-            f" decides what runs at the next start; {SAFE_PLACE}"
+            f"the control socket cannot lie in {directory}: {why}, and the files beside the socket"
+            f" decide what runs at the next start. {SAFE_PLACE}"
         )
     return made
 
 
 def _make(directory: Path, mode: int = 0o750) -> bool:
-    """With those above it, whatever the umask: other users can write in none of them."""
+    """Make it and its parents. For any umask, other users can write to none of them."""
     if directory.is_dir():
         return False
     _make(directory.parent, 0o755)
@@ -104,10 +104,10 @@ def _make(directory: Path, mode: int = 0o750) -> bool:
 
 
 def let_pass(directory: Path) -> None:
-    """As root: let a worker that becomes another user reach what it may use in there.
+    """As root: let a worker that becomes another user reach the files that it may use in there.
 
-    Only directories of our own are opened, and only to pass through: each file in them has a mode
-    of its own, and none can be listed.
+    Opens only our own directories, and only for passing through: each file in them has its own
+    mode, and the directories cannot be listed.
     """
     given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     own = [*roots(), *([Path(given)] if given else [])]
@@ -121,7 +121,7 @@ def let_pass(directory: Path) -> None:
 
 
 def _set_mode(directory: Path, mode: int) -> None:
-    """Of this directory of ours itself: a path could lead elsewhere by now. Raises OSError."""
+    """Change the mode of our own directory; its path may lead elsewhere by now. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if os.fstat(descriptor).st_uid == os.geteuid():
@@ -139,7 +139,7 @@ def _is_ours(directory: Path) -> bool:
 
 
 def instances() -> list[Found]:
-    """All that left a socket where instances have theirs, alive or not."""
+    """Return every instance, running or not, that has a socket in one of the roots."""
     found = []
     for root in roots():
         if root == _private() and not _is_ours(root):
@@ -157,7 +157,7 @@ def instances() -> list[Found]:
 
 
 def running() -> dict[str, str]:
-    """Name to socket of all that answer; those that we may not ask only if no other does."""
+    """Return names and sockets of instances that answer; if none does, those we may not ask."""
     found = instances()
     for reach in (Reach.ANSWERS, Reach.BARRED):
         chosen: dict[str, str] = {}
@@ -170,7 +170,7 @@ def running() -> dict[str, str]:
 
 
 def _reach(path: str) -> Reach | None:
-    """Whether somebody listens there: a daemon that was killed leaves its socket behind."""
+    """Whether a daemon listens there: a killed daemon leaves its socket behind."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(path)

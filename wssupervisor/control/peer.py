@@ -1,4 +1,4 @@
-"""Who calls, by the kernel's word (SO_PEERCRED), and what that caller may do."""
+"""The caller of the control socket, identified by the kernel (SO_PEERCRED), and its rights."""
 
 import os
 import pwd
@@ -43,9 +43,9 @@ def peer_of(sock: socket.socket) -> Peer:
 def authorize(
     peer: Peer, method: str, *, group_may_operate: bool, instead: str | None = None
 ) -> None:
-    """Raises NotAllowed. A method without a row is left to the handler, which knows none such.
+    """Raises NotAllowed. Unknown methods are left to the handler, which refuses them.
 
-    `instead`: the command for root where this method is refused to everyone.
+    `instead`: the command for root, if the daemon refuses this method to every caller.
     """
     right = RIGHTS.get(method)
     if right is None or peer.may(right, group_may_operate=group_may_operate):

@@ -1,4 +1,4 @@
-"""The control protocol as data: one JSON object a line. Pure."""
+"""The control protocol as data: one JSON object per line. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ from wssupervisor.bounded import bounded
 from wssupervisor.errors import ProtocolError
 
 LINE_BYTES = 64 * 1024
-"""One line is at most so long, its newline included."""
+"""The maximum length of a line, newline included."""
 OUTPUT_BYTES = 48 * 1024
-"""What a worker's last lines may take of an error's line; the rest is for the reason."""
+"""The share of a worker's last lines in the line of an error. The rest is for the reason."""
 PART_LENGTH = 24 * 1024
-"""Characters of a part: ASCII, of which a line's own quoting can double each."""
+"""Characters of a part: ASCII. Quoting can double each of them."""
 ANSWER_CHARS = 16 << 20
-"""Of an answer in parts, joined: a reader needs to hold no more."""
+"""The maximum length of an answer, all parts joined."""
 VALUES_MAX = 1_000_000
-"""In one answer: an empty list takes three characters, and thirty times as much memory."""
+"""Values in one answer: an empty list is three characters, but thirty times as much memory."""
 EVENT_TEXT_CHARS = (4000, 500, 50)
-"""What is left of each text of an event that is too long for its line, tried one by one."""
+"""Limits for the texts of an event that is too long for a line, tried in this order."""
 LEFT_OUT = "[earlier lines left out]"
 
 Object = dict[str, Any]
@@ -33,9 +33,9 @@ class Request:
 
 
 def encode(message: Object) -> bytes:
-    """One line. Raises ProtocolError when it would be too long."""
+    """Encode a message as one line. Raises ProtocolError if it would be too long."""
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-    # A file name that is not UTF-8 has lone surrogates; escaped like this they are JSON again.
+    # A file name that is not UTF-8 has lone surrogates. Escaped like this, they are valid JSON.
     line = text.encode(errors="backslashreplace") + b"\n"
     if len(line) > LINE_BYTES:
         raise ProtocolError(f"a message of {len(line)} bytes; the limit is {LINE_BYTES}")
@@ -43,17 +43,18 @@ def encode(message: Object) -> bytes:
 
 
 def encode_answer(message: Object) -> list[bytes]:
-    """The lines of an answer: one, or where that would be too long, its text in parts.
+    """Encode an answer as one line, or in parts if that line would be too long.
 
-    A part is `{"id": 1, "part": "..."}`; the last one has `"last": true` as well. The parts' text
-    joined is the line that was too long. Where no reader would take that, an error says so.
+    A part is `{"id": 1, "part": "..."}`; the last part also has `"last": true`. The texts of the
+    parts, joined, are the line that was too long. An answer that no reader would accept becomes an
+    error.
     """
     try:
         return [encode(message)]
     except ProtocolError:
         text = json.dumps(message)
     if _too_large(text):
-        reason = f"the answer has {len(text)} characters: too many; ask for less, as with --since"
+        reason = f"the answer is too long ({len(text)} characters). Request less, as with --since"
         return [encode(failure(message["id"], ProtocolError.code, reason))]
     pieces = [text[at : at + PART_LENGTH] for at in range(0, len(text), PART_LENGTH)]
     parts: list[Object] = [{"id": message["id"], "part": piece} for piece in pieces]
@@ -62,7 +63,7 @@ def encode_answer(message: Object) -> list[bytes]:
 
 
 def encode_event(request: int, value: Object) -> bytes:
-    """The line of an event; texts of one that is too long for a line are cut."""
+    """Encode an event as one line. Texts of an event that is too long are cut."""
     for most in (None, *EVENT_TEXT_CHARS):
         try:
             return encode(event(request, value if most is None else _cut(value, most)))
@@ -72,7 +73,7 @@ def encode_event(request: int, value: Object) -> bytes:
 
 
 def _cut(value: Any, most: int) -> Any:
-    """With texts, and lists, of at most so many characters, or items."""
+    """Cut texts to `most` characters, and lists to `most` items."""
     match value:
         case str():
             return bounded(value, most)
@@ -85,14 +86,14 @@ def _cut(value: Any, most: int) -> Any:
 
 
 def decode(line: bytes) -> Object:
-    """The object on one line. Raises ProtocolError."""
+    """Decode the object on one line. Raises ProtocolError."""
     if len(line) > LINE_BYTES:
         raise ProtocolError(f"a line is longer than {LINE_BYTES} bytes")
     return decode_answer(line)
 
 
 def decode_answer(text: bytes | str) -> Object:
-    """The object that a line is, or the parts of one joined. Raises ProtocolError."""
+    """Decode a line, or the joined parts of an answer. Raises ProtocolError."""
     if _too_large(text):
         raise ProtocolError(f"an answer of {len(text)} characters is too large")
     try:
@@ -105,7 +106,7 @@ def decode_answer(text: bytes | str) -> Object:
 
 
 def _too_large(text: bytes | str) -> bool:
-    """What would take too much memory, judged before it does."""
+    """Whether decoding would take too much memory, judged beforehand."""
     if len(text) > ANSWER_CHARS:
         return True
     if isinstance(text, bytes):
@@ -114,7 +115,7 @@ def _too_large(text: bytes | str) -> bool:
 
 
 def parse_request(line: bytes) -> Request:
-    """What a client asks. Raises ProtocolError."""
+    """Parse the request of a client. Raises ProtocolError."""
     found = decode(line)
     number, method, params = found.get("id"), found.get("method"), found.get("params", {})
     if isinstance(number, bool) or not isinstance(number, int):
@@ -135,7 +136,7 @@ def failure(request: int | None, code: str, message: str, data: Object | None = 
 
 
 def fitting(lines: Sequence[str]) -> list[str]:
-    """The newest of a worker's lines that an error has room for: the end tells most."""
+    """Return as many of a worker's last lines as fit into an error: the end is most useful."""
     chosen: list[str] = []
     room = OUTPUT_BYTES
     for line in reversed(lines):

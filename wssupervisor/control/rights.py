@@ -1,4 +1,4 @@
-"""Which right each method of the control socket needs: one row a method, and no other place.
+"""The right that each method of the control socket needs: one row for each method.
 
 The kernel identifies callers (SO_PEERCRED). The socket's mode lets in root, the daemon's user and
 the members of the socket's group; root and the daemon's user have every right.
@@ -8,14 +8,14 @@ from enum import Enum
 
 
 class Right(Enum):
-    """What a member of the socket's group needs."""
+    """What a member of the socket's group needs for a method."""
 
     READ = "read"
-    """Being a member is enough. Such an answer holds nothing that a worker wrote."""
+    """Membership is enough. Such an answer contains no output of a worker."""
     OPERATE = "operate"
     """[control] group_may_operate = true."""
     OWN = "own"
-    """Members never have it: it ends the instance, or changes the program that runs it."""
+    """Members never have it: the method ends the instance, or changes its program."""
 
 
 RIGHTS = {

@@ -1,8 +1,8 @@
-"""Whether only this user, and root, may decide what lies in a directory.
+"""Checks that only this user and root control the content of a directory.
 
-What lies beside a control socket is believed at the next start (the state of a supervisor that
-died names programs to run), so others must be able neither to write there nor to exchange the
-directory, or one above it.
+The next start trusts the files beside a control socket: the state of a dead supervisor names
+programs to run. So other users must not be able to write there, or to replace the directory or one
+above it.
 """
 
 import os
@@ -13,10 +13,11 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def danger(directory: str | Path, *, private: Path | None = None) -> str | None:
-    """Who else may write there, as a clause; None for a safe one. Raises OSError.
+    """Return why others may write there, as a clause; None if it is safe. Raises OSError.
 
-    `private`: a directory above it that the caller knows to be ours and closed to others. What is
-    above that is not judged: the temporary directory of a container often lacks the sticky bit.
+    `private`: a directory above it that the caller knows to be ours and closed to others. The
+    directories above that are not checked: the temporary directory of a container often lacks the
+    sticky bit.
     """
     written = Path(os.path.abspath(directory))  # noqa: PTH100 - not resolved
     way = (written, *written.parents)
@@ -26,19 +27,19 @@ def danger(directory: str | Path, *, private: Path | None = None) -> str | None:
 
 
 def _in(own: Path) -> str | None:
-    """The same of the directory alone, to which no link leads."""
+    """Check the directory itself, without following links."""
     found = own.lstat()
     if found.st_uid != os.geteuid():
         return f"{own} belongs to another user (uid {found.st_uid})"
     if not stat.S_ISDIR(found.st_mode):
         return f"{own} is not a directory"
     if found.st_mode & OTHERS_WRITE:
-        return f"other users may write in {own} (mode {stat.S_IMODE(found.st_mode):04o})"
+        return f"other users may write to {own} (mode {stat.S_IMODE(found.st_mode):04o})"
     return None
 
 
 def _above(path: Path) -> str | None:
-    """The same of one part of the way: a link in it, and all directories that it leads through."""
+    """Check one part of the path: if it is a link, and all directories that lead to it."""
     link = path.lstat()
     if stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid()):
         return f"the link {path} belongs to another user (uid {link.st_uid})"
@@ -47,5 +48,5 @@ def _above(path: Path) -> str | None:
         if found.st_uid not in (0, os.geteuid()):
             return f"{one} belongs to another user (uid {found.st_uid})"
         if found.st_mode & OTHERS_WRITE and not found.st_mode & stat.S_ISVTX:
-            return f"other users may write in {one} (mode {stat.S_IMODE(found.st_mode):04o})"
+            return f"other users may write to {one} (mode {stat.S_IMODE(found.st_mode):04o})"
     return None

@@ -1,4 +1,4 @@
-"""The daemon's end of the control socket: who asks, may they, and what is answered."""
+"""The daemon's end of the control socket: identifies, authorizes and answers clients."""
 
 import asyncio
 import contextlib
@@ -27,51 +27,51 @@ from wssupervisor.foreign import close_beside, received
 from wssupervisor.lock_file import Held, LockFile
 
 KEEPALIVE_SECONDS = 1.5
-"""A waiting client hears something at least every 2 s."""
+"""A waiting client gets a line at least every 2 s."""
 WRITE_SECONDS = 10.0
-"""A client that does not read its answers is dropped after this."""
+"""A client that does not read its answers is disconnected after this."""
 ANSWERED_WITHIN = 1.0
-"""Who waits when the server closes has so long to get the answer."""
+"""How long a closing server waits for the answers to waiting clients."""
 PIPELINED_MAX = 4
-"""Requests of one client that may wait for the one before them: each may have a whole line."""
-TOO_MANY = "too many control clients of user {name}; end those that wait, or try again"
+"""Requests that one client may send ahead: each may take a whole line of memory."""
+TOO_MANY = "too many control clients of user {name}. End some that wait, or try again"
 
 SendEvent = Callable[[protocol.Object], Awaitable[None]]
 
 
 Handler = Callable[[Peer, str, protocol.Object, SendEvent], Awaitable[protocol.Object]]
-"""Answers one request; raises WssError; is cancelled when the client goes away."""
+"""Answers one request. Raises WssError. Is cancelled when the client disconnects."""
 
 
 class _ClientGone(Exception):
-    """Nobody reads what we write: it went away, or has not read for WRITE_SECONDS."""
+    """The client disconnected, or has not read for WRITE_SECONDS."""
 
 
 @dataclass(slots=True)
 class _Connection:
-    """A client's. `idle_since` None: it has a request that has not been answered yet."""
+    """A client's connection. `idle_since` None: a request waits for its answer."""
 
     sock: socket.socket
     peer: Peer
     idle_since: float | None
     refused: bool = False
-    """It is closed to make room."""
+    """Closed to make room for another."""
 
     def seat(self) -> Seat:
         return Seat(self.peer.uid, self.peer.is_owner, self.idle_since)
 
 
 class ControlServer:
-    """Owns the socket file and a lock beside it, which is how two daemons are told apart."""
+    """Owns the socket file and a lock beside it, which prevents a second daemon."""
 
     def __init__(self, path: str, handler: Handler) -> None:
         self.path = path
         self.handler = handler
         self.group_may_operate = False
         self.instead: Mapping[str, str] = {}
-        """The command to use instead of a method that the daemon refuses to everyone."""
+        """The command to use instead of a method that the daemon refuses to every caller."""
         self.made_directory = False
-        """The socket's directory was not there before: it goes with us."""
+        """We created the directory of the socket, and remove it at the end."""
         self._file: Identity | None = None
         self._lock: LockFile | None = None
         self._listening: socket.socket | None = None
@@ -80,23 +80,24 @@ class ControlServer:
         self._closing = False
 
     def claim(self) -> None:
-        """Be the one daemon of this path. Raises InstanceRunning, ListenFailed."""
+        """Become the only daemon of this path. Raises InstanceRunning, ListenFailed."""
         try:
             refuse_other_files(self.path)
             self.made_directory = make_directory(Path(self.path).parent)
             self._lock = LockFile.claim(self.path)
         except Held as held:
             raise InstanceRunning(
-                f"a daemon (pid {held.owner}) runs at {self.path} already; put a new release live"
-                " with `wssctl reload`, end it with `wssctl stop`, or give this one another --name"
+                f"a daemon (pid {held.owner}) is already running at {self.path}. Deploy a new"
+                " release with `wssctl reload`, stop it with `wssctl stop`, or give this one"
+                " another --name"
             ) from None
         except OSError as error:
             raise ListenFailed(
-                f"the control socket {self.path} cannot be made: {error.strerror}; {SAFE_PLACE}"
+                f"cannot make the control socket {self.path}: {error.strerror}. {SAFE_PLACE}"
             ) from error
 
     def descriptors(self) -> tuple[int, int, bool]:
-        """For the program after us: the socket, the lock, and whether we made the directory."""
+        """Return what the next program needs: socket, lock, and whether we made the directory."""
         assert self._listening is not None
         assert self._lock is not None
         return self._listening.fileno(), self._lock.fileno(), self.made_directory
@@ -108,13 +109,13 @@ class ControlServer:
         return self._listening.fileno()
 
     def adopt(self, listening: int) -> None:
-        """Instead of `start`, after `claim`: a socket that outlived the daemon that made it."""
+        """Use a socket that outlived its daemon, instead of `start` and after `claim`."""
         self._listening = socket.socket(fileno=listening)
         self._listening.setblocking(False)
         self._listen_on()
 
     def take_over(self, listening: int, lock: int, *, made_directory: bool) -> None:
-        """Instead of `claim` and `start`: who has connected meanwhile is answered now."""
+        """Continue with socket and lock of the program before, instead of `claim` and `start`."""
         self._lock = LockFile.held(self.path, lock)
         self._listening = socket.socket(fileno=listening)
         self._listening.setblocking(False)
@@ -122,7 +123,7 @@ class ControlServer:
         self._listen_on()
 
     def start(self) -> None:
-        """Listen; what a dead daemon left at the path is replaced. Raises ListenFailed."""
+        """Listen, and replace a socket that a dead daemon left. Raises ListenFailed."""
         try:
             refuse_other_files(self.path)
             with contextlib.suppress(FileNotFoundError):
@@ -134,15 +135,13 @@ class ControlServer:
                 if "too long" in str(error)
                 else (error.strerror or str(error))
             )
-            raise ListenFailed(
-                f"the control socket {self.path} cannot be made: {advice}"
-            ) from error
+            raise ListenFailed(f"cannot make the control socket {self.path}: {advice}") from error
         self._listen_on()
 
     async def close(self) -> None:
-        """Close every connection and remove what we made. Who waits for an answer gets it.
+        """Close every connection and remove what we made.
 
-        After ANSWERED_WITHIN seconds nobody is waited for any more.
+        Waiting clients get their answers if they are ready within ANSWERED_WITHIN seconds.
         """
         self._closing = True
         if self._listening is not None:
@@ -166,9 +165,9 @@ class ControlServer:
                 Path(self.path).parent.rmdir()
 
     def mend(self) -> bool:
-        """Make again what was swept away; True if that was anything.
+        """Make socket and lock again if they were deleted. True if either was.
 
-        Nothing is taken from another daemon that has the path by now. Raises OSError,
+        Takes nothing from another daemon that has the path by now. Raises OSError,
         InstanceRunning, ListenFailed.
         """
         if self._closing or self._listening is None or self._lock is None:
@@ -186,7 +185,7 @@ class ControlServer:
             old_socket, self._listening = self._listening, bound(self.path)
             if self._acceptor is not None:
                 self._acceptor.pause()
-            with contextlib.suppress(OSError):  # BlockingIOError: those are all
+            with contextlib.suppress(OSError):  # BlockingIOError: no more connections
                 while True:
                     client, _ = old_socket.accept()
                     self._welcome(received(client))
@@ -216,7 +215,7 @@ class ControlServer:
 
     def _disconnected(self, task: asyncio.Task[None]) -> None:
         connection = self._connections.pop(task)
-        if connection.sock.fileno() >= 0:  # the task was cancelled before it had begun
+        if connection.sock.fileno() >= 0:  # the task was cancelled before it began
             _refuse(connection)
 
     async def _connected(self, connection: _Connection) -> None:
@@ -230,7 +229,7 @@ class ControlServer:
         except asyncio.CancelledError:
             pass
         finally:
-            if connection.refused:  # at once: its client may read nothing
+            if connection.refused:  # at once: the client may never read
                 writer.write(_too_many(connection.peer))
                 writer.transport.abort()
             else:
@@ -267,7 +266,7 @@ class ControlServer:
         reading: asyncio.Future[None],
         writer: asyncio.StreamWriter,
     ) -> bool:
-        """Answer one request; False when the client went away while it waited."""
+        """Answer one request. False if the client disconnected while it waited."""
 
         async def send_event(value: protocol.Object) -> None:
             await _write(writer, protocol.encode_event(request.id, value))
@@ -302,9 +301,9 @@ class ControlServer:
 
 
 async def _read_lines(reader: asyncio.StreamReader, lines: asyncio.Queue[bytes]) -> None:
-    """Read until the client goes away; b"" on the queue says so.
+    """Read until the client disconnects, which puts b"" on the queue.
 
-    A line that is too long is passed on, and so is one that is cut off.
+    Passes on lines that are too long or incomplete.
     """
     while True:
         try:
@@ -319,9 +318,9 @@ async def _read_lines(reader: asyncio.StreamReader, lines: asyncio.Queue[bytes])
 
 
 def _whole(line: bytes) -> bytes:
-    """The same, unless its client went away in the middle of it. Raises ProtocolError."""
+    """Return a complete line. Raises ProtocolError if the client disconnected within it."""
     if len(line) <= protocol.LINE_BYTES and not line.endswith(b"\n"):
-        raise ProtocolError("a line was cut off: a request ends with a newline")
+        raise ProtocolError("a line is incomplete: a request must end with a newline")
     return line
 
 
@@ -335,7 +334,9 @@ def _answered(request: int, work: "asyncio.Future[protocol.Object]") -> protocol
         data: protocol.Object = {"lines": protocol.fitting(error.lines), **error.data}
         return protocol.failure(request, error.code, str(error), data)
     logging.limited("error", "request failed", {}, exc_info=error)
-    return protocol.failure(request, "internal-error", bounded(f"the daemon stumbled: {error!r}"))
+    return protocol.failure(
+        request, "internal-error", bounded(f"internal error in the daemon (see its log): {error!r}")
+    )
 
 
 async def _send_answer(writer: asyncio.StreamWriter, message: protocol.Object) -> None:
@@ -344,7 +345,7 @@ async def _send_answer(writer: asyncio.StreamWriter, message: protocol.Object) -
 
 
 async def _send(writer: asyncio.StreamWriter, message: protocol.Object) -> None:
-    """Raises ProtocolError when the message is too long, _ClientGone."""
+    """Raises ProtocolError if the message is too long, _ClientGone."""
     await _write(writer, protocol.encode(message))
 
 
@@ -362,18 +363,18 @@ def _too_many(peer: Peer) -> bytes:
 
 
 def _refuse(connection: _Connection) -> None:
-    """Send the reason and close, before anything was read."""
+    """Send the reason and close, without reading."""
     with contextlib.suppress(OSError):
         connection.sock.send(_too_many(connection.peer))
     connection.sock.close()
 
 
 async def _hang_up(writer: asyncio.StreamWriter) -> None:
-    """Let what was written go out, and wait until the socket is closed."""
+    """Flush the output, and wait until the socket is closed."""
     writer.close()
     try:
         await asyncio.wait_for(writer.wait_closed(), WRITE_SECONDS)
     except (OSError, TimeoutError):
         writer.transport.abort()
-    except asyncio.CancelledError:  # its place is needed
+    except asyncio.CancelledError:  # its place is needed for another
         writer.transport.abort()

@@ -1,7 +1,7 @@
-"""Which control clients stay when there are many: pure, so that each rule is a line of a test.
+"""Which control clients stay when there are many. Pure, so that each rule is a line of a test.
 
-Every user has a share of the places, so that none can keep another one out. If a share is full, or
-all places are taken, the connection closes that has been idle longest. Root and the daemon's own
+Every user has a share of the places, so that no user can keep others out. If a share is full, or
+all places are taken, the connection that has been idle longest is closed. Root and the daemon's own
 user always get in.
 """
 
@@ -14,12 +14,12 @@ CLIENTS_MAX = 64
 SHARE = 16
 """Connections of one of these users."""
 OWNER_SHARE = 64
-"""Connections of root, and of the daemon's own user: beyond these only the idle ones close."""
+"""Connections of root or the daemon's own user. Beyond these, idle ones are closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A connection. `idle_since`: monotonic; None while a request of it waits for its answer."""
+    """A connection. `idle_since`: monotonic; None while a request waits for its answer."""
 
     uid: int
     is_owner: bool
@@ -28,14 +28,14 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """`closes`: which of the seats is closed in return, by its position."""
+    """`closes`: the position of the seat that is closed in return."""
 
     admitted: bool
     closes: int | None = None
 
 
 def admission(new: Seat, seats: Sequence[Seat]) -> Admission:
-    """Whether a new connection is let in, and which one closes for it."""
+    """Decide whether a new connection is admitted, and which one is closed for it."""
     own = [at for at, seat in enumerate(seats) if seat.uid == new.uid]
     if len(own) >= (OWNER_SHARE if new.is_owner else SHARE):
         closes = _idle_longest(own, seats)
@@ -48,7 +48,7 @@ def admission(new: Seat, seats: Sequence[Seat]) -> Admission:
 
 
 def _of_the_largest(places: Iterable[int], seats: Sequence[Seat]) -> list[int]:
-    """The idle connections of the users that have the most, as far as these have idle ones."""
+    """Return the idle connections of the users with the most connections among those idle."""
     places = list(places)
     have = Counter(seats[at].uid for at in places)
     idle = [at for at in places if seats[at].idle_since is not None]

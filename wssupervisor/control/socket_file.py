@@ -1,4 +1,4 @@
-"""The control socket as a file: made with its mode, known again, missed when it is swept away."""
+"""The control socket as a file: made with its mode, recognized, and missed when deleted."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ Identity = tuple[int, int]
 
 
 def identity(path: str) -> Identity | None:
-    """Of what is there now; None for nothing. Raises OSError."""
+    """Identify the file that is there now; None without one. Raises OSError."""
     try:
         found = Path(path).lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -25,11 +25,11 @@ def identity(path: str) -> Identity | None:
 
 
 def bind(sock: socket.socket, path: str, mode: int) -> None:
-    """With this mode from its first moment: chmod would follow what is at the path by then.
+    """Bind with this mode from the first moment: chmod could hit another file at the path.
 
     Raises OSError.
     """
-    os.fchmod(sock.fileno(), mode)  # a file that is bound has that of its socket, less the umask
+    os.fchmod(sock.fileno(), mode)  # the file gets the mode of its socket, minus the umask
     mask = os.umask(0o777 & ~mode)
     try:
         sock.bind(path)
@@ -50,17 +50,17 @@ def bound(path: str) -> socket.socket:
 
 
 def refuse_other_files(path: str) -> None:
-    """Raises ListenFailed for what is not a socket: it is not ours to replace."""
+    """Raises ListenFailed if the path is not a socket, because it is not ours to replace."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(Path(path).lstat().st_mode):
             raise ListenFailed(
-                f"{path} is there already and is not a socket; remove it, or choose another name"
-                " in that directory with --control PATH"
+                f"{path} exists and is not a socket. Remove it, or choose another name in that"
+                " directory with --control PATH"
             )
 
 
 def replace_stale(path: str) -> None:
-    """Remove a socket that nobody listens on. Raises ListenFailed where somebody does, OSError."""
+    """Remove a socket without a listener. Raises ListenFailed if it has one, and OSError."""
     refuse_other_files(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
@@ -69,5 +69,5 @@ def replace_stale(path: str) -> None:
             Path(path).unlink(missing_ok=True)
             return
         except BlockingIOError:
-            pass  # its queue is full: somebody listens
-    raise ListenFailed(f"another process listens on {path} by now")
+            pass  # its queue is full: a process listens
+    raise ListenFailed(f"another process now listens on {path}")
