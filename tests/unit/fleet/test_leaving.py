@@ -23,7 +23,7 @@ from wssupervisor.fleet.events import (
 )
 from wssupervisor.fleet.health import agent_line, why_not_ready
 from wssupervisor.fleet.leaving import ASK_AGAIN
-from wssupervisor.fleet.model import Exit, Policy
+from wssupervisor.fleet.model import Exit, Policy, WorkerState
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import AskToClose, AskToLeave, SendDrain, SendStay
 from wssupervisor.fleet.snapshot import dump, load
@@ -390,3 +390,128 @@ def test_the_agent_check_of_a_stopping_instance_marks_nothing_down() -> None:
     fleet.handle(StopRequested(None), 10)
 
     assert agent_line(fleet.state) == "drain"
+
+
+def test_a_join_is_reported_with_its_requester() -> None:
+    fleet = out(polite())
+    fleet.handle(JoinRequested(8, ALICE), 112)
+
+    assert fleet.fields(NoteKind.JOINED) == [
+        {"seconds": 12, "via": "wssctl", "by": "alice", "by_pid": 4711}
+    ]
+
+
+def test_a_requester_without_a_name_is_shown_by_its_way() -> None:
+    fleet = polite()
+    fleet.handle(LeaveRequested(7, LEAD, inf, True, Requester("systemd")), 100)
+
+    assert fleet.state.out_of_rotation is not None
+    assert fleet.state.out_of_rotation.by == "systemd"
+
+
+def test_the_end_of_the_waiting_is_reported_with_what_is_left() -> None:
+    fleet = out(polite(), within=60.0)
+    fleet.handle(TimePassed(), 160)
+
+    assert fleet.fields(NoteKind.LEAVE_LIMIT) == [{"seconds": 60, "connections": 40}]
+    assert fleet.state.out_of_rotation is not None
+    assert fleet.state.out_of_rotation.deadline is None
+    assert fleet.handle(TimePassed(), 161) == []
+
+
+def test_when_it_is_empty_that_is_reported_once_and_the_limit_is_void() -> None:
+    fleet = out(polite(), within=60.0)
+    for at in (111, 112, 113, 114):
+        fleet.census(at, NO_CONNECTIONS)
+
+    assert fleet.fields(NoteKind.EMPTIED) == [{"seconds": 12}]
+    assert fleet.state.out_of_rotation is not None
+    assert fleet.state.out_of_rotation.emptied_at == 112
+    assert fleet.handle(TimePassed(), 500) == []
+
+
+def test_a_second_leave_proves_again_that_it_is_empty() -> None:
+    fleet = out(polite())
+    for at in (111, 112):
+        fleet.census(at, NO_CONNECTIONS)
+    fleet.handle(leave(8), 120)
+
+    assert fleet.census(121, NO_CONNECTIONS) == []
+    assert [
+        one.request for one in fleet.census(122, NO_CONNECTIONS) if isinstance(one, Answer)
+    ] == [8]
+
+
+def test_a_census_begun_as_the_lead_ends_counts() -> None:
+    fleet = out(polite())
+    fleet.census(110, NO_CONNECTIONS)
+
+    assert len(fleet.census(111, NO_CONNECTIONS)) == 1
+
+
+def test_a_stop_proves_no_emptiness() -> None:
+    fleet = out(polite())
+    fleet.handle(StopRequested(None), 110)
+    for at in (111, 112):
+        fleet.census(at, NO_CONNECTIONS)
+
+    assert fleet.fields(NoteKind.EMPTIED) == []
+
+
+def test_a_limit_that_has_passed_spreads_over_no_time() -> None:
+    fleet = out(polite(), within=5.0)
+    assert fleet.state.out_of_rotation is not None
+    fleet.state.out_of_rotation.asks_from = 0.0
+    fleet.state.out_of_rotation.deadline = 99.0
+
+    assert fleet.handle(TimePassed(), 106)[0] == AskToLeave(worker(1, 0), 0.0)
+
+
+def test_a_worker_that_reports_connections_is_asked_though_no_census_found_any() -> None:
+    fleet = out(polite())
+    fleet.census(105, NO_CONNECTIONS)
+
+    assert fleet.next_deadline() is None
+    fleet.handle(WorkerCounted(worker(1, 0), 7), 106)
+    assert fleet.next_deadline() == 110
+    assert fleet.handle(TimePassed(), 110) == [AskToLeave(worker(1, 0), OVER)]
+
+
+def test_a_join_sends_nothing_to_workers_that_were_not_asked() -> None:
+    fleet = out(polite())
+    actions = fleet.handle(JoinRequested(8, ALICE), 105)
+
+    assert not any(isinstance(one, SendStay) for one in actions)
+
+
+def test_a_join_sends_nothing_to_a_worker_that_closes_for_its_end() -> None:
+    fleet = out(polite())
+    fleet.handle(TimePassed(), 110)
+    fleet.living(worker(1, 0)).closing_by = 200.0
+    fleet.living(worker(1, 1)).closes_on_request = False
+    actions = fleet.handle(JoinRequested(8, ALICE), 112)
+
+    assert not any(isinstance(one, SendStay) for one in actions)
+    assert fleet.living(worker(1, 0)).asked_until is None
+
+
+def test_the_pause_between_two_rounds_is_that_of_the_manual() -> None:
+    assert ASK_AGAIN == 10.0
+
+
+def test_only_workers_that_serve_or_drain_are_asked() -> None:
+    fleet = out(polite())
+    fleet.living(worker(1, 0)).state = WorkerState.STOPPING
+    fleet.living(worker(1, 1)).state = WorkerState.STALLED
+
+    assert fleet.handle(TimePassed(), 110) == [AskToLeave(worker(1, 1), OVER)]
+
+
+def test_without_workers_that_cannot_be_asked_none_is_named() -> None:
+    (answer,) = [
+        one
+        for one in out(polite(), within=60.0).handle(TimePassed(), 160)
+        if isinstance(one, Answer)
+    ]
+
+    assert "still connected: 40; " in str(answer)

@@ -1,5 +1,8 @@
 """What the fleet decides when a worker's main process ends and others of its tree are left."""
 
+from dataclasses import replace
+from math import inf
+
 import pytest
 
 from tests.unit.fleet.driven import POLICY, Driven, draining, serving, starting, worker
@@ -167,3 +170,115 @@ def test_a_verdict_on_a_leftover_that_has_gone_or_must_end_changes_nothing(serve
 
     assert fleet.handle(LeftoverJudged(worker(1, 0), serves), 5) == []
     assert fleet.handle(CensusTaken({worker(1, 0): 3}, 0, began_at=5), 5) == []
+
+
+def test_a_dead_main_process_is_reported_with_what_it_ended_by() -> None:
+    fleet = serving()
+    orphaned(fleet, worker(1, 0), 20)
+
+    assert fleet.fields(NoteKind.MAIN_PROCESS_ENDED) == [
+        {
+            "generation": 1,
+            "worker": "1.0.1",
+            "pid": 1000,
+            "reason": "was killed by SIGKILL",
+            "connections": 3,
+        }
+    ]
+
+
+def test_the_verdict_on_a_leftover_is_reported_with_its_connections() -> None:
+    serves, ends = serving(), serving()
+    orphaned(serves, worker(1, 0), 20)
+    orphaned(ends, worker(1, 0), 20)
+    serves.census(21, {worker(1, 0): 2})
+    serves.handle(LeftoverJudged(worker(1, 0), serves=True), 22)
+    ends.census(21, {worker(1, 0): 0})
+    ends.handle(LeftoverJudged(worker(1, 0), serves=False), 22)
+
+    assert serves.fields(NoteKind.LEFTOVER_SERVES)[0]["connections"] == 2
+    (ended,) = ends.fields(NoteKind.LEFTOVER_ENDED)
+    assert (ended["connections"], ended["reason"]) == (3, "no process of it accepts connections")
+
+
+def test_a_second_verdict_changes_nothing() -> None:
+    fleet = serving()
+    orphaned(fleet, worker(1, 0), 20)
+    fleet.handle(LeftoverJudged(worker(1, 0), serves=True), 21)
+
+    assert fleet.handle(LeftoverJudged(worker(1, 0), serves=False), 22) == []
+    assert fleet.living(worker(1, 0)).state is WorkerState.DRAINING
+
+
+def test_a_verdict_on_a_worker_with_its_main_process_changes_nothing() -> None:
+    fleet = serving()
+
+    assert fleet.handle(LeftoverJudged(worker(1, 0), serves=False), 22) == []
+    assert fleet.living(worker(1, 0)).state is WorkerState.READY
+
+
+def test_what_the_drain_signal_made_stop_accepting_is_judged_as_such() -> None:
+    fleet = serving(replace(POLICY, drain_signal="SIGUSR1"))
+    fleet.deploy(2, 10)
+    actions = fleet.handle(MainProcessEnded(worker(1, 0), OOM), 13)
+
+    assert actions == [JudgeLeftover(worker(1, 0), {"ws": 10}, drain_signalled=True)]
+
+
+@pytest.mark.parametrize(("limit", "deadline"), [(inf, None), (60.0, 80.0)])
+def test_a_leftover_has_the_drain_limit_of_the_configuration_and_nothing_keeps_it(
+    limit: float, deadline: float | None
+) -> None:
+    fleet = serving(replace(POLICY, drain_timeout=limit, keep=30.0))
+    orphaned(fleet, worker(1, 0), 20)
+    drain = fleet.living(worker(1, 0)).drain
+
+    assert drain is not None
+    assert (drain.since, drain.keep_until, drain.deadline) == (20, 20, deadline)
+
+
+def test_the_drain_of_a_worker_whose_main_process_ends_goes_on_as_it_was() -> None:
+    fleet = draining()
+    before = fleet.living(worker(1, 0)).drain
+    fleet.handle(MainProcessEnded(worker(1, 0), OOM), 20)
+
+    assert fleet.living(worker(1, 0)).drain is before
+    assert fleet.fields(NoteKind.WORKER_RETRY) == []
+
+
+def test_a_worker_that_was_not_ready_has_nothing_that_serves() -> None:
+    fleet = serving()
+    fleet.spawn_all(fleet.handle(WorkerExited(worker(1), OOM), 10), 10)
+    fleet.handle(CensusTaken({worker(1, 0, 2): 2}, 0, began_at=11), 11)
+    actions = fleet.handle(MainProcessEnded(worker(1, 0, 2), Exit(1)), 12)
+
+    assert actions[:2] == [Signal(worker(1, 0, 2), "SIGTERM"), FreeClients(worker(1, 0, 2))]
+    assert not any(isinstance(one, JudgeLeftover) for one in actions)
+    assert fleet.fields(NoteKind.LEFTOVER_ENDED)[0]["reason"] == "it was not ready yet"
+
+
+def test_a_leftover_without_a_known_pid_has_no_clients_that_could_be_freed() -> None:
+    fleet = serving()
+    fleet.living(worker(1)).pid = None
+    orphaned(fleet, worker(1, 0), 20)
+
+    assert fleet.handle(LeftoverJudged(worker(1), serves=False), 21) == []
+
+
+def test_marks_of_a_stalled_or_unresponsive_worker_go_with_its_main_process() -> None:
+    fleet = serving()
+    one = fleet.living(worker(1))
+    one.unresponsive_since = one.stalled_since = one.gave_way_at = one.held_up_at = 15.0
+    orphaned(fleet, worker(1, 0), 20)
+
+    assert (one.unresponsive_since, one.stalled_since, one.gave_way_at, one.held_up_at) == (
+        (None,) * 4
+    )
+
+
+def test_the_rest_of_a_tree_is_signalled_once() -> None:
+    fleet = draining()
+    fleet.steer(fleet.handle(StopRequested(1), 100), 100)
+    fleet.handle(TimePassed(), 100 + POLICY.kill_after / 2)
+
+    assert fleet.handle(MainProcessEnded(worker(1, 0), Exit(0)), 106) == [], "it has been already"

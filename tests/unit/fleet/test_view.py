@@ -1,0 +1,178 @@
+"""What an operator is shown of the fleet."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.fleet.driven import (
+    POLICY,
+    SLOTS,
+    Driven,
+    draining,
+    library,
+    serving,
+    shared,
+    starting,
+    worker,
+)
+from wssupervisor.fleet.events import (
+    DrainPaused,
+    MainProcessEnded,
+    ReloadRequested,
+    ScaleRequested,
+    StopRequested,
+    WorkerCounted,
+    WorkerExited,
+)
+from wssupervisor.fleet.model import Exit, InstanceState, WorkerState
+from wssupervisor.fleet.view import DrainView, ListenerView, view
+
+
+def test_listeners_are_shown_with_their_free_slots_and_their_queues() -> None:
+    fleet = serving(replace(POLICY, by_client=("ws",)))
+    fleet.look(4, slot_10=3, slot_11=2)
+    (steered_one,) = view(fleet.state, 5).listeners
+    (shared_one,) = view(shared().state, 5).listeners
+
+    assert steered_one == ListenerView("ws", SLOTS, False, True, free=7, queued=5)
+    assert shared_one == ListenerView("ws", (10,), True, False, free=1, queued=0)
+
+
+def test_the_state_of_the_instance_is_the_first_that_holds() -> None:
+    fleet = serving()
+    found = [starting().shown_state(2), fleet.shown_state(4)]
+    fleet.handle(WorkerExited(worker(1), Exit(1)), 5)
+    found.append(fleet.shown_state(5))
+    fleet.handle(ReloadRequested(5), 6)
+    found.append(fleet.shown_state(6))
+    fleet.handle(StopRequested(None), 7)
+    found.append(fleet.shown_state(7))
+
+    assert found == [
+        InstanceState.STARTING,
+        InstanceState.SERVING,
+        InstanceState.DEGRADED,
+        InstanceState.RELOADING,
+        InstanceState.STOPPING,
+    ]
+
+
+def test_generations_are_shown_newest_first_with_their_drains() -> None:
+    fleet = draining(replace(POLICY, drain_timeout=60.0))
+    fleet.census(13, {worker(1, 0): 5, worker(1, 1): 3, worker(2, 0): 4})
+    new, old = view(fleet.state, 14).generations
+
+    assert (new.number, new.release, new.connections, new.drain) == (2, "/srv/42", 4, None)
+    assert (old.number, old.release, old.connections) == (1, "/srv/41", 8)
+    assert old.drain == DrainView(
+        12, connections_at_start=8, deadline=72, paused=False, keep_until=17
+    )
+    assert (old.started_at, old.active_since) == (1, 2)
+
+
+def test_a_pause_is_shown_in_place_of_a_limit() -> None:
+    fleet = draining(replace(POLICY, drain_timeout=60.0))
+    fleet.handle(DrainPaused(9, 1), 14)
+    drain = view(fleet.state, 14).generations[1].drain
+
+    assert drain is not None
+    assert (drain.paused, drain.deadline) == (True, None)
+
+
+def test_a_worker_is_shown_with_all_that_is_known_of_it() -> None:
+    fleet = serving()
+    fleet.handle(library(worker(1, 0)), 4)
+    fleet.handle(WorkerCounted(worker(1, 0), 6), 4)
+    fleet.census(4, {worker(1, 0): 7})
+    fleet.look(4, slot_10=3)
+    one, other = view(fleet.state, 5).generations[0].workers
+
+    assert (one.index, one.incarnation, one.pid, one.state) == (0, 1, 1000, WorkerState.READY)
+    assert (one.connections, one.reported, one.queued, one.library) == (7, 6, 3, True)
+    assert (one.restarts, one.retry_at, one.reason, one.spawned_at) == (0, None, None, 1)
+    assert (one.sweeper, one.still_listens, one.slots) == (False, False, {"ws": 10})
+    assert (other.library, other.reported) == (False, None)
+
+
+def test_a_seat_that_waits_for_its_next_worker_is_shown_in_its_place() -> None:
+    fleet = serving()
+    fleet.handle(WorkerExited(worker(1, 0), Exit(1)), 10)
+    fleet.handle(WorkerExited(worker(1, 0, 2), Exit(3)), 10)
+    waiting, other = view(fleet.state, 10.1).generations[0].workers
+
+    assert (waiting.index, waiting.incarnation, waiting.state) == (0, 3, WorkerState.WAITING)
+    assert (waiting.retry_at, waiting.restarts, waiting.pid) == (10.5, 2, None)
+    assert waiting.reason == "exited with status 3"
+    assert (waiting.connections, waiting.queued, waiting.library) == (0, 0, False)
+    assert (waiting.sweeper, waiting.still_listens) == (False, False)
+    assert other.index == 1
+
+
+def test_an_empty_seat_of_a_drain_is_not_shown() -> None:
+    fleet = draining()
+    fleet.handle(WorkerExited(worker(1, 0), Exit(0)), 13)
+
+    assert [one.index for one in view(fleet.state, 14).generations[1].workers] == [1]
+
+
+def test_a_respawned_worker_is_shown_with_its_restarts() -> None:
+    fleet = serving()
+    fleet.spawn_all(fleet.handle(WorkerExited(worker(1, 0), Exit(1)), 10), 10)
+
+    assert [one.restarts for one in view(fleet.state, 11).generations[0].workers] == [1, 0]
+
+
+def test_the_queue_of_a_shared_socket_is_no_workers_own() -> None:
+    fleet = shared()
+    fleet.look(4, slot_10=3)
+
+    assert [one.queued for one in view(fleet.state, 5).generations[0].workers] == [0, 0]
+
+
+def test_what_is_left_of_a_worker_is_shown_with_what_became_of_its_main_process() -> None:
+    fleet = serving()
+    fleet.handle(MainProcessEnded(worker(1, 0), Exit(signal="SIGKILL")), 10)
+    shown = {
+        (one.index, one.incarnation): one for one in view(fleet.state, 10).generations[0].workers
+    }
+
+    assert shown[0, 1].reason == (
+        "its main process was killed by SIGKILL, and other processes of it are left"
+    )
+
+
+def test_a_worker_that_still_listens_in_its_drain_is_shown_as_that() -> None:
+    fleet = draining()
+    drain = fleet.living(worker(1, 0)).drain
+    assert drain is not None
+    drain.still_listens = True
+
+    assert [one.still_listens for one in view(fleet.state, 14).generations[1].workers] == [
+        True,
+        False,
+    ]
+
+
+def test_workers_wanted_and_configured_differ_while_it_is_scaled() -> None:
+    fleet = serving()
+    fleet.handle(ScaleRequested(5, 3), 4)
+    found = view(fleet.state, 5)
+
+    assert (found.workers_wanted, found.workers_configured, found.started_at) == (3, 2, 0)
+
+
+def test_a_reload_is_shown_with_what_it_waits_for_and_a_leave_with_its_state() -> None:
+    fleet = serving()
+
+    assert view(fleet.state, 5).waits_for is None
+    assert view(fleet.state, 5).out_of_rotation is None
+    fleet.handle(ReloadRequested(5), 6)
+    assert view(fleet.state, 6).waits_for == "reading the configuration"
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_generation_whose_workers_share_slots_is_shown_as_that(shares: bool) -> None:
+    fleet = serving(slots=SLOTS[:2]) if shares else serving()
+
+    assert view(fleet.state, 5).generations[0].shares_slots is shares
+    assert isinstance(fleet, Driven)
