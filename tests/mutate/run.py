@@ -21,7 +21,7 @@ from tests.mutate.trial import Plan
 
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT.joinpath(*trial.PACKAGE.split("."))
-COPIED = ("wssupervisor", "tests", "pyproject.toml")
+COPIED = ("wssupervisor", "tests", "docs", "pyproject.toml")
 CPU_MIN = 20.0
 """Seconds of processor time that a trial gets at least."""
 CPU_FACTOR = 3.0

@@ -8,6 +8,7 @@ from tests.unit.fleet.driven import (
     PARKING,
     POLICY,
     SLOTS,
+    A,
     B,
     Driven,
     draining,
@@ -25,6 +26,7 @@ from wssupervisor.fleet.events import (
     ReleaseResolved,
     ReloadRequested,
     ScaleRequested,
+    StartRequested,
     TimePassed,
     WorkerExited,
 )
@@ -404,3 +406,12 @@ def test_a_generation_that_would_need_a_slot_ends_the_emptiest_that_drains() -> 
         worker(2, 0),
         worker(2, 1),
     ]
+
+
+def test_a_start_without_any_slot_that_clients_reach_fails_with_the_reason() -> None:
+    fleet = Driven()
+    fleet.handle(Observed(dict(fleet.queues), 9, frozenset(SLOTS[:-1])), 9)
+    fleet.handle(StartRequested(A, POLICY), 10)
+
+    assert fleet.state.stop is not None
+    assert "no slot of listener 'ws' can be used" in str(fleet.state.stop.reason)

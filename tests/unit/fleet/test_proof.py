@@ -17,6 +17,7 @@ from wssupervisor.fleet.model import (
     ReadyBy,
     WorkerState,
 )
+from wssupervisor.fleet.proof import proves
 
 
 def test_a_probe_decides_connect_readiness_and_the_spawn_alone_decides_delay() -> None:
@@ -41,3 +42,12 @@ def test_only_what_ready_by_names_makes_a_worker_ready(
 
     assert one is not None
     assert (one.state is WorkerState.READY) == (by is ReadyBy.DELAY or event is named)
+
+
+@pytest.mark.parametrize("by", ReadyBy)
+def test_a_report_proves_readiness_by_notify_alone_and_a_probe_any_that_probes(by: ReadyBy) -> None:
+    policy = replace(POLICY, ready_by=by)
+    probed = by in (ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET)
+
+    assert proves(WorkerReady(worker(1)), policy) is (by is ReadyBy.NOTIFY)
+    assert proves(ProbePassed(worker(1)), policy) is probed

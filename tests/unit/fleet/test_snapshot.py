@@ -1,9 +1,15 @@
 """The saved state of the fleet: what is read back, and what is refused."""
 
+import json
+from dataclasses import replace
+from math import inf
+from typing import Any
+
 import pytest
 
-from tests.unit.fleet.driven import draining, serving
-from wssupervisor.fleet.snapshot import SnapshotInvalid, dump, load
+from tests.unit.fleet.driven import POLICY, draining, serving
+from wssupervisor.fleet.model import Check, ReadyBy, Release
+from wssupervisor.fleet.snapshot import SHOWN_CHARS, VERSION, SnapshotInvalid, dump, load, typed
 
 
 def test_a_state_without_forced_and_lost_connections_is_read() -> None:
@@ -29,3 +35,66 @@ def test_a_torn_snapshot_is_refused() -> None:
 
     with pytest.raises(SnapshotInvalid, match="cannot be read"):
         load(data)
+
+
+def test_pairs_enums_and_infinity_are_read_back() -> None:
+    fleet = serving()
+    release = Release(("chat", "-v"), "/srv/41", (("TOKEN", "x"), ("PORT", "80")))
+    check = Check(ReadyBy.HTTP, "ws", headers=(("Host", "a"),))
+    generation = fleet.state.generations[1]
+    generation.release = release
+    generation.policy = replace(POLICY, check=check, drain_timeout=inf)
+    data = json.loads(json.dumps(dump(fleet.core)))
+    found = load(data).state
+
+    assert found == fleet.state
+    assert data["state"]["generations"]["1"]["policy"]["drain_timeout"] == "inf"
+    assert found.generations[1].policy.check == check
+
+
+def test_a_number_is_read_back_as_what_the_field_is() -> None:
+    data = dump(serving().core)
+    data["state"]["started_at"] = 7
+    found = load(data).state.started_at
+
+    assert (found, type(found)) == (7.0, float)
+
+
+def test_a_pair_with_a_third_part_is_refused() -> None:
+    fleet = serving()
+    fleet.state.generations[1].release = Release(("chat",), "/srv/41", (("TOKEN", "x"),))
+    data = dump(fleet.core)
+    data["state"]["generations"]["1"]["release"]["environment"][0].append("y")
+
+    with pytest.raises(SnapshotInvalid, match="cannot be read"):
+        load(data)
+
+
+def test_a_long_reason_is_cut() -> None:
+    data = dump(serving().core)
+    data["state"]["started_at"] = "x" * 1000
+
+    with pytest.raises(SnapshotInvalid) as caught:
+        load(data)
+    assert len(str(caught.value)) == len("snapshot cannot be read: ") + SHOWN_CHARS == 225
+
+
+def test_a_field_of_this_version_alone_is_no_reason_to_refuse_and_any_other_is() -> None:
+    data = dump(serving().core)
+    worker = next(iter(data["state"]["generations"]["1"]["workers"].values()))
+    del worker["stalled_since"]
+
+    assert load(data).state == serving().state
+    del worker["pid"]
+    with pytest.raises(SnapshotInvalid):
+        load(data)
+
+
+def test_a_value_of_any_type_is_left_as_it_is() -> None:
+    assert typed(Any, {"a": [1]}) == {"a": [1]}
+
+
+def test_the_version_is_the_first_and_known_by_its_number() -> None:
+    assert VERSION == 1
+    with pytest.raises(SnapshotInvalid, match="version None is not known, only 1"):
+        load({})

@@ -26,6 +26,7 @@ from wssupervisor.fleet.actions import Action, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
     Observed,
+    RollBackRequested,
     Spawned,
     Steered,
     StopRequested,
@@ -570,3 +571,29 @@ def test_no_replacement_is_started_while_the_instance_stops() -> None:
     fleet.handle(StopRequested(None), 19.5)
 
     assert spawns(fleet.look(20)) == []
+
+
+def test_a_worker_that_is_rolled_back_to_and_does_not_accept_fails_the_rollback() -> None:
+    fleet = draining()
+    fleet.handle(WorkerExited(worker(1, 1), Exit(1)), 13)
+    looks(fleet, 13, 14, slot_10=1)
+    fleet.spawn_all(fleet.handle(RollBackRequested(7), 14), 14)
+    found = looks(fleet, 14.5, 23)
+
+    assert failures(found) == ["worker 0 of generation 1: its queue has not moved for 10 s"]
+    assert fleet.state.generations[1].state is GenerationState.DRAINING
+
+
+def test_a_worker_that_gave_way_may_have_its_place_back_once_its_clients_let_it() -> None:
+    fleet, actions = stalled()
+    fleet.spawn_all(actions, 20)
+    fleet.spawn_all(fleet.steer(fleet.handle(WorkerReady(worker(1, 0, 2)), 21), 21), 21)
+    new = fleet.living(worker(1, 0, 2))
+    looks(fleet, 30, 35, slot_11=1, slot_10=1)
+    event = CensusTaken({new.id: 1}, 0, 35, {}, frozenset({new.id}))
+    fleet.handle(event, 35)
+    looks(fleet, 35.5, 41, slot_11=1, slot_10=1)
+
+    assert new.held_up_at == 35
+    assert fleet.state.generations[1].seats[0].not_replaced == new.id
+    assert fleet.next_deadline() == 45
