@@ -276,6 +276,7 @@ def test_deaf_slots_that_a_drain_holds_are_not_the_reason() -> None:
         (9, None, "`wssctl scale 4` "),
         (3, 9, "`wssctl scale 3` undoes"),
         (8, 9, "`wssctl scale 8` undoes"),
+        (9, 10, "`wssctl scale 4` "),
     ],
 )
 def test_the_way_out_of_too_many_workers_is_fewer_of_them(

@@ -515,3 +515,7 @@ def test_without_workers_that_cannot_be_asked_none_is_named() -> None:
     ]
 
     assert "still connected: 40; " in str(answer)
+
+
+def test_the_limit_of_a_leave_ends_it_without_any_worker_that_could_be_asked() -> None:
+    assert out(serving(), within=60.0).next_deadline() == 160

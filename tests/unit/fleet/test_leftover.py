@@ -270,10 +270,12 @@ def test_marks_of_a_stalled_or_unresponsive_worker_go_with_its_main_process() ->
     one = fleet.living(worker(1))
     one.unresponsive_since = one.stalled_since = one.gave_way_at = one.held_up_at = 15.0
     orphaned(fleet, worker(1, 0), 20)
+    found = fleet.living(worker(1))
 
-    assert (one.unresponsive_since, one.stalled_since, one.gave_way_at, one.held_up_at) == (
-        (None,) * 4
-    )
+    assert found.unresponsive_since is None
+    assert found.stalled_since is None
+    assert found.gave_way_at is None
+    assert found.held_up_at is None
 
 
 def test_the_rest_of_a_tree_is_signalled_once() -> None:

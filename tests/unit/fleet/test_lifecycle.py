@@ -40,19 +40,24 @@ from wssupervisor.fleet.lifecycle import (
     LET_GO_SECONDS,
     PATIENCE_WITH_MAIN,
     SERVICE_RESTART,
+    begin_drain,
     can_serve_again,
     cause,
+    counted,
     deadlines,
     ends_at,
     kill,
+    lose_place,
     pass_time,
+    resume,
+    stop,
     why_failed,
     why_late,
 )
 from wssupervisor.fleet.model import Check, Exit, Policy, ReadyBy, WorkerState
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import AskToClose, Kill, SendDrain, SendResume, Signal
-from wssupervisor.fleet.state import Drain, Worker
+from wssupervisor.fleet.state import Drain, Leftover, LettingGo, Worker
 from wssupervisor.fleet.view import view
 
 
@@ -618,3 +623,62 @@ def test_only_a_worker_that_was_ready_and_can_take_its_drain_back_serves_again(a
     else:
         one.ready_at = None
     assert not can_serve_again(one)
+
+
+def test_a_worker_that_must_end_neither_drains_nor_ends_once_more() -> None:
+    one = Worker(worker(1), {}, WorkerState.STOPPING, 0.0, pid=7, kill_at=5.0)
+
+    assert begin_drain(one, POLICY, 0.0, 1.0) == []
+    assert stop(one, POLICY, 1.0) == []
+    assert (one.drain, one.kill_at) == (None, 5.0)
+
+
+def test_a_drain_that_is_not_paused_is_not_moved_by_a_resumption() -> None:
+    drain = Drain(1.0, 2.0, 3.0)
+    resume(drain, 9.0)
+
+    assert (drain.keep_until, drain.deadline) == (2.0, 3.0)
+
+
+def test_a_drain_without_a_limit_has_none_after_a_pause() -> None:
+    drain = Drain(1.0, 2.0, None, paused_at=5.0)
+    resume(drain, 9.0)
+
+    assert (drain.keep_until, drain.deadline, drain.paused_at) == (6.0, None, None)
+
+
+def test_a_stalled_worker_that_drains_keeps_its_drain() -> None:
+    drain = Drain(1.0, 2.0, None)
+    one = Worker(worker(1), {}, WorkerState.DRAINING, 0.0, drain=drain)
+
+    assert lose_place(one, POLICY, "why", 9.0) == []
+    assert (one.state, one.reason, one.drain) == (WorkerState.STALLED, "why", drain)
+
+
+def test_a_drain_signal_spares_a_worker_that_had_it_has_no_pid_or_only_helpers() -> None:
+    policy = replace(POLICY, drain_signal="SIGUSR1")
+
+    def signalled(**fields: object) -> list[Action]:
+        one = Worker(worker(1), {}, WorkerState.READY, 0.0, pid=7)
+        for name, value in fields.items():
+            setattr(one, name, value)
+        return begin_drain(one, policy, 0.0, 1.0)
+
+    assert signalled() == [Signal(worker(1), "SIGUSR1")]
+    assert signalled(pid=None) == []
+    assert signalled(leftover=Leftover(Exit(0), False, 0)) == []
+    assert signalled(releasing=LettingGo(0.5)) == []
+    assert signalled(drain=Drain(0.0, 0.0, None, signalled=True)) == []
+
+
+@pytest.mark.parametrize(("at", "reports"), [(14.9, 0), (15.0, 1)])
+def test_a_worker_may_keep_a_shared_socket_for_a_while_before_that_is_reported(
+    at: float, reports: int
+) -> None:
+    drain = Drain(12.0, 12.0, None, signalled=True)
+    one = Worker(worker(1), {}, WorkerState.DRAINING, 0.0, pid=7, drain=drain)
+    found = counted(one, 3, alone=False, still_listens=True, began_at=at)
+
+    assert len(found) == reports
+    assert drain.still_listens is (reports == 1)
+    assert counted(one, 3, alone=False, still_listens=True, began_at=16.0) == [] or reports == 0

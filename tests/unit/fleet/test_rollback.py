@@ -219,3 +219,17 @@ def test_the_limit_of_a_rollback_is_its_requesters() -> None:
     assert failures(fleet.handle(TimePassed(), 24.9)) == []
     (reason,) = failures(fleet.handle(TimePassed(), 25))
     assert reason.startswith("not done within 5s: worker 1 of generation 1 not ready yet")
+
+
+def test_earlier_failures_of_a_seat_do_not_delay_its_worker_after_a_rollback() -> None:
+    fleet = draining()
+    fleet.handle(WorkerExited(worker(1, 1), Exit(1)), 15)
+    fleet.look(15)
+    fleet.state.generations[1].seats[1].failures = 5
+    fleet.spawn_all(fleet.handle(RollBackRequested(7), 20), 20)
+    fleet.handle(WorkerReady(worker(1, 1, 2)), 21)
+    fleet.steer(fleet.handle(TimePassed(), 22), 22)
+
+    assert Spawn(worker(1, 1, 3), A, {"ws": 11}) in fleet.handle(
+        WorkerExited(worker(1, 1, 2), Exit(1)), 23
+    )

@@ -559,3 +559,32 @@ def test_a_worker_may_take_so_long_to_start_as_its_policy_says() -> None:
     one = fleet.living(worker(1))
 
     assert (one.spawned_at, one.ready_by, one.watchdog) == (1, 8, 5.0)
+
+
+def test_a_stalled_worker_whose_replacement_waits_for_its_start_has_its_seat_back_alone() -> None:
+    fleet = replaced()
+    fleet.handle(WorkerExited(worker(1, 0, 2), Exit(1)), 21)
+    fleet.handle(WorkerExited(worker(1, 0, 3), Exit(1)), 21)
+    waits = fleet.state.generations[1].seats[0].retry_at
+    actions = fleet.look(21.25, slot_10=0)
+    seat = fleet.state.generations[1].seats[0]
+
+    assert waits == 21.5
+    assert not any(isinstance(one, Signal) for one in actions)
+    assert (seat.worker, seat.retry_at, seat.slots) == (worker(1), None, {"ws": 10})
+
+
+def test_a_seat_that_waits_for_its_start_moves_away_from_a_draining_worker_and_waits_on() -> None:
+    fleet = serving()
+    seat = fleet.state.generations[1].seats[0]
+    fleet.handle(WorkerExited(worker(1, 0), Exit(1)), 10)
+    fleet.handle(WorkerExited(worker(1, 0, 2), Exit(1)), 10)
+    one = fleet.living(worker(1, 1))
+    fleet.state.generations[1].seats.pop()
+    fleet.state.scaled = Scale(1, instead_of=2)
+    one.state = WorkerState.DRAINING
+    seat.slots = dict(one.slots)
+    fleet.handle(TimePassed(), 10.2)
+
+    assert seat.slots != one.slots
+    assert (seat.worker, seat.retry_at) == (None, 10.5)
