@@ -4,6 +4,7 @@ A process of its own runs them, so that nothing else that uses the fleet counts.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,14 @@ def coverage(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
         stderr=subprocess.STDOUT,
         timeout=280,
     )
+
+
+def test_each_module_of_the_fleet_that_decides_has_its_own_tests() -> None:
+    modules = (ROOT / "wssupervisor" / "fleet").glob("*.py")
+    deciding = {one.stem for one in modules if re.search(r"^ *def ", one.read_text(), re.MULTILINE)}
+    tested = {one.stem for one in (ROOT / "tests" / "unit" / "fleet").glob("test_*.py")}
+
+    assert {f"test_{one}" for one in deciding} == tested
 
 
 @pytest.mark.timeout(300)  # of two processes, which a busy machine slows down

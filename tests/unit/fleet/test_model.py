@@ -4,28 +4,16 @@ from math import inf
 
 import pytest
 
-from tests.unit.fleet.driven import POLICY, B, serving
-from wssupervisor.fleet.core import Fleet
-from wssupervisor.fleet.events import (
-    LeaveRequested,
-    ReleaseResolved,
-    ReloadRequested,
-    Requester,
-    RollBackRequested,
-)
 from wssupervisor.fleet.model import (
     Check,
     Exit,
-    Listener,
     Policy,
     ReadyBy,
     Release,
     Table,
     WhenFull,
     WorkerId,
-    WorkerState,
 )
-from wssupervisor.fleet.state import Scale, SlotWatch, State, Steering, Worker
 
 
 @pytest.mark.parametrize(
@@ -84,50 +72,3 @@ def test_what_the_file_does_not_say_is_as_the_manual_says() -> None:
         forward_signals=(),
         replace_stalled=10.0,
     )
-
-
-def test_a_request_waits_a_minute_for_its_verdict_and_makes_no_room_unasked() -> None:
-    assert ReloadRequested(1) == ReloadRequested(1, 60.0, waits=True, make_room=False)
-    assert RollBackRequested(1) == RollBackRequested(1, 60.0)
-    assert LeaveRequested(1, 10.0) == LeaveRequested(1, 10.0, inf, waits=True)
-    assert Requester("wssctl", "alice", 7).fields() == {"via": "wssctl", "by": "alice", "by_pid": 7}
-
-
-def test_a_worker_begins_with_nothing() -> None:
-    one = Worker(WorkerId(1, 0, 1), {"ws": 10}, WorkerState.STARTING, spawned_at=5.0)
-
-    assert (one.connections, one.forced, one.watchdog) == (0, 0, 0.0)
-    assert [one.sweeper, one.closes_on_request, one.releases_sockets] == [False] * 3
-
-
-def test_a_fleet_begins_with_nothing_and_at_its_instant() -> None:
-    fleet = Fleet([Listener("ws", (10, 11))], now=7.0)
-
-    assert fleet.state == State(
-        {"ws": Listener("ws", (10, 11))},
-        slots={10: SlotWatch(), 11: SlotWatch()},
-        started_at=7.0,
-    )
-    assert Fleet([]).state.started_at == 0.0
-    assert SlotWatch() == SlotWatch(queued=0, left_epoch=1, deaf=False, occupied=False)
-    assert Steering() == Steering(epoch=0, handshakes_over=0)
-    assert (fleet.state.last_generation, fleet.state.last_reload) == (0, 0)
-    assert fleet.state.quit is False
-
-
-def test_the_number_of_workers_is_the_scale_as_long_as_the_file_says_the_same() -> None:
-    state = State({}, scaled=Scale(5, instead_of=2))
-
-    assert state.workers_wanted(Policy(workers=2)) == 5
-    assert state.workers_wanted(Policy(workers=3)) == 3
-    assert State({}).workers_wanted(Policy(workers=3)) == 3
-
-
-def test_a_candidate_is_the_generation_of_the_reload_under_way() -> None:
-    fleet = serving()
-
-    assert fleet.state.candidate is None
-    fleet.handle(ReloadRequested(5), 10)
-    assert fleet.state.candidate is None
-    fleet.handle(ReleaseResolved(1, B, POLICY), 10)
-    assert fleet.state.candidate is fleet.state.generations[2]
