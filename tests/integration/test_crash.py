@@ -25,7 +25,7 @@ SUPERVISOR_REPLACES_WITHIN = 0.3
 ANSWERS_BEFORE = 1_000
 ANSWERS_AFTER = 1_500
 STALL = 0.5
-STALL_MARGIN = 0.5  # for noticing: two looks at the queue, on a busy machine
+STEERED_WITHIN = 0.5  # after the status shows the stall
 CONTINUED_FOR = 1_000
 
 
@@ -39,10 +39,15 @@ def pids_in(status: dict[str, Any]) -> list[int]:
     ]
 
 
+def states_in(status: dict[str, Any]) -> list[str]:
+    return [worker["state"] for shown in status["generations"] for worker in shown["workers"]]
+
+
 def first_answer_by(notes: Sequence[Note], pid: int) -> Note:
     return min((note for note in notes if note.pid == pid), key=lambda note: note.end)
 
 
+@pytest.mark.alone
 def test_a_killed_worker_is_replaced_and_nobody_who_comes_later_notices(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -99,6 +104,12 @@ def test_a_stopped_worker_is_steered_away_from_and_its_queue_is_served(
         send(stopped, signal.SIGSTOP)
         try:
             daemon.wait_for(
+                lambda status: "stalled" in states_in(status),
+                within=REPLACED_WITHIN,
+                what="word of the stall",
+            )
+            noticed_at = time.monotonic() + STEERED_WITHIN
+            daemon.wait_for(
                 lambda status: (
                     status["state"] == "serving"
                     and len({pid for pid in daemon.active_pids() if pid != stopped}) >= 2
@@ -114,7 +125,6 @@ def test_a_stopped_worker_is_steered_away_from_and_its_queue_is_served(
         replacements = set(daemon.active_pids()) - {stopped, survivor}
         notes = clients.assert_unnoticed()
 
-        noticed_at = stopped_at + STALL + STALL_MARGIN
         queued = [note for note in notes if stopped_at < note.start < noticed_at < note.end]
         waited = max(note.end - note.start for note in notes if note.start > noticed_at)
         print(
