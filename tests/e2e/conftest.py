@@ -108,6 +108,19 @@ def machine(installed: list[Path], tmp_path: Path) -> Iterator[Machine]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def standing(
+    installed: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """Instance chat, which serves: one for all tests of a module that change nothing of it."""
+    with Machine(installed, tmp_path_factory.mktemp("standing")) as machine:
+        found = Service(machine, lambda _: None)
+        found.release("one")
+        found.init()
+        found.start()
+        yield found
+
+
 @pytest.fixture
 def bare(base: Path, tmp_path: Path) -> Iterator[Machine]:
     """Without the package."""

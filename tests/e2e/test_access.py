@@ -2,8 +2,6 @@
 
 import stat
 
-import pytest
-
 from tests.e2e.service import Service
 
 DENIED = 77
@@ -20,11 +18,11 @@ def add_user(service: Service, name: str, *options: str) -> None:
     service.machine.run("useradd", "--create-home", *options, name)
 
 
-def test_files_have_the_documented_owners_and_modes(chat: Service) -> None:
+def test_files_have_the_documented_owners_and_modes(standing: Service) -> None:
     directory = "/run/wssupervisor/chat"
-    own = f"{chat.account}:{chat.account}"
+    own = f"{standing.account}:{standing.account}"
     expected = {
-        "/etc/wssupervisor/chat.toml": (f"root:{chat.account}", "-rw-r-----"),
+        "/etc/wssupervisor/chat.toml": (f"root:{standing.account}", "-rw-r-----"),
         directory: (own, "drwxr-x---"),
         f"{directory}/control.sock": (own, "srw-rw----"),
         "/run/wssupervisor": ("root:root", "drwxr-xr-x"),
@@ -34,17 +32,17 @@ def test_files_have_the_documented_owners_and_modes(chat: Service) -> None:
         "/var/lib/wssupervisor/chat/supervisor/events.jsonl": (own, "-rw-r-----"),
     }
 
-    assert {path: described(chat, path) for path in expected} == expected
+    assert {path: described(standing, path) for path in expected} == expected
 
 
-def test_daemon_and_workers_run_as_the_user_without_any_privilege(chat: Service) -> None:
-    for pid in (chat.main_pid(), *chat.worker_pids()):
+def test_daemon_and_workers_run_as_the_user_without_any_privilege(standing: Service) -> None:
+    for pid in (standing.main_pid(), *standing.worker_pids()):
         status = dict(
             line.split(":\t", 1)
-            for line in chat.machine.read(f"/proc/{pid}/status").splitlines()
+            for line in standing.machine.read(f"/proc/{pid}/status").splitlines()
             if ":\t" in line
         )
-        uid = chat.machine.run("id", "--user", chat.account).stdout.strip()
+        uid = standing.machine.run("id", "--user", standing.account).stdout.strip()
         assert set(status["Uid"].split()) == {uid}
         assert {status[key] for key in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
         assert status["NoNewPrivs"] == "1"
@@ -66,22 +64,22 @@ def test_a_user_of_its_own_serves_below_port_1024(new: Service) -> None:
         assert owner == "gamer"
 
 
-def test_a_member_of_the_group_may_look_and_no_more(chat: Service) -> None:
-    add_user(chat, "member", "--groups", chat.account)
-    before = chat.main_pid(), chat.worker_pids()
-    looked = chat.ctl("status", user="member")
-    events = chat.ctl("events", user="member")
+def test_a_member_of_the_group_may_look_and_no_more(standing: Service) -> None:
+    add_user(standing, "member", "--groups", standing.account)
+    before = standing.main_pid(), standing.worker_pids()
+    looked = standing.ctl("status", user="member")
+    events = standing.ctl("events", user="member")
 
     assert "1  active" in looked.stdout
     assert "generation=1" in events.stdout
     for words in (["stop"], ["reload"], ["rollback"], ["scale", "1"], ["drain", "1", "--pause"]):
-        refused = chat.ctl(*words, user="member", check=False)
+        refused = standing.ctl(*words, user="member", check=False)
         assert refused.returncode == DENIED, refused
         assert "member may read but not" in refused.stderr
         # The command in the message must work for root.
-        stops = f"Run as root: systemctl stop {chat.socket} {chat.service}\n"
+        stops = f"Run as root: systemctl stop {standing.socket} {standing.service}\n"
         assert refused.stderr.endswith(stops) == (words == ["stop"])
-    assert (chat.main_pid(), chat.worker_pids()) == before
+    assert (standing.main_pid(), standing.worker_pids()) == before
 
 
 def test_a_member_of_the_group_may_operate_where_the_configuration_says_so(
@@ -97,21 +95,21 @@ def test_a_member_of_the_group_may_operate_where_the_configuration_says_so(
     assert refused.returncode == DENIED, refused
 
 
-@pytest.mark.parametrize("words", [["status"], ["stop"], ["reload"], ["events"]])
-def test_others_may_do_nothing(chat: Service, words: list[str]) -> None:
-    add_user(chat, "stranger")
-    refused = chat.ctl(*words, user="stranger", check=False)
+def test_others_may_do_nothing(standing: Service) -> None:
+    add_user(standing, "stranger")
+    for verb in ("status", "stop", "reload", "events"):
+        refused = standing.ctl(verb, user="stranger", check=False)
 
-    assert refused.returncode == DENIED, refused
-    assert "not allowed" in refused.stderr
+        assert refused.returncode == DENIED, refused
+        assert "not allowed" in refused.stderr
 
 
-def test_stop_by_wssctl_names_the_systemctl_line_instead(chat: Service) -> None:
-    refused = chat.ctl("stop", check=False)
+def test_stop_by_wssctl_names_the_systemctl_line_instead(standing: Service) -> None:
+    refused = standing.ctl("stop", check=False)
 
     assert refused.returncode != 0
     assert "systemctl stop wssupervisor@chat" in refused.stderr
-    assert chat.systemctl("is-active").stdout == "active\n"
+    assert standing.systemctl("is-active").stdout == "active\n"
 
 
 def test_the_control_socket_goes_with_the_service(chat: Service) -> None:

@@ -1,5 +1,6 @@
 """What systemd gives a service reaches its workers, which are that service."""
 
+from tests.e2e.death import kill, wait_next
 from tests.e2e.service import Service
 
 SECRET = "postgres://chat:s3cr3t@db/chat"
@@ -46,7 +47,7 @@ def test_a_swept_run_directory_comes_back_under_systemd(chat: Service) -> None:
     script = f"rm -r {directory}/* && until test -S {directory}/control.sock; do sleep 0.1; done"
     chat.machine.run("sh", "-c", script)
     chat.wait_serving()
-    chat.machine.run("kill", "-KILL", str(chat.main_pid()))
+    wait_next(chat, kill(chat))
     chat.wait_serving()
 
     assert pids == chat.worker_pids()

@@ -1,6 +1,7 @@
 """Health and metrics of an instance under systemd, in its sandbox, over restarts and deaths."""
 
 from examples.load.waiting import wait_until
+from tests.e2e.death import kill, wait_next
 from tests.e2e.service import Service
 
 ADDRESS = "127.0.0.1:9464"
@@ -40,8 +41,8 @@ def test_it_answers_in_its_sandbox_over_reloads_restarts_and_deaths(new: Service
     new.systemctl("reload")
     assert value(new, 'wssupervisor_reloads_total{attempt="reload",verdict="succeeded"}') == 1
 
-    pid = new.main_pid()
-    new.machine.run("kill", "-KILL", str(pid))
+    pid = kill(new)
+    wait_next(new, pid)
     wait_until(
         lambda: ask(new, "/readyz") == ("200", "ready\n"), within=WITHIN, what="the next", every=0.2
     )

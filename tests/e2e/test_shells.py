@@ -11,18 +11,19 @@ zpty -w shell "PS1=; fpath=(/usr/share/zsh/vendor-completions $fpath); autoload 
 zpty -w shell "compinit -D -u; zstyle ':completion:*' list-colors ''; LISTMAX=1000; echo rea''dy"
 zpty -r shell out '*ready*'
 zpty -w -n shell $'wssctl %s\\t\\t'
-sleep 1
+zpty -r shell out '*%s*'
+print -rn -- "$out"
 zpty -w -n shell $'\\C-u\\nexit\\n'
 while zpty -r shell out; do print -rn -- "$out"; done
 """
 
 
-def offered(machine: Machine, shell: str, line: str) -> str:
-    """What the shell shows for the beginning of a command line."""
+def offered(machine: Machine, shell: str, line: str, last: str) -> str:
+    """What the shell shows for the beginning of a command line; `last` is waited for."""
     if shell == "fish":
         return machine.run("fish", "-c", f"complete -C 'wssctl {line}'").stdout
     if shell == "zsh":
-        return machine.run("zsh", "-f", "-c", ZSH % line).stdout
+        return machine.run("zsh", "-f", "-c", ZSH % (line, last)).stdout
     words = ["wssctl", *line.split(" ")]
     code = (
         "source /usr/share/bash-completion/completions/wssctl;"
@@ -34,8 +35,8 @@ def offered(machine: Machine, shell: str, line: str) -> str:
 
 @pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
 def test_the_package_completes_verbs_and_options(machine: Machine, shell: str) -> None:
-    verbs = offered(machine, shell, "r")
-    options = offered(machine, shell, "-i chat drain 3 --")
+    verbs = offered(machine, shell, "r", "rollback")
+    options = offered(machine, shell, "-i chat drain 3 --", "--within")
 
     assert "reload" in verbs
     assert "rollback" in verbs

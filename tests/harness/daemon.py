@@ -219,12 +219,20 @@ class Daemon:
     def end_worker(self, pid: int) -> None:
         """Kill one and wait until the daemon has noticed."""
         os.kill(pid, signal.SIGKILL)
+        self.wait_noticed(pid)
+
+    def wait_noticed(self, *pids: int) -> None:
+        """Until the daemon knows that these workers have ended."""
         self.wait_for(
-            lambda status: all(
-                one["pid"] != pid for shown in status["generations"] for one in shown["workers"]
+            lambda status: (
+                not any(
+                    one["pid"] in pids
+                    for shown in status["generations"]
+                    for one in shown["workers"]
+                )
             ),
             within=SERVING_WITHIN,
-            what=f"the end of worker {pid}",
+            what=f"the end of workers {pids}",
         )
 
     def signal(self, number: signal.Signals) -> None:

@@ -192,8 +192,10 @@ def test_a_scrape_sees_who_came_since_the_last_census_and_so_does_who_counts_the
                 within=BEFORE_THE_NEXT_CENSUS,
                 what="the others to have gone",
             )
-            for pid in daemon.active_pids():
+            pids = daemon.active_pids()
+            for pid in pids:
                 send(pid, signal.SIGKILL)
+            daemon.wait_noticed(*pids)
             daemon.wait_ready(2, within=WITHIN)
             some.finish()
         assert scrape(port).of("connections_lost_total") == HELD
@@ -214,8 +216,10 @@ def test_a_worker_that_crashes_counts_with_whom_it_took_along(settings: Settings
                 within=WITHIN,
                 what="all to be counted",
             )
-            for pid in daemon.active_pids():
+            pids = daemon.active_pids()
+            for pid in pids:
                 send(pid, signal.SIGKILL)
+            daemon.wait_noticed(*pids)
             daemon.wait_ready(2, within=WITHIN)
             held.finish()
         found = asked(daemon)
