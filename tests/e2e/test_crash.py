@@ -47,8 +47,8 @@ from wssupervisor.runtime.handover.state_file import StateFile
 
 file = StateFile(sys.argv[1] + "/control.sock.state")
 data = plain(file.read(sys.argv[2]))
-data["carried"]["listeners"][0]["name"] = "other"
-file.write_document(data)
+data["document"]["listeners"]["listeners"][0]["pool"]["name"] = "other"
+file.write_plain(data)
 """
 """Gives a state a listener that the instance does not have: no start can continue with that."""
 

@@ -105,8 +105,7 @@ class HistoryFiles(Target[Lines]):
             (directory / name).write_bytes(b"\n".join([*given.lines, given.torn]))
         if given.odd is not None:
             odd_files.make(directory / given.odd[0], given.odd[1])
-        history = History()
-        history.keep_in(str(directory / "control.sock"))
+        history = History(str(directory / "control.sock"))
         try:
             found = history.since(None)
             for one in (3600.0, 1e300):

@@ -113,7 +113,7 @@ class KeptState(Target[Files]):
         if given.torn:
             raise Wrong("a torn file was believed")
         try:
-            found.carried.load_fleet()
+            found.document.load_fleet()
         except OperationFailed as error:
             if len(str(error)) > MESSAGE_CHARS:
                 raise Wrong(f"the reason has {len(str(error))} characters") from error

@@ -22,7 +22,7 @@ PAST_THE_LIMIT = 1200  # at 300 a second: longer than the ready timeout of that 
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerSet:
+class Gate:
     """Until it is opened, the workers of the next release are not ready."""
 
     path: Path
@@ -32,12 +32,12 @@ class ListenerSet:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> ListenerSet:
-    return ListenerSet(tmp_path / "gate")
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture
-def gated(settings: Settings, gate: ListenerSet) -> Settings:
+def gated(settings: Settings, gate: Gate) -> Settings:
     """The first release serves; the current one waits at the gate."""
     return replace(settings, environment={"GATE": str(gate.path)})
 
@@ -75,7 +75,7 @@ def wait_candidate_gone(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_reload_whose_requester_went_away_never_takes_effect(
-    gated: Settings, gate: ListenerSet, number: signal.Signals
+    gated: Settings, gate: Gate, number: signal.Signals
 ) -> None:
     with Daemon(gated) as daemon, load(daemon.start()) as clients:
         pids = daemon.active_pids()
@@ -100,7 +100,7 @@ def test_a_reload_whose_requester_went_away_never_takes_effect(
         assert {note.generation for note in notes} == {1, cutover.generation}
 
 
-def test_a_second_reload_is_told_to_try_again(gated: Settings, gate: ListenerSet) -> None:
+def test_a_second_reload_is_told_to_try_again(gated: Settings, gate: Gate) -> None:
     with Daemon(gated) as daemon, load(daemon.start()) as clients:
         with waiting_reload(daemon) as ctl:
             refused = daemon.ctl("reload")
@@ -130,7 +130,7 @@ def test_a_stop_under_way_refuses_a_reload_and_ends_the_candidate(
 
 
 def test_a_reload_that_waits_too_long_is_cancelled_by_its_own_timeout(
-    gated: Settings, gate: ListenerSet
+    gated: Settings, gate: Gate
 ) -> None:
     with Daemon(gated) as daemon, load(daemon.start()) as clients:
         gated.releases.install("gated", "gated")
@@ -175,7 +175,7 @@ def test_a_failed_reload_by_sighup_leaves_the_daemon_serving(settings: Settings)
         clients.assert_unnoticed()
 
 
-def test_no_wait_returns_at_once_and_the_reload_goes_on(gated: Settings, gate: ListenerSet) -> None:
+def test_no_wait_returns_at_once_and_the_reload_goes_on(gated: Settings, gate: Gate) -> None:
     with Daemon(gated) as daemon, load(daemon.start()) as clients:
         gated.releases.install("gated", "gated")
         answer = daemon.ctl("reload", "--no-wait")
@@ -194,7 +194,7 @@ def test_no_wait_returns_at_once_and_the_reload_goes_on(gated: Settings, gate: L
 
 
 def test_limits_that_passed_while_the_daemon_was_stopped_are_not_held_against_anybody(
-    gated: Settings, gate: ListenerSet
+    gated: Settings, gate: Gate
 ) -> None:
     with Daemon(replace(gated, ready_timeout="3s")) as daemon, load(daemon.start()) as clients:
         with waiting_reload(daemon) as ctl:

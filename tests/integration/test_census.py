@@ -142,7 +142,7 @@ def test_a_flood_of_handshakes_costs_no_more_than_some(pool: TcpPool) -> None:
         pending = len(pending_handshakes(pool.family, pool.port))
         handshakes = handshakes_module.Handshakes([pool])
         handshakes.record(1)
-        saved = handshakes.carry()
+        saved = handshakes.save()
     print(f"{pending} pending")
 
     assert pending > handshakes_module.HANDSHAKES_MAX

@@ -20,6 +20,7 @@ from examples.load.waiting import wait_until
 from wssupervisor.commands.cli import main
 from wssupervisor.control import client as client_module
 from wssupervisor.control.client import Client, DaemonError, Gone, Silence
+from wssupervisor.control.control_socket import ControlSocket
 from wssupervisor.control.paths import make_directory, running
 from wssupervisor.control.peer import Peer
 from wssupervisor.control.protocol import LEFT_OUT, LINE_BYTES, Object
@@ -61,9 +62,9 @@ class Running:
         self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
-        server = ControlServer(str(self.path), self._handle)
-        server.claim()
-        server.start()
+        control = ControlSocket.claim(str(self.path))
+        control.listen()
+        server = ControlServer(control, self._handle)
         self._ready.set()
         await self._stop.wait()
         await server.close()
@@ -275,7 +276,7 @@ def test_who_waits_when_it_closes_is_answered(tmp_path: Path) -> None:
 
 def test_a_second_daemon_is_refused_and_the_first_one_named(server: Running) -> None:
     with pytest.raises(InstanceRunning, match=rf"pid {os.getpid()}\) is already running at"):
-        ControlServer(str(server.path), never).claim()
+        ControlSocket.claim(str(server.path))
 
     assert Client(str(server.path)).call("status") == {"state": "serving"}
 
@@ -284,7 +285,7 @@ def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     path.write_text("dear")
     with pytest.raises(ListenFailed, match=r"is not a socket\. Remove it, or choose"):
-        ControlServer(str(path), never).claim()
+        ControlSocket.claim(str(path))
 
     assert path.read_text() == "dear"
 
@@ -293,21 +294,20 @@ def test_a_lock_that_its_owner_removes_in_that_moment_keeps_nobody_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "control.sock"
-    first, second = (ControlServer(str(path), never) for _ in range(2))
-    first.claim()
+    first = ControlSocket.claim(str(path))
     flock = fcntl.flock
 
     def end_the_first(descriptor: int, how: int) -> None:
         """The second has opened the lock file and the first closes before it is taken."""
         monkeypatch.setattr(fcntl, "flock", flock)
-        asyncio.run(first.close())
+        first.release()
         flock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", end_the_first)
-    second.claim()
+    second = ControlSocket.claim(str(path))
     with pytest.raises(InstanceRunning):
-        ControlServer(str(path), never).claim()
-    asyncio.run(second.close())
+        ControlSocket.claim(str(path))
+    second.release()
 
     assert list(tmp_path.iterdir()) == []
 

@@ -253,7 +253,7 @@ def rewritten(daemon: Daemon, change: Callable[[dict[str, Any]], None]) -> None:
     assert found is not None
     data = plain(found)
     change(data)
-    file.write_document(data)
+    file.write_plain(data)
     file.close()
 
 
@@ -261,7 +261,7 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "of another boot": ("it is of another boot", {"boot": "5e7-0"}),
     "of a newer version": ("does not know its format", {"version": 2}),
     "of another instance": ("it is of instance 'other'", {"name": "other"}),
-    "no state at all": ("it cannot be read", {"carried": {"version": 1, "program": "9"}}),
+    "no state at all": ("it cannot be read", {"document": {"version": 1, "program": "9"}}),
 }
 
 
@@ -286,7 +286,10 @@ def test_a_recovery_that_fails_in_the_same_way_at_each_start_is_given_up(
     with daemon_held_by(settings, "store") as daemon:
         old = daemon.start().active_pids()
         daemon.die()
-        rewritten(daemon, lambda data: data["carried"]["listeners"][0].update(name="other"))
+        rewritten(
+            daemon,
+            lambda data: data["document"]["listeners"]["listeners"][0]["pool"].update(name="other"),
+        )
         for attempt in range(1, SAME_MAX + 1):
             assert daemon.run_to_its_end(WITHIN) == 1
             assert f"attempt={attempt}" in daemon.log()
@@ -303,7 +306,7 @@ def test_a_recovery_that_fails_once_is_tried_again_with_all_its_connections(
     settings: Settings,
 ) -> None:
     def named(name: str) -> Callable[[dict[str, Any]], None]:
-        return lambda data: data["carried"]["listeners"][0].update(name=name)
+        return lambda data: data["document"]["listeners"]["listeners"][0]["pool"].update(name=name)
 
     with daemon_held_by(settings, "store") as daemon, load(daemon.start()) as clients:
         pids, name = daemon.active_pids(), daemon.status()["listeners"][0]["name"]
@@ -360,11 +363,15 @@ def test_a_pid_that_is_another_process_by_now_is_left_alone(settings: Settings) 
         send(first, signal.SIGKILL)
 
         def reuse(data: dict[str, Any]) -> None:
-            (own,) = [one for one in data["carried"]["workers"] if one["process"]["pid"] == first]
+            (own,) = [
+                one
+                for one in data["document"]["supervisor"]["crew"]["workers"]
+                if one["process"]["pid"] == first
+            ]
             process = own["process"]
             process["seen"] = {str(innocent.pid): process["seen"][str(first)]}
             process["pid"] = innocent.pid
-            workers = data["carried"]["fleet"]["state"]["generations"]["1"]["workers"]
+            workers = data["document"]["fleet"]["state"]["generations"]["1"]["workers"]
             workers[own["id"]]["pid"] = innocent.pid
 
         rewritten(daemon, reuse)
@@ -411,7 +418,7 @@ def test_state_that_cannot_be_written_is_said_and_stops_nobody(settings: Setting
         path.mkdir()
         daemon.reload()
 
-        assert daemon.log().count("state cannot be written down") == 1
+        assert daemon.log().count("cannot save state") == 1
         assert daemon.stop() == 0
         path.rmdir()
 

@@ -21,7 +21,7 @@ from wssupervisor.runtime.listeners.socket_options import (
     TABLE,
     original_of,
     promise_of,
-    restore,
+    set_back,
 )
 from wssupervisor.runtime.listeners.tcp_pool import adopt
 
@@ -111,12 +111,12 @@ def test_every_option_that_can_be_changed_is_set_back(listening: socket.socket) 
                 break
     listening.setblocking(True)
     assert len(spoilt) >= min(len(promise), 40)
-    left = restore(listening, promise)
+    left = set_back(listening, promise)
 
     assert all(one.why is None for one in left)
     assert promise == promise_of(listening)
     assert not os.get_blocking(listening.fileno())
-    assert restore(listening, promise) == []
+    assert set_back(listening, promise) == []
 
 
 @pytest.mark.parametrize("locked", [False, True])
@@ -128,7 +128,7 @@ def test_a_filter_is_taken_off_or_named(locked: bool) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
         if locked:
             sock.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
-        (left,) = restore(sock, promise_of(sock))
+        (left,) = set_back(sock, promise_of(sock))
 
         assert left.option == FILTER
         assert (left.why is not None) == locked

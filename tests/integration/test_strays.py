@@ -176,7 +176,7 @@ def spoil_fleet(daemon: Daemon) -> None:
     own = state_file.StateFile(f"{daemon.control}{state_file.SUFFIX}")
     found = own.read(daemon.settings.name)
     assert found is not None
-    own.write(replace(found, carried=replace(found.carried, config_text="nonsense")))
+    own.write(replace(found, document=replace(found.document, config_text="nonsense")))
     own.close()
 
 

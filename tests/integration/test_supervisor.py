@@ -12,8 +12,10 @@ from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import ReloadRequested, StopRequested
 from wssupervisor.fleet.model import InstanceState
 from wssupervisor.runtime.fd_store import FdStore
+from wssupervisor.runtime.handover.document import backlogs
 from wssupervisor.runtime.history.history import History
 from wssupervisor.runtime.listeners import acquire
+from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.observe.watch import Watch
 from wssupervisor.runtime.releases.release import resolve
 from wssupervisor.runtime.supervisor import Supervisor
@@ -39,18 +41,25 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
         raise RuntimeError("a bug")
 
     async def live() -> tuple[object, InstanceState, int]:
-        gate = acquire.gate(config, [])
+        listeners = ListenerSet(acquire.acquired(config, []), backlogs(config))
+        history = History(str(tmp_path / "control.sock"))
+
+        def look() -> object:
+            return watch.glance()
+
         try:
             supervisor = Supervisor(
                 config,
                 broken,
-                gate,
-                Fleet(gate.open()),
+                listeners,
+                Fleet(listeners.open()),
                 str(tmp_path / "notify"),
                 FdStore(),
-                History(),
+                history,
+                look=look,
+                keep=lambda _: None,
             )
-            watch = Watch(supervisor, ServiceNotifier())
+            watch = Watch(supervisor, ServiceNotifier(), lambda: None)
             begin = partial(supervisor.start, resolve(config))
             running = asyncio.ensure_future(supervisor.run(begin, watch.run))
             await serving(supervisor)
@@ -61,7 +70,8 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
             supervisor.crew.finish()
             return outcome, state, status
         finally:
-            gate.close()
+            listeners.close()
+            history.close()
 
     outcome, state, status = asyncio.run(asyncio.wait_for(live(), SOON))
 

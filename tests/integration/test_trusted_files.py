@@ -97,9 +97,9 @@ def test_a_state_that_another_user_planted_runs_nothing(
         found = file.read(settings.name)
         assert found is not None
         data = plain(found)
-        for one in data["carried"]["fleet"]["state"]["generations"].values():
+        for one in data["document"]["fleet"]["state"]["generations"].values():
             one["release"]["command"] = [str(planted)]
-        file.write_document(data)
+        file.write_plain(data)
         file.close()
         for path in daemon.control.parent.glob("*.state.*"):
             os.chown(path, OTHER, -1)

@@ -6,25 +6,16 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from wssupervisor import logging
 from wssupervisor.acceptor import Acceptor
 from wssupervisor.bounded import bounded
 from wssupervisor.control import protocol
-from wssupervisor.control.paths import SAFE_PLACE, make_directory
+from wssupervisor.control.control_socket import ControlSocket
 from wssupervisor.control.peer import Peer, authorize, peer_of
 from wssupervisor.control.shares import Seat, admission
-from wssupervisor.control.socket_file import (
-    Identity,
-    bound,
-    identity,
-    refuse_other_files,
-    replace_stale,
-)
-from wssupervisor.errors import Busy, InstanceRunning, ListenFailed, ProtocolError, WssError
+from wssupervisor.errors import Busy, ProtocolError, WssError
 from wssupervisor.foreign import close_beside, received
-from wssupervisor.lock_file import Held, LockFile
 
 KEEPALIVE_SECONDS = 1.5
 """A waiting client gets a line at least every 2 s."""
@@ -62,81 +53,24 @@ class _Connection:
 
 
 class ControlServer:
-    """Owns the socket file and a lock beside it, which prevents a second daemon."""
+    """Answers the clients of a control socket that listens; owns the socket and the connections."""
 
-    def __init__(self, path: str, handler: Handler) -> None:
-        self.path = path
-        self.handler = handler
-        self.group_may_operate = False
-        self.instead: Mapping[str, str] = {}
-        """The command to use instead of a method that the daemon refuses to every caller."""
-        self.made_directory = False
-        """We created the directory of the socket, and remove it at the end."""
-        self._file: Identity | None = None
-        self._lock: LockFile | None = None
-        self._listening: socket.socket | None = None
-        self._acceptor: Acceptor | None = None
+    def __init__(
+        self,
+        control: ControlSocket,
+        handler: Handler,
+        *,
+        group_may_operate: bool = False,
+        instead: Mapping[str, str] | None = None,
+    ) -> None:
+        """`instead`: the command to use instead of a method that the daemon refuses to everyone."""
+        self._control = control
+        self._handler = handler
+        self._group_may_operate = group_may_operate
+        self._instead = instead or {}
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._closing = False
-
-    def claim(self) -> None:
-        """Become the only daemon of this path. Raises InstanceRunning, ListenFailed."""
-        try:
-            refuse_other_files(self.path)
-            self.made_directory = make_directory(Path(self.path).parent)
-            self._lock = LockFile.claim(self.path)
-        except Held as held:
-            raise InstanceRunning(
-                f"a daemon (pid {held.owner}) is already running at {self.path}. Deploy a new"
-                " release with `wssctl reload`, stop it with `wssctl stop`, or give this one"
-                " another --name"
-            ) from None
-        except OSError as error:
-            raise ListenFailed(
-                f"cannot make the control socket {self.path}: {error.strerror}. {SAFE_PLACE}"
-            ) from error
-
-    def descriptors(self) -> tuple[int, int, bool]:
-        """Return what the next program needs: socket, lock, and whether we made the directory."""
-        assert self._listening is not None
-        assert self._lock is not None
-        return self._listening.fileno(), self._lock.fileno(), self.made_directory
-
-    @property
-    def listening(self) -> int:
-        """The socket's descriptor."""
-        assert self._listening is not None
-        return self._listening.fileno()
-
-    def adopt(self, listening: int) -> None:
-        """Use a socket that outlived its daemon, instead of `start` and after `claim`."""
-        self._listening = socket.socket(fileno=listening)
-        self._listening.setblocking(False)
-        self._listen_on()
-
-    def take_over(self, listening: int, lock: int, *, made_directory: bool) -> None:
-        """Continue with socket and lock of the program before, instead of `claim` and `start`."""
-        self._lock = LockFile.held(self.path, lock)
-        self._listening = socket.socket(fileno=listening)
-        self._listening.setblocking(False)
-        self.made_directory = made_directory
-        self._listen_on()
-
-    def start(self) -> None:
-        """Listen, and replace a socket that a dead daemon left. Raises ListenFailed."""
-        try:
-            refuse_other_files(self.path)
-            with contextlib.suppress(FileNotFoundError):
-                Path(self.path).unlink()
-            self._listening = bound(self.path)
-        except OSError as error:
-            advice = (
-                "the path is too long for a socket"
-                if "too long" in str(error)
-                else (error.strerror or str(error))
-            )
-            raise ListenFailed(f"cannot make the control socket {self.path}: {advice}") from error
-        self._listen_on()
+        self._acceptor = Acceptor(control.listening, self._welcome)
 
     async def close(self) -> None:
         """Close every connection and remove what we made.
@@ -144,25 +78,15 @@ class ControlServer:
         Waiting clients get their answers if they are ready within ANSWERED_WITHIN seconds.
         """
         self._closing = True
-        if self._listening is not None:
-            if self._acceptor is not None:
-                self._acceptor.pause()
-            close_beside(self._listening)
-            self._listening = None
-            asking = [task for task, one in self._connections.items() if one.idle_since is None]
-            if asking:
-                await asyncio.wait(asking, timeout=ANSWERED_WITHIN)
-            for task in self._connections:
-                task.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
-            with contextlib.suppress(FileNotFoundError):
-                Path(self.path).unlink()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-        if self.made_directory:
-            with contextlib.suppress(OSError):
-                Path(self.path).parent.rmdir()
+        self._acceptor.pause()
+        self._control.close()
+        asking = [task for task, one in self._connections.items() if one.idle_since is None]
+        if asking:
+            await asyncio.wait(asking, timeout=ANSWERED_WITHIN)
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        self._control.release()
 
     def mend(self) -> bool:
         """Make socket and lock again if they were deleted. True if either was.
@@ -170,33 +94,20 @@ class ControlServer:
         Takes nothing from another daemon that has the path by now. Raises OSError,
         InstanceRunning, ListenFailed.
         """
-        if self._closing or self._listening is None or self._lock is None:
+        if self._closing:
             return False
-        has_lock, has_file = self._lock.is_there(), identity(self.path) == self._file
-        if has_lock and has_file:
-            return False
-        if not has_lock:
-            old, made_before = self._lock, self.made_directory
-            self.claim()
-            self.made_directory |= made_before
-            old.abandon()
-        if not has_file:
-            replace_stale(self.path)
-            old_socket, self._listening = self._listening, bound(self.path)
-            if self._acceptor is not None:
-                self._acceptor.pause()
-            with contextlib.suppress(OSError):  # BlockingIOError: no more connections
-                while True:
-                    client, _ = old_socket.accept()
-                    self._welcome(received(client))
-            close_beside(old_socket)
-            self._listen_on()
+        made = self._control.mend_lock()
+        old = self._control.mend_file()
+        if old is None:
+            return made
+        self._acceptor.pause()
+        with contextlib.suppress(OSError):  # BlockingIOError: no more connections
+            while True:
+                client, _ = old.accept()
+                self._welcome(received(client))
+        close_beside(old)
+        self._acceptor = Acceptor(self._control.listening, self._welcome)
         return True
-
-    def _listen_on(self) -> None:
-        assert self._listening is not None
-        self._file = identity(self.path)
-        self._acceptor = Acceptor(self._listening, self._welcome)
 
     def _welcome(self, sock: socket.socket) -> None:
         connection = _Connection(sock, peer_of(sock), time.monotonic())
@@ -275,10 +186,10 @@ class ControlServer:
             authorize(
                 peer,
                 request.method,
-                group_may_operate=self.group_may_operate,
-                instead=self.instead.get(request.method),
+                group_may_operate=self._group_may_operate,
+                instead=self._instead.get(request.method),
             )
-            return await self.handler(peer, request.method, request.params, send_event)
+            return await self._handler(peer, request.method, request.params, send_event)
 
         work: asyncio.Future[protocol.Object] = asyncio.ensure_future(handle())
         try:

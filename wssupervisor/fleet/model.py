@@ -11,9 +11,6 @@ SlotId = int
 RequestId = int
 """Names one request that waits for an answer; the control server gives them out."""
 
-ADDED = {"added": True}
-"""Metadata of a field that an older program's state lacks: it begins with its default then."""
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class WorkerId:
@@ -59,9 +56,9 @@ class Check:
     path: str = "/"
     send: str | None = None
     expect: str | None = None
-    host: str | None = field(default=None, metadata=ADDED)
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False, metadata=ADDED)
-    subprotocol: str | None = field(default=None, metadata=ADDED)
+    host: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    subprotocol: str | None = None
 
 
 class WhenFull(Enum):
@@ -99,10 +96,10 @@ class Policy:
     backoff_max: float = 30.0
     watchdog: float = 0.0
     replace_after: float = 60.0
-    by_client: tuple[str, ...] = field(default=(), metadata=ADDED)
+    by_client: tuple[str, ...] = ()
     """Listeners on which each client gets one worker, found by its address."""
-    forward_signals: tuple[str, ...] = field(default=(), metadata=ADDED)
-    replace_stalled: float = field(default=10.0, metadata=ADDED)
+    forward_signals: tuple[str, ...] = ()
+    replace_stalled: float = 10.0
     """How long a worker may not accept before a replacement is started."""
 
 
@@ -126,7 +123,7 @@ class Table:
     """
 
     weights: Mapping[str, Mapping[SlotId, int]] = field(default_factory=dict)
-    by_client: tuple[str, ...] = field(default=(), metadata=ADDED)
+    by_client: tuple[str, ...] = ()
 
     def names(self, slot: SlotId) -> bool:
         return any(slot in slots for slots in self.weights.values())

@@ -1,6 +1,7 @@
 """The fleet's state as versioned JSON-able data, and back: `load(dump(fleet))` equals the fleet.
 
-The shape is read off the dataclasses' own annotations, so a new field cannot be forgotten here.
+The shape is read off the dataclasses' own annotations, so a new field cannot be forgotten here. A
+member of a union of classes has the name of its class as its tag.
 """
 
 import math
@@ -12,11 +13,13 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from wssupervisor.fleet.core import Fleet
-from wssupervisor.fleet.model import ADDED, WorkerId
+from wssupervisor.fleet.model import WorkerId
 from wssupervisor.fleet.state import State
 
 VERSION = 1
 SHOWN_CHARS = 200
+TAG = "type"
+"""The key of a union member's class; no field has that name."""
 
 
 class SnapshotInvalid(ValueError):
@@ -41,8 +44,8 @@ def load(data: Mapping[str, Any]) -> Fleet:
     return fleet
 
 
-def plain(value: Any) -> Any:
-    """Dataclasses, enums and worker ids as what JSON knows."""
+def plain(value: Any, *, tagged: bool = False) -> Any:
+    """Dataclasses, enums and worker ids as what JSON knows; `tagged`: members of a union."""
     match value:
         case Enum():
             return value.value
@@ -53,9 +56,11 @@ def plain(value: Any) -> Any:
         case Mapping():
             return {str(plain(key)): plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [plain(item) for item in value]
+            return [plain(item, tagged=tagged) for item in value]
         case _ if is_dataclass(value):
-            return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+            kind: type = type(value)
+            found = {name: plain(getattr(value, name), tagged=tag) for name, tag in _shape(kind)}
+            return {TAG: kind.__name__, **found} if tagged else found
         case _:
             return value
 
@@ -63,6 +68,24 @@ def plain(value: Any) -> Any:
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
+
+
+@cache
+def _shape(kind: type) -> tuple[tuple[str, bool], ...]:
+    """The fields of a dataclass, and whether each holds members of a union."""
+    hints = _hints(kind)
+    return tuple((one.name, _has_union(hints[one.name])) for one in fields(kind))
+
+
+def _has_union(hint: Any) -> bool:
+    return len(_members(hint)) > 1 or any(_has_union(one) for one in get_args(hint))
+
+
+def _members(hint: Any) -> list[Any]:
+    """Of a union, without None; [] for another type."""
+    if get_origin(hint) not in (Union, UnionType):
+        return []
+    return [one for one in get_args(hint) if one is not NoneType]
 
 
 def typed(kind: Any, data: Any) -> Any:
@@ -73,8 +96,10 @@ def typed(kind: Any, data: Any) -> Any:
     if origin in (Union, UnionType):
         if data is None and NoneType in arguments:
             return None
-        (inner,) = (one for one in arguments if one is not NoneType)
-        return typed(inner, data)
+        members = _members(kind)
+        if len(members) == 1:
+            return typed(members[0], data)
+        return typed({one.__name__: one for one in members}[data[TAG]], data)
     if origin is tuple:
         if arguments[-1] is Ellipsis:
             return tuple(typed(arguments[0], item) for item in data)
@@ -88,11 +113,5 @@ def typed(kind: Any, data: Any) -> Any:
         return WorkerId(*(int(part) for part in data.split(".")))
     if isinstance(kind, type) and is_dataclass(kind):
         hints = _hints(kind)
-        return kind(
-            **{
-                one.name: typed(hints[one.name], data[one.name])
-                for one in fields(kind)
-                if one.name in data or one.metadata != ADDED
-            }
-        )
+        return kind(**{one.name: typed(hints[one.name], data[one.name]) for one in fields(kind)})
     return kind(data)

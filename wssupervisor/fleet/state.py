@@ -7,7 +7,6 @@ from enum import Enum
 from wssupervisor.fleet.counters import Counters
 from wssupervisor.fleet.events import Requester
 from wssupervisor.fleet.model import (
-    ADDED,
     Exit,
     GenerationState,
     Listener,
@@ -99,24 +98,24 @@ class Worker:
     """What was wrong the last time that it was probed, and it is not ready yet."""
     reason: str | None = None
     """Why we ended it, where that is not to be read off its exit status."""
-    forced: int = field(default=0, metadata=ADDED)
+    forced: int = 0
     """Connections that it had when they were closed on it, or it was told to end."""
-    releasing: LettingGo | None = field(default=None, metadata=ADDED)
-    sweeps: SlotId | None = field(default=None, metadata=ADDED)
+    releasing: LettingGo | None = None
+    sweeps: SlotId | None = None
     """Of a sweeper: whose queue it was started for."""
-    stalled_since: float | None = field(default=None, metadata=ADDED)
+    stalled_since: float | None = None
     """It is steered away from, as its queue has not moved since then; ends with its next accept."""
-    stalled_with: int | None = field(default=None, metadata=ADDED)
+    stalled_with: int | None = None
     """Its connections at the last census that began after that; more at the next are accepted."""
-    held_up_at: float | None = field(default=None, metadata=ADDED)
+    held_up_at: float | None = None
     """The last census that found it stalled and waiting for its own clients: they are slow."""
-    gave_way_at: float | None = field(default=None, metadata=ADDED)
+    gave_way_at: float | None = None
     """Another worker took its seat then, as it did not accept; one a seat may live at a time."""
-    asked_until: float | None = field(default=None, metadata=ADDED)
+    asked_until: float | None = None
     """While the instance is out: its connections were asked to close, spread until then."""
-    rest_at: float | None = field(default=None, metadata=ADDED)
+    rest_at: float | None = None
     """When the rest of its tree is told to end, too, unless its main process has ended by then."""
-    leftover: Leftover | None = field(default=None, metadata=ADDED)
+    leftover: Leftover | None = None
     """Its main process has ended, and members of its tree are left."""
 
 
@@ -130,15 +129,15 @@ class Seat:
     worker: WorkerId | None = None
     failures: int = 0
     retry_at: float | None = None
-    reason: str | None = field(default=None, metadata=ADDED)
+    reason: str | None = None
     """How its last worker ended."""
-    stands_in_for: WorkerId | None = field(default=None, metadata=ADDED)
+    stands_in_for: WorkerId | None = None
     """A stalled worker that `worker` is to replace; it has the seat back if it accepts before that
     is ready, and until then what is steered to the seat goes to its slots."""
-    replacements: int = field(default=0, metadata=ADDED)
+    replacements: int = 0
     """How many were started for stalled workers, one soon after the other: the last when?"""
-    replaced_at: float | None = field(default=None, metadata=ADDED)
-    not_replaced: WorkerId | None = field(default=None, metadata=ADDED)
+    replaced_at: float | None = None
+    not_replaced: WorkerId | None = None
     """The stalled worker of which it was reported that it gets no replacement now."""
 
 
@@ -159,12 +158,12 @@ class Generation:
     sweep_at: float | None = None
     """No sweeper before this instant, after one that failed."""
     drain_since: float | None = None
-    active_since: float | None = field(default=None, metadata=ADDED)
+    active_since: float | None = None
     """Its latest cutover; None for one that has not had any."""
     connections_at_start: int = 0
-    forced: int = field(default=0, metadata=ADDED)
+    forced: int = 0
     """Of those the ones closed because a limit, or somebody, wanted its workers to end."""
-    lost: int = field(default=0, metadata=ADDED)
+    lost: int = 0
     """And those of workers that ended without being told to."""
 
 
@@ -210,7 +209,7 @@ class Reload:
     generation: int | None = None
     waiting: Pinned | None = None
     """What is started as soon as there is room for it; its number is not given out yet."""
-    by: Requester | None = field(default=None, metadata=ADDED)
+    by: Requester | None = None
     """The caller that waits for it; only that one may cancel it by leaving."""
 
 
@@ -253,11 +252,11 @@ class SlotWatch:
     stuck_since: float | None = None
     seen_at: float | None = None
     left_epoch: int = 1
-    moved_at: float | None = field(default=None, metadata=ADDED)
+    moved_at: float | None = None
     """When it was last seen empty, or shorter than at the look before."""
-    deaf: bool = field(default=False, metadata=ADDED)
+    deaf: bool = False
     """No client reaches it, for ever: it is given to no worker while there is another one."""
-    occupied: bool = field(default=False, metadata=ADDED)
+    occupied: bool = False
     """A process holds it that belongs to no worker we know."""
 
 
@@ -311,11 +310,11 @@ class State:
     scaled: Scale | None = None
     steering: Steering = field(default_factory=Steering)
     slots: dict[SlotId, SlotWatch] = field(default_factory=dict)
-    out_of_rotation: Out | None = field(default=None, metadata=ADDED)
+    out_of_rotation: Out | None = None
     stop: Stop | None = None
     quit: bool = False
     started_at: float = 0.0
-    counters: Counters = field(default_factory=Counters, metadata=ADDED)
+    counters: Counters = field(default_factory=Counters)
 
     def workers(self) -> Iterator[Worker]:
         for generation in self.generations.values():

@@ -53,8 +53,12 @@ class BackgroundTasks:
         gate: ListenerSet,
         crew: Crew,
         post: Callable[[Event], None],
+        look: Callable[[], object],
+        tasks: asyncio.TaskGroup,
     ) -> None:
-        self.tasks: asyncio.TaskGroup | None = None
+        """`look`: read the sockets now, before a result is posted that depends on them."""
+        self._tasks = tasks
+        self._look = look
         self._config = config
         self._reread = reread
         self._gate = gate
@@ -67,13 +71,12 @@ class BackgroundTasks:
 
     def probe(self, action: Probe) -> None:
         """Begin to find out whether a worker accepts connections."""
-        assert self.tasks is not None
-        task = self.tasks.create_task(self._probe(action))
+        task = self._tasks.create_task(self._probe(action))
         self._probes[action.worker] = task
         task.add_done_callback(lambda _: self._probes.pop(action.worker, None))
 
     def end_probe(self, worker: WorkerId) -> None:
-        """Nobody needs to know any more whether it accepts."""
+        """The result is no longer needed."""
         if probe := self._probes.pop(worker, None):
             probe.cancel()
 
@@ -81,18 +84,16 @@ class BackgroundTasks:
         for worker in list(self._probes):
             self.end_probe(worker)
 
-    def judge(self, action: JudgeLeftover, look: Callable[[], object]) -> None:
-        """Begin to find out whether what is left of a worker serves; `look` before it is told."""
-        assert self.tasks is not None
+    def judge(self, action: JudgeLeftover) -> None:
+        """Begin to find out whether what is left of a worker serves."""
         self.end_probe(action.worker)
-        task = self.tasks.create_task(self._judge(action, look))
+        task = self._tasks.create_task(self._judge(action))
         self._probes[action.worker] = task
         task.add_done_callback(lambda _: self._probes.pop(action.worker, None))
 
-    def resolve(self, reload: int, look: Callable[[], object]) -> None:
-        """Begin to read the release of a reload; `look` before it is told."""
-        assert self.tasks is not None
-        self.tasks.create_task(self._resolve(reload, look))
+    def resolve(self, reload: int) -> None:
+        """Begin to read the release of a reload."""
+        self._tasks.create_task(self._resolve(reload))
 
     async def _probe(self, action: Probe) -> None:
         process = self._crew.process(action.worker)
@@ -114,7 +115,7 @@ class BackgroundTasks:
         else:
             self._post(ProbePassed(action.worker))
 
-    async def _judge(self, action: JudgeLeftover, look: Callable[[], object]) -> None:
+    async def _judge(self, action: JudgeLeftover) -> None:
         process = self._crew.process(action.worker)
         if process is None:
             return
@@ -125,10 +126,10 @@ class BackgroundTasks:
                 log.exception("judging what is left of a worker stumbled")
             log.warning("cannot judge what is left of a worker", why=str(error))
             serves = process.serving.acceptor is not Acceptor.MAIN
-        look()  # a probe of ours may have been in its queue
+        self._look()  # a probe of ours may have been in its queue
         self._post(LeftoverJudged(action.worker, serves))
 
-    async def _resolve(self, reload: int, look: Callable[[], object]) -> None:
+    async def _resolve(self, reload: int) -> None:
         try:
             release, policy, warnings = await self._aside.do(
                 "reading the release", self._read_release
@@ -146,7 +147,7 @@ class BackgroundTasks:
             return
         self.warnings = {reload: warnings}
         warn_unpinned(warnings)
-        look()  # a slot that was freed a moment ago counts
+        self._look()  # a slot that was freed a moment ago counts
         self._post(ReleaseResolved(reload, release, policy))
 
     def _read_release(self) -> tuple[Release, Policy, list[str]]:

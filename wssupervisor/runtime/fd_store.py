@@ -73,13 +73,15 @@ def slots_name(listener: str) -> str:
 class FdStore:
     """systemd's file descriptor store: what lies there under a name comes back after our death.
 
-    Every call is harmless where there is none; `available` says whether there is.
+    Every call is harmless where there is none; `available` says whether there is one.
     """
 
     def __init__(self) -> None:
         # systemd tells since version 254; before that all that runs as a service may try.
         limit = os.environ.get("FDSTORE", "1" if "INVOCATION_ID" in os.environ else "0")
         self.available = "NOTIFY_SOCKET" in os.environ and limit not in ("", "0")
+        self.confirmed = False
+        """systemd has taken in all that was put there before the last `settle`."""
 
     def put(self, name: str, descriptors: Sequence[int]) -> None:
         """Under one name as many as one likes; what is there already is not stored twice."""
@@ -95,10 +97,10 @@ class FdStore:
             for name in names:
                 notify(f"FDSTOREREMOVE=1\nFDNAME={STORED}{name}")
 
-    def settle(self) -> bool:
-        """Wait until systemd has taken in all that it was told; False where it does not say so."""
+    def settle(self) -> None:
+        """Wait until systemd has taken in all that was put there: `confirmed` says whether."""
         if not self.available:
-            return False
+            return
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             notify("BARRIER=1", [theirs])
@@ -106,7 +108,7 @@ class FdStore:
             theirs = -1
             poll = select.poll()
             poll.register(ours, 0)
-            return bool(poll.poll(BARRIER_SECONDS * 1000))
+            self.confirmed = bool(poll.poll(BARRIER_SECONDS * 1000))
         finally:
             os.close(ours)
             if theirs >= 0:

@@ -1,7 +1,8 @@
-"""Who waits for what: each request gets its one answer, each reload its one verdict."""
+"""Requests that wait: each gets its one answer, each reload its one verdict."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from wssupervisor.errors import Busy, NotRunning, OperationFailed, ReloadFailed, WssError
 from wssupervisor.fleet.actions import Failed, Outcome
@@ -24,31 +25,48 @@ def error_of(outcome: Outcome, lines: Sequence[str] = ()) -> WssError:
     return error
 
 
+@dataclass(frozen=True, slots=True)
+class PendingRequestsState:
+    """`last_request`: the last number that was given out. Clients do not outlive a connection."""
+
+    last_request: int
+    verdicts: tuple[Verdict, ...]
+
+
 class PendingRequests:
     """Owns the futures that clients of the control socket wait for."""
 
-    def __init__(self, post: Callable[[Event], None]) -> None:
-        self.last_request = 0
+    def __init__(
+        self, post: Callable[[Event], None], saved: PendingRequestsState | None = None
+    ) -> None:
+        self._last_request = 0 if saved is None else saved.last_request
         self._post = post
         self._waiting: dict[RequestId, asyncio.Future[Outcome]] = {}
         self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
         self._settled = 0
         """The youngest reload that has a verdict."""
+        if saved is not None:
+            for verdict in sorted(saved.verdicts, key=lambda one: one.reload):
+                self.settle(verdict)
+
+    def save(self) -> PendingRequestsState:
+        verdicts = (one.result() for one in self._verdicts.values() if one.done())
+        return PendingRequestsState(self._last_request, tuple(verdicts))
 
     def next_request(self) -> RequestId:
         """A number that no other request has."""
-        self.last_request += 1
-        return self.last_request
+        self._last_request += 1
+        return self._last_request
 
     def request(self, request: RequestId, event: Event) -> asyncio.Future[Outcome]:
-        """Post a request; its one answer is the future's. Who stops waiting must `leave`."""
+        """Post a request; its one answer is the future's. Stop waiting with `cancel`."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[request] = answer
         self._post(event)
         return answer
 
-    def leave(self, request: RequestId) -> None:
-        """Nobody waits for the answer any more; harmless once it has been given."""
+    def cancel(self, request: RequestId) -> None:
+        """No client waits for the answer any longer; harmless once it has been given."""
         if self._waiting.pop(request, None) is not None:
             self._post(RequesterGone(request))
 
@@ -57,7 +75,7 @@ class PendingRequests:
         try:
             return await self.request(request, event)
         finally:
-            self.leave(request)
+            self.cancel(request)
 
     def give(self, request: RequestId, outcome: Outcome) -> None:
         """The fleet has answered; nobody may be waiting any more."""
@@ -86,7 +104,7 @@ class PendingRequests:
     def wait_instead(
         self, reload: Reload | None, number: int, caller: Requester
     ) -> RequestId | None:
-        """Wait again for the requester of that reload, if an upgrade cut it off; then `leave`.
+        """Wait again for the requester of that reload, if an upgrade cut it off; then `cancel`.
 
         None for any other caller: it learns the verdict, and cancels nothing by leaving.
         """
@@ -96,15 +114,6 @@ class PendingRequests:
             return None
         self._waiting[reload.request] = asyncio.get_running_loop().create_future()
         return reload.request
-
-    def carry(self) -> tuple[Verdict, ...]:
-        """The verdicts, for `take_over`."""
-        return tuple(one.result() for one in self._verdicts.values() if one.done())
-
-    def take_over(self, last_request: int, verdicts: Iterable[Verdict]) -> None:
-        self.last_request = last_request
-        for verdict in sorted(verdicts, key=lambda one: one.reload):
-            self.settle(verdict)
 
     def _verdict(self, reload: int) -> asyncio.Future[Verdict]:
         if reload not in self._verdicts:

@@ -47,22 +47,18 @@ from wssupervisor.fleet.orders import (
     Signal,
 )
 from wssupervisor.fleet.reloading import name as reload_name
-from wssupervisor.fleet.snapshot import dump
 from wssupervisor.fleet.state import ReloadPhase
 from wssupervisor.fleet.view import FleetView, view
 from wssupervisor.runtime.background import BackgroundTasks, Reread
 from wssupervisor.runtime.clock import Clock
 from wssupervisor.runtime.effects import Deeds, never_raises
 from wssupervisor.runtime.fd_store import FdStore
-from wssupervisor.runtime.handover import document
-from wssupervisor.runtime.handover.document import HandoverDocument
-from wssupervisor.runtime.handover.recovery import Found
 from wssupervisor.runtime.history.history import History
-from wssupervisor.runtime.listeners.handshakes import Handshakes
+from wssupervisor.runtime.listeners.handshakes import Handshakes, HandshakesState
 from wssupervisor.runtime.listeners.listener_set import ListenerSet, Moment
-from wssupervisor.runtime.pending import VERDICTS_KEPT, PendingRequests
+from wssupervisor.runtime.pending import VERDICTS_KEPT, PendingRequests, PendingRequestsState
 from wssupervisor.runtime.workers.bound_itself import same_address
-from wssupervisor.runtime.workers.crew import Crew
+from wssupervisor.runtime.workers.crew import Crew, CrewState
 from wssupervisor.runtime.workers.orders import carry_out
 from wssupervisor.runtime.workers.output import Words
 
@@ -81,6 +77,17 @@ class Ended:
     lines: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SupervisorState:
+    """`executions`: programs that this process has been. `cut_over_at`: see Supervisor."""
+
+    executions: int
+    handshakes: HandshakesState
+    crew: CrewState
+    requests: PendingRequestsState
+    cut_over_at: dict[str, tuple[float, float]]
+
+
 class Supervisor:
     """One instance. `post` is the only way in, `perform` the only way out."""
 
@@ -93,15 +100,27 @@ class Supervisor:
         notify_at: str,
         store: FdStore,
         history: History,
+        *,
+        look: Callable[[], object],
+        keep: Callable[[Sequence[Action]], object],
+        saved: SupervisorState | None = None,
     ) -> None:
-        """`notify_at`: how the paths of the workers' notify sockets begin."""
+        """`notify_at`: how the paths of the workers' notify sockets begin.
+
+        `look`: read the sockets now. `keep`: save what is decided, and what is about to be done.
+        Neither raises. `saved`: by the program before us.
+        """
         self.config = config
         self.gate = gate
         self.fleet = fleet
-        self.executions = 1
+        self.store = store
+        self.executions = 1 if saved is None else saved.executions + 1
         """Programs that this process has been, counting upgrades."""
         self.history = history
-        self.handshakes = Handshakes([steering.pool for steering in gate.steerings.values()])
+        steered = [steering.pool for steering in gate.steerings.values()]
+        self.handshakes = (
+            Handshakes(steered) if saved is None else Handshakes.restore(steered, saved.handshakes)
+        )
         self.crew = Crew(
             config.name,
             notify_at,
@@ -111,17 +130,20 @@ class Supervisor:
             logging.takes_output,
             _warn_of_message,
             store,
+            lambda: fleet.state.policy.kill_after,
+            None if saved is None else saved.crew,
         )
-        self.crew.kill_after = lambda: fleet.state.policy.kill_after
-        self.answers = PendingRequests(self.post)
+        self.answers = PendingRequests(self.post, None if saved is None else saved.requests)
         self.deeds = Deeds(self.perform, self.post)
-        self._errands = BackgroundTasks(config, reread, gate, self.crew, self.post)
-        self.cut_over_at: dict[str, Moment] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._errands = BackgroundTasks(
+            config, reread, gate, self.crew, self.post, look, self._tasks
+        )
+        before = {} if saved is None else saved.cut_over_at
+        self.cut_over_at = {reload: Moment(*at) for reload, at in before.items()}
         """When the table of each of the last cutovers took force, by reload."""
-        self.look: Callable[[], object] = lambda: None
-        """Read the sockets now; set by the watch; raises nothing."""
-        self.keep: Callable[[Sequence[Action]], object] = lambda _: None
-        """Write down what is decided, and what is about to be done; set by the instance."""
+        self._look = look
+        self._keep = keep
         self._steered_at = Moment(0.0, 0.0)
         self._unsure_since: float | None = None
         """After a death: since when a table may have been in force that we are about to attach."""
@@ -131,12 +153,21 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
         self._clock = Clock()
 
+    def save(self, *, lean: bool) -> SupervisorState:
+        """`lean`: only what decisions depend on, as it is saved at each step."""
+        return SupervisorState(
+            self.executions,
+            self.handshakes.save(),
+            self.crew.save(lean=lean),
+            self.answers.save(),
+            {reload: (at.begun, at.done) for reload, at in self.cut_over_at.items()},
+        )
+
     async def run(
         self, begin: Callable[[], None], watch: Callable[[], Coroutine[Any, Any, None]]
     ) -> Ended:
         """Serve until told to stop, or until the start has failed."""
-        async with asyncio.TaskGroup() as tasks:
-            self._errands.tasks = tasks
+        async with self._tasks as tasks:
             watching = tasks.create_task(watch())
             begin()
             ended = await self._ended
@@ -148,69 +179,29 @@ class Supervisor:
 
     def start(self, release: Release) -> None:
         """Begin with the first generation."""
-        self.look()
+        self._look()
         self.post(StartRequested(release, self.config.policy()))
 
     def resume(self, before: str) -> None:
         """Go on with what was under way in the program before us, of that version."""
         self._clock.stand_still()
-        self.look()
+        self._look()
         self.post(Reexecuted(__version__, before))
 
-    def recover(self, found: Found) -> None:
-        """Go on in place of a supervisor that died."""
-        moved = [] if found.steered else self.gate.measure()
-        self._unsure_since = found.at
+    def recover(self, event: Recovered, at: float, *, steered: bool) -> None:
+        """Go on in place of a supervisor that died and saved its state at this instant.
+
+        `steered`: the steering was in force all the time; otherwise indexes have moved.
+        """
+        moved = [] if steered else self.gate.measure()
+        self._unsure_since = at
         self._clock.stand_still()
-        self.post(
-            Recovered(
-                __version__,
-                found.carried.program,
-                found.running,
-                found.gone,
-                found.undone,
-                found.exchanged,
-            )
-        )
+        self.post(event)
         for worker in self.crew.parted():
             self.post(LibraryDisconnected(worker))
         for listener in moved:
             self.post(SlotsReordered(listener.name, listener.slots))
-        self.look()
-
-    def carry(self, *, lean: bool = False) -> HandoverDocument:
-        """What is here, for the program after us; the instance adds the rest.
-
-        `lean`: only what decisions hang on, as it is written down at each step.
-        """
-        return HandoverDocument(
-            version=document.VERSION,
-            program=__version__,
-            executions=self.executions,
-            config_text=None,
-            fleet=dump(self.fleet),
-            listeners=self.gate.carry(),
-            slots_before=dict(self.gate.slots_before),
-            handshakes=self.handshakes.carry(),
-            workers=self.crew.carry(),
-            last_words={} if lean else self.crew.outputs.carry_last_words(),
-            control=None,
-            last_request=self.answers.last_request,
-            cut_over_at={reload: (at.begun, at.done) for reload, at in self.cut_over_at.items()},
-            verdicts=self.answers.carry(),
-            history=() if lean else tuple(self.history.carry()),
-            first_seen={},
-            rests=() if lean else self.crew.outputs.carry(),
-        )
-
-    def take_over(self, found: HandoverDocument) -> None:
-        """Go on with what the program before us carried, but for the fleet and the gate."""
-        self.executions = found.executions + 1
-        self.handshakes.take_over(found.handshakes)
-        self.crew.take_over(found.workers, found.last_words, found.rests)
-        self.history.take_over(found.history)
-        self.answers.take_over(found.last_request, found.verdicts)
-        self.cut_over_at = {reload: Moment(*at) for reload, at in found.cut_over_at.items()}
+        self._look()
 
     # -- events -------------------------------------------------------------------------------
 
@@ -238,7 +229,7 @@ class Supervisor:
         if self.fleet.state.verdict is not None:
             self.answers.settle(self.fleet.state.verdict)
         if actions or not isinstance(event, PASSING):
-            never_raises("state", lambda: self.keep([*self.deeds.undone, *actions]))
+            never_raises("state", lambda: self._keep([*self.deeds.undone, *actions]))
         self.deeds.do(actions)
 
     def _set_timer(self) -> None:
@@ -274,11 +265,11 @@ class Supervisor:
             case Steer():
                 self._steer(action)
             case JudgeLeftover():
-                self._errands.judge(action, self.look)
+                self._errands.judge(action)
             case Probe():
                 self._errands.probe(action)
             case Resolve(reload=reload):
-                self._errands.resolve(reload, self.look)
+                self._errands.resolve(reload)
             case Answer(request=request, outcome=outcome):
                 self.answers.give(request, outcome)
             case Note():

@@ -321,16 +321,6 @@ def test_after_a_death_requests_of_before_are_not_answered() -> None:
     assert fleet.census(112, NO_CONNECTIONS) == []
 
 
-def test_state_of_a_program_that_knew_no_leave_is_read() -> None:
-    plain = dump(polite().core)
-    del plain["state"]["out_of_rotation"]
-    for generation in plain["state"]["generations"].values():
-        for one in generation["workers"].values():
-            del one["asked_until"]
-
-    assert load(plain).state == polite().state
-
-
 def test_an_operator_sees_since_when_and_what_is_left() -> None:
     fleet = out(polite(), within=60.0)
     fleet.handle(LibraryDisconnected(worker(1, 1)), 101)

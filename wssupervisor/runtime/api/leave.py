@@ -40,7 +40,7 @@ class Leaving:
                 await asyncio.wait((asking,), timeout=PROGRESS_SECONDS)
             outcome = await asking
         finally:
-            self._answers.leave(who)
+            self._answers.cancel(who)
         if not isinstance(outcome, Left):
             raise error_of(outcome)
         return {

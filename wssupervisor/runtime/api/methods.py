@@ -116,7 +116,12 @@ class Requests:
     def _status(self) -> Object:
         own = self._supervisor
         return document(
-            own.config.name, own.view(), own.gate, own.executions, self._watch.usage.by_pid
+            own.config.name,
+            own.view(),
+            own.gate,
+            own.executions,
+            self._watch.usage.by_pid,
+            stored=own.store.confirmed,
         )
 
     async def _re_execute(self, peer: Peer, send_event: SendEvent) -> Object:
@@ -160,7 +165,7 @@ class Requests:
             await self._tell_progress(asking, notes, send_event)
             return self._reloaded(await asking)
         finally:
-            self._answers.leave(who)
+            self._answers.cancel(who)
             unfollow()
 
     async def _tell_progress(
@@ -230,7 +235,7 @@ class Requests:
             verdict: Verdict = await asyncio.shield(waiting)
         finally:
             if who is not None:
-                self._answers.leave(who)
+                self._answers.cancel(who)
         if not verdict.ok:
             of = verdict.of if self._may_operate(peer) else None  # what it wrote may be secret
             raise self._failure(Failed("reload-failed", verdict.reason or "", verdict.reload, of))

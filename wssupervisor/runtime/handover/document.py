@@ -1,63 +1,60 @@
-"""What a supervisor that re-executes itself hands to the program that comes after it.
+"""What one program saves and the next restores: all of it is listed here, in `save` and `restore`.
 
-Plain data in a memfd, and descriptors that stay open under their numbers: `execv` keeps the
-process, its children and its open files, and nothing else.
+Each class keeps its own state beside it: `save()` makes it, and `restore(state)`, or a constructor
+that takes it as `saved`, makes the object again. Two kinds of programs restore:
+
+- one that was re-executed, in the same process: the document comes in a memfd, and descriptors stay
+  open under their numbers, because `execv` keeps the process, its children and its open files;
+- one that starts after a death: the document comes from the state file, and `recovery` has put into
+  it the descriptors that systemd held, or that living workers share.
 """
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from wssupervisor import __version__
+from wssupervisor.config.model import Config
+from wssupervisor.control.control_socket import ControlSocket, ControlState
 from wssupervisor.errors import OperationFailed
+from wssupervisor.fleet.actions import Action
 from wssupervisor.fleet.core import Fleet
-from wssupervisor.fleet.counters import Histogram
-from wssupervisor.fleet.model import ADDED, WorkerId
-from wssupervisor.fleet.snapshot import SnapshotInvalid, load, plain, typed
-from wssupervisor.fleet.state import Verdict
-from wssupervisor.runtime.listeners.handshakes import HandshakesState
-from wssupervisor.runtime.listeners.pool import ListenerState
-from wssupervisor.runtime.workers.crew import WorkerHandleState
-from wssupervisor.runtime.workers.output_reader import EndedOutputState
+from wssupervisor.fleet.snapshot import SnapshotInvalid, dump, load, plain, typed
+from wssupervisor.runtime.background import Reread
+from wssupervisor.runtime.fd_store import FdStore
+from wssupervisor.runtime.history.history import History, HistoryState
+from wssupervisor.runtime.listeners.listener_set import ListenerSet, ListenerSetState
+from wssupervisor.runtime.listeners.pool import PoolState
+from wssupervisor.runtime.monitoring.pages import Endpoint
+from wssupervisor.runtime.monitoring.scrape import Scrape
+from wssupervisor.runtime.observe.watch import Watch, WatchState
+from wssupervisor.runtime.supervisor import Supervisor, SupervisorState
+from wssupervisor.runtime.systemd import ServiceNotifier
 
 VERSION = 1
 """Of the document; one that it cannot read is refused by the program on trial."""
 READ_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ControlState:
-    listening: int
-    lock: int
-    made_directory: bool
+NOTIFY = ".notify"
+"""After the control socket's path: where workers find their NOTIFY_SOCKET, one each."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandoverDocument:
-    """All of it. Instants are CLOCK_MONOTONIC, which goes on."""
+    """Instants are CLOCK_MONOTONIC, which runs through an upgrade. `http` None: no such socket."""
 
     version: int
     program: str
-    executions: int
     config_text: str | None
     fleet: dict[str, Any]
-    listeners: tuple[ListenerState, ...]
-    slots_before: dict[str, int]
-    handshakes: HandshakesState
-    workers: tuple[WorkerHandleState, ...]
-    last_words: dict[WorkerId, tuple[str, ...]]
-    control: ControlState | None
-    last_request: int
-    cut_over_at: dict[str, tuple[float, float]]
-    verdicts: tuple[Verdict, ...]
-    history: tuple[tuple[float, dict[str, Any]], ...]
-    first_seen: dict[int, float]
-    http: ListenerState | None = field(default=None, metadata=ADDED)
-    lag: Histogram | None = field(default=None, metadata=ADDED)
-
-    rests: tuple[EndedOutputState, ...] = field(default=(), metadata=ADDED)
+    listeners: ListenerSetState
+    supervisor: SupervisorState
+    history: HistoryState
+    watch: WatchState
+    control: ControlState
+    http: PoolState | None
 
     def load_fleet(self) -> Fleet:
         """Raises OperationFailed."""
@@ -67,29 +64,154 @@ class HandoverDocument:
             raise OperationFailed(f"its state cannot be taken over: {error}") from error
 
     def descriptors(self) -> Iterator[int]:
-        """All that must stay open."""
-        for listener in (*self.listeners, *([] if self.http is None else [self.http])):
-            yield from listener.descriptors
-            if listener.lock is not None:
-                yield listener.lock
-        for worker in self.workers:
-            yield worker.process.pidfd
-            yield from worker.output.descriptors()
-            yield worker.notify.descriptor
-            yield worker.channel
-        for rest in self.rests:
-            yield from rest.output.descriptors()
-        if self.control is not None:
-            yield self.control.listening
-            yield self.control.lock
+        """All that must stay open over `execv`."""
+        for one in self.listeners.listeners:
+            yield from one.pool.all_descriptors()
+        for worker in self.supervisor.crew.workers:
+            yield from worker.descriptors()
+        for ended in self.supervisor.crew.outputs.ended:
+            yield from ended.output.descriptors()
+        yield from self.control.descriptors()
+        if self.http is not None:
+            yield from self.http.all_descriptors()
 
 
-def write(carried: HandoverDocument) -> int:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the parts of an instance are given at each start, and do not save."""
+
+    config: Config
+    path: str
+    """Of the control socket."""
+    reread: Reread
+    store: FdStore
+    notifier: ServiceNotifier
+    keep: Callable[[Sequence[Action]], object]
+    """Save what is decided, and what is about to be done; never raises."""
+    mend: Callable[[], object]
+    """Make again what was swept away; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The objects of an instance whose state outlives the program."""
+
+    config_text: str | None
+    """What the configuration file said."""
+    supervisor: Supervisor
+    history: History
+    watch: Watch
+    control: ControlSocket
+    http: Endpoint
+    scrape: Scrape
+
+
+def save(parts: Parts, *, lean: bool) -> HandoverDocument:
+    """All of it; `lean`: only what decisions depend on, as it is saved at each step.
+
+    Waits a moment for the history's file unless it is lean.
+    """
+    supervisor = parts.supervisor
+    return HandoverDocument(
+        version=VERSION,
+        program=__version__,
+        config_text=parts.config_text,
+        fleet=dump(supervisor.fleet),
+        listeners=supervisor.gate.save(),
+        supervisor=supervisor.save(lean=lean),
+        history=HistoryState() if lean else parts.history.save(),
+        watch=parts.watch.save(lean=lean),
+        control=parts.control.save(),
+        http=None if lean else parts.http.save(),
+    )
+
+
+def restore(
+    saved: HandoverDocument,
+    around: Surroundings,
+    made: AsyncExitStack,
+    claimed: ControlSocket | None = None,
+) -> Parts:
+    """What `save` has listed, as objects; `made` closes them where the start fails.
+
+    `claimed`: the control socket after a death. Then nothing was attached or re-bound yet, and the
+    steering in force is left as it is. None: after a re-execution, which attaches it again.
+
+    Raises OperationFailed, SteeringRefused.
+    """
+    control = claimed or ControlSocket.restore(around.path, saved.control)
+    listeners = ListenerSet.restore(
+        saved.listeners, backlogs(around.config), attach=claimed is None
+    )
+    made.callback(listeners.close)
+    fleet = saved.load_fleet()
+    return _parts(around, made, saved.config_text, fleet, listeners, control, saved)
+
+
+def begin(
+    config_text: str | None,
+    fleet: Fleet,
+    listeners: ListenerSet,
+    control: ControlSocket,
+    around: Surroundings,
+    made: AsyncExitStack,
+) -> Parts:
+    """The parts of an instance that restores nothing. Raises ListenFailed."""
+    return _parts(around, made, config_text, fleet, listeners, control, None)
+
+
+def _parts(
+    around: Surroundings,
+    made: AsyncExitStack,
+    config_text: str | None,
+    fleet: Fleet,
+    listeners: ListenerSet,
+    control: ControlSocket,
+    saved: HandoverDocument | None,
+) -> Parts:
+    """Each from its state in `saved`. Raises ListenFailed where nothing is restored."""
+    history = History(around.path, None if saved is None else saved.history)
+    made.callback(history.close)
+
+    def look() -> object:
+        return watch.glance()
+
+    supervisor = Supervisor(
+        around.config,
+        around.reread,
+        listeners,
+        fleet,
+        around.path + NOTIFY,
+        around.store,
+        history,
+        look=look,
+        keep=around.keep,
+        saved=None if saved is None else saved.supervisor,
+    )
+    watch = Watch(supervisor, around.notifier, around.mend, None if saved is None else saved.watch)
+    scrape = Scrape(supervisor, watch)
+    http = Endpoint(
+        around.config.http,
+        supervisor,
+        scrape,
+        may_wait=saved is not None,
+        saved=None if saved is None else saved.http,
+    )
+    made.push_async_callback(http.close)
+    return Parts(config_text, supervisor, history, watch, control, http, scrape)
+
+
+def backlogs(config: Config) -> Mapping[str, int]:
+    """The limit of the queues of each listener's slots."""
+    return {one.name: one.backlog for one in config.listeners}
+
+
+def write(document: HandoverDocument) -> int:
     """A memfd with the document; the caller owns it. Raises OSError."""
     memfd = os.memfd_create("wssupervisor-state", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(memfd), "w", encoding="utf-8") as file:
-            json.dump(plain(carried), file)
+            json.dump(plain(document), file)
     except BaseException:
         os.close(memfd)
         raise
@@ -108,7 +230,7 @@ def read(memfd: int) -> HandoverDocument:
             raise OperationFailed(
                 f"its state has version {version!r}, wssupervisor {__version__} knows {VERSION}"
             )
-        carried: HandoverDocument = typed(HandoverDocument, data)
+        document: HandoverDocument = typed(HandoverDocument, data)
     except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
         raise OperationFailed(f"its state cannot be read: {error!r}") from error
-    return carried
+    return document

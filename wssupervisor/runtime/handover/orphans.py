@@ -19,11 +19,12 @@ Members = dict[int, int]
 """Pids, with their start times."""
 
 
-def supervisors_of(kept: SavedState) -> set[str]:
+def supervisors_of(saved: SavedState) -> set[str]:
     """Who started what we look for, each dead by now."""
     at = IDENTITY.index("WSSUPERVISOR_SUPERVISOR")
-    found = {starter for one in kept.carried.workers for starter in one.process.identity[at:]}
-    found.add(kept.supervisor)
+    workers = saved.document.supervisor.crew.workers
+    found = {starter for one in workers for starter in one.process.identity[at:]}
+    found.add(saved.supervisor)
     return {starter for starter in found if starter and not supervisor_lives(starter)}
 
 

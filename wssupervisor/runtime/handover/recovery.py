@@ -1,9 +1,9 @@
 """Finding what a supervisor that died left behind, so that this one can go on in its place.
 
-From three sources: what it wrote down (`kept`), what systemd held for it (sockets, and per worker a
-pidfd, its output, its notify socket, its channel), and /proc. Where nothing was held, living
-workers are asked for their sockets (`pidfd_getfd`). The result has the shape of what a supervisor
-that re-executes itself hands on, and is taken over in the same way.
+From three sources: what it saved, what systemd held for it (sockets, and per worker a pidfd, its
+output, its notify socket, its channel), and /proc. Where nothing was held, living workers share
+their sockets (`pidfd_getfd`). The result is the document that a re-execution would hand on, and
+`document.restore` reads it in the same way.
 """
 
 import errno
@@ -11,12 +11,14 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import structlog
 
+from wssupervisor import __version__
 from wssupervisor.config.model import Address, Config
 from wssupervisor.errors import ConfigInvalid, ListenFailed, OperationFailed
+from wssupervisor.fleet.events import Recovered
 from wssupervisor.fleet.model import Exit, SlotId, WorkerId
 from wssupervisor.fleet.orders import Order
 from wssupervisor.fleet.resuming import can_recover
@@ -33,9 +35,11 @@ from wssupervisor.runtime.kernel.procfs import (
     is_alive,
     socket_descriptor,
 )
-from wssupervisor.runtime.listeners.pool import ListenerState
+from wssupervisor.runtime.listeners.listener_set import ListenerState
+from wssupervisor.runtime.listeners.pool import PoolState
 from wssupervisor.runtime.listeners.tcp_pool import bind_one_more
 from wssupervisor.runtime.systemd import Passed
+from wssupervisor.runtime.workers.channel import ChannelState
 from wssupervisor.runtime.workers.crew import WorkerHandleState
 from wssupervisor.runtime.workers.kin import Marks, identity_in
 from wssupervisor.runtime.workers.notify_socket import NotifySocketState, bound_again
@@ -57,21 +61,26 @@ class Found:
     """
 
     config: Config
-    carried: HandoverDocument
+    document: HandoverDocument
     at: float
     running: Mapping[WorkerId, int]
     gone: Mapping[WorkerId, Exit]
-    undone: tuple[Order, ...]
+    orders: tuple[Order, ...]
     control: int | None
-    steered: bool = True
-    exchanged: Mapping[SlotId, SlotId] = field(default_factory=dict)
+    steered: bool
+    exchanged: Mapping[SlotId, SlotId]
+
+    def event(self) -> Recovered:
+        """What the fleet has to know of it."""
+        before = self.document.program
+        return Recovered(__version__, before, self.running, self.gone, self.orders, self.exchanged)
 
 
 def names_needed(found: Found) -> set[str]:
     """What must stay in systemd's store."""
     return {
         CONTROL,
-        *(slots_name(one.name) for one in found.carried.listeners),
+        *(slots_name(one.pool.name) for one in found.document.listeners.listeners),
         *(worker_name(worker) for worker in found.running),
     }
 
@@ -90,15 +99,15 @@ def find(
     workers cannot be taken over.
     """
     try:
-        kept = file.read(name)
-        if kept is None:
+        saved = file.read(name)
+        if saved is None:
             return None
-        state = kept.carried.load_fleet().state
+        state = saved.document.load_fleet().state
         if not can_recover(state):
             log.info("the last supervisor died before it served, or in its stop: starting anew")
             return None
-        config = load(kept.carried.config_text)
-        return _Search(kept, state, config, notify_at).run(passed, stored)
+        config = load(saved.document.config_text)
+        return _Search(saved, state, config, notify_at).run(passed, stored)
     except _NothingLeft:
         log.info("the last supervisor died, and nothing of it is left: starting anew")
         return None
@@ -113,13 +122,13 @@ class _NothingLeft(Exception):
 
 
 class _Search:
-    def __init__(self, kept: SavedState, state: State, config: Config, notify_at: str) -> None:
-        self._kept = kept
+    def __init__(self, saved: SavedState, state: State, config: Config, notify_at: str) -> None:
+        self._saved = saved
         self._state = state
         self._config = config
         self._notify_at = notify_at
-        self._known = {one.id: one for one in kept.carried.workers}
-        self._carriers = orphans.carriers(config.name, orphans.supervisors_of(kept))
+        self._known = {one.id: one for one in saved.document.supervisor.crew.workers}
+        self._carriers = orphans.carriers(config.name, orphans.supervisors_of(saved))
         self._running: dict[WorkerId, int] = {}
         self._gone: dict[WorkerId, Exit] = {}
         self._members_of: dict[WorkerId, dict[int, int]] = {}
@@ -134,28 +143,31 @@ class _Search:
                 workers.append(found)
         try:
             sockets = self._sockets(passed, stored)
-            listeners = [self._listener(one, sockets) for one in self._kept.carried.listeners]
+            before = self._saved.document.listeners
+            listeners = [self._listener(one, sockets) for one in before.listeners]
         except BaseException:
             for worker in workers:
-                _close(worker)
+                for descriptor in worker.descriptors():
+                    os.close(descriptor)
             raise
         orphans.end_strangers(self._carriers, [one.id for one in self._state.workers()])
         members = {pid for seen in self._members_of.values() for pid in seen}
         slots = frozenset(self._state.slots)
         orphans.end_holders(slots, {one.id: _marks(one) for one in workers}, members)
-        carried = replace(
-            self._kept.carried, listeners=tuple(listeners), workers=tuple(workers), control=None
+        supervisor = self._saved.document.supervisor
+        document = replace(
+            self._saved.document,
+            listeners=replace(before, listeners=tuple(listeners)),
+            supervisor=replace(supervisor, crew=replace(supervisor.crew, workers=tuple(workers))),
         )
-        control = stored.take(CONTROL, "SOCK_STREAM")
-        undone = self._kept.undone.all()
         return Found(
             self._config,
-            carried,
-            self._kept.at,
+            document,
+            self._saved.at,
             self._running,
             self._gone,
-            undone,
-            control,
+            self._saved.orders,
+            stored.take(CONTROL, "SOCK_STREAM"),
             steered=not self._borrowed,
             exchanged=self._exchanged,
         )
@@ -180,6 +192,7 @@ class _Search:
             identity_in(environment(min(seen))) if known is None else known.process.identity,
             None if main in seen else _how(pidfd, main, known),
             dict(seen),
+            None if known is None else known.process.acceptor,
         )
         channel = stored.take(name, "SOCK_SEQPACKET")
         return WorkerHandleState(
@@ -187,8 +200,10 @@ class _Search:
             process,
             _output(stored, self._config.name, seen, one.id, known),
             self._notify(stored.take(name, "SOCK_DGRAM"), one.id, min(seen)),
-            _closed_socket() if channel is None else channel,
-            channel is None or (known is not None and known.channel_closed),
+            ChannelState(
+                _closed_socket() if channel is None else channel,
+                channel is None or (known is not None and known.channel.closed),
+            ),
             one.watchdog,
             dict(one.slots),
             None if known is None else known.status,
@@ -222,8 +237,8 @@ class _Search:
     def _sockets(self, passed: Sequence[Passed], stored: RestoredFds) -> dict[SlotId, int]:
         """Descriptors of listening sockets by inode. Raises Unusable."""
         descriptors = [one.descriptor for one in passed]
-        for one in self._kept.carried.listeners:
-            descriptors += stored.take_all(slots_name(one.name))
+        for one in self._saved.document.listeners.listeners:
+            descriptors += stored.take_all(slots_name(one.pool.name))
         found = {os.fstat(descriptor).st_ino: descriptor for descriptor in descriptors}
         foreign = found.keys() - self._state.slots.keys()
         if foreign:
@@ -234,28 +249,32 @@ class _Search:
         return found
 
     def _listener(self, one: ListenerState, sockets: dict[SlotId, int]) -> ListenerState:
-        wanted = self._state.listeners[one.name].slots
+        wanted = self._state.listeners[one.pool.name].slots
         missing = [slot for slot in wanted if slot not in sockets]
         if missing:
-            self._borrow(one, missing, sockets)
-        now = [self._exchanged.get(slot, slot) for slot in wanted]
+            self._borrow(one.pool, missing, sockets)
         lock = None
-        if one.lock is not None:
+        if one.pool.lock is not None:
             try:
-                lock = LockFile.claim(one.path or "").fileno()
+                lock = LockFile.claim(one.pool.path or "").fileno()
             except (Held, OSError) as error:
-                raise Unusable(f"{one.path} is locked: {error}") from error
-        return replace(
-            one,
-            descriptors=tuple(sockets[slot] for slot in now),
-            order=tuple(self._exchanged.get(slot, slot) for slot in one.order),
-            weights={self._exchanged.get(slot, slot): n for slot, n in (one.weights or {}).items()},
+                raise Unusable(f"{one.pool.path} is locked: {error}") from error
+        descriptors = tuple(sockets[self._now(slot)] for slot in wanted)
+        steering = one.steering and replace(
+            one.steering,
+            order=tuple(map(self._now, one.steering.order)),
+            weights={self._now(slot): weight for slot, weight in one.steering.weights.items()},
             probes=(),
-            lock=lock,
         )
+        pool = replace(one.pool, descriptors=descriptors, lock=lock)
+        return replace(one, pool=pool, steering=steering)
+
+    def _now(self, slot: SlotId) -> SlotId:
+        """The slot in its place, if it was lost."""
+        return self._exchanged.get(slot, slot)
 
     def _borrow(
-        self, one: ListenerState, missing: Sequence[SlotId], sockets: dict[SlotId, int]
+        self, one: PoolState, missing: Sequence[SlotId], sockets: dict[SlotId, int]
     ) -> None:
         """Have living workers share the slots that nobody held for us, and bind what is lost.
 
@@ -296,7 +315,7 @@ class _Search:
             f" cannot be taken over: {why}. End them, with their connections: kill {shown}"
         )
 
-    def _bind(self, one: ListenerState, like: int | None) -> int:
+    def _bind(self, one: PoolState, like: int | None) -> int:
         """Raises ListenFailed."""
         listen = next(listen for listen in self._config.listeners if listen.name == one.name)
         address = listen.address
@@ -317,15 +336,14 @@ def slots_before(file: StateFile, name: str) -> frozenset[SlotId]:
     """What were the slots of a supervisor that died, as far as it was written down."""
     try:
         found = file.read(name)
-        return frozenset() if found is None else frozenset(found.carried.load_fleet().state.slots)
+        return frozenset() if found is None else frozenset(found.document.load_fleet().state.slots)
     except (Unusable, OperationFailed):
         return frozenset()
 
 
 def _marks(worker: WorkerHandleState) -> Marks:
-    process, pipe = worker.process, worker.output.pipe
-    inode = 0 if pipe is None else os.fstat(pipe).st_ino
-    return Marks(process.pid, process.identity, inode, frozenset(worker.slots.values()))
+    inode, slots = os.fstat(worker.output.pipe).st_ino, frozenset(worker.slots.values())
+    return Marks(worker.process.pid, worker.process.identity, inode, slots)
 
 
 def _how(pidfd: int | None, pid: int | None, known: WorkerHandleState | None) -> Exit:
@@ -342,6 +360,12 @@ def _closed_socket() -> int:
     return ours.detach()
 
 
+def _closed_pipe() -> int:
+    ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.close(theirs)
+    return ours
+
+
 def _output(
     stored: RestoredFds,
     instance: str,
@@ -356,8 +380,8 @@ def _output(
         pipe = _opened(members, f"pipe:[{known.output.inode}]", os.O_RDONLY | os.O_NONBLOCK)
     if descriptor is None:
         descriptor = _opened(relays(instance), f"/memfd:{name} (deleted)", os.O_RDWR)
-    if descriptor is None:  # of a supervisor whose workers wrote to the file themselves
-        descriptor = _opened(members, f"/memfd:{name} (deleted)", os.O_RDWR)
+    if pipe is None:
+        pipe = _closed_pipe()
     if descriptor is None:
         descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     read_to = 0 if known is None else known.output.read_to
@@ -368,7 +392,8 @@ def _output(
         if error.errno != errno.ENXIO:
             raise
         at = os.fstat(descriptor).st_size
-    return OutputState(descriptor, at, at, partial if at == read_to else "", (), pipe)
+    partial = partial if at == read_to else ""
+    return OutputState(descriptor, at, at, partial, (), pipe, os.fstat(pipe).st_ino)
 
 
 def _opened(pids: Iterable[int], link: str, flags: int) -> int | None:
@@ -378,13 +403,3 @@ def _opened(pids: Iterable[int], link: str, flags: int) -> int | None:
             with suppress(OSError):
                 return os.open(path, flags | os.O_CLOEXEC)
     return None
-
-
-def _close(worker: WorkerHandleState) -> None:
-    for descriptor in (
-        worker.process.pidfd,
-        *worker.output.descriptors(),
-        worker.notify.descriptor,
-        worker.channel,
-    ):
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What a supervisor writes down at each step, for one that comes after its death.
+"""The file to which a supervisor saves its state at each step, for one that starts after its death.
 
 Two files, written by turns: a death in the middle of one leaves the other, which is then the state
 before the step, none of whose actions was begun. They lie beside the control socket (under systemd
@@ -10,8 +10,8 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from errno import EFBIG
 from functools import cache
 from pathlib import Path
@@ -20,18 +20,7 @@ from typing import Any
 from wssupervisor import __version__, bounded_json
 from wssupervisor.control.socket_file import identity
 from wssupervisor.files import size
-from wssupervisor.fleet.actions import Action
-from wssupervisor.fleet.model import ADDED
-from wssupervisor.fleet.orders import (
-    AskToClose,
-    AskToLeave,
-    Kill,
-    Order,
-    SendDrain,
-    SendResume,
-    SendStay,
-    Signal,
-)
+from wssupervisor.fleet.orders import Order
 from wssupervisor.fleet.snapshot import plain, typed
 from wssupervisor.own_directory import OwnDirectory
 from wssupervisor.runtime.handover import document
@@ -55,48 +44,12 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class PendingOrders:
-    """What a step wanted of workers; see `Recovered`."""
-
-    signals: tuple[Signal, ...] = ()
-    kills: tuple[Kill, ...] = ()
-    drains: tuple[SendDrain, ...] = ()
-    resumes: tuple[SendResume, ...] = ()
-    closes: tuple[AskToClose, ...] = ()
-    leaves: tuple[AskToLeave, ...] = field(default=(), metadata=ADDED)
-    stays: tuple[SendStay, ...] = field(default=(), metadata=ADDED)
-
-    @classmethod
-    def of(cls, actions: Iterable[Action]) -> "PendingOrders":
-        some = list(actions)
-        return cls(
-            tuple(one for one in some if isinstance(one, Signal)),
-            tuple(one for one in some if isinstance(one, Kill)),
-            tuple(one for one in some if isinstance(one, SendDrain)),
-            tuple(one for one in some if isinstance(one, SendResume)),
-            tuple(one for one in some if isinstance(one, AskToClose)),
-            tuple(one for one in some if isinstance(one, AskToLeave)),
-            tuple(one for one in some if isinstance(one, SendStay)),
-        )
-
-    def all(self) -> tuple[Order, ...]:
-        return (
-            *self.signals,
-            *self.kills,
-            *self.drains,
-            *self.resumes,
-            *self.closes,
-            *self.leaves,
-            *self.stays,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class SavedState:
     """`at`: when it was written, CLOCK_MONOTONIC of the boot `boot`.
 
-    `supervisor`: who wrote it, as its workers carry it in their environment. The descriptors in
-    `carried` are numbers in a process that is gone.
+    `supervisor`: the one that wrote it, as its workers carry it in their environment; `user`: its
+    effective uid. `orders`: what the last step wanted of workers; see `Recovered`. The descriptors
+    in `document` are numbers in a process that is gone.
     """
 
     version: int
@@ -104,16 +57,17 @@ class SavedState:
     boot: str
     supervisor: str
     at: float
-    undone: PendingOrders
-    carried: HandoverDocument
-    user: int | None = field(default=None, metadata=ADDED)
-    """What the supervisor ran as."""
+    user: int
+    orders: tuple[Order, ...]
+    document: HandoverDocument
 
 
 class StateFile:
     """Owns both files and their descriptors."""
 
     def __init__(self, path: str) -> None:
+        self.path = path
+        """Of both, without their endings."""
         self._paths = [f"{path}.0", f"{path}.1"]
         self._directory = OwnDirectory(Path(path).parent)
         self._names = [Path(one).name for one in self._paths]
@@ -131,11 +85,11 @@ class StateFile:
         """Whether there is anything under these names, readable or not."""
         return any(os.path.lexists(path) for path in self._paths)
 
-    def write(self, kept: SavedState) -> None:
-        """Raises OSError: then neither file says anything any more."""
-        self.write_document(plain(kept))
+    def write(self, saved: SavedState) -> None:
+        """Raises OSError: then neither file is left."""
+        self.write_plain(plain(saved))
 
-    def write_document(self, document: Mapping[str, Any]) -> None:
+    def write_plain(self, saved: Mapping[str, Any]) -> None:
         """The same for what is plain already."""
         try:
             if not self._files:
@@ -144,7 +98,7 @@ class StateFile:
                 self.close()  # swept away: nobody would find what we write
                 self._open()
             self._sequence += 1
-            parts = [memoryview(_with_head(self._sequence, json.dumps(document).encode()))]
+            parts = [memoryview(_with_head(self._sequence, json.dumps(saved).encode()))]
             file, at = self._files[self._sequence % 2], 0
             while parts[0]:
                 written = os.pwrite(file, parts[0], at)
@@ -169,24 +123,24 @@ class StateFile:
         _, text = max(found)
         try:
             data = bounded_json.parse(text)
-            version, program = data["version"], data["carried"]["program"]
+            version, program = data["version"], data["document"]["program"]
             own = (VERSION, document.VERSION)
-            if (version, data["carried"]["version"]) != own:
+            if (version, data["document"]["version"]) != own:
                 raise Unusable(
                     f"wssupervisor {str(program)[:SHOWN_CHARS]} wrote it, and {__version__} does"
                     " not know its format"
                 )
-            kept: SavedState = typed(SavedState, data)
+            saved: SavedState = typed(SavedState, data)
         except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
             raise Unusable(f"it cannot be read: {repr(error)[:SHOWN_CHARS]}") from error
-        if kept.boot != boot_id():
+        if saved.boot != boot_id():
             raise Unusable("it is of another boot of this machine")
-        if kept.name != name:
-            raise Unusable(f"it is of instance {kept.name[:SHOWN_CHARS]!r}")
-        return kept
+        if saved.name != name:
+            raise Unusable(f"it is of instance {saved.name[:SHOWN_CHARS]!r}")
+        return saved
 
     def user(self, name: str) -> int | None:
-        """What the supervisor ran as that wrote it, as far as it says so."""
+        """The effective uid of the supervisor that wrote it; None where there is none."""
         try:
             found = self.read(name)
         except Unusable:

@@ -51,12 +51,12 @@ class Upgrade:
     def __init__(
         self,
         state: Callable[[], State],
-        carry: Callable[[], HandoverDocument],
+        save: Callable[[], HandoverDocument],
         quiet: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         """`quiet`: within it nobody waits for an answer that would be lost."""
         self._state = state
-        self._carry = carry
+        self._save = save
         self._quiet = quiet
         self._under_way = False
 
@@ -87,7 +87,7 @@ class Upgrade:
     async def _try(self) -> str:
         """The version of the program that is ready to take over."""
         try:
-            memfd = document.write(self._carry())
+            memfd = document.write(self._save())
             try:
                 said = await ask_child(
                     _command(),
@@ -117,7 +117,7 @@ class Upgrade:
         )
 
     def _replace(self) -> NoReturn:
-        found = self._carry()
+        found = self._save()
         memfd = document.write(found)
         kept = [memfd, *found.descriptors()]
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)

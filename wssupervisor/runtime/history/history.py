@@ -6,6 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -46,27 +47,40 @@ def seconds_ago(entry: Entry) -> float:
         return float("inf")
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryState:
+    """Entries with their monotonic instants: those that the next program does not find in files."""
+
+    entries: tuple[tuple[float, Entry], ...] = ()
+
+
 class History:
-    """In memory, and in files once `keep_in` has said where."""
+    """In memory, and in files: in systemd's StateDirectory=, for good.
 
-    def __init__(self) -> None:
-        self._all = _Kept("events", KEPT, FILE_BYTES)
-        self._reloads = _Kept("reloads", RELOAD_ENTRIES_KEPT, RELOADS_FILE_BYTES, reloads.KINDS)
-        self._followers: set[Follower] = set()
-        self._outlives_us = False
+    Without that directory the files lie at paths that begin with `beside`, and a clean stop removes
+    them.
+    """
 
-    def keep_in(self, beside: str) -> None:
-        """Read what is there, and write down what comes: in systemd's StateDirectory=, for good.
-
-        Without one it lies at paths that begin with `beside`, and goes with a clean stop.
-        """
+    def __init__(self, beside: str, saved: HistoryState | None = None) -> None:
+        """Read what is in the files, and add what only the program before us had in memory."""
         state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
         self._outlives_us = bool(state)
-        for kept in (self._all, self._reloads):
+
+        def file(name: str, size: int) -> HistoryFile:
             if state:
-                kept.keep_in(str(Path(state, OWN, f"{kept.name}.jsonl")), makes_directory=True)
-            else:
-                kept.keep_in(f"{beside}.{kept.name}", makes_directory=False)
+                path = str(Path(state, OWN, f"{name}.jsonl"))
+                return HistoryFile(path, size, makes_directory=True)
+            return HistoryFile(f"{beside}.{name}", size, makes_directory=False)
+
+        self._all = _Kept("events", KEPT, file("events", FILE_BYTES))
+        self._reloads = _Kept(
+            "reloads", RELOAD_ENTRIES_KEPT, file("reloads", RELOADS_FILE_BYTES), reloads.KINDS
+        )
+        self._followers: set[Follower] = set()
+        if saved is not None:
+            found = [entry for _, entry in saved.entries]
+            self._all.add_missing(found)
+            self._reloads.add_missing(found)
 
     def add(self, note: Note, extra: Mapping[str, Any]) -> None:
         """Keep a note and tell it on; `extra` are facts that only the runtime knows."""
@@ -80,19 +94,13 @@ class History:
             except Exception:  # it is told within a step: see deeds
                 log.exception("an event could not be passed on", kind=entry["kind"])
 
-    def carry(self) -> list[tuple[float, Entry]]:
-        """For a program after us, with monotonic instants, what it will not find in the files."""
+    def save(self) -> HistoryState:
+        """Waits for a moment, for what is still to be written to the files."""
         if self._all.is_in_file() and self._reloads.is_in_file():
-            return []
+            return HistoryState()
         now = time.monotonic()
         entries = [*self._reloads.entries, *self._all.entries]
-        return [(now - seconds_ago(entry), entry) for entry in entries]
-
-    def take_over(self, entries: Iterable[tuple[float, Entry]]) -> None:
-        """What the program before us had in its memory, and perhaps not in the files."""
-        found = [entry for _, entry in entries]
-        self._all.take_over(found)
-        self._reloads.take_over(found)
+        return HistoryState(tuple((now - seconds_ago(entry), entry) for entry in entries))
 
     def since(self, seconds: float | None, last: int | None = None) -> list[Entry]:
         """The entries of the last so many seconds, and of those the `last`; None: all there are."""
@@ -129,27 +137,20 @@ class _Kept:
     """The last entries of some kinds, or of all, and where they are written down."""
 
     def __init__(
-        self, name: str, most: int, size: int, kinds: frozenset[str] | None = None
+        self, name: str, most: int, file: HistoryFile, kinds: frozenset[str] | None = None
     ) -> None:
         self.name = name
-        self.entries: deque[Entry] = deque(maxlen=most)
-        self._size = size
+        self.entries: deque[Entry] = deque(map(_of_this_boot, file.read(most)), maxlen=most)
         self._kinds = kinds
-        self._file: HistoryFile | None = None
+        self._file = file
         self._writes = SlowWrites(name)
         self._mended = False
         self._late = False
 
-    def keep_in(self, path: str, *, makes_directory: bool) -> None:
-        self._file = HistoryFile(path, self._size, makes_directory=makes_directory)
-        assert self.entries.maxlen is not None
-        self.entries.extend(map(_of_this_boot, self._file.read(self.entries.maxlen)))
-
     def add(self, entry: Entry) -> None:
         if self._kinds is None or entry["kind"] in self._kinds:
             self.entries.append(entry)
-            if self._file is not None:
-                self._tell_late(late=not self._writes.do(partial(self._file.append, entry)))
+            self._tell_late(late=not self._writes.do(partial(self._file.append, entry)))
 
     def _tell_late(self, *, late: bool) -> None:
         if late and not self._late:
@@ -158,7 +159,7 @@ class _Kept:
 
     def mend(self) -> bool:
         """Whether it was mended since this was asked last."""
-        if self._file is not None and self._writes.is_idle:
+        if self._writes.is_idle:
             self._writes.do(partial(self._mend, self._file, list(self.entries)))
         mended, self._mended = self._mended, False
         return mended
@@ -173,11 +174,9 @@ class _Kept:
 
     def is_in_file(self) -> bool:
         """Waits for a moment, for what is still to be written."""
-        if self._file is None or not self._writes.flush(FLUSH_SECONDS):
-            return False
-        return self._file.works
+        return self._writes.flush(FLUSH_SECONDS) and self._file.works
 
-    def take_over(self, entries: Iterable[Entry]) -> None:
+    def add_missing(self, entries: Iterable[Entry]) -> None:
         known = {json.dumps(entry) for entry in self.entries}
         for entry in entries:
             if (text := json.dumps(entry)) not in known:
@@ -185,9 +184,8 @@ class _Kept:
                 self.add(entry)
 
     def close(self, *, remove: bool = False) -> None:
-        if self._file is not None:
-            self._writes.do(self._file.remove if remove else self._file.close)
-            self._writes.flush(FLUSH_SECONDS)
+        self._writes.do(self._file.remove if remove else self._file.close)
+        self._writes.flush(FLUSH_SECONDS)
 
 
 def _of_this_boot(entry: Entry) -> Entry:

@@ -132,8 +132,8 @@ def placing(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
     return [*moves, *closes]  # type: ignore[list-item] # CLOSE takes two items, typeshed has one
 
 
-def taken_over(descriptor: int) -> socket.socket:
-    """A socket that came through `execv` or from systemd."""
+def inherited(descriptor: int) -> socket.socket:
+    """A socket from the program before us, by its number in this process; ours from here on."""
     found = socket.socket(fileno=descriptor)
     found.setblocking(False)
     return found

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TypeVar
@@ -19,11 +19,10 @@ from wssupervisor.runtime.kernel import descent
 from wssupervisor.runtime.kernel.private_tmp import is_private
 from wssupervisor.runtime.kernel.procfs import start_time
 from wssupervisor.runtime.listeners.holders import abandoned, left_in_cgroup, left_over
-from wssupervisor.runtime.listeners.listener_set import ListenerSet
-from wssupervisor.runtime.listeners.pool import ListenerState, Pool
+from wssupervisor.runtime.listeners.pool import Pool
 from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
-from wssupervisor.runtime.listeners.unix_pool import UnixPool, adopt_unix, bind_unix
+from wssupervisor.runtime.listeners.unix_pool import adopt_unix, bind_unix
 from wssupervisor.runtime.systemd import Passed
 
 log = structlog.get_logger()
@@ -31,10 +30,10 @@ log = structlog.get_logger()
 LOOK_SECONDS = 0.02
 
 
-def gate(
+def acquired(
     config: Config, passed: Sequence[Passed], before: AbstractSet[SlotId] = frozenset()
-) -> ListenerSet:
-    """All listeners of the configuration, ready to be opened. Raises ListenFailed or a subclass.
+) -> list[Pool]:
+    """The pools of all listeners of the configuration. Raises ListenFailed or a subclass.
 
     `before`: slots of a dead supervisor of this instance; its processes that hold one are ended.
     """
@@ -57,7 +56,7 @@ def gate(
         for pool in pools:
             pool.close()
         raise
-    return ListenerSet(pools, {one.name: one.backlog for one in config.listeners})
+    return pools
 
 
 def _blame_ourselves(error: AddressTaken, listen: Listen, pools: Sequence[Pool]) -> None:
@@ -70,23 +69,6 @@ def _blame_ourselves(error: AddressTaken, listen: Listen, pools: Sequence[Pool])
                 " IPv4 clients: remove one of the listeners, or set BindIPv6Only=ipv6-only in the"
                 " socket unit of the IPv6 one"
             ) from error
-
-
-def taken_over(
-    config: Config,
-    listeners: Sequence[ListenerState],
-    slots_before: Mapping[str, int],
-    *,
-    attach: bool,
-) -> ListenerSet:
-    """The listeners of the previous program, with its steering; `attach`: attach that again."""
-    pools: list[Pool] = [
-        TcpPool.take_over(one) if one.path is None else UnixPool.take_over(one) for one in listeners
-    ]
-    found = ListenerSet(pools, {one.name: one.backlog for one in config.listeners})
-    found.slots_before = slots_before
-    found.take_over(listeners, attach=attach)
-    return found
 
 
 def _listener_name(config: Config, given: str) -> str:

@@ -8,8 +8,9 @@ import structlog
 
 from wssupervisor.config.model import Address, Listen, UnixAddress
 from wssupervisor.errors import ListenFailed
-from wssupervisor.runtime.listeners.pool import ListenerState, Pool
-from wssupervisor.runtime.listeners.tcp_pool import TcpPool, bind_pool
+from wssupervisor.runtime.listeners.listener_set import restored_pool
+from wssupervisor.runtime.listeners.pool import Pool, PoolState
+from wssupervisor.runtime.listeners.tcp_pool import bind_pool
 from wssupervisor.runtime.listeners.unix_pool import UnixPool, bind_unix
 
 log = structlog.get_logger()
@@ -29,8 +30,15 @@ class DaemonSocket:
         name: str,
         address: Address | UnixAddress | None,
         serve: Callable[[socket.socket], None],
+        *,
+        may_wait: bool,
+        saved: PoolState | None = None,
     ) -> None:
-        """`address` None: it never listens."""
+        """Listen, unless `address` is None; `saved`: the socket of the previous program.
+
+        `may_wait`: workers serve already, and are not ended because we cannot listen, so it is
+        tried again. Otherwise raises ListenFailed.
+        """
         self._name = name
         self._address = address
         self._serve = serve
@@ -38,19 +46,12 @@ class DaemonSocket:
         self._again: asyncio.TimerHandle | None = None
         self._why: str | None = None
         """Why the last attempt to listen failed; logged once."""
-
-    def begin(self, before: ListenerState | None, *, anew: bool) -> None:
-        """Listen, if there is an address. `before`: the socket of the previous program.
-
-        Raises ListenFailed at a first start only: running workers are not ended for this.
-        """
-        if before is not None:
-            kind = TcpPool if before.path is None else UnixPool
-            self._use(kind.take_over(before))
-        elif anew:
-            self._bind()
-        else:
+        if saved is not None:
+            self._use(restored_pool(saved))
+        elif may_wait:
             self._bind_at_last()
+        else:
+            self._bind()
 
     def is_swept(self) -> bool:
         """Whether the bound path was deleted, so that clients cannot connect. Raises OSError."""
@@ -63,8 +64,8 @@ class DaemonSocket:
             self._pool = None
             self._bind_at_last()
 
-    def carry(self) -> ListenerState | None:
-        return None if self._pool is None else self._pool.carry()
+    def save(self) -> PoolState | None:
+        return None if self._pool is None else self._pool.save()
 
     def close(self) -> None:
         if self._again is not None:

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from wssupervisor.fleet.model import ADDED
 from wssupervisor.runtime.kernel.inet_diag import Handshake, pending_handshakes
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool
 
@@ -21,8 +20,8 @@ class HandshakesState:
 
     pending: dict[int, tuple[Handshake, ...]]
     latest: int
-    unseen: tuple[int, ...] = field(default=(), metadata=ADDED)
-    until: dict[int, float] = field(default_factory=dict, metadata=ADDED)
+    unseen: tuple[int, ...]
+    until: dict[int, float]
 
 
 class Handshakes:
@@ -54,15 +53,18 @@ class Handshakes:
         with suppress(OSError):
             self._see(self._now())
 
-    def carry(self) -> HandshakesState:
+    def save(self) -> HandshakesState:
         pending = {epoch: tuple(left) for epoch, left in self._pending.items()}
         return HandshakesState(pending, self._latest, tuple(self._unseen), dict(self._until))
 
-    def take_over(self, carried: HandshakesState) -> None:
-        self._pending = {epoch: set(left) for epoch, left in carried.pending.items()}
-        self._latest = carried.latest
-        self._unseen = set(carried.unseen)
-        self._until = dict(carried.until)
+    @classmethod
+    def restore(cls, pools: Sequence[TcpPool], state: HandshakesState) -> "Handshakes":
+        found = cls(pools)
+        found._pending = {epoch: set(left) for epoch, left in state.pending.items()}
+        found._latest = state.latest
+        found._unseen = set(state.unseen)
+        found._until = dict(state.until)
+        return found
 
     def over(self) -> int:
         """The last epoch up to which nothing that was recorded is still pending. Raises OSError."""

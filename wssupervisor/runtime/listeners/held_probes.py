@@ -9,7 +9,6 @@ has to end.
 import asyncio
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,8 +17,6 @@ HELD_SECONDS = 15.0
 LOOK_SECONDS = 0.02
 WAITED_LOOKS = 5
 """Consecutive looks with a client in the slot's queue, which may wait for the probe to end."""
-REMEMBERED = 1024
-"""Inodes of servers' ends of probes, which are no clients, even while they close."""
 
 
 class Server(Protocol):
@@ -31,7 +28,6 @@ class Server(Protocol):
 @dataclass(slots=True)
 class Held:
     client: socket.socket
-    inode: int
     process: Server
     queued: Callable[[], int]
     until: float
@@ -43,21 +39,12 @@ class HeldProbes:
 
     def __init__(self) -> None:
         self._held: list[Held] = []
-        self._inodes: deque[int] = deque(maxlen=REMEMBERED)
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def inodes(self) -> frozenset[int]:
-        """Of the servers' ends of all probes, lately."""
-        return frozenset(self._inodes)
-
-    def hold(
-        self, client: socket.socket, inode: int, process: Server, queued: Callable[[], int]
-    ) -> None:
-        """Keep it for a while. `inode`: the server's end; `queued`: who waits in its slot."""
+    def hold(self, client: socket.socket, process: Server, queued: Callable[[], int]) -> None:
+        """Keep it for a while. `queued`: how many connections wait in its slot."""
         client.setblocking(False)
-        self._inodes.append(inode)
-        self._held.append(Held(client, inode, process, queued, time.monotonic() + HELD_SECONDS))
+        self._held.append(Held(client, process, queued, time.monotonic() + HELD_SECONDS))
         process.probes += 1
         if self._timer is None:
             self._look()

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
@@ -12,10 +12,11 @@ from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.model import Listener, SlotId, Table, WorkerId
 from wssupervisor.runtime.listeners import socket_options
 from wssupervisor.runtime.listeners.held_probes import HeldProbes
-from wssupervisor.runtime.listeners.pool import ListenerState, Pool
+from wssupervisor.runtime.listeners.pool import Pool, PoolState
 from wssupervisor.runtime.listeners.socket_options import set_nonblocking
-from wssupervisor.runtime.listeners.steering import Steering
+from wssupervisor.runtime.listeners.steering import Steering, SteeringState
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool
+from wssupervisor.runtime.listeners.unix_pool import UnixPool
 
 log = structlog.get_logger()
 
@@ -30,52 +31,81 @@ class Moment(NamedTuple):
     done: float
 
 
+@dataclass(frozen=True, slots=True)
+class ListenerState:
+    """`holders`: the worker that got each slot last. `steering` is None for a single socket."""
+
+    pool: PoolState
+    steering: SteeringState | None
+    holders: dict[SlotId, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSetState:
+    listeners: tuple[ListenerState, ...]
+    slots_before: dict[str, int]
+
+
 class ListenerSet:
     """Owns the pools."""
 
-    def __init__(self, pools: Sequence[Pool], backlogs: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        backlogs: Mapping[str, int],
+        slots_before: Mapping[str, int] | None = None,
+        steerings: Mapping[str, Steering] | None = None,
+        holders: Mapping[SlotId, str] | None = None,
+    ) -> None:
+        """`slots_before`: of each listener that had more slots when the instance ran before.
+
+        `steerings` None: none is in force. `holders`: the worker that got each slot last.
+        """
         self.pools = {pool.name: pool for pool in pools}
         self.held_probes = HeldProbes()
-        for pool in pools:
-            if isinstance(pool, TcpPool):
-                pool.own = lambda: self.held_probes.inodes
         # A single socket has nothing to steer; several that are shared are steered to one of them.
-        self.steerings = {
-            pool.name: Steering(pool)
-            for pool in pools
-            if isinstance(pool, TcpPool) and len(pool.slots) > 1
-        }
-        self.slots_before: Mapping[str, int] = {}
-        """Listener -> number of slots at the previous start, if there were more."""
-        self.stored = False
-        """systemd also holds the slots that we bound: all survive our death."""
+        self.steerings = (
+            {
+                pool.name: Steering(pool)
+                for pool in pools
+                if isinstance(pool, TcpPool) and len(pool.slots) > 1
+            }
+            if steerings is None
+            else dict(steerings)
+        )
+        self.slots_before = dict(slots_before or {})
         self._backlogs = backlogs
-        self.holders: dict[SlotId, str] = {}
-        """Which worker was given each slot last."""
+        self.holders = dict(holders or {})
         self.spoilt: dict[SlotId, str] = {}
         """What a worker left on a slot for good; completes the sentence "it …"."""
         self.deaf: set[SlotId] = set()
         """Slots with a packet filter that a worker locked: no client reaches them."""
 
-    def carry(self) -> tuple[ListenerState, ...]:
+    def save(self) -> ListenerSetState:
         found = []
         for name, pool in self.pools.items():
             own = {slot.inode for slot in pool.slots}
             holders = {slot: who for slot, who in self.holders.items() if slot in own}
-            one = replace(pool.carry(), holders=holders)
-            found.append(self.steerings[name].carry(one) if name in self.steerings else one)
-        return tuple(found)
+            steering = self.steerings[name].save() if name in self.steerings else None
+            found.append(ListenerState(pool.save(), steering, holders))
+        return ListenerSetState(tuple(found), self.slots_before)
 
-    def take_over(self, listeners: Iterable[ListenerState], *, attach: bool) -> None:
-        """Continue with the steering that was in force; `attach`: attach its program again.
-
-        Raises SteeringRefused.
-        """
-        for one in listeners:
-            self.holders |= one.holders
-            if one.name in self.steerings:
-                self.steerings[one.name].take_over(one, attach=attach)
-        self._inspect_all()
+    @classmethod
+    def restore(
+        cls, state: ListenerSetState, backlogs: Mapping[str, int], *, attach: bool
+    ) -> "ListenerSet":
+        """With the steering that was in force; `attach` it again. Raises SteeringRefused."""
+        pools: list[Pool] = []
+        steerings: dict[str, Steering] = {}
+        holders: dict[SlotId, str] = {}
+        for one in state.listeners:
+            pools.append(pool := restored_pool(one.pool))
+            holders |= one.holders
+            if one.steering is not None and isinstance(pool, TcpPool):
+                steerings[pool.name] = Steering.restore(pool, one.steering, attach=attach)
+        found = cls(pools, backlogs, state.slots_before, steerings, holders)
+        found._inspect_all()
+        return found
 
     def measure(self) -> list[Listener]:
         """Find the slots' order. Raises ListenFailed, SteeringRefused."""
@@ -125,7 +155,7 @@ class ListenerSet:
     def hand_out(self, slots: Mapping[str, SlotId], worker: WorkerId) -> None:
         """Give these slots to a worker; options that earlier workers changed are restored."""
         for name, inode in slots.items():
-            self._restore(self.pools[name], inode)
+            self._reset_options(self.pools[name], inode)
             self.holders[inode] = f"worker {worker.index} of generation {worker.generation}"
 
     def inspect(self, slots: Iterable[SlotId]) -> None:
@@ -152,11 +182,11 @@ class ListenerSet:
     def _holder(self, inode: SlotId) -> str:
         return self.holders.get(inode, "a worker of an earlier run")
 
-    def restore(self) -> None:
+    def reset_options(self) -> None:
         """Restore the options of all slots: systemd keeps its sockets for the next run."""
         for pool in self.pools.values():
             for slot in pool.slots:
-                self._restore(pool, slot.inode)
+                self._reset_options(pool, slot.inode)
 
     def unblock(self, shared: Container[SlotId]) -> None:
         """Make shared slots non-blocking again: in a blocking one a worker can hang in accept."""
@@ -169,9 +199,9 @@ class ListenerSet:
                         by=self.holders.get(slot.inode),
                     )
 
-    def _restore(self, pool: Pool, inode: SlotId) -> None:
+    def _reset_options(self, pool: Pool, inode: SlotId) -> None:
         who = self._holder(inode)
-        left = socket_options.restore(pool.by_inode(inode).socket, pool.promise)
+        left = socket_options.set_back(pool.by_inode(inode).socket, pool.promise)
         stuck = ", ".join(f"{one.option} ({one.why})" for one in left if one.why is not None)
         self.spoilt.pop(inode, None)
         if stuck:
@@ -237,3 +267,8 @@ class ListenerSet:
         self.held_probes.close()
         for pool in self.pools.values():
             pool.close()
+
+
+def restored_pool(state: PoolState) -> Pool:
+    """Of the class that saved it."""
+    return TcpPool.restore(state) if state.path is None else UnixPool.restore(state)

@@ -2,33 +2,27 @@
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-from wssupervisor.fleet.model import ADDED, SlotId
-from wssupervisor.runtime.kernel.inet_diag import Endpoint
+from wssupervisor.fleet.model import SlotId
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerState:
-    """`path` and `lock` are of an AF_UNIX one; `order`, `weights`, `probes` and `by_client` of a
-    steered one.
-    """
+class PoolState:
+    """`path` is None for TCP; `lock` is None where systemd made the socket."""
 
     name: str
     source: str
     why_shared: str | None
     descriptors: tuple[int, ...]
-    order: tuple[int, ...] = ()
-    weights: dict[int, int] | None = None
-    probes: tuple[tuple[int, Endpoint], ...] = ()
+    promise: dict[str, str]
     path: str | None = None
     lock: int | None = None
-    by_client: bool = field(default=False, metadata=ADDED)
-    promise: dict[str, str] = field(default_factory=dict, metadata=ADDED)
-    """Socket options as they were at first: see socket_options."""
-    holders: dict[int, str] = field(default_factory=dict, metadata=ADDED)
-    """Slot -> the worker that got it last."""
+
+    def all_descriptors(self) -> tuple[int, ...]:
+        """The lock's, too."""
+        return self.descriptors if self.lock is None else (*self.descriptors, self.lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +70,8 @@ class Pool(Protocol):
     @property
     def slots(self) -> Sequence[ListeningSlot]: ...
 
-    def carry(self) -> ListenerState:
-        """For the program after us; its kind's `take_over` makes a pool of it again."""
+    def save(self) -> PoolState:
+        """For the next program, where the `restore` of this class makes a pool of it again."""
 
     def by_inode(self, inode: SlotId) -> ListeningSlot: ...
 

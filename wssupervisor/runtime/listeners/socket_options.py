@@ -152,8 +152,8 @@ def promise_of(sock: socket.socket) -> dict[str, str]:
     return found
 
 
-def restore(sock: socket.socket, promise: Promise) -> list[Left]:
-    """Restore every option that differs from the promise; returns those."""
+def set_back(sock: socket.socket, promise: Promise) -> list[Left]:
+    """Set every option that differs from the promise; returns those."""
     left = [*_set_flags(sock), *_detach_filter(sock)]
     for option in TABLE:
         value = _value(sock, option)

@@ -13,7 +13,7 @@ import struct
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -28,7 +28,6 @@ from wssupervisor.runtime.kernel.inet_diag import (
     pending_handshakes,
     server_side,
 )
-from wssupervisor.runtime.listeners.pool import ListenerState
 from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE, Reach
 from wssupervisor.runtime.listeners.socket_options import set_nonblocking
 from wssupervisor.runtime.listeners.steering_program import ProbeRule, steering_program
@@ -61,6 +60,16 @@ REFUSALS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class SteeringState:
+    """`order`: inode by group index. `probes`: ours that nobody has accepted yet, by slot."""
+
+    order: tuple[SlotId, ...]
+    weights: dict[SlotId, int]
+    by_client: bool
+    probes: tuple[tuple[SlotId, Endpoint], ...]
+
+
 class Steering:
     """Raises SteeringRefused if the kernel refuses; the previous program then stays in force."""
 
@@ -77,28 +86,25 @@ class Steering:
         self._moved: tuple[Sequence[int], Sequence[SlotId]] | None = None
         """Moved indexes and the slots there now, which the program in force does not know yet."""
 
-    def carry(self, listener: ListenerState) -> ListenerState:
+    def save(self) -> SteeringState:
         probes = tuple((slot, end) for slot, ends in self._left.items() for end in ends)
-        return replace(
-            listener,
-            order=tuple(self.order),
-            weights=dict(self.weights),
-            probes=probes,
-            by_client=self.by_client,
-        )
+        return SteeringState(tuple(self.order), dict(self.weights), self.by_client, probes)
 
-    def take_over(self, carried: ListenerState, *, attach: bool) -> None:
+    @classmethod
+    def restore(cls, pool: TcpPool, state: SteeringState, *, attach: bool) -> "Steering":
         """Continue with the saved weights; probes that were under way are dropped.
 
         Without `attach`, the program in force stays, with those probes and with what a dead
         supervisor may have attached after it saved. Raises SteeringRefused.
         """
-        self.order = list(carried.order)
-        for slot, end in carried.probes:
-            self._left.setdefault(slot, set()).add(end)
-        self.weights, self.by_client = carried.weights or {}, carried.by_client
+        found = cls(pool)
+        found.order = list(state.order)
+        for slot, end in state.probes:
+            found._left.setdefault(slot, set()).add(end)
+        found.weights, found.by_client = dict(state.weights), state.by_client
         if attach:
-            self.attach(self.weights, by_client=self.by_client)
+            found.attach(found.weights, by_client=found.by_client)
+        return found
 
     def attach(self, weights: Mapping[SlotId, int], *, by_client: bool = False) -> None:
         """Send new connections to these slots from now on. Raises SteeringRefused."""

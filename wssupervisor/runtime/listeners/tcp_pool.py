@@ -9,16 +9,17 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wssupervisor.config.model import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.kernel.descriptors import taken_over
+from wssupervisor.runtime.kernel.descriptors import inherited
 from wssupervisor.runtime.kernel.inet_diag import TcpState, held_inodes
 from wssupervisor.runtime.listeners.holders import describe_holders, ending, listening_inodes
-from wssupervisor.runtime.listeners.pool import Connections, ListenerState
+from wssupervisor.runtime.listeners.pool import Connections, PoolState
 from wssupervisor.runtime.listeners.reach import Reach, reach
 from wssupervisor.runtime.listeners.socket_options import original_of, promise_of
 
@@ -30,6 +31,8 @@ _QUEUE_AT = 24
 
 LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 PEER_LEFT = frozenset({TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.CLOSE})
+REMEMBERED = 1024
+"""Probes of ours whose server's ends are told from connections of clients, even in their close."""
 FEWEST_SLOTS = 3
 """Old generation, new generation, parking: fewer slots leave nothing to steer."""
 
@@ -115,8 +118,7 @@ class TcpPool:
     slots: list[Slot]
     why_shared: str | None = None
     promise: dict[str, str] = field(default_factory=dict)
-    own: Callable[[], frozenset[int]] = frozenset
-    """Inodes of our own probes, which are no clients."""
+    _own: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     @property
     def address(self) -> str:
@@ -145,27 +147,34 @@ class TcpPool:
         sock = self.slots[0].socket
         return bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
 
-    def carry(self) -> ListenerState:
+    def save(self) -> PoolState:
         descriptors = tuple(slot.socket.fileno() for slot in self.slots)
-        return ListenerState(
-            self.name, self.source, self.why_shared, descriptors, promise=dict(self.promise)
-        )
+        return PoolState(self.name, self.source, self.why_shared, descriptors, dict(self.promise))
 
     @classmethod
-    def take_over(cls, carried: ListenerState) -> "TcpPool":
-        slots = [Slot(taken_over(descriptor)) for descriptor in carried.descriptors]
+    def restore(cls, state: PoolState) -> "TcpPool":
+        slots = [Slot(inherited(descriptor)) for descriptor in state.descriptors]
         first = slots[0].socket
         host, port = first.getsockname()[:2]
         return cls(
-            carried.name,
+            state.name,
             first.family,
             host,
             port,
-            carried.source,
+            state.source,
             slots,
-            carried.why_shared,
-            dict(carried.promise) or original_of([slot.socket for slot in slots]),
+            state.why_shared,
+            dict(state.promise),
         )
+
+    @property
+    def own(self) -> frozenset[int]:
+        """Inodes of the server's ends of our probes: no client has these connections."""
+        return frozenset(self._own)
+
+    def is_own(self, inode: int) -> None:
+        """Remember a connection as a probe of ours, by the inode of the server's end."""
+        self._own.append(inode)
 
     def by_inode(self, inode: SlotId) -> Slot:
         return next(slot for slot in self.slots if slot.inode == inode)
@@ -185,7 +194,7 @@ class TcpPool:
             raise taken(self.name, self.address, foreign)
 
     def connections(self) -> Connections:
-        own = self.own()
+        own = self.own
         found = [
             one for one in held_inodes(self.family, self.port, self.local_host) if one[0] not in own
         ]

@@ -17,9 +17,9 @@ from wssupervisor.fleet.model import SlotId
 from wssupervisor.foreign import close_beside
 from wssupervisor.lock_file import Held, LockFile
 from wssupervisor.runtime.kernel import unix_diag
-from wssupervisor.runtime.kernel.descriptors import taken_over
+from wssupervisor.runtime.kernel.descriptors import inherited
 from wssupervisor.runtime.listeners.holders import describe_holders, ending
-from wssupervisor.runtime.listeners.pool import Connections, ListenerState
+from wssupervisor.runtime.listeners.pool import Connections, PoolState
 from wssupervisor.runtime.listeners.socket_options import promise_of
 
 WHY_SHARED = "AF_UNIX sockets cannot be steered"
@@ -49,11 +49,20 @@ class UnixPool:
 
     why_shared: str | None = WHY_SHARED
 
-    def __init__(self, name: str, sock: socket.socket, path: str, *, lock: LockFile | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        sock: socket.socket,
+        path: str,
+        *,
+        lock: LockFile | None,
+        promise: dict[str, str] | None = None,
+    ) -> None:
+        """`promise` None: what the socket has now."""
         self.name = name
         self.source = "systemd" if lock is None else "self"
         self.slots = [UnixSlot(sock)]
-        self.promise = promise_of(sock)
+        self.promise = promise_of(sock) if promise is None else promise
         self._path = path
         self._lock = lock
         self._binding = unix_diag.binding(self.slots[0].inode)
@@ -62,26 +71,20 @@ class UnixPool:
     def address(self) -> str:
         return f"unix:{self._path}"
 
-    def carry(self) -> ListenerState:
+    def save(self) -> PoolState:
         lock = None if self._lock is None else self._lock.fileno()
         descriptors = (self.slots[0].socket.fileno(),)
-        return ListenerState(
-            self.name,
-            self.source,
-            self.why_shared,
-            descriptors,
-            path=self._path,
-            lock=lock,
-            promise=self.promise,
+        promise = dict(self.promise)
+        return PoolState(
+            self.name, self.source, self.why_shared, descriptors, promise, self._path, lock
         )
 
     @classmethod
-    def take_over(cls, carried: ListenerState) -> "UnixPool":
-        path = carried.path or ""
-        lock = None if carried.lock is None else LockFile.held(path, carried.lock)
-        found = cls(carried.name, taken_over(carried.descriptors[0]), path, lock=lock)
-        found.promise = dict(carried.promise) or found.promise
-        return found
+    def restore(cls, state: PoolState) -> "UnixPool":
+        path = state.path or ""
+        lock = None if state.lock is None else LockFile.held(path, state.lock)
+        sock = inherited(state.descriptors[0])
+        return cls(state.name, sock, path, lock=lock, promise=dict(state.promise))
 
     def by_inode(self, inode: SlotId) -> UnixSlot:
         return next(slot for slot in self.slots if slot.inode == inode)

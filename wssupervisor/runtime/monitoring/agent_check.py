@@ -27,15 +27,14 @@ HEARD_BYTES = 4096
 class Agent:
     """Owns its listening socket, once there is one."""
 
-    def __init__(self, address: Address | None, state: Callable[[], State]) -> None:
+    def __init__(
+        self, address: Address | None, state: Callable[[], State], *, may_wait: bool
+    ) -> None:
+        """`may_wait` and errors raised: as DaemonSocket."""
         self._state = state
-        self._listener = DaemonSocket(NAME, address, self._serve)
         self._acceptor: Acceptor | None = None
         self._clients: dict[socket.socket, asyncio.TimerHandle] = {}
-
-    def begin(self, *, anew: bool) -> None:
-        """As `DaemonSocket.begin`."""
-        self._listener.begin(None, anew=anew)
+        self._listener = DaemonSocket(NAME, address, self._serve, may_wait=may_wait)
 
     def close(self) -> None:
         """Close every client and the socket."""

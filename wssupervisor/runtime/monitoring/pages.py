@@ -11,7 +11,7 @@ from wssupervisor.fleet.health import why_not_ready
 from wssupervisor.metrics import CONTENT_TYPE
 from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.listeners.daemon_socket import DaemonSocket
-from wssupervisor.runtime.listeners.pool import ListenerState
+from wssupervisor.runtime.listeners.pool import PoolState
 from wssupervisor.runtime.monitoring.scrape import Scrape
 from wssupervisor.runtime.supervisor import Supervisor
 
@@ -24,16 +24,23 @@ NAME = "[http] address"
 class Endpoint:
     """Owns the listening socket and its server, if there are any."""
 
-    def __init__(self, http: Http, supervisor: Supervisor, scrape: Scrape) -> None:
+    def __init__(
+        self,
+        http: Http,
+        supervisor: Supervisor,
+        scrape: Scrape,
+        *,
+        may_wait: bool,
+        saved: PoolState | None = None,
+    ) -> None:
+        """`may_wait`, `saved` and errors raised: as DaemonSocket."""
         self._http = http
         self._supervisor = supervisor
         self._scrape = scrape
-        self._listener = DaemonSocket(NAME, http.address, self._serve)
         self._server: HttpServer | None = None
-
-    def begin(self, before: ListenerState | None, *, anew: bool) -> None:
-        """As `DaemonSocket.begin`."""
-        self._listener.begin(before, anew=anew)
+        self._listener = DaemonSocket(
+            NAME, http.address, self._serve, may_wait=may_wait, saved=saved
+        )
 
     def mend(self) -> bool:
         """Bind again a path that was swept away; True if it was. Raises OSError."""
@@ -44,8 +51,8 @@ class Endpoint:
         self._listener.bind_again()
         return True
 
-    def carry(self) -> ListenerState | None:
-        return self._listener.carry()
+    def save(self) -> PoolState | None:
+        return self._listener.save()
 
     @asynccontextmanager
     async def quiet(self) -> AsyncIterator[None]:

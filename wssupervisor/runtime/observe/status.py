@@ -23,9 +23,18 @@ Document = dict[str, Any]
 
 
 def document(
-    name: str, view: FleetView, gate: ListenerSet, executions: int, usage: Mapping[int, Use]
+    name: str,
+    view: FleetView,
+    gate: ListenerSet,
+    executions: int,
+    usage: Mapping[int, Use],
+    *,
+    stored: bool,
 ) -> Document:
-    """One JSON object; its keys are stable. `usage` is of workers' main processes, by pid."""
+    """One JSON object; its keys are stable. `usage` is of workers' main processes, by pid.
+
+    `stored`: systemd holds the sockets that we bound, so that they survive us.
+    """
     now = time.monotonic()
     order = {one.name: list(one.slots) for one in view.listeners}
     order |= {name: steering.order for name, steering in gate.steerings.items()}
@@ -48,7 +57,7 @@ def document(
                 "mode_reason": gate.pools[one.name].why_shared,
                 "balance": _balance(one),
                 "source": gate.pools[one.name].source,
-                "survives_supervisor": gate.stored or gate.pools[one.name].source == "systemd",
+                "survives_supervisor": stored or gate.pools[one.name].source == "systemd",
                 "slots": len(one.slots),
                 "slots_before": gate.slots_before.get(one.name),
                 "free_slots": one.free,

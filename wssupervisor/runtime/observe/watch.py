@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -16,7 +17,6 @@ from wssupervisor.fleet.state import Drain, ReloadPhase
 from wssupervisor.fleet.steering import nothing_comes, unheld_slots
 from wssupervisor.fleet.view import instance_state
 from wssupervisor.runtime.effects import never_raises
-from wssupervisor.runtime.handover.document import HandoverDocument
 from wssupervisor.runtime.observe import census, why
 from wssupervisor.runtime.observe.hidden import ADVICE, Hidden
 from wssupervisor.runtime.observe.status import headline
@@ -62,13 +62,28 @@ UNTIMED = frozenset({InstanceState.STARTING, InstanceState.STOPPING})
 """Limits of the configuration hold for these, not systemd's own."""
 
 
+@dataclass(frozen=True, slots=True)
+class WatchState:
+    """`first_seen`, `lag`: see Watch."""
+
+    first_seen: dict[int, float]
+    lag: Histogram
+
+
 class Watch:
-    def __init__(self, supervisor: Supervisor, herald: ServiceNotifier) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        herald: ServiceNotifier,
+        mend: Callable[[], object],
+        saved: WatchState | None = None,
+    ) -> None:
+        """`mend`: make again what was swept away; raises nothing."""
         self._supervisor = supervisor
         self._herald = herald
         self._counting = asyncio.Lock()
         self._last: census.Count | None = None
-        self.first_seen: dict[int, float] = {}
+        self.first_seen: dict[int, float] = {} if saved is None else dict(saved.first_seen)
         """When each connection that lives was first counted, by the inode of our end."""
         self._suspects: set[object] = set()
         self._hidden = Hidden()
@@ -79,16 +94,14 @@ class Watch:
         self._blind: str | None = None
         """Why the last look failed; said once."""
         self.usage = Usage()
-        self.lag = Histogram()
+        self.lag = Histogram() if saved is None else saved.lag
         """How much later than asked for the loop went on."""
-        self.mend: Callable[[], object] = lambda: None
-        """Make again what was swept away; set by the instance; raises nothing."""
-        supervisor.look = self.glance
+        self._mend = mend
         supervisor.history.follow(self._note)
 
-    def take_over(self, carried: HandoverDocument) -> None:
-        self.first_seen = dict(carried.first_seen)
-        self.lag = carried.lag or Histogram()
+    def save(self, *, lean: bool) -> WatchState:
+        """`lean`: without when each connection was first counted."""
+        return WatchState({} if lean else dict(self.first_seen), self.lag)
 
     def _note(self, note: Mapping[str, object]) -> None:
         """Told at once; and what somebody has whom it may cost his connections is known in time."""
@@ -139,7 +152,7 @@ class Watch:
     def _do_chores(self) -> None:
         logging.tell_suppressed(time.monotonic())
         self._supervisor.crew.reap_orphans()
-        self.mend()
+        self._mend()
         self._look_at_listeners()
         self.look_at_usage()
         self._tell_status()

@@ -121,7 +121,7 @@ def _connections(
     for pool in pools:
         if isinstance(pool, TcpPool):
             for one in held(pool.family, pool.port, pool.local_host):
-                if one.inode in owners and one.inode not in pool.own():
+                if one.inode in owners and one.inode not in pool.own:
                     seen = first_seen.get(one.inode)
                     age = None if seen is None else round(now - seen, 1)
                     yield SeenConnection(owners[one.inode], one, age)

@@ -1,14 +1,21 @@
 """Our end of a worker's channel: what it says, within bounds, and what we say to it."""
 
 import socket
+from dataclasses import dataclass
 
 from wssupervisor.foreign import ROOM, Closer, descriptors_in, refuse_descriptors
-from wssupervisor.runtime.kernel.descriptors import taken_over
+from wssupervisor.runtime.kernel.descriptors import inherited
 from wssupervisor.worker import protocol
 from wssupervisor.worker.protocol import Bad, FromSupervisor, FromWorker
 
 MESSAGES_PER_LOOK = 32
 """Of one worker: one that floods us waits for our next look."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    descriptor: int
+    closed: bool
 
 
 class Channel:
@@ -28,11 +35,14 @@ class Channel:
         refuse_descriptors(own)
         return cls(own, theirs)
 
+    def save(self) -> ChannelState:
+        return ChannelState(self.fileno(), self.closed)
+
     @classmethod
-    def take_over(cls, descriptor: int, *, closed: bool) -> "Channel":
+    def restore(cls, state: ChannelState) -> "Channel":
         """Its worker has had its end since its start."""
-        own = taken_over(descriptor)
-        return cls(own, own, closed=closed)
+        own = inherited(state.descriptor)
+        return cls(own, own, closed=state.closed)
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,7 +31,7 @@ from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.releases.release import with_descriptors
 from wssupervisor.runtime.workers import leftover
 from wssupervisor.runtime.workers.bound_itself import taken_by_us
-from wssupervisor.runtime.workers.channel import MESSAGES_PER_LOOK, Channel
+from wssupervisor.runtime.workers.channel import MESSAGES_PER_LOOK, Channel, ChannelState
 from wssupervisor.runtime.workers.kin import Marks
 from wssupervisor.runtime.workers.notify_socket import (
     Malformed,
@@ -40,7 +40,7 @@ from wssupervisor.runtime.workers.notify_socket import (
     printable,
 )
 from wssupervisor.runtime.workers.output import Output, OutputState, Words
-from wssupervisor.runtime.workers.output_reader import EndedOutputState, OutputReader
+from wssupervisor.runtime.workers.output_reader import OutputReader, OutputReaderState
 from wssupervisor.runtime.workers.process import Process, ProcessState, supervisor_id
 from wssupervisor.runtime.workers.relay import Relay
 from wssupervisor.runtime.workers.repeated import Repeated, Report
@@ -68,25 +68,31 @@ NOT_EXECUTED = (126, 127)
 """Exit statuses of a shell that could not run what it was to; its last line says why."""
 LAST_WORD_CHARS = 300
 LIBRARY_CHARS = 100
-KILL_AFTER = 10.0
 LAST_WORDS_AGAIN = 0.002
 """Seconds between two looks whether an ended worker's last words are here."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerHandleState:
-    """`channel` is None where it was closed."""
-
     id: WorkerId
     process: ProcessState
     output: OutputState
     notify: NotifySocketState
-    channel: int
-    channel_closed: bool
+    channel: ChannelState
     watchdog: float
     slots: dict[str, int]
     status: str | None
     library: str | None
+
+    def descriptors(self) -> tuple[int, ...]:
+        own = self.process.pidfd, self.notify.descriptor, self.channel.descriptor
+        return (*own, *self.output.descriptors())
+
+
+@dataclass(frozen=True, slots=True)
+class CrewState:
+    workers: tuple[WorkerHandleState, ...]
+    outputs: OutputReaderState
 
 
 @dataclass(slots=True)
@@ -113,6 +119,34 @@ class WorkerHandle:
 
     repeated: Repeated = field(default_factory=Repeated)
 
+    def save(self, worker: WorkerId) -> WorkerHandleState:
+        return WorkerHandleState(
+            worker,
+            self.process.save(),
+            self.output.save(),
+            self.notify.save(),
+            self.channel.save(),
+            self.watchdog,
+            dict(self.slots),
+            self.status,
+            self.library,
+        )
+
+    @classmethod
+    def restore(cls, state: WorkerHandleState) -> "WorkerHandle":
+        process, output = Process.restore(state.process), Output.restore(state.output)
+        return cls(
+            process,
+            output,
+            NotifySocket.restore(state.notify),
+            Channel.restore(state.channel),
+            state.watchdog,
+            state.slots,
+            _marks(process, output, state.slots),
+            state.status,
+            state.library,
+        )
+
     def close(self) -> None:
         """All but the output, which is read to its end. Never raises."""
         for close in (self.channel.close, self.process.close, self.notify.close):
@@ -133,10 +167,13 @@ class Crew:
         takes: Callable[[], bool],
         warn: Callable[[WorkerId, str], None],
         store: FdStore,
+        kill_after: Callable[[], float],
+        saved: CrewState | None = None,
     ) -> None:
         """`notify_at`: how the paths of the workers' notify sockets begin; None: have none.
 
-        `takes`: whether `tell` has room for more of what workers wrote.
+        `takes`: whether `tell` has room for more of what workers wrote. `kill_after`: seconds from
+        SIGTERM to SIGKILL, of the policy in force. `saved`: by the program before us.
         """
         self._store = store
         self._instance = instance
@@ -144,13 +181,25 @@ class Crew:
         self._gate = gate
         self._post = post
         self.relay = Relay(instance)
-        self.outputs = OutputReader(self.relay, tell, takes)
+        outputs = OutputReaderState() if saved is None else saved.outputs
+        self.outputs = OutputReader(self.relay, tell, takes, outputs)
         self._warn = warn
         self._hands: dict[WorkerId, WorkerHandle] = {}
         self.strays = Strays(gate.slot_inodes())
-        self.kill_after: Callable[[], float] = lambda: KILL_AFTER
-        """Seconds from SIGTERM to SIGKILL, of the policy in force; set by the supervisor."""
+        self._kill_after = kill_after
         self._supervisor = supervisor_id()
+        if saved is not None:
+            for one in saved.workers:
+                handle = WorkerHandle.restore(one)
+                self._store_again(one.id, handle)
+                self._listen_to(one.id, handle)
+            self.relay.succeed()
+
+    def save(self, *, lean: bool) -> CrewState:
+        """`lean`: without what ended workers wrote, and their last words."""
+        outputs = OutputReaderState() if lean else self.outputs.save()
+        workers = tuple(handle.save(worker) for worker, handle in self._hands.items())
+        return CrewState(workers, outputs)
 
     # -- what the fleet asks for --------------------------------------------------------------
 
@@ -249,50 +298,6 @@ class Crew:
         if not hand.channel.closed:
             loop.add_reader(hand.channel.fileno(), self._heard, worker)
 
-    # -- over an upgrade ----------------------------------------------------------------------
-
-    def carry(self) -> tuple[WorkerHandleState, ...]:
-        return tuple(
-            WorkerHandleState(
-                worker,
-                hand.process.carry(),
-                hand.output.carry(),
-                hand.notify.carry(),
-                hand.channel.fileno(),
-                hand.channel.closed,
-                hand.watchdog,
-                dict(hand.slots),
-                hand.status,
-                hand.library,
-            )
-            for worker, hand in self._hands.items()
-        )
-
-    def take_over(
-        self,
-        workers: Iterable[WorkerHandleState],
-        last_words: Mapping[WorkerId, tuple[str, ...]],
-        rests: Iterable[EndedOutputState],
-    ) -> None:
-        """Go on with those that the program before us had."""
-        self.outputs.take_over(rests, last_words)
-        for one in workers:
-            process, output = Process.take_over(one.process), Output.take_over(one.output)
-            hand = WorkerHandle(
-                process,
-                output,
-                NotifySocket.take_over(one.notify),
-                Channel.take_over(one.channel, closed=one.channel_closed),
-                one.watchdog,
-                one.slots,
-                _marks(process, output, one.slots),
-                one.status,
-                one.library,
-            )
-            self._store_again(one.id, hand)
-            self._listen_to(one.id, hand)
-        self.relay.succeed()
-
     def finish(self) -> None:
         """All workers have ended: pass on what they wrote last."""
         self.outputs.finish()
@@ -389,7 +394,7 @@ class Crew:
         """Pass their output on, and see who let its slot go or has gone with all its tree."""
         self.relay.look()
         self.outputs.look()
-        self.strays.look(self._hands, self.kill_after())
+        self.strays.look(self._hands, self._kill_after())
         for worker, hand in list(self._hands.items()):
             for event in hand.repeated.waiting():
                 self._post(event)
@@ -438,7 +443,7 @@ class Crew:
 
     def _look_after(self, worker: WorkerId, hand: WorkerHandle) -> None:
         """Its main process has ended: it is gone when all of its tree are."""
-        self.strays.look(self._hands, self.kill_after())
+        self.strays.look(self._hands, self._kill_after())
         members = hand.process.members()
         if not (members and hand.leftover) and not self.outputs.is_complete(worker):
             asyncio.get_running_loop().call_later(LAST_WORDS_AGAIN, self._look_again, worker)

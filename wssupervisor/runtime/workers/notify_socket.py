@@ -12,7 +12,7 @@ from wssupervisor.config.model import UNIX_PATH_BYTES
 from wssupervisor.control.paths import let_pass
 from wssupervisor.control.socket_file import bind, identity
 from wssupervisor.foreign import ROOM, Closer, descriptors_in
-from wssupervisor.runtime.kernel.descriptors import taken_over
+from wssupervisor.runtime.kernel.descriptors import inherited
 
 MESSAGE_BYTES = 4096
 STATUS_CHARS = 200
@@ -106,12 +106,12 @@ class NotifySocket:
             return cls(sock, "@" + sock.getsockname()[1:].decode("ascii"), None)
         return cls(sock, path, path)
 
-    def carry(self) -> NotifySocketState:
+    def save(self) -> NotifySocketState:
         return NotifySocketState(self.fileno(), self.address, self._path)
 
     @classmethod
-    def take_over(cls, carried: NotifySocketState) -> "NotifySocket":
-        return cls(taken_over(carried.descriptor), carried.address, carried.path)
+    def restore(cls, state: NotifySocketState) -> "NotifySocket":
+        return cls(inherited(state.descriptor), state.address, state.path)
 
     def is_lost(self) -> bool:
         """Whether its file was swept away: its worker is not heard any more. Raises OSError."""

@@ -14,9 +14,8 @@ import struct
 import termios
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from wssupervisor.fleet.model import ADDED
 from wssupervisor.runtime.workers.relay_program import PAGE, move, own_opening, punch
 
 LAST_LINES = 50
@@ -40,11 +39,11 @@ class OutputState:
     freed_to: int
     partial: str
     last: tuple[str, ...]
-    pipe: int | None = field(default=None, metadata=ADDED)
-    inode: int = field(default=0, metadata=ADDED)
+    pipe: int
+    inode: int
 
     def descriptors(self) -> tuple[int, ...]:
-        return (self.descriptor,) if self.pipe is None else (self.descriptor, self.pipe)
+        return self.descriptor, self.pipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,7 @@ class Words:
 class Output:
     """Owns the file and our reading end of the pipe, which only the relay reads from."""
 
-    def __init__(self, descriptor: int, pipe: int | None) -> None:
-        """`pipe` is None for a worker of a supervisor before 0.1.0, which writes to the file."""
+    def __init__(self, descriptor: int, pipe: int) -> None:
         self.descriptor = descriptor
         self.pipe = pipe
         self._read_to = 0
@@ -108,7 +106,7 @@ class Output:
             raise
         return cls(memfd, reading), Ends(writing, opened[-1], spare)
 
-    def carry(self) -> OutputState:
+    def save(self) -> OutputState:
         partial = self._partial.decode("latin-1")
         last = tuple(self._last)
         return OutputState(
@@ -116,21 +114,21 @@ class Output:
         )
 
     @classmethod
-    def take_over(cls, carried: OutputState) -> "Output":
-        found = cls(carried.descriptor, carried.pipe)
-        found._read_to, found._freed_to = carried.read_to, carried.freed_to
-        found._partial = carried.partial.encode("latin-1")
-        found._last.extend(carried.last)
+    def restore(cls, state: OutputState) -> "Output":
+        found = cls(state.descriptor, state.pipe)
+        found._read_to, found._freed_to = state.read_to, state.freed_to
+        found._partial = state.partial.encode("latin-1")
+        found._last.extend(state.last)
         return found
 
     @property
     def inode(self) -> int:
-        """The pipe's; 0 where there is none."""
-        return 0 if self.pipe is None else os.fstat(self.pipe).st_ino
+        """The pipe's."""
+        return os.fstat(self.pipe).st_ino
 
     def descriptors(self) -> list[int]:
         """All that must come back after our death."""
-        return [self.descriptor] if self.pipe is None else [self.descriptor, self.pipe]
+        return [self.descriptor, self.pipe]
 
     def close(self) -> None:
         for descriptor in self.descriptors():
@@ -244,7 +242,7 @@ class Output:
 
     def move(self) -> None:
         """Do what a relay does, while there is none."""
-        if self.pipe is None or not self.pending():
+        if not self.pending():
             return
         file = own_opening(self.descriptor)
         if file is not None:
@@ -255,8 +253,6 @@ class Output:
 
     def pending(self) -> int:
         """Bytes in the pipe. The kernel answers when it is not moving any of them."""
-        if self.pipe is None:
-            return 0
         found = bytearray(4)
         fcntl.ioctl(self.pipe, termios.FIONREAD, found)
         return int(struct.unpack("=i", found)[0])

@@ -7,8 +7,8 @@ an ended worker left there is read in the same way.
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.runtime.workers.output import Output, OutputState, Words
@@ -35,6 +35,14 @@ class EndedOutputState:
     output: OutputState
 
 
+@dataclass(frozen=True, slots=True)
+class OutputReaderState:
+    """`last_words`: of ended workers, whose output was read to its end or not."""
+
+    ended: tuple[EndedOutputState, ...] = ()
+    last_words: dict[WorkerId, tuple[str, ...]] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Source:
     worker: WorkerId
@@ -52,6 +60,7 @@ class OutputReader:
         relay: Relay,
         tell: Callable[[WorkerId, int, Words], None],
         takes: Callable[[], bool],
+        saved: OutputReaderState,
     ) -> None:
         """`takes`: whether the log has room."""
         self._relay = relay
@@ -59,7 +68,20 @@ class OutputReader:
         self._takes = takes
         self._sources: deque[Source] = deque()
         self._again: asyncio.TimerHandle | None = None
-        self._last_words: OrderedDict[WorkerId, tuple[str, ...]] = OrderedDict()
+        self._last_words = OrderedDict(saved.last_words)
+        for one in saved.ended:
+            output = Output.restore(one.output)
+            self._sources.append(Source(one.worker, one.pid, output, ended=True))
+            self._relay.move(output)
+
+    def save(self) -> OutputReaderState:
+        """Without the outputs of living workers: the crew saves those."""
+        ended = tuple(
+            EndedOutputState(one.worker, one.pid, one.output.save())
+            for one in self._sources
+            if one.ended
+        )
+        return OutputReaderState(ended, dict(self._last_words))
 
     def add(self, worker: WorkerId, pid: int, output: Output) -> None:
         self._sources.append(Source(worker, pid, output))
@@ -155,24 +177,3 @@ class OutputReader:
                 self._tell(one.worker, one.pid, Words([], missed))
             one.output.close()
         self._sources.clear()
-
-    # -- over an upgrade ----------------------------------------------------------------------
-
-    def carry(self) -> tuple[EndedOutputState, ...]:
-        return tuple(
-            EndedOutputState(one.worker, one.pid, one.output.carry())
-            for one in self._sources
-            if one.ended
-        )
-
-    def carry_last_words(self) -> dict[WorkerId, tuple[str, ...]]:
-        return dict(self._last_words)
-
-    def take_over(
-        self, rests: Iterable[EndedOutputState], last_words: Mapping[WorkerId, tuple[str, ...]]
-    ) -> None:
-        self._last_words.update(last_words)
-        for one in rests:
-            output = Output.take_over(one.output)
-            self._sources.append(Source(one.worker, one.pid, output, ended=True))
-            self._relay.move(output)

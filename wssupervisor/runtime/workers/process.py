@@ -8,9 +8,9 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from wssupervisor.fleet.model import ADDED, Exit, SlotId
+from wssupervisor.fleet.model import Exit, SlotId
 from wssupervisor.runtime.kernel.descent import children
 from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR, files_of_workers, placing
 from wssupervisor.runtime.kernel.pidfd import exit_of, open_child, send
@@ -50,7 +50,7 @@ class ProcessState:
     identity: tuple[str, ...]
     exit: Exit | None
     seen: dict[int, int | None]
-    acceptor: Acceptor | None = field(default=None, metadata=ADDED)
+    acceptor: Acceptor | None
 
 
 class Process:
@@ -104,7 +104,7 @@ class Process:
                 os.close(null)
         return cls(pid, open_child(pid), identity_in(variables))
 
-    def carry(self) -> ProcessState:
+    def save(self) -> ProcessState:
         return ProcessState(
             self.pid,
             self.pidfd,
@@ -115,11 +115,11 @@ class Process:
         )
 
     @classmethod
-    def take_over(cls, carried: ProcessState) -> "Process":
-        """Also of a supervisor that died: then it is no child of ours."""
-        found = cls(carried.pid, carried.pidfd, carried.identity)
-        found.exit, found._seen = carried.exit, dict(carried.seen)
-        found.serving.acceptor = carried.acceptor
+    def restore(cls, state: ProcessState) -> "Process":
+        """After a supervisor's death it is no child of ours."""
+        found = cls(state.pid, state.pidfd, state.identity)
+        found.exit, found._seen = state.exit, dict(state.seen)
+        found.serving.acceptor = state.acceptor
         return found
 
     def reap(self) -> Exit | None:

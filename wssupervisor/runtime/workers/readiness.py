@@ -109,7 +109,8 @@ async def accepts(
             return False
         if taken.inode:
             queued = steering.pool.by_inode(slot).queued
-            gate.held_probes.hold(taken.client.dup(), taken.inode, process, queued)
+            steering.pool.is_own(taken.inode)
+            gate.held_probes.hold(taken.client.dup(), process, queued)
     return True
 
 

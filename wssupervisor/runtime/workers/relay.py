@@ -51,8 +51,6 @@ class Relay:
 
     def move(self, output: Output) -> None:
         """From now on, what is written to its pipe goes into its file."""
-        if output.pipe is None:
-            return
         self._outputs.append(output)
         if self._socket is None:
             self._start()  # gives it all
@@ -71,10 +69,8 @@ class Relay:
         self._outputs.remove(output)
         if output in self._untold:
             self._untold.remove(output)
-        pipe = output.pipe
-        assert pipe is not None
-        if _has_writers(pipe):
-            self._left.append(own := os.dup(pipe))
+        if _has_writers(output.pipe):
+            self._left.append(own := os.dup(output.pipe))
             self._say(own)
 
     def look(self) -> None:
@@ -160,7 +156,7 @@ class Relay:
         if self._socket is None:
             return
         if isinstance(one, Output):
-            what, descriptors = MOVE, [one.pipe or 0, one.descriptor]
+            what, descriptors = MOVE, [one.pipe, one.descriptor]
         else:
             what, descriptors = THROW_AWAY, [one]
         try:

@@ -1,34 +1,24 @@
-"""What a supervisor writes down for the one that comes after its death."""
+"""What a supervisor saves for the one that starts after its death."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.unit.saved import NAME, saved_state
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import SendDrain, Signal
-from wssupervisor.fleet.snapshot import plain, typed
-from wssupervisor.runtime.handover import state_file
-from wssupervisor.runtime.handover.state_file import (
-    PendingOrders,
-    SavedState,
-    StateFile,
-    Unusable,
-    boot_id,
-)
-
-FORMATS = sorted((Path(__file__).parent / "kept").glob("*.json"))
-NAME = "chat"
+from wssupervisor.fleet.snapshot import plain
+from wssupervisor.runtime.handover.state_file import SavedState, StateFile, Unusable
+from wssupervisor.runtime.handover.state_writer import StateWriter
 
 
 @pytest.fixture
 def written() -> SavedState:
     """A state in the middle of a drain, as of this boot."""
-    found: SavedState = typed(SavedState, json.loads(FORMATS[-1].read_bytes()))
-    return replace(found, boot=boot_id())
+    return saved_state()
 
 
 @pytest.fixture
@@ -38,18 +28,13 @@ def file(tmp_path: Path) -> Iterator[StateFile]:
     file.close()
 
 
-def test_there_is_a_state_of_each_format() -> None:
-    assert [path.stem for path in FORMATS] == [f"format-{state_file.VERSION}"]
+def test_a_state_in_the_middle_of_a_drain_is_read_back(written: SavedState) -> None:
+    fleet = written.document.load_fleet()
+    states = [generation.state.value for generation in fleet.state.generations.values()]
+    workers = {worker.id for worker in written.document.supervisor.crew.workers}
 
-
-@pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.stem)
-def test_the_state_of_a_released_program_is_read(path: Path) -> None:
-    """Written by that release after a reload; never to be changed."""
-    found: SavedState = typed(SavedState, json.loads(path.read_bytes()))
-    fleet = found.carried.load_fleet()
-
-    assert [one.state.value for one in fleet.state.generations.values()] == ["draining", "active"]
-    assert {one.id for one in found.carried.workers} == {one.id for one in fleet.state.workers()}
+    assert states == ["draining", "active"]
+    assert workers == {worker.id for worker in fleet.state.workers()}
 
 
 def test_the_last_that_was_written_is_read(
@@ -106,7 +91,7 @@ def test_a_shorter_state_over_a_longer_one_is_whole(file: StateFile, written: Sa
     """Files are written over, and never cut: that would be one more moment to die in."""
     for _ in range(2):
         file.write(written)
-    short = replace(written, carried=replace(written.carried, config_text=None))
+    short = replace(written, document=replace(written.document, config_text=None))
     file.write(short)
 
     assert file.read(NAME) == short
@@ -118,15 +103,16 @@ def test_a_shorter_state_over_a_longer_one_is_whole(file: StateFile, written: Sa
         ({"version": 2}, "does not know its format"),
         ({"boot": "another"}, "it is of another boot of this machine"),
         ({"name": "feed"}, "it is of instance 'feed'"),
-        ({"undone": {}}, "it cannot be read: KeyError"),
-        ({"carried": None}, "it cannot be read: TypeError"),
+        ({"orders": [{"worker": "1.0.1"}]}, "it cannot be read: KeyError"),
+        ({"orders": [{"type": "Quit", "status": 0}]}, "it cannot be read: KeyError"),
+        ({"document": None}, "it cannot be read: TypeError"),
         ({"at": "soon"}, "it cannot be read"),
     ],
 )
 def test_state_that_must_not_be_trusted_says_why(
     file: StateFile, written: SavedState, change: dict[str, object], reason: str
 ) -> None:
-    file.write_document({**plain(written), **change})
+    file.write_plain({**plain(written), **change})
 
     with pytest.raises(Unusable, match=reason):
         file.read(NAME)
@@ -159,10 +145,25 @@ def test_a_link_in_its_place_is_not_followed(
     assert victim.read_text() == "precious"
 
 
-def test_only_what_was_meant_for_workers_is_done_again() -> None:
+def test_a_field_that_is_missing_is_not_made_up(file: StateFile, written: SavedState) -> None:
+    data = plain(written)
+    del data["document"]["supervisor"]["executions"]
+    file.write_plain(data)
+
+    with pytest.raises(Unusable, match="it cannot be read: KeyError"):
+        file.read(NAME)
+
+
+def test_only_what_was_meant_for_workers_is_done_again(
+    file: StateFile, written: SavedState
+) -> None:
     one, other = WorkerId(1, 0, 1), WorkerId(1, 1, 1)
     drain, signal = SendDrain(one, stop_accepting=True), Signal(other, "SIGTERM")
 
-    undone = PendingOrders.of([Note(NoteKind.CUTOVER, {}), drain, signal])
+    StateWriter(file, NAME, lambda: written.document).keep(
+        [Note(NoteKind.CUTOVER, {}), drain, signal]
+    )
 
-    assert undone.all() == (signal, drain)
+    found = file.read(NAME)
+    assert found is not None
+    assert found.orders == (drain, signal)

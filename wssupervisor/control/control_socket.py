@@ -1,0 +1,156 @@
+"""The control socket's file and the lock beside it, which is how two daemons are told apart."""
+
+import contextlib
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from wssupervisor.control.paths import SAFE_PLACE, make_directory
+from wssupervisor.control.socket_file import (
+    Identity,
+    bound,
+    identity,
+    refuse_other_files,
+    replace_stale,
+)
+from wssupervisor.errors import InstanceRunning, ListenFailed
+from wssupervisor.foreign import close_beside
+from wssupervisor.lock_file import Held, LockFile
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """`made_directory`: the socket's directory was not there before, and goes with a clean stop."""
+
+    listening: int
+    lock: int
+    made_directory: bool
+
+    def descriptors(self) -> tuple[int, ...]:
+        return self.listening, self.lock
+
+
+class ControlSocket:
+    """Owns the lock and, from `listen` or `adopt` on, the listening socket."""
+
+    def __init__(self, path: str, lock: LockFile, *, made_directory: bool) -> None:
+        self.path = path
+        self._lock: LockFile | None = lock
+        self._made_directory = made_directory
+        self._listening: socket.socket | None = None
+        self._file: Identity | None = None
+
+    @classmethod
+    def claim(cls, path: str) -> "ControlSocket":
+        """Be the one daemon of this path. Raises InstanceRunning, ListenFailed."""
+        lock, made_directory = _claimed(path)
+        return cls(path, lock, made_directory=made_directory)
+
+    @classmethod
+    def restore(cls, path: str, state: ControlState) -> "ControlSocket":
+        """Clients that connected meanwhile are in its queue."""
+        lock = LockFile.held(path, state.lock)
+        found = cls(path, lock, made_directory=state.made_directory)
+        found.adopt(state.listening)
+        return found
+
+    def save(self) -> ControlState:
+        """Only of one that listens."""
+        assert self._lock is not None
+        return ControlState(self.listening.fileno(), self._lock.fileno(), self._made_directory)
+
+    @property
+    def listens(self) -> bool:
+        return self._listening is not None
+
+    @property
+    def listening(self) -> socket.socket:
+        assert self._listening is not None
+        return self._listening
+
+    def listen(self) -> None:
+        """Replace what a dead daemon left at the path. Raises ListenFailed."""
+        try:
+            refuse_other_files(self.path)
+            with contextlib.suppress(FileNotFoundError):
+                Path(self.path).unlink()
+            self._listening = bound(self.path)
+        except OSError as error:
+            advice = (
+                "the path is too long for a socket"
+                if "too long" in str(error)
+                else (error.strerror or str(error))
+            )
+            raise ListenFailed(f"cannot make the control socket {self.path}: {advice}") from error
+        self._file = identity(self.path)
+
+    def adopt(self, listening: int) -> None:
+        """Instead of `listen`: a socket that outlived the daemon that made it."""
+        self._listening = socket.socket(fileno=listening)
+        self._listening.setblocking(False)
+        self._file = identity(self.path)
+
+    def mend_lock(self) -> bool:
+        """Claim the path again if the lock was swept away; whether it was.
+
+        Raises OSError, InstanceRunning, ListenFailed.
+        """
+        assert self._lock is not None
+        if self._lock.is_there():
+            return False
+        old = self._lock
+        self._lock, made_directory = _claimed(self.path)
+        self._made_directory |= made_directory
+        old.abandon()
+        return True
+
+    def mend_file(self) -> socket.socket | None:
+        """Listen again if the file was swept away; returns the socket that no client finds now.
+
+        Takes nothing from another daemon that listens at the path by now: raises ListenFailed.
+        Raises OSError.
+        """
+        if identity(self.path) == self._file:
+            return None
+        replace_stale(self.path)
+        old, self._listening = self.listening, bound(self.path)
+        self._file = identity(self.path)
+        return old
+
+    def close(self) -> None:
+        """Let no more clients connect."""
+        if self._listening is not None:
+            close_beside(self._listening)
+            self._listening = None
+
+    def release(self) -> None:
+        """Close, remove what was made, and let another daemon have the path."""
+        self.close()
+        if self._file is not None:
+            self._file = None
+            with contextlib.suppress(FileNotFoundError):
+                Path(self.path).unlink()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        if self._made_directory:
+            self._made_directory = False
+            with contextlib.suppress(OSError):
+                Path(self.path).parent.rmdir()
+
+
+def _claimed(path: str) -> tuple[LockFile, bool]:
+    """The lock, and whether the directory had to be made. Raises InstanceRunning, ListenFailed."""
+    try:
+        refuse_other_files(path)
+        made_directory = make_directory(Path(path).parent)
+        return LockFile.claim(path), made_directory
+    except Held as held:
+        raise InstanceRunning(
+            f"a daemon (pid {held.owner}) is already running at {path}. Deploy a new release with"
+            " `wssctl reload`, stop it with `wssctl stop`, or give this one another --name"
+        ) from None
+    except OSError as error:
+        raise ListenFailed(
+            f"cannot make the control socket {path}: {error.strerror}. {SAFE_PLACE}"
+        ) from error
