@@ -109,9 +109,7 @@ def machine(installed: list[Path], tmp_path: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
-def standing(
-    installed: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
+def standing(installed: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Instance chat, which serves: one for all tests of a module that change nothing of it."""
     with Machine(installed, tmp_path_factory.mktemp("standing")) as machine:
         found = Service(machine, lambda _: None)
