@@ -74,7 +74,7 @@ def test_status_tells_what_each_worker_costs_and_what_is_known_of_a_drain(
 
     assert drain["keep_until"] >= drain["since"]
     assert drain["estimate"]["empty_in_seconds"] is None
-    assert "at least 10 must have left" in drain["estimate"]["unknown"]
+    assert "an estimate needs 10" in drain["estimate"]["unknown"]
 
 
 def test_it_shows_a_drain_as_it_goes_and_follows_the_size_of_the_terminal(

@@ -52,7 +52,7 @@ def test_a_draining_generation_is_kept_alive_by_its_connections(settings: Settin
     assert peers["127.7.0.1"]["oldest_seconds"] > 1.0
     assert "kept alive by: 17 connections" in text
     assert "limit: none; it ends when its last connection has gone" in text
-    assert "empty: unknown (0 of 17 have left in" in text
+    assert "empty: unknown (0 of 17 have closed in" in text
     assert "to end it sooner: wssctl drain 1 --within 10min" in text
 
 

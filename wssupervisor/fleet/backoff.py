@@ -1,10 +1,10 @@
-"""How long to wait before a worker that failed is started again."""
+"""The pause before a failed worker is started again."""
 
 from wssupervisor.fleet.model import Policy
 
 
 def delay(policy: Policy, failures: int) -> float:
-    """Seconds before the respawn after this many failures in a row: at once after the first.
+    """Return the pause in seconds after this many failures in a row; none after the first.
 
     From the second on `backoff`, doubled each time, up to `backoff_max`.
     """
@@ -15,5 +15,5 @@ def delay(policy: Policy, failures: int) -> float:
 
 
 def stable_time(policy: Policy) -> float:
-    """Seconds a worker must have been ready for its earlier failures to be forgotten."""
+    """Seconds that a worker must be ready until its earlier failures are forgotten."""
     return max(policy.stable, policy.backoff_max)

@@ -1,10 +1,10 @@
-"""Is there room for one more generation, and who has to go where there is none?
+"""Whether there is room for one more generation, and which generation ends if there is none.
 
-A generation needs a slot of each listener to start in, and at most `max_draining` may drain: the
-one that it replaces is one of them. Those that are proven empty and only kept warm do not count:
-they are ended before a reload is refused. Beyond that a reload may be told to cut a drain short. It
-takes the generation with the fewest connections, and does so as late as it can: a bad release shall
-cost no connection.
+A generation needs a free slot of each listener to start, and at most `max_draining` generations may
+drain, including the one that it replaces. Generations that are proven empty and only kept warm do
+not count: they are ended before a reload is refused. If that is not enough, a reload can be asked
+to cut a drain short. It takes the generation with the fewest connections, as late as possible, so
+that a bad release costs no connection.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def hurries(reload: Reload, policy: Policy) -> bool:
 
 
 def no_slot(state: State, slots: dict[str, list[SlotId]]) -> str | None:
-    """Why a generation cannot start: a listener none of whose slots is free."""
+    """Return why a generation cannot start: a listener has no free slot. None if all have one."""
     name = next((name for name, free in slots.items() if not free), None)
     if name is None:
         return None
@@ -31,23 +31,23 @@ def no_slot(state: State, slots: dict[str, list[SlotId]]) -> str | None:
         return _deaf(name, len(deaf))
     found = draining.emptiest(state)
     if state.active is not None and draining.drains(state.active):
-        found.append(state.active)  # workers that were scaled away hold slots, too
+        found.append(state.active)  # workers removed by a scale also hold slots
     which, _ = _which(found)
     holders = f": held by {which}" if which else ""
-    return f"no slot of listener {name!r} is free{holders}; {_way_out(found)}"
+    return f"no slot of listener {name!r} is free{holders}. {_way_out(found)}"
 
 
 def _deaf(name: str, slots: int) -> str:
     which = "1 slot" if slots == 1 else f"{slots} slots"
     return (
         f"no slot of listener {name!r} can be used: on {which} a worker locked a packet filter"
-        " (SO_LOCK_FILTER), which cannot be removed; restart the instance, with its socket unit if"
+        " (SO_LOCK_FILTER), which cannot be removed. Restart the instance, and its socket unit if"
         " it has one"
     )
 
 
 def _too_many_seats(state: State, name: str) -> str | None:
-    """The workers of the active generation alone take all slots: no drain that ends helps."""
+    """Return a reason if the active generation alone takes all slots: ending drains cannot help."""
     active = state.active
     if active is None:
         return None
@@ -58,18 +58,18 @@ def _too_many_seats(state: State, name: str) -> str | None:
     workers = len(active.seats)
     written = state.policy.workers
     text = (
-        f"no slot of listener {name!r} is free: generation {active.number} has {workers} workers,"
-        f" and of the {slots} slots they use all but the one that is kept for parking"
+        f"no slot of listener {name!r} is free: generation {active.number} (workers: {workers})"
+        f" uses all {slots} slots except the parking slot"
     )
-    more = f"give the listener more slots (at least {workers + 2}: one ListenStream= line each)"
+    more = f"give the listener at least {workers + 2} slots (one ListenStream= line each)"
     if workers > written and written < slots - 1:
-        return f"{text}; `wssctl scale {written}` undoes the scaling, or {more}"
+        return f"{text}. Undo the scaling with `wssctl scale {written}`, or {more}"
     fewer = max(1, (slots - 1) // 2)
-    return f"{text}; `wssctl scale {fewer}` and a lower [app] workers leave room, or {more}"
+    return f"{text}. Run `wssctl scale {fewer}` and lower [app] workers, or {more}"
 
 
 def too_many(state: State, reload: Reload, policy: Policy) -> str | None:
-    """Why the active generation cannot become one more that drains."""
+    """Return why no further generation can drain; None if one can."""
     found = [one for one in draining.emptiest(state) if not _gives_way(one)]
     if len(found) < policy.max_draining:
         return None
@@ -79,18 +79,18 @@ def too_many(state: State, reload: Reload, policy: Policy) -> str | None:
             return None
         which, _ = _which(paused)
         return (
-            f"no room for one more draining generation: {which} cannot be hurried, being paused;"
-            f" `wssctl drain {paused[0].number} --resume` resumes the drain of the emptiest"
+            f"no room for another draining generation: {which} cannot be ended early while paused."
+            f" Resume the drain of the emptiest with `wssctl drain {paused[0].number} --resume`"
         )
     which, end = _which(found)
     return (
-        f"no room for one more draining generation: {which} still drain{end} and [drain]"
-        f" max_draining is {policy.max_draining}; {_way_out(found)}"
+        f"no room for another draining generation: {which} still drain{end} and [drain]"
+        f" max_draining is {policy.max_draining}. {_way_out(found)}"
     )
 
 
 def comes(state: State, now: float) -> bool:
-    """Slots will be free soon: workers are ending, or have ended and left slots to be looked at."""
+    """Whether slots will be free soon, because workers are ending or have just ended."""
     return (
         any(one.state is WorkerState.STOPPING for one in state.workers())
         or any(steering.hears(state, slot) for slot in steering.unheld_slots(state))
@@ -99,7 +99,7 @@ def comes(state: State, now: float) -> bool:
 
 
 def end_emptiest(state: State, now: float, *, cuts: bool) -> Iterator[Action]:
-    """One more, unless an operator paused it; one with connections only where a reload `cuts`."""
+    """End one more generation that is not paused; one with connections only if `cuts`."""
     for one in draining.emptiest(state):
         if draining.hurried(one, now) or draining.paused(one):
             continue
@@ -113,9 +113,9 @@ def end_emptiest(state: State, now: float, *, cuts: bool) -> Iterator[Action]:
 def make_room_to_drain(
     state: State, reload: Reload, policy: Policy, now: float
 ) -> Iterator[Action]:
-    """Right after a cutover: so many may drain beside the one that is replaced.
+    """End generations right after a cutover, until the replaced one may drain as well.
 
-    Whoever is asked to close comes back at once, and must find the new generation.
+    Clients whose connections are closed reconnect at once, and must find the new generation.
     """
     undisturbed = [one for one in draining.oldest(state) if not draining.hurried(one, now)]
     for _ in range(len(undisturbed) - policy.max_draining + 1):
@@ -123,7 +123,7 @@ def make_room_to_drain(
 
 
 def _gives_way(generation: Generation) -> bool:
-    """Ending it costs nothing but the warmth of a rollback."""
+    """Whether ending it costs nothing except an immediate rollback."""
     return draining.empty(generation) and not draining.paused(generation)
 
 
@@ -135,18 +135,18 @@ def _which(found: list[Generation]) -> tuple[str, str]:
 
 
 def _way_out(found: list[Generation]) -> str:
-    """`found`: the emptiest first."""
+    """Return how to make room. `found`: the emptiest first."""
     if not found:
-        return "give the socket unit more ListenStream= lines, or scale down"
+        return "Give the socket unit more ListenStream= lines, or scale down"
     first = found[0]
     if first.state is GenerationState.ACTIVE:
-        return f"`wssctl drain {first.number} --within 0s` ends those of its workers that drain"
+        return f"End its draining workers with `wssctl drain {first.number} --within 0s`"
     count = draining.connections(first)
     which = "it" if len(found) == 1 else "the emptiest"
     closing = (
         f"closing {count} connection{'' if count == 1 else 's'}" if count else "which is empty"
     )
     return (
-        f"`wssctl drain {first.number} --within 0s` ends {which}, {closing}, and so does"
+        f"End {which}, {closing}, with `wssctl drain {first.number} --within 0s` or"
         " `wssctl reload --make-room`"
     )

@@ -1,11 +1,11 @@
-"""Whether somebody who connects now can be served: what a load balancer asks."""
+"""Whether new connections are served and wanted, for load balancers."""
 
 from wssupervisor.fleet import steering
 from wssupervisor.fleet.state import State
 
 
 def why_not_ready(state: State) -> str | None:
-    """In one line; None when new connections are served, and wanted."""
+    """Return the reason in one line; None if new connections are served and wanted."""
     if state.stop is not None:
         return "stopping"
     active = state.active
@@ -15,16 +15,16 @@ def why_not_ready(state: State) -> str | None:
     if not serves and not steering.pauses(active):
         return f"no worker of generation {active.number} is ready"
     if state.out_of_rotation is not None:
-        who = f", as {state.out_of_rotation.by} wanted" if state.out_of_rotation.by else ""
-        return f"out of its load balancer{who}"
+        by = state.out_of_rotation.by
+        return f"out of its load balancer{f' (requested by {by})' if by else ''}"
     return None
 
 
 def agent_line(state: State) -> str:
-    """What HAProxy's agent-check is told.
+    """Return the answer to HAProxy's agent-check.
 
-    A word holds until one takes it back: `ready` does with `drain`, `up` with `down`. A `drain`
-    keeps new clients away and marks nothing down, which could end those who are connected.
+    A word holds until another revokes it: `ready` revokes `drain`, `up` revokes `down`. `drain`
+    keeps new clients away without marking the server down, which could end open connections.
     """
     if state.stop is not None or state.out_of_rotation is not None:
         return "drain"

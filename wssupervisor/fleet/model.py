@@ -9,12 +9,12 @@ SlotId = int
 """A slot's identity: the inode number of its socket."""
 
 RequestId = int
-"""Names one request that waits for an answer; the control server gives them out."""
+"""Identifies a request that waits for an answer. The control server assigns it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class WorkerId:
-    """One process of a generation; known before there is a pid."""
+    """One process of a generation. Known before it has a pid."""
 
     generation: int
     index: int
@@ -26,12 +26,12 @@ class WorkerId:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What is run, as resolved at one moment: nothing here follows a symlink any more."""
+    """What is run, as resolved at one moment. Paths here follow no symlink."""
 
     command: tuple[str, ...]
     directory: str
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Holds secrets: not for any log."""
+    """Contains secrets; must not be logged."""
 
 
 class ReadyBy(Enum):
@@ -44,11 +44,10 @@ class ReadyBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a worker is asked before it counts as ready; `by` is HTTP or WEBSOCKET.
+    """The request to a worker before it counts as ready. `by` is HTTP or WEBSOCKET.
 
-    `send` and `expect`: a message, and one that must come back; None for neither. `host`: what the
-    Host header says, instead of the address. The values of `headers` may be secrets: they appear in
-    no log.
+    `send` and `expect`: a message to send, and one that must arrive; or None. `host`: the Host
+    header, instead of the address. The values of `headers` may be secrets and appear in no log.
     """
 
     by: ReadyBy
@@ -62,7 +61,7 @@ class Check:
 
 
 class WhenFull(Enum):
-    """What a reload does when `max_draining` generations drain already."""
+    """What a reload does if `max_draining` generations are draining."""
 
     REFUSE = "refuse"
     END_OLDEST = "end-oldest"
@@ -70,10 +69,10 @@ class WhenFull(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The configured numbers that decisions need; all spans in seconds, `math.inf` for none.
+    """The configured values that decisions need. Spans in seconds, `math.inf` for no limit.
 
-    `watchdog`: how long a worker that gives signs of life may give none; 0: as long as it likes.
-    `forward_signals`: those that the supervisor passes on to the active generation.
+    `watchdog`: how long a worker that sends heartbeats may send none; 0: no limit.
+    `forward_signals`: signals that the supervisor forwards to the active generation.
     """
 
     workers: int = 1
@@ -97,15 +96,15 @@ class Policy:
     watchdog: float = 0.0
     replace_after: float = 60.0
     by_client: tuple[str, ...] = ()
-    """Listeners on which each client gets one worker, found by its address."""
+    """Listeners on which the client's address picks the worker."""
     forward_signals: tuple[str, ...] = ()
     replace_stalled: float = 10.0
-    """How long a worker may not accept before a replacement is started."""
+    """How long a worker may accept nothing before a replacement is started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An address the application serves; `slots` by group index, but the parking slot last.
+    """An address of the application. `slots` by group index, with the parking slot last.
 
     `shared`: in shared mode, the one slot that all workers of all generations have.
     """
@@ -117,9 +116,9 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Where new connections go: for each listener the slots named, with their weights.
+    """Where new connections go: for each listener, slots with weights.
 
-    `by_client`: listeners on which the client's address picks the slot, and not a random number.
+    `by_client`: listeners on which the client's address picks the slot instead of a random number.
     """
 
     weights: Mapping[str, Mapping[SlotId, int]] = field(default_factory=dict)
@@ -157,7 +156,7 @@ class InstanceState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a worker's main process ended: one of the two is set; neither when nobody can tell."""
+    """How a worker's main process ended: one of the two is set, or neither if unknown."""
 
     status: int | None = None
     signal: str | None = None

@@ -1,6 +1,6 @@
 """The fleet's state as versioned JSON-able data, and back: `load(dump(fleet))` equals the fleet.
 
-The shape is read off the dataclasses' own annotations, so a new field cannot be forgotten here. A
+The shape comes from the annotations of the dataclasses, so a new field cannot be forgotten. A
 member of a union of classes has the name of its class as its tag.
 """
 
@@ -23,19 +23,19 @@ TAG = "type"
 
 
 class SnapshotInvalid(ValueError):
-    """The data is no snapshot, or one of a version that this program does not know."""
+    """The data is not a snapshot, or has an unknown version."""
 
 
 def dump(fleet: Fleet) -> dict[str, Any]:
-    """Plain dicts, lists, strings, numbers, None; infinity as the string "inf"."""
+    """Return plain dicts, lists, strings, numbers and None; infinity as the string "inf"."""
     return {"version": VERSION, "state": plain(fleet.state)}
 
 
 def load(data: Mapping[str, Any]) -> Fleet:
-    """The fleet that was dumped. Raises SnapshotInvalid."""
+    """Return the fleet that was dumped. Raises SnapshotInvalid."""
     if data.get("version") != VERSION:
         found = data.get("version")
-        raise SnapshotInvalid(f"snapshot version {found!r} is not known, only {VERSION}")
+        raise SnapshotInvalid(f"found snapshot version {found!r}, expected {VERSION}")
     fleet = Fleet(())
     try:
         fleet.state = typed(State, data["state"])
@@ -45,7 +45,7 @@ def load(data: Mapping[str, Any]) -> Fleet:
 
 
 def plain(value: Any, *, tagged: bool = False) -> Any:
-    """Dataclasses, enums and worker ids as what JSON knows; `tagged`: members of a union."""
+    """Convert dataclasses, enums and worker ids to JSON types. `tagged`: members of a union."""
     match value:
         case Enum():
             return value.value
@@ -89,7 +89,7 @@ def _members(hint: Any) -> list[Any]:
 
 
 def typed(kind: Any, data: Any) -> Any:
-    """What was made plain, of this type again. Raises KeyError, TypeError, ValueError."""
+    """Convert plain data to this type. Raises KeyError, TypeError, ValueError."""
     if kind is Any:
         return data
     origin, arguments = get_origin(kind), get_args(kind)

@@ -1,4 +1,4 @@
-"""What an operator is shown of the fleet: read-only, derived, for `status` and its kin."""
+"""A read-only view of the fleet for `status`, `why` and the metrics."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from wssupervisor.fleet.state import Generation, Out, Seat, State, Verdict, Work
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """`retry_in` seconds for a worker in state `waiting`; `since` and others monotonic instants."""
+    """`retry_at`: the next start, in state `waiting`. All instants are monotonic."""
 
     index: int
     incarnation: int
@@ -88,7 +88,7 @@ class FleetView:
 
 
 def view(state: State, now: float) -> FleetView:
-    """Everything at once, newest generation first."""
+    """Return the whole view, newest generation first."""
     numbers = sorted(state.generations, reverse=True)
     return FleetView(
         state=instance_state(state),
@@ -196,7 +196,7 @@ def _worker(state: State, generation: Generation, one: Worker, now: float) -> Wo
 def _why_left(one: Worker) -> str | None:
     if one.leftover is None:
         return None
-    return f"its main process {one.leftover.exit}, and other processes of it are left"
+    return f"its main process {one.leftover.exit}, and other processes of it are still running"
 
 
 def _waiting(seat: Seat) -> WorkerView:

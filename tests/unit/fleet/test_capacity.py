@@ -179,7 +179,9 @@ def test_with_connections_everywhere_the_refusal_names_the_generation_with_the_f
     (answer,) = fleet.handle(ReleaseResolved(3, B, fleet.policy), 21)
 
     assert "generations 1, 2 still drain" in str(answer)
-    assert "`wssctl drain 2 --within 0s` ends the emptiest, closing 1 connection," in str(answer)
+    assert "End the emptiest, closing 1 connection, with `wssctl drain 2 --within 0s`" in str(
+        answer
+    )
 
 
 def test_a_paused_empty_generation_is_not_ended_for_room() -> None:
@@ -193,7 +195,10 @@ def test_a_paused_empty_generation_is_not_ended_for_room() -> None:
 
 @pytest.mark.parametrize(
     ("written", "scaled", "way_out"),
-    [(9, None, "`wssctl scale 4` and a lower [app] workers"), (1, 9, "`wssctl scale 1` undoes")],
+    [
+        (9, None, "Run `wssctl scale 4` and lower [app] workers"),
+        (1, 9, "Undo the scaling with `wssctl scale 1`"),
+    ],
 )
 def test_if_the_workers_themselves_take_all_slots_the_refusal_names_that(
     written: int, scaled: int | None, way_out: str
@@ -204,7 +209,7 @@ def test_if_the_workers_themselves_take_all_slots_the_refusal_names_that(
     fleet.handle(ReloadRequested(5), 10)
     (answer,) = fleet.handle(ReleaseResolved(1, B, fleet.policy), 10)
 
-    assert "generation 1 has 9 workers, and of the 10 slots they use all but" in str(answer)
+    assert "generation 1 (workers: 9) uses all 10 slots except" in str(answer)
     assert way_out in str(answer)
     assert "at least 11" in str(answer)
 
@@ -226,8 +231,8 @@ def test_without_a_free_slot_the_refusal_names_the_generations_that_hold_them() 
     fleet.handle(ReloadRequested(5), 20)
     (reason,) = failures(fleet.handle(ReleaseResolved(2, B, fleet.policy), 20))
 
-    assert "no slot of listener 'ws' is free: held by generation 1; " in reason
-    assert "`wssctl drain 1 --within 0s` ends it, closing 1 connection, " in reason
+    assert "no slot of listener 'ws' is free: held by generation 1. " in reason
+    assert "End it, closing 1 connection, with `wssctl drain 1 --within 0s` " in reason
 
 
 def test_workers_that_were_scaled_away_hold_slots_as_the_refusal_says() -> None:
@@ -237,7 +242,9 @@ def test_workers_that_were_scaled_away_hold_slots_as_the_refusal_says() -> None:
     fleet.handle(ReloadRequested(5), 20)
     (reason,) = failures(fleet.handle(ReleaseResolved(1, B, fleet.policy), 20))
 
-    assert "held by generation 1; `wssctl drain 1 --within 0s` ends those of its workers" in reason
+    assert (
+        "held by generation 1. End its draining workers with `wssctl drain 1 --within 0s`" in reason
+    )
 
 
 def test_without_anything_to_end_the_refusal_asks_for_more_slots() -> None:
@@ -247,7 +254,7 @@ def test_without_anything_to_end_the_refusal_asks_for_more_slots() -> None:
     fleet.handle(ReloadRequested(5), 10)
     (reason,) = failures(fleet.handle(ReleaseResolved(1, B, fleet.policy), 10))
 
-    assert reason.startswith("no slot of listener 'ws' is free; give the socket unit more ")
+    assert reason.startswith("no slot of listener 'ws' is free. Give the socket unit more ")
 
 
 def test_one_deaf_slot_is_named_in_the_singular() -> None:
@@ -274,8 +281,8 @@ def test_deaf_slots_that_a_drain_holds_are_not_the_reason() -> None:
     ("workers", "scaled", "way_out"),
     [
         (9, None, "`wssctl scale 4` "),
-        (3, 9, "`wssctl scale 3` undoes"),
-        (8, 9, "`wssctl scale 8` undoes"),
+        (3, 9, "Undo the scaling with `wssctl scale 3`"),
+        (8, 9, "Undo the scaling with `wssctl scale 8`"),
         (9, 10, "`wssctl scale 4` "),
     ],
 )
@@ -297,7 +304,7 @@ def test_two_slots_are_enough_for_one_worker_and_none_besides() -> None:
     fleet.handle(ReloadRequested(5), 10)
     (reason,) = failures(fleet.handle(ReleaseResolved(1, B, fleet.policy), 10))
 
-    assert "`wssctl scale 1` and a lower [app] workers" in reason
+    assert "Run `wssctl scale 1` and lower [app] workers" in reason
     assert "at least 3" in reason
 
 
@@ -322,7 +329,7 @@ def test_paused_drains_cannot_make_room_and_the_refusal_says_how_to_resume_one()
     (reason,) = failures(fleet.handle(ReleaseResolved(3, B, fleet.policy), 20))
 
     assert "generations 1, 2 cannot be" in reason
-    assert "`wssctl drain 2 --resume` resumes the drain of the emptiest" in reason
+    assert "Resume the drain of the emptiest with `wssctl drain 2 --resume`" in reason
 
 
 def test_while_one_drain_is_not_paused_it_makes_room() -> None:

@@ -23,7 +23,7 @@ def test_too_little_is_unknown_and_says_why(at_start: int, left: int, seconds: f
     found = emptying(at_start, left, seconds)
 
     assert isinstance(found, Unknown)
-    assert f"{at_start - left} of {at_start} have left" in found.reason
+    assert f"{at_start - left} of {at_start} have closed" in found.reason
 
 
 @given(at_start=st.integers(0, 100_000), left=st.integers(0, 100_000), seconds=st.floats(0, 1e7))

@@ -356,7 +356,7 @@ def test_once_it_has_stopped_it_is_not_running() -> None:
 def test_a_load_balancer_sees_that_the_instance_is_out() -> None:
     fleet = out(polite())
 
-    assert why_not_ready(fleet.state) == "out of its load balancer, as alice wanted"
+    assert why_not_ready(fleet.state) == "out of its load balancer (requested by alice)"
     assert agent_line(fleet.state) == "drain"
 
     fleet.handle(JoinRequested(8), 105)
