@@ -1,6 +1,8 @@
 """What documents and docstrings refer to exists: pages, headings, files, and names of checks."""
 
 import ast
+import dataclasses
+import importlib
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.house.picture import TOP, House
+from wssupervisor.fleet.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -124,6 +127,17 @@ def test_the_essay_of_the_core_names_every_check_of_the_random_walks() -> None:
 
     assert len(checks) > 20
     assert [one for one in checks if one not in essay] == []
+
+
+def test_every_name_in_the_essay_of_the_core_exists() -> None:
+    essay = ast.get_docstring(ast.parse((ROOT / TOP / "fleet/core.py").read_text())) or ""
+    named = re.findall(r"`([a-z_]+)\.([a-z_]+)`", essay)
+    fields = {one.name for one in dataclasses.fields(State)}
+
+    assert len(named) > 10
+    for module, found in named:
+        inside = importlib.import_module(f"{TOP}.fleet.{module}")
+        assert hasattr(inside, found) or (module == "state" and found in fields), found
 
 
 def test_an_anchor_is_made_as_github_makes_it(tmp_path: Path) -> None:
