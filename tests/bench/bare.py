@@ -1,4 +1,4 @@
-"""The same worker without a supervisor: N processes, each on a SO_REUSEPORT socket of its own."""
+"""The same worker without a supervisor: N processes, each on its own SO_REUSEPORT socket."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ END_WITHIN = 10.0
 
 
 class Bare:
-    """Workers of one command, started as systemd would; they leave a file in `$STARTS`."""
+    """Workers of one command, started like systemd services. They leave a file in `$STARTS`."""
 
     def __init__(
         self,
@@ -81,8 +81,8 @@ def _start(
     wrapped, passed = sockets.wrap(command)
     try:
         with output.open("ab") as out:
-            # No session of their own: the scheduler shares out CPU by session (autogroup), and
-            # the supervised workers are in ours as well.
+            # Not in their own sessions: the scheduler divides CPU by session (autogroup), and
+            # the supervised workers are in our session too.
             return subprocess.Popen(
                 wrapped,
                 env={**environment(), **told},

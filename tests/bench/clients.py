@@ -1,4 +1,4 @@
-"""Clients of one server under measurement: held ones in several processes, new ones, busy ones."""
+"""Clients of one measured server: held ones in several processes, new ones, and busy ones."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server under measurement: where it listens, and which addresses its clients come from."""
+    """A measured server: its address, and the source addresses of its clients."""
 
     directory: Path
     port: int
     number: int
-    """Of no other server in this run."""
+    """Not used for another server in this run."""
 
     def storm(self, rate: float) -> StormClient:
         return StormClient(
@@ -65,7 +65,7 @@ def _shares(count: int) -> list[int]:
 
 
 class Held:
-    """Held clients of one server; they open as soon as they are made."""
+    """Held clients of one server. They connect as soon as they are created."""
 
     def __init__(self, clients: list[HeldClient]) -> None:
         self._clients = clients
@@ -79,7 +79,7 @@ class Held:
 
 
 def broken(verdicts: list[HeldVerdict]) -> int:
-    """Clients whose connection ended, or was never made, or that heard something wrong."""
+    """Clients whose connection ended or failed, or that received something wrong."""
     return sum(len(verdict.broken) + verdict.wrong for verdict in verdicts)
 
 

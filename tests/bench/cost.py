@@ -1,4 +1,4 @@
-"""What processes cost: memory as PSS, and CPU time, of one process or of a whole tree."""
+"""Memory (PSS) and CPU time of one process or of a whole tree."""
 
 import time
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ from pathlib import Path
 import psutil
 
 PSS = "Pss:"
-CPUCLOCK_SCHED = 2  # of clock_getcpuclockid(3): nanoseconds, where /proc/PID/stat has 10 ms
+CPUCLOCK_SCHED = 2  # of clock_getcpuclockid(3): in nanoseconds; /proc/PID/stat has steps of 10 ms
 
 
 def tree(roots: Iterable[int]) -> frozenset[int]:
-    """These processes and all that descend from them."""
+    """Return these processes and all their descendants."""
     found: set[int] = set()
     for root in roots:
         try:
@@ -24,7 +24,7 @@ def tree(roots: Iterable[int]) -> frozenset[int]:
 
 
 def pss_mb(pids: Iterable[int]) -> float:
-    """Memory in 10^6 bytes; what several processes share is divided among them."""
+    """Return memory in 10^6 bytes. Shared memory is divided among its processes."""
     return sum(_pss_bytes(pid) for pid in pids) / 1e6
 
 
@@ -40,7 +40,7 @@ def _pss_bytes(pid: int) -> int:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """All CPU time so far of processes that live."""
+    """Return all CPU time so far of living processes."""
     return sum(_cpu_seconds(pid) for pid in pids)
 
 
@@ -58,7 +58,7 @@ class Spent:
 
     @property
     def percent(self) -> float:
-        """Of one core."""
+        """Percent of one core."""
         return 100 * self.cpu_seconds / self.seconds
 
 

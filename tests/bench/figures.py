@@ -1,4 +1,4 @@
-"""What a run finds out, as it goes into the JSON. None is what could not be measured."""
+"""The figures of a run, as in the JSON. None: not measured."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from tests.bench.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A median over pairs of rounds; it lies between low and high 19 times of 20."""
+    """A median over pairs of rounds, with its 95% confidence interval."""
 
     median: float
     low: float
@@ -16,23 +16,23 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Connects:
-    """New connections until the greeting; each the median over rounds."""
+    """Times of new connections until the greeting; medians over rounds."""
 
     steady_p50_ms: float | None
     steady_p99_ms: float | None
     after_p50_ms: float | None
-    """After the command of a reload; bare: after as many workers were started beside."""
+    """After the command of a reload; bare: after the start of as many additional workers."""
     after_p99_ms: float | None
     failed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What was measured the same way with and without a supervisor."""
+    """Figures that are measured in the same way with and without a supervisor."""
 
     echoes_per_second: float | None
     cpu_us_per_echo: float | None
-    """Of all processes of that side, the supervisor included."""
+    """For all processes of that side, including the supervisor."""
     connects: Connects
     broken: int
 
@@ -56,14 +56,14 @@ class SizeFigures:
     throughput_ratio: Ratio | None
     cpu_ratio: Ratio | None
     p99_ratio: float | None
-    """Supervised: in the window after the command of a reload, to steady just before."""
+    """Supervised: the window after the command of a reload, relative to the steady state before."""
     p99_ratio_of_bare: float | None
-    """The same of the bare side, where as many workers were started and nothing was reloaded."""
+    """The same for the bare side: as many workers were started, without a reload."""
     p99_ratio_from_cutover: float | None
-    """Supervised, but only what began after cutover, when the new workers had started."""
+    """Supervised, only connections that began after the cutover."""
     reload_ms: float | None
     own_share_ms: float | None
-    """Of it the supervisor's: without `stable` and the slower worker's own start-to-ready."""
+    """The supervisor's share: without `stable` and the start of the slowest worker."""
     misrouted: int
     idle: Watched
     drain: Watched
@@ -72,7 +72,7 @@ class SizeFigures:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A size that this machine does not allow."""
+    """A size that does not fit on this machine."""
 
     held: int
     reason: str
@@ -80,7 +80,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Busiest worker over the mean, of connections that stay; medians over rounds."""
+    """Connections of the busiest worker relative to the mean; medians over rounds."""
 
     connections: int
     workers: int
@@ -94,12 +94,12 @@ class Start:
 
     start_ms: float
     own_share_ms: float
-    """Without `stable` and the slower worker's own start-to-ready."""
+    """Without `stable` and the start of the slowest worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scraping:
-    """The supervisor's CPU, in % of a core, with one scrape of its metrics a second and without."""
+    """The supervisor's CPU in % of a core, with one scrape a second and without."""
 
     held: int
     without_percent: float
@@ -113,7 +113,7 @@ class Scraping:
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """What new clients of a server wait that stands still at times, on one side."""
+    """Waiting times of new clients of a server that stalls at times, on one side."""
 
     scenario: str
     side: str
@@ -125,21 +125,21 @@ class Stalled:
     p99_seconds: float | None
     worst_seconds: float | None
     processes: int
-    """Of the server, at the end of the load."""
+    """Processes of the server at the end of the load."""
     most_processes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Besieged:
-    """A server with slow-loris clients on one side; memory is that of all its processes (PSS)."""
+    """A server with slow-loris clients, on one side. Memory (PSS) is of all its processes."""
 
     server: str
     side: str
     slow_held: int
-    """Slow clients at the same time, at most."""
+    """The maximum number of slow clients at the same time."""
     slow_opened: int
     asked: int
-    """By ordinary clients, one a second."""
+    """Requests of ordinary clients, one a second."""
     answered: int
     p50_seconds: float | None
     mean_seconds: float | None
@@ -166,7 +166,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One worker that writes this much, with a reload in between."""
+    """One worker that writes this much, with a reload meanwhile."""
 
     megabytes: float
     seconds: float
@@ -175,13 +175,13 @@ class Output:
     lines: int
     told: int
     skipped: float
-    """Lines that the log says are missing, from their bytes."""
+    """Lines that the log reports as missing, computed from their bytes."""
     dropped: int
-    """Lines of any kind that found no room in the log's own queue."""
+    """Lines of any kind that were dropped from the queue of the log."""
     unaccounted: float
     out_of_order: int
     lag_p99_ms: float
-    """The upper bound of the histogram's bucket that it is in."""
+    """The upper bound of its bucket in the histogram."""
     lag_samples: int
     reload_ms: float
     broken: int
@@ -189,39 +189,39 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class RivalFigures:
-    """One way to reload a server, with the same application and the same clients."""
+    """One way to reload a server; the application and the clients are the same for all."""
 
     name: str
     version: str
     reload_command: str
     note: str
     missing: str | None
-    """Why it could not be measured, or what went wrong."""
+    """Why it could not be measured, or what failed."""
     held: int = 0
     reloads: int = 0
     broken: int | None = None
-    """Held WebSockets that the reload ended, over all reloads."""
+    """Held WebSockets that the reloads closed."""
     failed: int | None = None
     """New connections that were refused, reset, closed or not answered in time."""
     misrouted: int | None = None
-    """They reached the old code after others reached the new, or after a promised cutover."""
+    """Connections to old code after others reached new code, or after a promised cutover."""
     attempts: int | None = None
     """New connections in the windows after reloads."""
     p99_ms: float | None = None
     cutover_seconds: float | None = None
-    """From the command until every new connection reaches the new code."""
+    """Time from the command until every new connection reaches the new code."""
     idle_pss_mb: float | None = None
     reload_pss_mb: float | None = None
-    """Some seconds after the command of a reload."""
+    """In the seconds after the command of a reload."""
     cpu_us_per_echo: float | None = None
     cpu_ratio: Ratio | None = None
-    """To the same application run bare."""
+    """Relative to the same application run bare."""
     echoes_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A target and whether it was met; `met` is None when nothing was measured."""
+    """A target, and whether it was met. `met` is None if nothing was measured."""
 
     target: str
     limit: float

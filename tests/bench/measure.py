@@ -1,4 +1,4 @@
-"""One round of echoes and one round of new connections, the same for every server."""
+"""A round of echoes and a round of new connections, the same for every server."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class Echoes:
     per_second: float
     cpu_us: float
-    """Of the server's processes, the supervisor's included, for one message and its echo."""
+    """CPU of the server's processes, including the supervisor, for one message and its echo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Server:
 
 
 def echoes(servers: Sequence[Server], seconds: float, rounds: int) -> list[list[Echoes]]:
-    """Rounds of echoes of each server; they take turns, each round in another order.
+    """Run rounds of echoes of each server, which take turns, each round in another order.
 
-    All connections are open all the time, so that what lies between two turns is next to nothing.
+    All connections stay open, so that two turns follow each other almost immediately.
     """
     found: list[list[Echoes]] = [[] for _ in servers]
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def _round(client: EchoClient, server: Server) -> Echoes:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """New connections by when they began: before an event's begin, within a span after it."""
+    """New connections by their start: before an event, or within a span after it."""
 
     begun_at: float
     before: list[Note]
@@ -73,9 +73,9 @@ def around(
     after_seconds: float,
     event: Callable[[], Result],
 ) -> tuple[Around, Result]:
-    """A stream of new connections, some way into which the event happens."""
+    """Run a stream of new connections, with an event in the middle."""
     with target.storm(rate) as storm:
-        storm.wait_answered(FIRST_ANSWERS, FIRST_WITHIN)  # the client itself has started
+        storm.wait_answered(FIRST_ANSWERS, FIRST_WITHIN)  # the client process has started
         steady_at = time.monotonic()
         time.sleep(before_seconds)
         begun_at = time.monotonic()

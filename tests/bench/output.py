@@ -1,4 +1,4 @@
-"""A worker that writes a lot: what it costs the loop, and whether its lines come whole."""
+"""A worker that writes a lot: the delay of the loop, and the integrity of its lines."""
 
 import math
 import os
@@ -34,7 +34,7 @@ _BUCKET = re.compile(r'loop_lag_seconds_bucket\{.*le="([^"]+)"\} (\d+)')
 
 
 class Reader:
-    """Reads the log from a pipe and checks its lines as they come; may pause."""
+    """Reads the log from a pipe and checks its lines. Can pause."""
 
     def __init__(self, descriptor: int) -> None:
         self.numbers = 0
@@ -70,7 +70,7 @@ class Reader:
 
 
 def measure_output(plan: Plan, directory: Path) -> tuple[Output, Output]:
-    """With the log read all the time, and with its reader stopped for half of it."""
+    """Measure with a log that is read all the time, and with one unread for half of it."""
     return _measure(plan, directory / "read", 0.0), _measure(
         plan, directory / "stalled", plan.output_seconds / 2
     )
@@ -145,14 +145,14 @@ def _daemon(plan: Plan, place: Path, lines: int) -> Iterator[tuple[Daemon, Reade
 
 
 def _lag(daemon: Daemon) -> list[int]:
-    """How often the loop was so late at most, for each bound; the last is how often in all."""
+    """Return the cumulative counts of loop delays for each bound; the last is the total."""
     text = daemon.ctl("metrics").out
     found = {float(bound): int(count) for bound, count in _BUCKET.findall(text)}
     return [found[bound] for bound in (*LAG_BOUNDS, math.inf)]
 
 
 def _quantile(counts: list[int]) -> float:
-    """The least bound that at least this share is below, in ms."""
+    """Return the lowest bound that covers at least SHARE of the samples, in ms."""
     for bound, count in zip(LAG_BOUNDS, counts, strict=False):
         if count >= SHARE * counts[-1]:
             return 1000 * bound

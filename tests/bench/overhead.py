@@ -1,4 +1,4 @@
-"""The worker bare and supervised, with many held connections: what supervision and reloads cost."""
+"""The cost of supervision and reloads: the worker bare and supervised, with held connections."""
 
 import statistics
 import sys
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 def measure(plan: Plan, directory: Path, held: int) -> SizeFigures | LeftOut:
-    """Both sides up at the same time, with `held` WebSockets each, measured in turns."""
+    """Both sides at the same time, with `held` WebSockets each, measured in turns."""
     lacking = lacking_for(held, WORKERS)
     if lacking is not None:
         return LeftOut(held, lacking)
@@ -87,7 +87,7 @@ class _Overhead:
         return Watched(pss_mb([self._supervised.pid]), spent.percent)
 
     def _echo_rounds(self) -> None:
-        """On new connections each time: how they spread over the workers is left to chance."""
+        """Measure on new connections each time, because their spread over workers is random."""
         plan = self._plan
         servers = [
             Server(self._to_bare, tuple(self._bare.pids)),

@@ -1,4 +1,4 @@
-"""How much is measured: sizes, rounds and seconds of a full, a quick and the smallest run."""
+"""Sizes, rounds and seconds of a full, a quick and the smallest run."""
 
 from dataclasses import dataclass
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass
 class Plan:
     name: str
     held: tuple[int, ...]
-    """Numbers of held WebSockets at which everything is measured."""
+    """Numbers of held WebSockets for which everything is measured."""
     echo_openings: int
     echo_pairs: int
-    """Pairs of rounds of echoes, one bare and one supervised, each time connections are opened."""
+    """Pairs of rounds of echoes, bare and supervised, for each opening of connections."""
     echo_seconds: float
     connect_pairs: int
     """Pairs of rounds of new connections, each with one reload."""
     steady_seconds: float
     window_seconds: float
-    """What counts as "after a reload", from its command on."""
+    """Seconds after the command of a reload that count as "after a reload"."""
     rate: float
     """New connections per second."""
     watch_seconds: float
-    """For the supervisor's own CPU, idle and while a generation drains."""
+    """Seconds for the supervisor's own CPU, idle and while a generation drains."""
     status_calls: int
     balance_rounds: int
     balance_count: int
     starts: int
     scraped_held: int
     scrape_windows: int
-    """Pairs of turns, one scraped and one not."""
+    """Pairs of turns, with and without scrapes."""
     scrape_seconds: float
     stall_seconds: float
     stall_pace: float
-    """What servers' pauses and clients' intervals are multiplied by."""
+    """Factor for the pauses of servers and the intervals of clients."""
     slow_clients: int
     """Slow clients of each server: at most this many, one more at each interval, for this time."""
     slow_every: float

@@ -1,4 +1,4 @@
-"""What the rounds of one side brought, and the figures that follow from them."""
+"""The results of the rounds of one side, and their figures."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Rounds:
         )
 
     def p99_ratio(self) -> float | None:
-        """After the event to before it, in the same round; the median over rounds."""
+        """Return the ratio of after to before the event, in the same round; the median."""
         return p99_ratio((one.after, one.before) for one in self.connects)
 
     def _percentile(self, percent: int, pick: Callable[[Around], list[Note]]) -> float | None:

@@ -1,4 +1,4 @@
-"""What monitoring costs: the supervisor's CPU with and without a scrape a second, by turns."""
+"""The cost of monitoring: the supervisor's CPU with and without a scrape a second, in turns."""
 
 import statistics
 import time
@@ -33,7 +33,7 @@ def measure_scraping(plan: Plan, directory: Path, held: int) -> Scraping | LeftO
     with one.running(), Target(place, one.port, 1).held(held) as clients:
         say(f"{held} held: opening connections, for the scrapes")
         clients.wait_open()
-        _scrape(port)  # the first one asks for a census of workers that are new since the last
+        _scrape(port)  # the first scrape causes a census of new workers
         time.sleep(SETTLE_SECONDS)
         without, scraped, took = [], [], []
         for number in range(plan.scrape_windows):

@@ -1,4 +1,4 @@
-"""The short measurements: balance over workers, and the daemon's start."""
+"""The short measurements: the balance over workers, and the start of the daemon."""
 
 import statistics
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The worker under wssupervisor, and what of a reload's time is the supervisor's own."""
+"""The worker under wssupervisor, and the supervisor's share of the time of a reload."""
 
 import json
 import time
@@ -21,20 +21,20 @@ RELOAD_WITHIN = "60s"
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """One reload; instants are monotonic."""
+    """One reload. Instants are monotonic."""
 
     begun_at: float
     """When the request was sent."""
     cutover: Cutover
     own_seconds: float
-    """From request to cutover, without `stable` and without the workers' own start."""
+    """Time from the request to the cutover, without `stable` and the start of the workers."""
 
 
 class Supervised:
-    """One daemon with workers that say when they began and could serve."""
+    """A daemon with workers that report when they started and when they could serve."""
 
     def __init__(self, directory: Path, name: str, workers: int, *, more: str = "") -> None:
-        """`more`: further tables of the configuration."""
+        """`more`: further tables for the configuration."""
         directory.mkdir()
         releases = Releases(directory)
         releases.install("bench")
@@ -70,14 +70,14 @@ class Supervised:
             yield self
 
     def status_seconds(self) -> float:
-        """How long one `wssctl status` takes, start of the program included."""
+        """Return the time of one `wssctl status`, including the start of the program."""
         begun = time.monotonic()
         answer = self._daemon.ctl("status")
         assert answer.status == 0, answer
         return time.monotonic() - begun
 
     def start_seconds(self) -> tuple[float, float]:
-        """From launch to serving: all of it, and without `stable` and the workers' own start."""
+        """Return the time from launch to serving, and without `stable` and the start of workers."""
         answer = self._daemon.ctl("events", "--json")
         notes = [json.loads(line) for line in answer.out.splitlines()]
         [started] = [note for note in notes if note["kind"] == "started"]
@@ -85,7 +85,7 @@ class Supervised:
         return took, took - STABLE_SECONDS - self._slowest_start(self._started())
 
     def reload(self) -> Reloaded:
-        """Asked for over the control socket: the start of wssctl is not the supervisor's."""
+        """Reload over the control socket, without the start of wssctl."""
         before = self._started()
         begun_at = time.monotonic()
         client = Client(str(self._daemon.control))
@@ -95,7 +95,7 @@ class Supervised:
         return Reloaded(begun_at, cutover, cutover.at - begun_at - STABLE_SECONDS - start)
 
     def _started(self) -> set[int]:
-        """Pids of all workers that could ever serve."""
+        """Return the pids of all workers that were ever able to serve."""
         return {int(path.name) for path in self._starts.iterdir()}
 
     def _slowest_start(self, pids: Iterable[int]) -> float:

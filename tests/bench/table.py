@@ -1,4 +1,4 @@
-"""The report as Markdown: to be read in a terminal, and to be pasted."""
+"""The report as Markdown, for a terminal or for pasting."""
 
 from collections.abc import Sequence
 
@@ -252,7 +252,7 @@ def _ratio(value: Ratio | None) -> str:
 
 
 def _table(head: Row, rows: Sequence[Row]) -> str:
-    """Columns as wide as they need to be; all but the first to the right."""
+    """Format columns with their minimum width, all but the first aligned to the right."""
     widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
 
     def line(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""How a reload of each bad release ends, by server and by what judges it: its exit status."""
+"""The exit status of a reload to each bad release, by server and by readiness method."""
 
 import shutil
 import sys
@@ -17,7 +17,7 @@ from tests.harness.verdicts import KINDS, Server, judge, others, ours
 PACKAGES = ("gunicorn", "hypercorn", "uvicorn-worker", "websockets", "uvicorn")
 PYTHON = str(VENV / "bin" / "python")
 MODULES = Path("/usr/share/nodejs")
-"""Where Debian installs `ws` (node-ws)."""
+"""The directory in which Debian installs `ws` (node-ws)."""
 
 
 def needs() -> list[str]:
@@ -50,7 +50,7 @@ def measure(plan: Plan, directory: Path) -> list[Verdict]:
 
 
 def table(verdicts: Sequence[Verdict]) -> tuple[Sequence[str], list[list[str]]]:
-    """A row for each server and way; `!` marks what is not as it should be."""
+    """One row for each server and method. `!` marks a wrong exit status."""
     kinds = list(dict.fromkeys(one.kind for one in verdicts))
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in verdicts:

@@ -1,4 +1,4 @@
-"""What else reloads servers: the alternatives that pip and apt provide, by name."""
+"""Other programs that reload servers, available by pip and apt, by name."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ RIVALS: dict[str, type[Rival]] = {
 
 
 def kinds(names: Sequence[str]) -> list[type[Rival]]:
-    """These, after what they are compared with."""
+    """Return these, after the ones that they are compared with."""
     return [BareUvicorn, Wssupervisor, *(RIVALS[name] for name in names)] if names else []
 
 
 def needs(names: Sequence[str]) -> list[str]:
-    """What is not there yet, as lines "pip NAME" and "deb NAME"."""
+    """Return missing packages as lines "pip NAME" and "deb NAME"."""
     lacking = [kind for kind in kinds(names) if kind.missing() is not None]
     pip = dict.fromkeys(f"pip {name}" for kind in lacking for name in kind.pip)
     deb = dict.fromkeys(f"deb {name}" for kind in lacking for name in kind.deb)

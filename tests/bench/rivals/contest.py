@@ -25,7 +25,7 @@ FAILURES = (RivalFailed, ClientFailed, NotInTime, OSError, subprocess.TimeoutExp
 
 @dataclass(slots=True)
 class _Contestant:
-    """One rival in the run, and what was found out about it so far."""
+    """One rival in the run, and its results so far."""
 
     rival: Rival
     target: Target
@@ -42,7 +42,7 @@ class _Contestant:
 
 
 def contest(plan: Plan, directory: Path, kinds: Sequence[type[Rival]]) -> list[RivalFigures]:
-    """The first of `kinds` is what the others' CPU is held against."""
+    """The first of `kinds` is the reference for the CPU of the others."""
     figures: dict[type[Rival], RivalFigures] = {}
     with ExitStack() as stack:
         running: dict[type[Rival], _Contestant] = {}

@@ -1,4 +1,4 @@
-"""Proxies in front of uvicorn: a reload starts new workers beside and points the proxy at them."""
+"""Proxies in front of uvicorn: a reload starts new workers and points the proxy to them."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ class Front(Rival):
 
     @abstractmethod
     def configure(self, port: int) -> None:
-        """Point the proxy's configuration at the workers behind that port."""
+        """Point the configuration of the proxy to the workers behind that port."""
 
     def start(self) -> None:
         self._add_backend()
@@ -49,7 +49,7 @@ class Front(Rival):
 
     @abstractmethod
     def tell(self) -> None:
-        """Have the proxy read its configuration again."""
+        """Make the proxy read its configuration again."""
 
     def roots(self) -> tuple[int, ...]:
         return (*super().roots(), *(pid for one in self._backends for pid in one.pids))

@@ -25,7 +25,7 @@ def bare_uvicorn(directory: Path, release_file: Path, port: int | None = None) -
 
 
 class BareUvicorn(Rival):
-    """Not a rival: what the others' CPU per message is held against."""
+    """Not a rival: the reference for the CPU per message of the others."""
 
     name = "bare"
     programs = ("uvicorn",)

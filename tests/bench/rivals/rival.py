@@ -1,4 +1,4 @@
-"""What every way to serve and reload the application has in common."""
+"""The common interface of all ways to serve and reload the application."""
 
 import os
 import signal
@@ -29,11 +29,11 @@ class RivalFailed(Exception):
 
 
 class Rival(ABC):
-    """One running server; `close` ends it."""
+    """One running server. `close` ends it."""
 
     name: ClassVar[str]
     programs: ClassVar[tuple[str, ...]]
-    """That must be found."""
+    """Programs that must be installed."""
     pip: ClassVar[tuple[str, ...]] = ()
     deb: ClassVar[tuple[str, ...]] = ()
     reload_command: ClassVar[str]
@@ -51,7 +51,7 @@ class Rival(ABC):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Why it cannot run here."""
+        """Return why it cannot run here; None if it can."""
         lacking = [program for program in cls.programs if find(program) is None]
         if not lacking:
             return None
@@ -68,7 +68,7 @@ class Rival(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """What runs in the foreground and serves `port`."""
+        """Return a command that runs in the foreground and serves `port`."""
 
     @abstractmethod
     def reload(self) -> float | None:
@@ -79,7 +79,7 @@ class Rival(ABC):
         """
 
     def install(self, release: int) -> None:
-        """What is imported from now on is this release."""
+        """Install this release: from now on it is the one that is imported."""
         new = self.release_file.with_suffix(".new")
         new.write_text(str(release))
         new.replace(self.release_file)
@@ -122,7 +122,7 @@ class Rival(ABC):
         return " | ".join(lines[-LOG_LINES:])
 
     def roots(self) -> tuple[int, ...]:
-        """Its processes, each with all that descend from it."""
+        """Return its processes; their descendants belong to it."""
         return () if self._process is None else (self._process.pid,)
 
     def signal(self, number: signal.Signals) -> None:
@@ -130,7 +130,7 @@ class Rival(ABC):
         self._process.send_signal(number)
 
     def run(self, command: list[str]) -> None:
-        """A command of the reload, which must succeed."""
+        """Run a command of the reload, which must succeed."""
         done = subprocess.run(
             command,
             cwd=self.directory,
@@ -145,7 +145,7 @@ class Rival(ABC):
             raise RivalFailed(f"{Path(command[0]).name} failed: {done.stdout} {done.stderr}")
 
     def settle(self) -> None:  # noqa: B027 - most have nothing to do
-        """After the clients of a reload have gone."""
+        """Clean up after the clients of a reload have closed."""
 
     def close(self) -> None:
         if self._process is None:
@@ -171,7 +171,7 @@ def venv_program(name: str) -> str:
 
 
 def _pidfds(root: int) -> list[int]:
-    """Of all that descend from a process: none of them can be mistaken later."""
+    """Open pidfds of all descendants of a process, so that none can be confused later."""
     found = []
     for pid in tree([root]) - {root}:
         try:

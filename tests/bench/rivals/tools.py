@@ -1,4 +1,4 @@
-"""Where the alternatives' programs are: what ./dev brought into .cache, or what is installed."""
+"""Finds the programs of the alternatives, in .cache (by ./dev) or on the system."""
 
 import importlib.metadata
 import os
@@ -21,7 +21,7 @@ def find(program: str) -> str | None:
 
 
 def rival_environment() -> dict[str, str]:
-    """With the application on PYTHONPATH, and the libraries of unpacked packages."""
+    """Return an environment with the application and the libraries of unpacked packages."""
     libraries = [str(path) for path in DEBS.glob("usr/lib/*-linux-gnu*")]
     found = {**environment(), "PYTHONPATH": str(ASGI), "PERL5LIB": str(DEBS / "usr/share/perl5")}
     if libraries:
@@ -30,7 +30,7 @@ def rival_environment() -> dict[str, str]:
 
 
 def pip_version(*packages: str) -> str:
-    """Of packages in the alternatives' environment, such as "0.30.1, websockets 15.0"."""
+    """Return versions of packages of the alternatives, such as "0.30.1, websockets 15.0"."""
     paths = [str(path) for path in VENV.glob("lib/python*/site-packages")]
     versions = {
         found.metadata["Name"].lower(): found.version
@@ -42,7 +42,7 @@ def pip_version(*packages: str) -> str:
 
 
 def said_version(command: list[str]) -> str:
-    """The first number with dots that a program prints when asked for its version."""
+    """Return the first number with dots in the version that a program prints."""
     done = subprocess.run(
         command,
         env=rival_environment(),

@@ -1,4 +1,4 @@
-"""From what new connections met around one reload: what failed, was misrouted, and how long."""
+"""Judges the new connections around one reload: failed, misrouted, and how long."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from examples.load.storm import Note
 
 @dataclass(frozen=True, slots=True)
 class ReloadSeen:
-    """`begun_at`: when the command was given; all instants are monotonic."""
+    """`begun_at`: the time of the command. All instants are monotonic."""
 
     notes: Sequence[Note]
-    """Of the whole window after the command."""
+    """Notes of the whole window after the command."""
     release: int
     begun_at: float
     returned_at: float
@@ -22,7 +22,7 @@ class ReloadSeen:
         return sum(1 for note in self.notes if note.error)
 
     def cutover_seconds(self) -> float | None:
-        """Until the begin of the first connection after which all reached the new code."""
+        """Return the time until the first connection after which all reached new code."""
         reached = None
         for note in sorted(self.notes, key=lambda note: note.start, reverse=True):
             if note.error or note.generation != self.release:

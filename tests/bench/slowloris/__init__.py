@@ -1,1 +1,1 @@
-"""Clients that never finish their request, against servers bare and supervised, side by side."""
+"""Clients that never finish their request, against servers, bare and supervised."""

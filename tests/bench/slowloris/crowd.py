@@ -1,6 +1,6 @@
-"""Clients of one server: many that send half a request and a byte now and then, and ordinary ones.
+"""Clients of one server: many that send an incomplete request byte by byte, and ordinary ones.
 
-All of one side live in one thread, on non-blocking sockets; their number is bounded.
+All clients of one side run in one thread, on non-blocking sockets. Their number is limited.
 """
 
 import selectors
@@ -22,7 +22,7 @@ TURN = 0.05
 
 @dataclass(slots=True, eq=False)
 class Slow:
-    """`next_at`: when it sends its next byte."""
+    """`next_at`: the time of its next byte."""
 
     sock: socket.socket
     next_at: float
@@ -38,7 +38,7 @@ class Ordinary:
 
 @dataclass(slots=True)
 class Crowd:
-    """`most`: how many slow clients there are at the same time, `every`: seconds between two."""
+    """`most`: the number of slow clients at the same time. `every`: seconds between two."""
 
     port: int
     most: int
@@ -48,14 +48,14 @@ class Crowd:
     asked: int = 0
     opened: int = 0
     closed: int = 0
-    """Slow clients that the server has ended; each is replaced by a new one."""
+    """Slow clients that the server has closed. Each is replaced by a new one."""
     most_held: int = 0
     _slow: set[Slow] = field(default_factory=set)
     _ordinary: set[Ordinary] = field(default_factory=set)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def run(self, seconds: float) -> None:
-        """Slow clients stay until the end, or until the server closes them."""
+        """Run until the end. Slow clients stay until then, or until the server closes them."""
         begun = time.monotonic()
         slow_at = ask_at = begun
         with selectors.DefaultSelector() as selector:

@@ -32,7 +32,7 @@ START_WITHIN = 60.0
 END_WITHIN = 10.0
 BETWEEN_BYTES = 5.0
 OWN_PROCESSES = 2
-"""The supervisor and its relay of output are none of the server."""
+"""The supervisor and its relay of output, which do not belong to the server."""
 HERE = Path(__file__).parent
 PYTHON = str(VENV / "bin" / "python")
 
@@ -45,7 +45,7 @@ class Scenario:
 
 @dataclass(slots=True)
 class Side:
-    """`supervisor`: pids that are not the server's."""
+    """`supervisor`: pids that do not belong to the server."""
 
     scenario: Scenario
     name: str
@@ -68,7 +68,7 @@ class Side:
 
 
 def _own(roots: Sequence[int]) -> frozenset[int]:
-    """The supervisor, and its children that run with its own interpreter alone."""
+    """Return the supervisor, and its children that run only its own interpreter."""
     relays = {
         pid
         for pid in tree(roots)
@@ -137,7 +137,7 @@ SIDES = {"bare": _bare, "supervised": _supervised}
 
 
 def measure(plan: Plan, directory: Path) -> list[Besieged]:
-    """All servers on both sides, at once."""
+    """Run all servers on both sides at once."""
     with ExitStack() as stack:
         sides = []
         for number, scenario in enumerate(scenarios()):

@@ -47,17 +47,17 @@ class Scenario:
     workers: int
     environment: Mapping[str, str]
     slow: bool = False
-    """Besides the quick requests, `SLOW_AT_ONCE` slow ones come every `SLOW_EVERY` seconds."""
+    """Besides quick requests, `SLOW_AT_ONCE` slow ones arrive every `SLOW_EVERY` seconds."""
 
 
 @dataclass(slots=True)
 class Load:
-    """Clients of one side; they stay until the end, as WebSockets do, but not gunicorn's."""
+    """Clients of one side. They stay until the end, like WebSockets, except with gunicorn."""
 
     port: int
     pace: float
     slow: bool
-    """Besides the quick requests, `SLOW_AT_ONCE` slow ones come every `SLOW_EVERY` seconds."""
+    """Besides quick requests, `SLOW_AT_ONCE` slow ones arrive every `SLOW_EVERY` seconds."""
     waited: list[float] = field(default_factory=list)
     failed: int = 0
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -169,7 +169,7 @@ SIDES = {"bare": _bare, "supervised": _supervised}
 
 
 def measure(plan: Plan, directory: Path) -> list[Stalled]:
-    """All scenarios on both sides, at once."""
+    """Run all scenarios on both sides at once."""
     with ExitStack() as stack:
         running = []
         for number, scenario in enumerate(scenarios(plan)):
@@ -209,7 +209,7 @@ def _answers(port: int) -> bool:
 
 
 def _processes(side: str, roots: Sequence[int]) -> int:
-    """Of the server: the supervisor and its relay of output are none of it."""
+    """Return the number of processes of the server, without the supervisor and its relay."""
     return len(tree(roots)) - (2 if side == "supervised" else 0)
 
 
