@@ -54,7 +54,7 @@ def test_a_name_that_is_not_set_fails_the_reload_with_the_reason(settings: Setti
         answer = daemon.ctl("reload")
 
         assert answer.status == 1
-        assert "[app] pass_environment: DATABASE_URL is not set" in answer.err
+        assert "[app] pass_environment: DATABASE_URL is set neither" in answer.err
         assert pids == daemon.active_pids()
 
 
@@ -62,7 +62,7 @@ def test_a_name_that_is_not_set_fails_the_start_with_the_reason(settings: Settin
     settings = replace(settings, extra_app='pass_environment = ["DATABASE_URL"]')
     with Daemon(settings) as daemon:
         assert daemon.run_to_its_end(WITHIN) == 1
-        assert "[app] pass_environment: DATABASE_URL is not set" in daemon.log()
+        assert "[app] pass_environment: DATABASE_URL is set neither" in daemon.log()
         assert daemon.leftovers() == []
 
 
