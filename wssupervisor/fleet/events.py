@@ -1,4 +1,4 @@
-"""Facts that the fleet is told, in the past tense."""
+"""Facts for the fleet, in the past tense."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from wssupervisor.fleet.orders import Order
 
 @dataclass(frozen=True, slots=True)
 class StartRequested:
-    """The instance shall serve; said once, after the first `Observed`."""
+    """The instance has to serve. Posted once, after the first `Observed`."""
 
     release: Release
     policy: Policy
@@ -19,14 +19,14 @@ class StartRequested:
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asked, for people: `via` wssctl, systemd, or a signal, whose sender nobody knows."""
+    """The requester, for display: `via` wssctl, systemd, or a signal, whose sender is unknown."""
 
     via: str
     user: str | None = None
     pid: int | None = None
 
     def fields(self) -> dict[str, str | int | None]:
-        """Of a note."""
+        """Return the fields for a note."""
         return {"via": self.via, "by": self.user, "by_pid": self.pid}
 
 
@@ -35,9 +35,9 @@ UNKNOWN_REQUESTER = Requester("unknown")
 
 @dataclass(frozen=True, slots=True)
 class ReloadRequested:
-    """Somebody wants a new generation. `timeout` in seconds; `waits` for the verdict or not.
+    """A new generation was requested. `timeout` in seconds. `waits`: for the verdict.
 
-    `make_room`: hurry the oldest draining generation where there is no room for one more.
+    `make_room`: if there is no room, end the emptiest draining generation early.
     """
 
     request: RequestId | None
@@ -49,7 +49,7 @@ class ReloadRequested:
 
 @dataclass(frozen=True, slots=True)
 class RollBackRequested:
-    """Somebody wants the generation back that was active before this one."""
+    """A rollback to the previously active generation was requested."""
 
     request: RequestId
     timeout: float = 60.0
@@ -77,7 +77,7 @@ class ReleaseRefused:
 
 @dataclass(frozen=True, slots=True)
 class DrainLimited:
-    """`within` seconds from now the generation shall be gone; `math.inf`: when it is empty."""
+    """The generation has to end within `within` seconds; `math.inf`: when it is empty."""
 
     request: RequestId
     generation: int
@@ -86,7 +86,7 @@ class DrainLimited:
 
 @dataclass(frozen=True, slots=True)
 class DrainPaused:
-    """Nothing shall end the generation, no limit and not that it is empty, until resumed."""
+    """Nothing may end the generation, neither a limit nor being empty, until it is resumed."""
 
     request: RequestId
     generation: int
@@ -100,9 +100,9 @@ class DrainResumed:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """`within` replaces the configured limit of the whole stop, in seconds.
+    """`within`, in seconds, replaces the configured limit of the whole stop.
 
-    While it is stopping another one is refused, but its `within` can bring the limit nearer.
+    Another request during a stop is refused, but its `within` can shorten the limit.
     """
 
     request: RequestId | None
@@ -111,10 +111,10 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class LeaveRequested:
-    """The instance shall be out of its load balancer, and have its connections closed.
+    """The instance has to leave its load balancer, and its connections have to close.
 
-    None is asked to close within `lead` seconds from when it went out; whoever `waits` does so for
-    `within` seconds at the most, or `math.inf`.
+    None is closed within the first `lead` seconds. A requester that `waits` does so for at most
+    `within` seconds, or `math.inf`.
     """
 
     request: RequestId
@@ -126,7 +126,7 @@ class LeaveRequested:
 
 @dataclass(frozen=True, slots=True)
 class JoinRequested:
-    """It shall be back in its load balancer."""
+    """The instance has to be back in its load balancer."""
 
     request: RequestId
     by: Requester = UNKNOWN_REQUESTER
@@ -151,14 +151,14 @@ class SpawnFailed:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """The worker itself said that it can serve."""
+    """The worker itself reported that it can serve."""
 
     worker: WorkerId
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryConnected:
-    """It uses the library. `closes`, `releases_sockets`: what it can be asked for."""
+    """It uses the library. `closes`, `releases_sockets`: what it can be asked to do."""
 
     worker: WorkerId
     closes: bool
@@ -167,21 +167,21 @@ class LibraryConnected:
 
 @dataclass(frozen=True, slots=True)
 class LibraryDisconnected:
-    """Its channel is closed: from now on it is a worker like those without the library."""
+    """Its channel is closed: from now on it is treated like a worker without the library."""
 
     worker: WorkerId
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerAlive:
-    """A sign of life: its event loop runs."""
+    """A heartbeat: its event loop is running."""
 
     worker: WorkerId
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerCounted:
-    """How many connections it has by its own account."""
+    """The number of connections that it reports."""
 
     worker: WorkerId
     connections: int
@@ -200,7 +200,7 @@ class ProbeFailed:
 
 @dataclass(frozen=True, slots=True)
 class ProbeTried:
-    """A try was in vain, and there will be another; `reason` completes: it ..."""
+    """One try failed, and another will follow. `reason` completes: it ..."""
 
     worker: WorkerId
     reason: str
@@ -208,7 +208,7 @@ class ProbeTried:
 
 @dataclass(frozen=True, slots=True)
 class SlotReleased:
-    """No process of the worker's tree holds its slot any more."""
+    """No process of the worker's tree holds its slot."""
 
     worker: WorkerId
 
@@ -217,7 +217,7 @@ class SlotReleased:
 class WorkerExited:
     """No process of the worker's tree is left.
 
-    `advice`: what to do about it, where its last words tell.
+    `advice`: what to do about it, if its last output shows that.
     """
 
     worker: WorkerId
@@ -227,10 +227,10 @@ class WorkerExited:
 
 @dataclass(frozen=True, slots=True)
 class MainProcessEnded:
-    """The worker's main process has ended, and members of its tree are left.
+    """The worker's main process has ended, but other processes of its tree live.
 
-    Posted at once and at least once; `WorkerExited` follows when the last member has gone. `advice`
-    as there.
+    Posted immediately, and possibly repeated. `WorkerExited` follows when the last process has
+    ended. `advice`: as there.
     """
 
     worker: WorkerId
@@ -240,7 +240,7 @@ class MainProcessEnded:
 
 @dataclass(frozen=True, slots=True)
 class LeftoverJudged:
-    """`serves`: what is left of the worker accepts connections, or has accepted those it holds."""
+    """`serves`: the rest of the worker accepts connections, or has accepted those it holds."""
 
     worker: WorkerId
     serves: bool
@@ -253,7 +253,7 @@ class Steered:
 
 @dataclass(frozen=True, slots=True)
 class SteerFailed:
-    """The table of this epoch is not in force; the one before it is, on every listener."""
+    """The table of this epoch is not in force. The previous one is, on every listener."""
 
     epoch: int
     reason: str
@@ -261,7 +261,7 @@ class SteerFailed:
 
 @dataclass(frozen=True, slots=True)
 class SlotsReordered:
-    """Group indexes moved; `slots` is the new index order of the listener."""
+    """Group indexes have moved. `slots`: the new index order of the listener."""
 
     listener: str
     slots: tuple[SlotId, ...]
@@ -271,9 +271,9 @@ class SlotsReordered:
 class Observed:
     """Accept-queue lengths, and the last steering epoch whose handshakes are all over.
 
-    The handshakes were read before the queues: what leaves the one is seen in the other. `deaf`:
-    slots that no client reaches, as a worker locked a packet filter on them. `occupied`: slots with
-    a process that belongs to no worker we know.
+    The handshakes were read before the queues, so a connection that leaves the first is seen in the
+    second. `deaf`: slots that no client can reach, because a worker locked a packet filter on them.
+    `occupied`: slots with a process that belongs to no known worker.
     """
 
     queues: Mapping[SlotId, int]
@@ -284,11 +284,11 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class CensusTaken:
-    """Live connections by worker; `unattributed` ones belong to no worker we know.
+    """Live connections by worker; `unattributed` ones belong to no known worker.
 
-    `began_at` is when the round began, monotonic seconds: a worker that began to drain after that
-    is not judged by it. `listening`: the slots that each worker's tree holds. `held_up`: stalled
-    workers with a thread that waits for one of their clients to send, or to read.
+    `began_at`: start of the census, in monotonic seconds. A worker that began to drain later is not
+    judged by it. `listening`: the slots that each worker's tree holds. `held_up`: stalled workers
+    with a thread that waits for a client to send or to read.
     """
 
     counts: Mapping[WorkerId, int]
@@ -300,7 +300,7 @@ class CensusTaken:
 
 @dataclass(frozen=True, slots=True)
 class Reexecuted:
-    """The supervisor has become another program, in the same process; both by version."""
+    """The supervisor was replaced by another program in the same process; both by version."""
 
     version: str
     before: str
@@ -308,11 +308,11 @@ class Reexecuted:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A new supervisor goes on with what one that died had decided, and left behind.
+    """A new supervisor continues with the decisions and the workers of one that died.
 
-    `running`: the pid of each worker of which a process lives. `gone`: how the others ended.
-    `undone`: what the last step wanted of workers, all, some or none of which was done.
-    `exchanged`: slots that were lost with the supervisor, each with the one in its place.
+    `running`: the pid of each worker with a living process. `gone`: how the others ended.
+    `undone`: the orders of the last step, of which all, some or none were carried out.
+    `exchanged`: slots that were lost with the supervisor, each with its replacement.
     """
 
     version: str
@@ -325,7 +325,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """Nothing happened but time."""
+    """Only time has passed."""
 
 
 Request = (
@@ -339,7 +339,7 @@ Request = (
     | JoinRequested
     | StopRequested
 )
-"""What is answered exactly once, where it has a `request`."""
+"""Events that are answered exactly once, if they have a `request`."""
 
 Event = (
     Request

@@ -1,4 +1,4 @@
-"""What the fleet knows and has decided: plain mutable data, changed by core and worker only."""
+"""What the fleet knows and has decided: plain mutable data, changed only by the core."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,31 +22,31 @@ from wssupervisor.fleet.model import (
 
 @dataclass(slots=True)
 class Drain:
-    """One worker's drain; instants monotonic. `deadline` None: as long as it takes."""
+    """The drain of one worker. Instants are monotonic. `deadline` None: no limit."""
 
     since: float
     keep_until: float
     deadline: float | None
     close_over: float | None = None
-    """How long its connections may take to be closed at the deadline; None: as configured."""
+    """Seconds to spread the closes over at the deadline; None: as configured."""
     empty_rounds: int = 0
-    """Censuses in a row that found nothing left of the worker's work."""
+    """Consecutive counts that found no connection left, and none on its way."""
     signalled: bool = False
-    """It was sent `drain.signal`: it may have stopped accepting for good."""
+    """The worker was sent `drain.signal`, and may have stopped accepting for good."""
     still_listens: bool = False
-    """In shared mode: it has not let the listener go, and may get new connections."""
+    """In shared mode: the worker has not released the listener, and may get new connections."""
     paused_at: float | None = None
-    """Until it is resumed nothing ends the worker, and its limit stands still."""
+    """Until the drain is resumed nothing ends the worker, and its limit does not advance."""
     held_for_rollback: bool = False
-    """A roll back under way wants to have it: the same until that has ended."""
+    """Nothing ends the worker until the rollback under way, which may need it, has ended."""
 
 
 @dataclass(slots=True)
 class Leftover:
     """What is left of a worker whose main process has ended by `exit`.
 
-    `stop_signalled`: it was sent the stop signal, then or since. `connections`: how many it had
-    when that process ended. `serves`: None until it is judged.
+    `stop_signalled`: the rest was sent the stop signal. `connections`: their number when the main
+    process ended. `serves`: None until judged.
     """
 
     exit: Exit
@@ -57,8 +57,8 @@ class Leftover:
 
 @dataclass(slots=True)
 class LettingGo:
-    """It was told to let its shared listener go. `holds`: it had it at the last census since then,
-    None: there was none; `late`: and ought to have let go by then."""
+    """A worker was asked to release its shared listener. `holds`: whether it still had the listener
+    at the last census since then; None: no census. `late`: it should have released it by then."""
 
     asked_at: float
     holds: bool | None = None
@@ -67,7 +67,7 @@ class LettingGo:
 
 @dataclass(slots=True)
 class Worker:
-    """One living process tree; instants are None where that limit does not apply."""
+    """One living process tree. Instants are None if that limit does not apply."""
 
     id: WorkerId
     slots: dict[str, SlotId]
@@ -81,47 +81,47 @@ class Worker:
     drain: Drain | None = None
     kill_at: float | None = None
     closes_on_request: bool = False
-    """It uses the library: it closes its connections when it is asked to, and can be talked to."""
+    """It uses the library, and closes its connections on request."""
     releases_sockets: bool = False
-    """And lets the sockets go that it shares with others, when it is told to drain."""
+    """It uses the library, and releases shared sockets when it has to drain."""
     reported: int | None = None
-    """Its connections by its own account: to be believed only to its own harm."""
+    """Connections as the worker counts them: trusted only to its own disadvantage."""
     closing_by: float | None = None
-    """It was asked to close all its connections, and is told to end then."""
+    """It was asked to close all connections, and gets the stop signal then."""
     watchdog: float = 0.0
-    """Within so many seconds it shall give a sign of life, if it ever does; 0: need not."""
+    """The longest time in seconds between two heartbeats; 0: none expected."""
     alive_at: float | None = None
-    """Its last sign of life; None for one that has never given any."""
+    """Its last heartbeat; None if it has never sent one."""
     unresponsive_since: float | None = None
-    """It is steered away from, as it has given no sign of life for too long."""
+    """It is out of rotation, because it has sent no heartbeat for too long."""
     last_probe_error: str | None = None
-    """What was wrong the last time that it was probed, and it is not ready yet."""
+    """The reason of the last failed probe, while it is not ready."""
     reason: str | None = None
-    """Why we ended it, where that is not to be read off its exit status."""
+    """Why we ended it, if the exit status does not show that."""
     forced: int = 0
-    """Connections that it had when they were closed on it, or it was told to end."""
+    """Its connections when they were closed early, or when it was asked to end."""
     releasing: LettingGo | None = None
     sweeps: SlotId | None = None
-    """Of a sweeper: whose queue it was started for."""
+    """For a sweeper: the slot whose queue it was started for."""
     stalled_since: float | None = None
-    """It is steered away from, as its queue has not moved since then; ends with its next accept."""
+    """It is out of rotation, because its queue has not moved since then; until it accepts again."""
     stalled_with: int | None = None
-    """Its connections at the last census that began after that; more at the next are accepted."""
+    """Its connections at the last census since then. More at the next one mean that it accepts."""
     held_up_at: float | None = None
-    """The last census that found it stalled and waiting for its own clients: they are slow."""
+    """The last census that found it stalled, with a thread waiting for a slow client."""
     gave_way_at: float | None = None
-    """Another worker took its seat then, as it did not accept; one a seat may live at a time."""
+    """When another worker took its seat, because it did not accept. At most one per seat lives."""
     asked_until: float | None = None
-    """While the instance is out: its connections were asked to close, spread until then."""
+    """While the instance is out of rotation: its connections are being closed until then."""
     rest_at: float | None = None
-    """When the rest of its tree is told to end, too, unless its main process has ended by then."""
+    """When the rest of its tree gets the stop signal, unless the main process has ended."""
     leftover: Leftover | None = None
-    """Its main process has ended, and members of its tree are left."""
+    """Set after its main process has ended, while other processes of its tree live."""
 
 
 @dataclass(slots=True)
 class Seat:
-    """A place for one worker of a generation: keeps its slots while its worker is replaced."""
+    """A place for one worker of a generation. It keeps its slots while its worker is replaced."""
 
     index: int
     slots: dict[str, SlotId]
@@ -132,13 +132,13 @@ class Seat:
     reason: str | None = None
     """How its last worker ended."""
     stands_in_for: WorkerId | None = None
-    """A stalled worker that `worker` is to replace; it has the seat back if it accepts before that
-    is ready, and until then what is steered to the seat goes to its slots."""
+    """A stalled worker that `worker` will replace. It gets the seat back if it accepts before
+    `worker` is ready; until then new connections for the seat go to its slots."""
     replacements: int = 0
-    """How many were started for stalled workers, one soon after the other: the last when?"""
+    """Replacements for stalled workers in quick succession. `replaced_at`: the last one."""
     replaced_at: float | None = None
     not_replaced: WorkerId | None = None
-    """The stalled worker of which it was reported that it gets no replacement now."""
+    """The stalled worker that was reported as getting no replacement now."""
 
 
 @dataclass(slots=True)
@@ -151,24 +151,24 @@ class Generation:
     seats: list[Seat] = field(default_factory=list)
     workers: dict[WorkerId, Worker] = field(default_factory=dict)
     incarnations: dict[int, int] = field(default_factory=dict)
-    """The next incarnation of each index that was used before and has no seat now."""
+    """The next incarnation of each used index that has no seat now."""
     sweepers: int = 0
-    """How many there have been: the next one's index is `FIRST_SWEEPER` and so many."""
+    """The number of sweepers so far. The index of the next is `FIRST_SWEEPER` plus this."""
     sweep_failures: int = 0
     sweep_at: float | None = None
-    """No sweeper before this instant, after one that failed."""
+    """After a failed sweeper: no other one before this instant."""
     drain_since: float | None = None
     active_since: float | None = None
-    """Its latest cutover; None for one that has not had any."""
+    """Its latest cutover; None before the first."""
     connections_at_start: int = 0
     forced: int = 0
-    """Of those the ones closed because a limit, or somebody, wanted its workers to end."""
+    """Those of `connections_at_start` closed because a limit or an operator ended its workers."""
     lost: int = 0
-    """And those of workers that ended without being told to."""
+    """Those of `connections_at_start` whose workers ended unexpectedly."""
 
 
 FIRST_SWEEPER = 1000
-"""Index of a generation's first sweeper: above all seats'."""
+"""Index of the first sweeper of a generation, above those of all seats."""
 
 
 class ReloadKind(Enum):
@@ -182,13 +182,13 @@ class ReloadPhase(Enum):
     MAKING_ROOM = "making-room"
     STARTING = "starting"
     RELEASING_SOCKETS = "releasing-sockets"
-    """Its workers are ready; the old ones were told to let a shared listener go."""
+    """Its workers are ready; the old ones were asked to release a shared listener."""
     CUTTING = "cutting"
 
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """What a generation runs, and how; enough to run it again."""
+    """The release and policy of a generation: enough to run it again."""
 
     number: int
     release: Release
@@ -197,7 +197,7 @@ class Pinned:
 
 @dataclass(slots=True)
 class Reload:
-    """The attempt under way. The instance's own start is one, too: its failure ends the daemon."""
+    """The attempt under way. The start of the instance is one too; its failure ends the daemon."""
 
     id: int
     kind: ReloadKind
@@ -208,14 +208,14 @@ class Reload:
     make_room: bool = False
     generation: int | None = None
     waiting: Pinned | None = None
-    """What is started as soon as there is room for it; its number is not given out yet."""
+    """What will be started as soon as there is room. Its number is not assigned yet."""
     by: Requester | None = None
-    """The caller that waits for it; only that one may cancel it by leaving."""
+    """The caller that waits. Only its disconnect cancels the reload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How the last reload ended; `of`: the worker whose output explains a failure."""
+    """How the last reload ended. `of`: the worker whose output explains a failure."""
 
     reload: int
     kind: ReloadKind
@@ -230,8 +230,8 @@ class Verdict:
 
 @dataclass(slots=True)
 class Steering:
-    """`current` is in force, None: nobody knows what is; `in_flight` was asked for and not answered
-    yet; one at a time.
+    """`current`: the table in force; None: unknown. `in_flight`: requested and not answered yet; at
+    most one at a time.
     """
 
     epoch: int = 0
@@ -243,9 +243,9 @@ class Steering:
 
 @dataclass(slots=True)
 class SlotWatch:
-    """What was seen of a slot, and when; None: nothing since its last holder left.
+    """The last observation of a slot. `seen_at` None: none since its last holder ended.
 
-    `left_epoch`: the steering epoch that ceased to name it.
+    `left_epoch`: the steering epoch whose table no longer names it.
     """
 
     queued: int = 0
@@ -253,16 +253,16 @@ class SlotWatch:
     seen_at: float | None = None
     left_epoch: int = 1
     moved_at: float | None = None
-    """When it was last seen empty, or shorter than at the look before."""
+    """When its queue was last seen empty, or shorter than before."""
     deaf: bool = False
-    """No client reaches it, for ever: it is given to no worker while there is another one."""
+    """No client can ever reach it: no worker gets it while another slot is free."""
     occupied: bool = False
-    """A process holds it that belongs to no worker we know."""
+    """A process that belongs to no known worker holds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How many workers somebody asked for, as long as the file wants `instead_of`."""
+    """The number of workers that an operator requested, while the file says `instead_of`."""
 
     workers: int
     instead_of: int
@@ -270,21 +270,21 @@ class Scale:
 
 @dataclass(slots=True)
 class Out:
-    """The instance is out of its load balancer, since an operator, `by`, wanted it to leave.
+    """The instance is out of its load balancer, requested by `by`.
 
-    `deadline`: the instant at which nobody waits any longer; None: there is no limit.
+    `deadline`: the instant at which waiting ends; None: no limit.
     """
 
     since: float
     by: str | None
     asks_from: float
-    """No connection is asked to close before: the load balancer may not know yet."""
+    """No connection is closed before this instant: the load balancer may not have noticed."""
     deadline: float | None = None
     waiting: list[RequestId] = field(default_factory=list)
     empty_rounds: int = 0
-    """Censuses in a row that found nobody connected."""
+    """Consecutive counts that found no connection."""
     emptied_at: float | None = None
-    """When nobody was connected any more; some may have come since."""
+    """When no connection was left. New ones may have come since."""
 
 
 @dataclass(slots=True)
@@ -306,7 +306,7 @@ class State:
     reload: Reload | None = None
     verdict: Verdict | None = None
     lineage: list[Pinned] = field(default_factory=list)
-    """What was active before the active generation, the latest last: where roll backs lead."""
+    """What was active before the active generation, latest last: the targets of rollbacks."""
     scaled: Scale | None = None
     steering: Steering = field(default_factory=Steering)
     slots: dict[SlotId, SlotWatch] = field(default_factory=dict)
@@ -332,18 +332,18 @@ class State:
         return next(iter(self.in_state(GenerationState.ACTIVE)), None)
 
     def workers_wanted(self, policy: Policy) -> int:
-        """Of a generation with this policy."""
+        """Return the number of workers for a generation with this policy."""
         if self.scaled is not None and self.scaled.instead_of == policy.workers:
             return self.scaled.workers
         return policy.workers
 
     def shared(self, slot: SlotId) -> bool:
-        """All workers of all generations have this slot."""
+        """Whether all workers of all generations share this slot."""
         return any(one.shared == slot for one in self.listeners.values())
 
     @property
     def candidate(self) -> Generation | None:
-        """The generation that the reload under way has started, if it has come so far."""
+        """The generation that the reload under way has started; None before that."""
         if self.reload is None or self.reload.generation is None:
             return None
         return self.generations[self.reload.generation]

@@ -1,6 +1,6 @@
-"""Which slot does what: the table of new connections, free slots, slots nobody serves.
+"""What each slot is for: the table of new connections, free slots, and slots without a worker.
 
-Pure functions of the state; nothing here changes it.
+Pure functions of the state, which they do not change.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,11 @@ from wssupervisor.fleet.model import GenerationState, Listener, SlotId, Table, W
 from wssupervisor.fleet.state import Generation, ReloadPhase, Seat, State, Worker
 
 ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.DRAINING})
-"""States in which a worker may still empty its slot's queue."""
+"""States in which a worker may still empty the queue of its slot."""
 
 
 def parked(state: State) -> Table:
-    """Everything to the parking slots: nobody serves."""
+    """Return a table that sends everything to the parking slots, because no worker serves."""
     return Table(
         {
             name: {one.slots[-1] if one.shared is None else one.shared: 1}
@@ -25,7 +25,7 @@ def parked(state: State) -> Table:
 
 
 def wanted_table(state: State) -> Table:
-    """Where new connections should go now."""
+    """Return the table of where new connections should go now."""
     if state.stop is not None:
         return parked(state)
     if state.reload is not None and state.reload.phase is ReloadPhase.CUTTING:
@@ -48,11 +48,11 @@ def wanted_table(state: State) -> Table:
 
 
 def _places(generation: Generation, *, sticky: bool) -> list[Mapping[str, SlotId]]:
-    """Slots of the seats that serve, or else of the best there is.
+    """Return the slots of the seats that serve, or else of the best alternative.
 
-    Those are workers that pause: they will accept what waits. Next come those that have not
-    accepted for long, and in the end all seats: their queues wait for the replacements. `sticky`:
-    a client's other connections are where it was steered before, so that it waits for a pause.
+    The alternatives are workers that pause, because they will accept what waits; then workers that
+    have not accepted for long; then all seats, whose queues wait for the replacements. `sticky`: a
+    client waits for a pausing worker, because its other connections are there.
     """
     ready: list[Mapping[str, SlotId]] = []
     pausing: list[Mapping[str, SlotId]] = []
@@ -68,7 +68,7 @@ def _places(generation: Generation, *, sticky: bool) -> list[Mapping[str, SlotId
 
 
 def _pauses(generation: Generation, seat: Seat) -> bool:
-    """Its worker does not accept now, and will in all likelihood do so in a moment."""
+    """Whether its worker does not accept now, but will very likely do so in a moment."""
     one = None if seat.worker is None else generation.workers[seat.worker]
     return (
         one is not None
@@ -81,24 +81,24 @@ def _pauses(generation: Generation, seat: Seat) -> bool:
 
 
 def pauses(generation: Generation) -> bool:
-    """A client that connects now will in all likelihood be accepted in a moment."""
+    """Whether a client that connects now will very likely be accepted in a moment."""
     return any(_pauses(generation, seat) for seat in generation.seats)
 
 
 def serves(generation: Generation, seat: Seat) -> bool:
-    """Its worker could serve what is steered to it now."""
+    """Whether its worker could serve connections that are steered to it now."""
     return seat.worker is not None and could_serve(generation.workers[seat.worker])
 
 
 def could_serve(one: Worker) -> bool:
-    """It is ready, neither mute nor stalled; or, where it drains, could be so again."""
+    """Whether it is ready, responsive and not stalled, or draining and could be so again."""
     if one.unresponsive_since is not None or one.stalled_since is not None:
         return False
     return one.state is WorkerState.READY or can_serve_again(one)
 
 
 def outsiders(state: State) -> set[SlotId]:
-    """Slots of those who drain without a seat and accept still; the shared ones left out."""
+    """Return slots, except shared ones, of workers that drain without a seat and may accept."""
     seated = {seat.worker for generation in state.generations.values() for seat in generation.seats}
     return {
         slot
@@ -110,7 +110,7 @@ def outsiders(state: State) -> set[SlotId]:
 
 
 def alone_in(state: State, seat: Seat) -> bool:
-    """Nobody who is not to serve there accepts from one of the seat's slots."""
+    """Whether no worker without a seat accepts from a slot of this seat."""
     return outsiders(state).isdisjoint(seat.slots.values())
 
 
@@ -123,25 +123,25 @@ def _weights(listener: str, places: Iterable[Mapping[str, SlotId]]) -> dict[Slot
 
 
 def with_parking(state: State, slots: tuple[SlotId, ...]) -> tuple[SlotId, ...]:
-    """Slots in index order, and last the one to park in: the highest that no worker holds."""
+    """Return slots in index order, then the parking slot: the highest that no worker holds."""
     held = held_slots(state)
     parking = next((slot for slot in reversed(slots) if slot not in held), slots[-1])
     return (*(slot for slot in slots if slot != parking), parking)
 
 
 def may_steer(state: State, now: float) -> bool:
-    """One table at a time: a failed one must not land after its undoing."""
+    """Whether to steer now: one table at a time, so that a failed one cannot land late."""
     own = state.steering
     return own.in_flight is None and (own.retry_at is None or now >= own.retry_at)
 
 
 def settled(state: State, slot: SlotId) -> bool:
-    """No handshake that began while the slot was named is still under way."""
+    """Whether no handshake from the time when the slot was in a table is under way."""
     return state.slots[slot].left_epoch <= state.steering.handshakes_over
 
 
 def held_slots(state: State) -> set[SlotId]:
-    """Slots that a process holds or that a seat keeps for its next worker."""
+    """Return slots that a worker holds or that a seat keeps for its next worker."""
     held = {slot for worker in state.workers() for slot in worker.slots.values()}
     for generation in state.generations.values():
         if generation.state in (GenerationState.STARTING, GenerationState.ACTIVE):
@@ -155,7 +155,7 @@ def _named(state: State, slot: SlotId) -> bool:
 
 
 def unheld_slots(state: State) -> set[SlotId]:
-    """Slots that no process holds but us and that nothing is steered to, parking slots left out."""
+    """Return slots that only we hold and that no table names, without parking slots."""
     ordinary = {slot for one in state.listeners.values() for slot in one.slots[:-1]}
     return {
         slot
@@ -170,7 +170,7 @@ def _seen_empty(state: State, slot: SlotId) -> bool:
 
 
 def free_slots(state: State, listener: Listener) -> list[SlotId]:
-    """Slots that a candidate may have: held by nobody but us, empty, and nothing on its way."""
+    """Return slots for a candidate: held only by us, empty, and with no handshake on its way."""
     if listener.shared is not None:
         return [listener.shared]
     unheld = unheld_slots(state)
@@ -185,13 +185,15 @@ def free_slots(state: State, listener: Listener) -> list[SlotId]:
 
 
 def hears(state: State, slot: SlotId) -> bool:
-    """Clients reach it: no worker locked a packet filter on it."""
+    """Whether clients can reach it: no worker locked a packet filter on it."""
     return not state.slots[slot].deaf
 
 
 def idle_slots(state: State, listener: Listener) -> list[SlotId]:
-    """Slots for a worker that shall get nothing from this listener: free ones, or else such that
-    nothing is steered to or will be, though somebody who drains may hold them, parking last.
+    """Return slots for a worker that must get no connections from this listener.
+
+    Free slots come first, then slots to which nothing is or will be steered, although a draining
+    worker may hold them; the parking slot is last.
     """
     kept = {
         slot
@@ -205,7 +207,7 @@ def idle_slots(state: State, listener: Listener) -> list[SlotId]:
 
 
 def starting_slots(state: State, listener: Listener) -> list[SlotId]:
-    """Slots for the first generation: those with clients in their queue first."""
+    """Return slots for the first generation, those with waiting clients first."""
     if listener.shared is not None:
         return [listener.shared]
     held = held_slots(state)
@@ -214,7 +216,7 @@ def starting_slots(state: State, listener: Listener) -> list[SlotId]:
 
 
 def accepting_slots(state: State) -> set[SlotId]:
-    """Slots with a worker that may still empty their queue."""
+    """Return slots with a worker that may still empty their queue."""
     return {
         slot
         for worker in state.workers()
@@ -224,9 +226,9 @@ def accepting_slots(state: State) -> set[SlotId]:
 
 
 def orphans(state: State) -> list[tuple[str, SlotId]]:
-    """(listener, slot) of each queue that nobody empties and that no seat's next worker will.
+    """Return (listener, slot) of each queue that neither a worker nor a seat's next worker empties.
 
-    A slot has one sweeper at the most: where that does not accept another one would not, either.
+    A slot has at most one sweeper: if that one does not accept, another would not either.
     """
     cared_for = {
         slot
@@ -253,14 +255,14 @@ def orphans(state: State) -> list[tuple[str, SlotId]]:
 
 
 def nothing_comes(state: State, worker: Worker, slot: SlotId, holds: AbstractSet[SlotId]) -> bool:
-    """No connection can become this worker's through this slot any more; `holds`: what it has.
+    """Whether this worker can get no further connection through this slot. `holds`: its slots.
 
-    A silent worker does not accept: where others serve the same slot nobody can say more than that.
+    A stalled worker does not accept. If others serve the same slot, nothing more can be known.
     """
-    silent = worker.state is WorkerState.STALLED
+    stalled = worker.state is WorkerState.STALLED
     if state.shared(slot):
-        return silent or slot not in holds
-    if _named(state, slot) and not (silent and _others_accept(state, worker, slot)):
+        return stalled or slot not in holds
+    if _named(state, slot) and not (stalled and _others_accept(state, worker, slot)):
         return False
     return state.slots[slot].queued == 0 and settled(state, slot)
 
@@ -274,7 +276,7 @@ def _others_accept(state: State, worker: Worker, slot: SlotId) -> bool:
 
 
 def still_listens(state: State, worker: Worker, holds: AbstractSet[SlotId]) -> bool:
-    """It shall get nothing new and has a slot that new connections go to."""
+    """Whether it drains, but has a slot to which new connections go."""
     return worker.state is WorkerState.DRAINING and any(
         slot in holds and (state.shared(slot) or _named(state, slot))
         for slot in worker.slots.values()
@@ -282,7 +284,7 @@ def still_listens(state: State, worker: Worker, holds: AbstractSet[SlotId]) -> b
 
 
 def shares_slots(state: State, generation: Generation) -> bool:
-    """Two workers of the generation have one slot: a single queue, lossless, less balanced."""
+    """Whether workers of the generation share a slot: a common queue, lossless, less balanced."""
     for name, listener in state.listeners.items():
         if listener.shared is not None:
             continue
