@@ -86,6 +86,18 @@ def test_a_stray_with_a_slot_goes_with_its_generation_and_gets_no_client_of_the_
     assert not still
 
 
+def test_a_stray_that_calls_itself_a_relay_of_output_ends_like_any_other(
+    settings: Settings,
+) -> None:
+    own = leaving(settings, "accepts", "relay")
+    with instance(own) as daemon:
+        daemon.start()
+        [stray] = wait_strays(daemon, 1)
+        replace(own, command=(*own.command[:-1], "none")).write()
+        daemon.reload()
+        wait_until(lambda: not alive(stray), within=SOON, what="the end of the stray")
+
+
 @pytest.mark.parametrize("keeps", ["accepts", "nothing"])
 def test_a_stop_ends_strays_also_those_that_have_let_go_of_everything(
     settings: Settings, keeps: str

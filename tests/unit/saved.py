@@ -23,6 +23,7 @@ from wssupervisor.runtime.workers.notify_socket import NotifySocketState
 from wssupervisor.runtime.workers.output import OutputState
 from wssupervisor.runtime.workers.output_reader import EndedOutputState, OutputReaderState
 from wssupervisor.runtime.workers.process import ProcessState
+from wssupervisor.runtime.workers.relay import RelayState
 from wssupervisor.runtime.workers.serving import Acceptor
 
 NAME = "chat"
@@ -57,6 +58,7 @@ def saved_document(fleet: Fleet | None = None) -> HandoverDocument:
                 OutputReaderState(
                     (EndedOutputState(gone, 99, _output(90)),), {gone: ("its last words",)}
                 ),
+                RelayState(((77, 4711),)),
             ),
             PendingRequestsState(7, ()),
             {"r1": (1.0, 1.5)},

@@ -91,10 +91,10 @@ class Deeds:
                 self._post(LeftoverJudged(worker, serves=True))
             case Resolve(reload=reload):
                 self._post(ReleaseRefused(reload, f"the release could not be read: {why}"))
-            case Quit():
+            case Quit(of=WorkerId()):
                 log.error("last words of a worker cannot be read", why=why)
-                self._perform(replace(action, of=None))
-            case Answer() | Note():
+                self.do([replace(action, of=None)])
+            case Answer() | Note() | Quit():
                 log.error("action failed", what=type(action).__name__, why=why)
             case _:
                 self._try_again(action, why)

@@ -117,6 +117,9 @@ class Supervisor:
         self.executions = 1 if saved is None else saved.executions + 1
         """Programs that this process has been, counting upgrades."""
         self.history = history
+        self._events: deque[Event] = deque()
+        self._handling = True
+        """A step is under way; until `run`, events are only queued."""
         steered = [steering.pool for steering in gate.steerings.values()]
         self.handshakes = (
             Handshakes(steered) if saved is None else Handshakes.restore(steered, saved.handshakes)
@@ -131,6 +134,7 @@ class Supervisor:
             _warn_of_message,
             store,
             lambda: fleet.state.policy.kill_after,
+            self._relay_started,
             None if saved is None else saved.crew,
         )
         self.answers = PendingRequests(self.post, None if saved is None else saved.requests)
@@ -148,8 +152,6 @@ class Supervisor:
         self._unsure_since: float | None = None
         """After a death: since when a table may have been in force that we are about to attach."""
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        self._events: deque[Event] = deque()
-        self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._clock = Clock()
 
@@ -167,6 +169,7 @@ class Supervisor:
         self, begin: Callable[[], None], watch: Callable[[], Coroutine[Any, Any, None]]
     ) -> Ended:
         """Serve until told to stop, or until the start has failed."""
+        self._handling = False
         async with self._tasks as tasks:
             watching = tasks.create_task(watch())
             begin()
@@ -231,6 +234,11 @@ class Supervisor:
         if actions or not isinstance(event, PASSING):
             never_raises("state", lambda: self._keep([*self.deeds.undone, *actions]))
         self.deeds.do(actions)
+
+    def _relay_started(self) -> None:
+        """Save its identity, unless a step is under way: that ends with a step that saves."""
+        if not self._handling:
+            self._keep(self.deeds.undone)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

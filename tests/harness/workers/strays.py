@@ -1,7 +1,8 @@
 """A server that leaves a process behind: forked twice, in its own session, with no environment.
 
 Its first argument says what that one keeps: "accepts" (from the listening socket), "holds" (the
-socket alone), "nothing". It ignores SIGTERM. With a second argument, "none", no process is left.
+socket alone), "nothing". It ignores SIGTERM. With a second argument, "none", no process is left;
+with "relay" it has the variable of a relay of output in its environment.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ signal.pause()
 """
 
 
-def leave_a_stray(keeps: str) -> None:
+def leave_a_stray(keeps: str, variables: dict[str, str]) -> None:
     reading, writing = os.pipe()
     if child := os.fork():
         os.close(writing)
@@ -49,7 +50,7 @@ def leave_a_stray(keeps: str) -> None:
     for number in range(3):
         os.dup2(null, number)
     os.set_inheritable(FIRST_DESCRIPTOR, True)
-    os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", STRAY, keeps], {})
+    os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", STRAY, keeps], variables)
 
 
 def serve() -> None:
@@ -62,5 +63,6 @@ def serve() -> None:
 
 if __name__ == "__main__":
     if sys.argv[2:] != ["none"]:
-        leave_a_stray(sys.argv[1])
+        own = {"WSSUPERVISOR_RELAY": os.environ["WSSUPERVISOR_INSTANCE"]}
+        leave_a_stray(sys.argv[1], own if sys.argv[2:] == ["relay"] else {})
     serve()

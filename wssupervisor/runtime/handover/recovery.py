@@ -45,7 +45,7 @@ from wssupervisor.runtime.workers.kin import Marks, identity_in
 from wssupervisor.runtime.workers.notify_socket import NotifySocketState, bound_again
 from wssupervisor.runtime.workers.output import OutputState
 from wssupervisor.runtime.workers.process import ProcessState
-from wssupervisor.runtime.workers.relay import relays
+from wssupervisor.runtime.workers.relay import living
 
 log = structlog.get_logger()
 
@@ -129,6 +129,7 @@ class _Search:
         self._notify_at = notify_at
         self._known = {one.id: one for one in saved.document.supervisor.crew.workers}
         self._carriers = orphans.carriers(config.name, orphans.supervisors_of(saved))
+        self._relays = living(config.name, saved.document.supervisor.crew.relay)
         self._running: dict[WorkerId, int] = {}
         self._gone: dict[WorkerId, Exit] = {}
         self._members_of: dict[WorkerId, dict[int, int]] = {}
@@ -198,7 +199,7 @@ class _Search:
         return WorkerHandleState(
             one.id,
             process,
-            _output(stored, self._config.name, seen, one.id, known),
+            _output(stored, self._relays, seen, one.id, known),
             self._notify(stored.take(name, "SOCK_DGRAM"), one.id, min(seen)),
             ChannelState(
                 _closed_socket() if channel is None else channel,
@@ -368,7 +369,7 @@ def _closed_pipe() -> int:
 
 def _output(
     stored: RestoredFds,
-    instance: str,
+    relays: Iterable[int],
     members: Iterable[int],
     worker: WorkerId,
     known: WorkerHandleState | None,
@@ -379,7 +380,7 @@ def _output(
     if pipe is None and known is not None and known.output.inode:
         pipe = _opened(members, f"pipe:[{known.output.inode}]", os.O_RDONLY | os.O_NONBLOCK)
     if descriptor is None:
-        descriptor = _opened(relays(instance), f"/memfd:{name} (deleted)", os.O_RDWR)
+        descriptor = _opened(relays, f"/memfd:{name} (deleted)", os.O_RDWR)
     if pipe is None:
         pipe = _closed_pipe()
     if descriptor is None:

@@ -42,7 +42,7 @@ from wssupervisor.runtime.workers.notify_socket import (
 from wssupervisor.runtime.workers.output import Output, OutputState, Words
 from wssupervisor.runtime.workers.output_reader import OutputReader, OutputReaderState
 from wssupervisor.runtime.workers.process import Process, ProcessState, supervisor_id
-from wssupervisor.runtime.workers.relay import Relay
+from wssupervisor.runtime.workers.relay import Relay, RelayState
 from wssupervisor.runtime.workers.repeated import Repeated, Report
 from wssupervisor.runtime.workers.strays import Strays
 from wssupervisor.worker.protocol import (
@@ -93,6 +93,7 @@ class WorkerHandleState:
 class CrewState:
     workers: tuple[WorkerHandleState, ...]
     outputs: OutputReaderState
+    relay: RelayState
 
 
 @dataclass(slots=True)
@@ -168,24 +169,26 @@ class Crew:
         warn: Callable[[WorkerId, str], None],
         store: FdStore,
         kill_after: Callable[[], float],
+        relay_started: Callable[[], None],
         saved: CrewState | None = None,
     ) -> None:
         """`notify_at`: how the paths of the workers' notify sockets begin; None: have none.
 
         `takes`: whether `tell` has room for more of what workers wrote. `kill_after`: seconds from
-        SIGTERM to SIGKILL, of the policy in force. `saved`: by the program before us.
+        SIGTERM to SIGKILL, of the policy in force. `relay_started`: see Relay. `saved`: by the
+        previous program.
         """
         self._store = store
         self._instance = instance
         self._notify_at = notify_at
         self._gate = gate
         self._post = post
-        self.relay = Relay(instance)
+        self.relay = Relay(instance, relay_started, None if saved is None else saved.relay)
         outputs = OutputReaderState() if saved is None else saved.outputs
         self.outputs = OutputReader(self.relay, tell, takes, outputs)
         self._warn = warn
         self._hands: dict[WorkerId, WorkerHandle] = {}
-        self.strays = Strays(gate.slot_inodes())
+        self.strays = Strays(gate.slot_inodes(), self.relay.is_relay)
         self._kill_after = kill_after
         self._supervisor = supervisor_id()
         if saved is not None:
@@ -199,7 +202,7 @@ class Crew:
         """`lean`: without what ended workers wrote, and their last words."""
         outputs = OutputReaderState() if lean else self.outputs.save()
         workers = tuple(handle.save(worker) for worker, handle in self._hands.items())
-        return CrewState(workers, outputs)
+        return CrewState(workers, outputs, self.relay.save())
 
     # -- what the fleet asks for --------------------------------------------------------------
 

@@ -12,11 +12,14 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
-from wssupervisor.runtime.kernel.procfs import environment, pids
+from wssupervisor.runtime.kernel import pidfd
+from wssupervisor.runtime.kernel.procfs import environment, is_alive, pids, start_time
 from wssupervisor.runtime.listeners.holders import supervisor_lives
 from wssupervisor.runtime.workers import relay_program
 from wssupervisor.runtime.workers.child import Child
@@ -36,11 +39,24 @@ END_SECONDS = 1.0
 MOVE, THROW_AWAY = b"move", b"throw away"
 
 
+@dataclass(frozen=True, slots=True)
+class RelayState:
+    """Living relays of this instance, earlier ones included: pid and start time of each."""
+
+    relays: tuple[tuple[int, int], ...] = ()
+
+
 class Relay:
     """Owns its process, and the pipes that only what left its worker can write to."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(
+        self, instance: str, started: Callable[[], None], saved: RelayState | None = None
+    ) -> None:
+        """`started` is called after each start of a process, for its identity to be saved."""
         self._instance = instance
+        self._started = started
+        self._known = {} if saved is None else living(instance, saved)
+        """Relays that we, or supervisors before us, have started: pid to start time."""
         self._outputs: list[Output] = []
         self._left: list[int] = []
         self._untold: list[Output | int] = []
@@ -48,6 +64,14 @@ class Relay:
         self._process: Child | None = None
         self._socket: socket.socket | None = None
         self._start_at = 0.0
+
+    def save(self) -> RelayState:
+        self._known = {pid: at for pid, at in self._known.items() if is_alive(pid, at)}
+        return RelayState(tuple(self._known.items()))
+
+    def is_relay(self, pid: int, started: int) -> bool:
+        """Whether this process is a relay: by its identity, as any process can set a variable."""
+        return self._known.get(pid) == started
 
     def move(self, output: Output) -> None:
         """From now on, what is written to its pipe goes into its file."""
@@ -101,22 +125,21 @@ class Relay:
 
     def succeed(self) -> None:
         """Let those go that dead supervisors of this instance, or we before an upgrade, started."""
-        for pid in relays(self._instance):
+        for pid, started in self._known.items():
             if pid != self.pid:
-                with suppress(OSError):
-                    os.kill(pid, signal.SIGTERM)
-                    os.kill(pid, signal.SIGCONT)
+                pidfd.send(pid, started, signal.SIGTERM)
+                pidfd.send(pid, started, signal.SIGCONT)
 
     def end(self) -> None:
         """All workers have ended: nobody writes any more that anybody would read."""
         if self._process is None:
             return
-        pidfd = os.dup(self._process.fileno())
+        ended = os.dup(self._process.fileno())
         self._drop()
         poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
+        poll.register(ended, select.POLLIN)
         poll.poll(END_SECONDS * 1000)
-        os.close(pidfd)
+        os.close(ended)
 
     def _start(self) -> None:
         self._start_at = time.monotonic() + AGAIN_SECONDS
@@ -142,6 +165,8 @@ class Relay:
             return
         ours.setblocking(False)
         self._socket = ours
+        if (started := start_time(self._process.pid)) is not None:
+            self._known[self._process.pid] = started
         with suppress(OSError):  # its end is noticed then by what it does not move any more
             loop = asyncio.get_running_loop()
             loop.add_reader(self._process.fileno(), self._ended, self._process)
@@ -150,6 +175,7 @@ class Relay:
             self._say(output)
         for pipe in self._left:
             self._say(pipe)
+        self._started()
 
     def _say(self, one: Output | int) -> None:
         """Hand over a pipe with its file, or one whose bytes are thrown away."""
@@ -182,16 +208,28 @@ class Relay:
             self._socket = None
 
 
-def relays(instance: str) -> list[int]:
-    """Pids of relays whose supervisor has died, or is the program that we were."""
-    found = []
+def living(instance: str, saved: RelayState) -> dict[int, int]:
+    """The saved relays that live, with their start times.
+
+    If none does, those that carry our variables: one that was started right before a death was not
+    saved.
+    """
+    found = {pid: started for pid, started in saved.relays if is_alive(pid, started)}
+    return found or _by_variables(instance)
+
+
+def _by_variables(instance: str) -> dict[int, int]:
+    """Relays whose supervisor has died, or is the program that we were."""
+    found = {}
     for pid in pids():
         own = environment(pid)
         starter = own.get(STARTER, "")
         if own.get(INSTANCE) == instance and (
             starter == supervisor_id() or not supervisor_lives(starter)
         ):
-            found.append(pid)
+            started = start_time(pid)
+            if started is not None:
+                found[pid] = started
     return found
 
 

@@ -18,7 +18,7 @@ import structlog
 
 from wssupervisor.fleet.model import SlotId, WorkerId
 from wssupervisor.runtime.kernel import control_group, descent, pidfd
-from wssupervisor.runtime.kernel.procfs import command_name, environment, is_alive, start_time
+from wssupervisor.runtime.kernel.procfs import command_name, is_alive, start_time
 from wssupervisor.runtime.workers import kin
 from wssupervisor.runtime.workers.kin import Marks, Traits
 from wssupervisor.runtime.workers.process import Process
@@ -33,8 +33,6 @@ SCAN_SHARE = 0.0005
 """Of one core, at most, for those."""
 END_LOOK_SECONDS = 0.02
 KILLED_WITHIN = 2.0
-RELAY = "WSSUPERVISOR_RELAY"
-"""In the environment of a relay of worker output, which has the pipes of all workers."""
 
 
 @dataclass(slots=True)
@@ -59,8 +57,10 @@ Trees = Mapping[WorkerId, Tree]
 class Strays:
     """Of one instance; `slots` are all its listening sockets."""
 
-    def __init__(self, slots: frozenset[SlotId]) -> None:
+    def __init__(self, slots: frozenset[SlotId], is_relay: Callable[[int, int], bool]) -> None:
+        """`is_relay`: of a pid and start time; a relay has the pipes of all workers."""
         self._slots = slots
+        self._is_relay = is_relay
         self._found: dict[int, Stray] = {}
         self._look_at = 0.0
         self._scan_at = 0.0
@@ -105,7 +105,7 @@ class Strays:
 
     def _judge(self, pid: int, trees: Trees, *, ours: bool) -> None:
         one = kin.traits(pid)
-        if one is None or not is_alive(pid, one.started) or RELAY in environment(pid):
+        if one is None or not is_alive(pid, one.started) or self._is_relay(pid, one.started):
             self._found.pop(pid, None)
             return
         worker = kin.owner(one, {worker: own.marks for worker, own in trees.items()})

@@ -1,0 +1,49 @@
+"""What becomes of actions that fail."""
+
+from wssupervisor.fleet.actions import Action, Quit
+from wssupervisor.fleet.events import Event
+from wssupervisor.fleet.model import WorkerId
+from wssupervisor.fleet.orders import Kill
+from wssupervisor.runtime.effects import Deeds
+
+WORKER = WorkerId(1, 0, 1)
+
+
+class Performer:
+    """Fails at each action of the given types."""
+
+    def __init__(self, *fails: type[Action]) -> None:
+        self._fails = fails
+        self.tried: list[Action] = []
+        self.events: list[Event] = []
+        self.deeds = Deeds(self._perform, self.events.append)
+
+    def _perform(self, action: Action) -> None:
+        self.tried.append(action)
+        if isinstance(action, self._fails):
+            raise OSError(5, "Input/output error")
+
+
+def test_an_end_that_fails_is_tried_once_more_without_last_words_and_never_raises() -> None:
+    performer = Performer(Quit)
+
+    performer.deeds.do([Quit(1, "it failed", of=WORKER), Kill(WORKER)])
+
+    assert performer.tried == [
+        Quit(1, "it failed", of=WORKER),
+        Quit(1, "it failed"),
+        Kill(WORKER),
+    ]
+
+
+def test_an_order_that_fails_is_tried_again_while_its_worker_lives() -> None:
+    performer = Performer(Kill)
+    performer.deeds.do([Kill(WORKER)])
+    assert list(performer.deeds.undone) == [Kill(WORKER)]
+
+    performer.deeds.retry({WORKER})
+    assert list(performer.deeds.undone) == [Kill(WORKER)]
+
+    performer.deeds.retry(set())
+    assert list(performer.deeds.undone) == []
+    assert performer.events == []
