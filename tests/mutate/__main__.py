@@ -3,12 +3,11 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from random import Random, SystemRandom
 
 from tests.mutate import explained
 from tests.mutate.changes import Change, changes
-from tests.mutate.run import FLEET, Outcome, TestsFail, Verdict, bounded, copied_tree, tried
+from tests.mutate.run import FLEET, Outcome, TestsFail, Verdict, copied_tree, try_all
 from tests.mutate.trial import Plan
 
 CHANGES = 100
@@ -34,13 +33,20 @@ def main() -> int:
     sample = Random(seed).sample(every, min(given.changes, len(every)))
     sample.sort(key=lambda one: (one.module, one.start, one.after))
     print(f"mutate: {len(sample)} of {len(every)} changes, --seed {seed}", flush=True)
+    outcomes: list[Outcome] = []
+
+    def report(one: Outcome) -> None:
+        outcomes.append(one)
+        _show(one, f"{len(outcomes)}/{len(sample)}")
+
     with copied_tree() as copy:
+        plan = Plan(copy, given.walks, seed, cpu_seconds=600)
         try:
-            plan = bounded(Plan(copy, given.walks, seed, cpu_seconds=600))
+            try_all(plan, sample, given.jobs, report)
         except TestsFail as error:
-            print(f"{error}\nmutate: the tests fail without any change (above)")
+            print(f"mutate: the tests fail without any change: {error}")
             return 2
-        survivors = _survivors(tried(plan, sample, given.jobs), len(sample))
+    survivors = [one.change for one in outcomes if one.verdict is Verdict.SURVIVED]
     return _report(survivors, Counter(one.module for one in sample))
 
 
@@ -53,24 +59,17 @@ def of_module(module: str) -> list[Change]:
     return changes(module, (FLEET / f"{module}.py").read_text())
 
 
-def _survivors(outcomes: Iterable[Outcome], total: int) -> list[Change]:
-    """Shows each outcome on standard error, which is no part of the report."""
-    found = []
-    for done, one in enumerate(outcomes, 1):
-        change = one.change
-        print(
-            f"{done}/{total} {one.verdict.value} after {one.seconds:.1f} s:"
-            f" {change.module}:{change.line} {change.what} {one.by}",
-            file=sys.stderr,
-            flush=True,
-        )
-        if one.verdict is Verdict.SURVIVED:
-            found.append(change)
-    return sorted(found, key=lambda one: (one.module, one.start, one.after))
+def _show(one: Outcome, done: str) -> None:
+    """On standard error, which is no part of the report."""
+    change = one.change
+    place = f"{change.module}:{change.line}"
+    text = f"{done} {place} {change.what}: {one.verdict.value} after {one.seconds:.1f} s {one.by}"
+    print(text, file=sys.stderr, flush=True)
 
 
 def _report(survivors: list[Change], tried_of: Counter[str]) -> int:
     entries = explained.read()
+    survivors = sorted(survivors, key=lambda one: (one.module, one.start, one.after))
     known = [(one, explained.reason(one, entries)) for one in survivors]
     open_ones = [one for one, reason in known if reason is None]
     for one, reason in known:

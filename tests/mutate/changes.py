@@ -52,8 +52,10 @@ class Change:
     after: str
 
     def apply(self, source: str) -> str:
+        """The changed source. All other lines keep their numbers."""
         raw = source.encode()
-        return (raw[: self.start] + self.after.encode() + raw[self.end :]).decode()
+        blank = b"\n" * (self.before.count("\n") - self.after.count("\n"))
+        return (raw[: self.start] + self.after.encode() + blank + raw[self.end :]).decode()
 
     @property
     def what(self) -> str:

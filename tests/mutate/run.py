@@ -2,18 +2,19 @@
 
 import itertools
 import multiprocessing
-import os
 import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import pytest
 
 from tests.mutate import trial
 from tests.mutate.changes import Change
@@ -65,33 +66,40 @@ def copied_tree() -> Iterator[Path]:
         yield Path(place)
 
 
-def bounded(plan: Plan) -> Plan:
-    """The plan with a bound measured on tests without a change.
+def try_all(
+    plan: Plan, changes: Sequence[Change], jobs: int, report: Callable[[Outcome], None]
+) -> None:
+    """Reports the outcome of each change as soon as it is known.
 
-    Raises TestsFail with the output of tests that fail.
+    Raises TestsFail, with a test that fails without any change.
     """
-    running = _Running(plan, None, "")
-    running.process.join()
-    if running.process.exitcode != 0:
-        raise TestsFail(running.output())
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return replace(
-        plan, cpu_seconds=int(max(CPU_MIN, CPU_FACTOR * (used.ru_utime + used.ru_stime)))
-    )
+    failed: list[str] = []
+
+    def body(session: pytest.Session) -> None:
+        first = _Running(plan, session, None)
+        first.process.join()
+        if first.process.exitcode != 0:
+            failed.append(first.failed_test())
+            return
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = max(CPU_MIN, CPU_FACTOR * (used.ru_utime + used.ru_stime))
+        bounded = replace(plan, cpu_seconds=int(seconds))
+        for outcome in _tried(bounded, session, changes, jobs):
+            report(outcome)
+
+    status = trial.collected(plan, body)
+    if failed or status not in trial.ENDED:
+        raise TestsFail("".join(failed) or f"pytest ended with {status}")
 
 
-def tried(plan: Plan, changes: Sequence[Change], jobs: int) -> Iterator[Outcome]:
-    """The outcome of each change, in the order in which they are known."""
-    sources = {
-        one: (plan.copy.joinpath(*trial.PACKAGE.split("."), f"{one}.py")).read_text()
-        for one in {change.module for change in changes}
-    }
+def _tried(
+    plan: Plan, session: pytest.Session, changes: Sequence[Change], jobs: int
+) -> Iterator[Outcome]:
     left = list(reversed(changes))
     running: list[_Running] = []
     while left or running:
         while left and len(running) < jobs:
-            change = left.pop()
-            running.append(_Running(plan, change, change.apply(sources[change.module])))
+            running.append(_Running(plan, session, left.pop()))
         wait([one.process.sentinel for one in running], timeout=1.0)
         for one in list(running):
             if (outcome := one.outcome()) is not None:
@@ -102,23 +110,17 @@ def tried(plan: Plan, changes: Sequence[Change], jobs: int) -> Iterator[Outcome]
 class _Running:
     """A trial under way."""
 
-    def __init__(self, plan: Plan, change: Change | None, source: str) -> None:
+    def __init__(self, plan: Plan, session: pytest.Session, change: Change | None) -> None:
         self.plan, self.change = plan, change
         self.began = time.monotonic()
-        self.log = plan.copy / f"log-{next(_numbers)}"
-        self.process: BaseProcess = _context.Process(target=self._run, args=(source,))
+        self.failed = plan.copy / f"failed-{next(_numbers)}"
+        self.process: BaseProcess = _context.Process(
+            target=trial.run, args=(plan, session, change, self.failed)
+        )
         self.process.start()
 
-    def _run(self, source: str) -> None:
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        for descriptor in (1, 2):
-            os.dup2(log, descriptor)
-        module = None if self.change is None else self.change.module
-        status = trial.run(self.plan, module, source)
-        os._exit(status)
-
-    def output(self) -> str:
-        return self.log.read_text() if self.log.exists() else ""
+    def failed_test(self) -> str:
+        return self.failed.read_text() if self.failed.exists() else ""
 
     def outcome(self) -> Outcome | None:
         """None while it runs. A trial that takes too long is killed."""
@@ -131,10 +133,8 @@ class _Running:
         self.process.join()
         status = self.process.exitcode
         assert status is not None
-        by = next(
-            (one for one in self.output().splitlines() if one.startswith(("FAILED", "ERROR"))), ""
-        )
-        self.log.unlink(missing_ok=True)
+        by = self.failed_test()
+        self.failed.unlink(missing_ok=True)
         if status == 0:
             return Outcome(self.change, Verdict.SURVIVED, "", seconds)
         verdict = Verdict.NOTICED if status > 0 else Verdict.ENDLESS  # which a signal ends

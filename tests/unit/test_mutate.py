@@ -57,6 +57,17 @@ def test_every_change_of_the_fleet_is_another_text(module: str) -> None:
     assert len({(one.start, one.end, one.after) for one in found}) == len(found)
 
 
+def test_lines_below_a_change_keep_their_numbers() -> None:
+    source = (
+        "def f():\n    if g(\n        1,\n    ):\n        return h(\n            2\n        )\n"
+    )
+    source += "    return 3\n"
+    found = changes("x", source)
+
+    assert len(found) == 5
+    assert {one.apply(source).count("\n") for one in found} == {source.count("\n")}
+
+
 @pytest.mark.parametrize("entry", explained.read(), ids=lambda one: f"{one.module}: {one.line}")
 def test_every_explained_change_is_one_that_can_be_made(entry: explained.Entry) -> None:
     assert any(entry.covers(change) for change in of_module(entry.module)), "remove or correct it"

@@ -18,6 +18,7 @@ from tests.unit.fleet.driven import (
     steered,
     worker,
 )
+from wssupervisor.fleet import capacity
 from wssupervisor.fleet.actions import Action, Answer, CutOver, Spawn, Steer
 from wssupervisor.fleet.events import (
     DrainLimited,
@@ -423,3 +424,21 @@ def test_a_start_without_any_slot_that_clients_reach_fails_with_the_reason() -> 
 
     assert fleet.state.stop is not None
     assert "no slot of listener 'ws' can be used" in str(fleet.state.stop.reason)
+
+
+@pytest.mark.parametrize("why", ["ending", "unheld", "hurried", "none"])
+def test_a_slot_will_be_free_soon_for_each_reason_alone(why: str) -> None:
+    fleet = serving(slots=SLOTS[:5])
+    fleet.deploy(2, 10)
+    state = fleet.state
+    match why:
+        case "ending":
+            fleet.living(worker(1, 0)).state = WorkerState.STOPPING
+        case "unheld":
+            del state.generations[1].workers[worker(1, 0)]
+        case "hurried":
+            for one in state.generations[1].workers.values():
+                assert one.drain is not None
+                one.drain.deadline = 12.0
+
+    assert capacity.comes(state, 12.0) is (why != "none")

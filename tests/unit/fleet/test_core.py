@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.fleet.driven import (
     POLICY,
+    SLOTS,
     A,
     B,
     Driven,
@@ -17,6 +18,7 @@ from tests.unit.fleet.driven import (
     worker,
 )
 from wssupervisor.fleet.actions import Answer, Failed, Quit, Spawn, Steer
+from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     CensusTaken,
     Event,
@@ -34,6 +36,7 @@ from wssupervisor.fleet.events import (
     ScaleRequested,
     SlotReleased,
     Spawned,
+    StartRequested,
     StopRequested,
     TimePassed,
     WorkerAlive,
@@ -41,7 +44,7 @@ from wssupervisor.fleet.events import (
     WorkerExited,
     WorkerReady,
 )
-from wssupervisor.fleet.model import Exit, ReadyBy, WorkerState
+from wssupervisor.fleet.model import Exit, Listener, ReadyBy, WorkerState
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import Signal
 
@@ -351,3 +354,15 @@ def test_a_worker_whose_spawn_was_under_way_at_the_death_is_spawned_again_and_ha
 
     assert Spawn(worker(1, 0, 2), A, {"ws": 10}) in fleet.handle(event, 10)
     assert len(fleet.fields(NoteKind.WORKER_EXITED)) == 1
+
+
+def test_a_worker_with_one_shared_listener_among_others_releases_that() -> None:
+    slots = {"ws": Listener("ws", SLOTS), "raw": Listener("raw", (20,), shared=20)}
+    fleet = Driven()
+    fleet.core = Fleet(slots.values())
+    fleet.queues = dict.fromkeys((*SLOTS, 20), 0)
+    fleet.look(0)
+    fleet.spawn_all(fleet.handle(StartRequested(A, POLICY), 1), 1)
+    fleet.handle(library(worker(1), releases_sockets=True), 2)
+
+    assert fleet.living(worker(1)).releases_sockets

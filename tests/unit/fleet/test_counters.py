@@ -3,7 +3,15 @@
 import pytest
 
 from tests.unit.fleet.driven import Driven, draining, serving, starting, worker
-from wssupervisor.fleet.counters import CAUSES, RELOAD_BOUNDS, Counters, Histogram
+from wssupervisor.fleet.counters import (
+    CAUSES,
+    DRAIN_BOUNDS,
+    LAG_BOUNDS,
+    RELOAD_BOUNDS,
+    START_BOUNDS,
+    Counters,
+    Histogram,
+)
 from wssupervisor.fleet.events import (
     DrainLimited,
     Reexecuted,
@@ -176,3 +184,35 @@ def test_what_is_no_counters_affair_changes_nothing() -> None:
     found.take_in(Note(NoteKind.STARTED, {"generation": 1}))
 
     assert found == Counters()
+
+
+def test_the_bounds_of_the_histograms_are_those_that_dashboards_rely_on() -> None:
+    assert RELOAD_BOUNDS == (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+    assert START_BOUNDS == (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+    assert DRAIN_BOUNDS == (10, 60, 300, 900, 3600, 14400, 43200, 86400, 604800)
+    assert LAG_BOUNDS == (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+
+
+def test_counters_begin_at_zero() -> None:
+    found = Counters()
+
+    assert (found.drains_over, found.drains_undone) == (0, 0)
+    assert (found.drained, found.forced, found.lost) == (0, 0, 0)
+    assert Histogram() == Histogram([], 0.0)
+    assert found.of(NoteKind.WORKER_STALLED) == 0
+
+
+def test_a_worker_that_reports_more_than_it_had_leaves_no_negative_count() -> None:
+    found = Counters()
+    fields = {"seconds": 5.0, "connections": 3, "forced": 3, "lost": 2}
+    found.take_in(Note(NoteKind.GENERATION_RETIRED, fields))
+
+    assert found.drained == 0
+
+
+def test_a_start_undoes_no_drain() -> None:
+    found = Counters()
+    fields = {"attempt": "reload", "seconds": 1.0, "generation": 2, "replaced": None}
+    found.take_in(Note(NoteKind.CUTOVER, fields))
+
+    assert (found.drains_undone, found.reloads) == (0, {"reload succeeded": 1})

@@ -461,3 +461,9 @@ def test_a_failed_rollback_ends_what_it_spawned_and_lets_the_others_drain_as_bef
     (drain,) = own.drains(fleet.state.generations[1])
     assert (drain.held_for_rollback, drain.empty_rounds) == (False, 0)
     assert fleet.state.generations[1].drain_since == 12
+
+
+def test_a_pause_is_answered_with_the_drain_as_it_is() -> None:
+    assert draining().handle(DrainPaused(9, 1), 14) == [
+        Answer(9, DrainChanged(1, workers=2, connections=0, paused=True, seconds=None))
+    ]

@@ -32,3 +32,17 @@ def test_it_is_never_in_the_past_or_never(at_start: int, left: int, seconds: flo
 
     if isinstance(found, Estimate):
         assert 0.0 <= found.empty_in < 1e14
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds", "known"),
+    [(90, 30.0, True), (91, 30.0, False), (90, 29.9, False), (0, 1.0, True)],
+)
+def test_ten_connections_in_half_a_minute_are_enough_for_an_estimate(
+    left: int, seconds: float, known: bool
+) -> None:
+    assert isinstance(emptying(100, left, seconds), Estimate) is known
+
+
+def test_an_empty_drain_is_empty_now() -> None:
+    assert emptying(100, 0, 60.0) == Estimate(0.0, 0.0)

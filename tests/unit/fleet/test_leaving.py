@@ -509,3 +509,13 @@ def test_without_workers_that_cannot_be_asked_none_is_named() -> None:
 
 def test_the_limit_of_a_leave_ends_it_without_any_worker_that_could_be_asked() -> None:
     assert out(serving(), within=60.0).next_deadline() == 160
+
+
+def test_a_requester_that_goes_away_gets_no_answer_and_another_one_does() -> None:
+    fleet = out(polite(), within=60.0)
+    fleet.handle(leave(8, within=60.0), 101)
+    fleet.handle(RequesterGone(7), 105)
+    fleet.handle(RequesterGone(9), 105)
+    answers = [one for one in fleet.handle(TimePassed(), 161) if isinstance(one, Answer)]
+
+    assert [one.request for one in answers] == [8]

@@ -46,6 +46,7 @@ from wssupervisor.fleet.lifecycle import (
     counted,
     deadlines,
     ends_at,
+    judge,
     kill,
     lose_place,
     pass_time,
@@ -682,3 +683,21 @@ def test_a_worker_may_keep_a_shared_socket_for_a_while_before_that_is_reported(
     assert len(found) == reports
     assert drain.still_listens is (reports == 1)
     assert counted(one, 3, alone=False, still_listens=True, began_at=16.0) == [] or reports == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "pid", "probed"),
+    [
+        (WorkerState.STARTING, 7, True),
+        (WorkerState.STARTING, None, False),
+        (WorkerState.READY, 7, False),
+    ],
+)
+def test_only_a_worker_that_starts_and_has_a_pid_is_probed(
+    state: WorkerState, pid: int | None, probed: bool
+) -> None:
+    one = Worker(worker(1), {"ws": 10}, state, 0.0, pid=pid)
+    policy = replace(POLICY, ready_by=ReadyBy.CONNECT)
+
+    assert judge(one, policy) == ([Probe(one.id, {"ws": 10})] if probed else [])
+    assert judge(one, POLICY) == []
