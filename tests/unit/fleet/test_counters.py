@@ -27,7 +27,7 @@ from wssupervisor.fleet.events import (
 )
 from wssupervisor.fleet.lifecycle import cause
 from wssupervisor.fleet.model import Exit
-from wssupervisor.fleet.notes import Note, NoteKind
+from wssupervisor.fleet.notes import Note, NoteField, NoteKind
 
 
 def counters(fleet: Driven) -> Counters:
@@ -212,7 +212,12 @@ def test_a_worker_that_reports_more_than_it_had_leaves_no_negative_count() -> No
 
 def test_a_start_undoes_no_drain() -> None:
     found = Counters()
-    fields = {"attempt": "reload", "seconds": 1.0, "generation": 2, "replaced": None}
+    fields: dict[str, NoteField] = {
+        "attempt": "reload",
+        "seconds": 1.0,
+        "generation": 2,
+        "replaced": None,
+    }
     found.take_in(Note(NoteKind.CUTOVER, fields))
 
     assert (found.drains_undone, found.reloads) == (0, {"reload succeeded": 1})
