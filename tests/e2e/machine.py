@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import slowness, wait_until
 
 BOOT_WITHIN = 60.0
 RUN_WITHIN = 60.0
@@ -170,7 +170,7 @@ class Machine:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=within,
+            timeout=within * slowness(),
             check=False,
         )
         if check and done.returncode != 0:

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from examples.load.clients import HeldClient, StormClient
 from examples.load.verdict import Cutover
-from examples.load.waiting import wait_until
+from examples.load.waiting import slowness, wait_until
 from tests.harness.census import alive, children_of, end_all, workers_of
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
@@ -144,7 +144,7 @@ class Daemon:
         """End everything of this instance, whatever state it is in."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(STOP_WITHIN)
+            self._process.wait(STOP_WITHIN * slowness())
         if not self._borrows_name:
             end_all(self.settings.name)
 
@@ -205,11 +205,11 @@ class Daemon:
     def die(self) -> None:
         """By SIGKILL, as at any moment."""
         self.process.kill()
-        self.process.wait(STOP_WITHIN)
+        self.process.wait(STOP_WITHIN * slowness())
 
     def run_to_its_end(self, within: float) -> int:
         """For a start that is expected to fail: the exit status."""
-        return self.launch().wait(within)
+        return self.launch().wait(within * slowness())
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -246,7 +246,7 @@ class Daemon:
         return pid
 
     def wait_end(self, within: float = STOP_WITHIN) -> int:
-        return self.process.wait(within)
+        return self.process.wait(within * slowness())
 
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
@@ -264,7 +264,7 @@ class Daemon:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=within,
+            timeout=within * slowness(),
             check=False,
         )
         return Ctl(done.returncode, done.stdout, done.stderr)

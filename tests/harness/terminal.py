@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import slowness, wait_until
 from tests.harness.daemon import INTERRUPTIBLE, environment
 
 WITHIN = 20.0
@@ -78,7 +78,7 @@ class Terminal:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(WITHIN)
+            self.process.wait(WITHIN * slowness())
         if not self._hung_up:
             self._close()
         if kind is not None:
@@ -124,7 +124,7 @@ class Terminal:
         return termios.tcgetattr(self._its)
 
     def end(self) -> int:
-        return self.process.wait(WITHIN)
+        return self.process.wait(WITHIN * slowness())
 
     def is_stopped(self) -> bool:
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:  # noqa: PTH123

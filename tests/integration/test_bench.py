@@ -10,7 +10,13 @@ import pytest
 
 from tests.harness.daemon import ROOT, environment
 
-BENCH_WITHIN = 90.0
+BENCH_WITHIN = 300.0
+"""On a busy machine; alone it takes half a minute."""
+
+pytestmark = [
+    pytest.mark.slow("servers are measured one after the other, for half a second each and more"),
+    pytest.mark.timeout(BENCH_WITHIN + 20),
+]
 PARTS = ("overhead", "balance", "start", "scrape", "stall", "output")
 
 
@@ -44,7 +50,6 @@ def numbers(value: Any, path: str = "") -> dict[str, float | None]:
     return {} if isinstance(value, str | bool) else {path: value}
 
 
-@pytest.mark.alone
 def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     report = bench(tmp_path / "bench.json", "--only", *PARTS)
 
@@ -80,7 +85,6 @@ def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     assert all(check["met"] in {True, False} for check in report["checks"])
 
 
-@pytest.mark.alone
 def test_slow_clients_make_no_processes_of_a_server(tmp_path: Path) -> None:
     report = bench(
         tmp_path / "bench.json", "--only", "slowloris", shows="| slow-loris clients against"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.load.waiting import slowness
 from tests.harness.census import workers_of
 from tests.harness.daemon import Daemon, unchanged
 from tests.harness.load import load
@@ -81,7 +82,7 @@ def test_a_reload_whose_requester_went_away_never_takes_effect(
         pids = daemon.active_pids()
         with waiting_reload(daemon) as ctl:
             ctl.send_signal(number)
-            _, err = ctl.communicate(timeout=CTL_ENDS_WITHIN)
+            _, err = ctl.communicate(timeout=CTL_ENDS_WITHIN * slowness())
         gate.open()
         wait_candidate_gone(daemon)
         clients.more(ANSWERS_AFTER)
@@ -105,7 +106,7 @@ def test_a_second_reload_is_told_to_try_again(gated: Settings, gate: Gate) -> No
         with waiting_reload(daemon) as ctl:
             refused = daemon.ctl("reload")
             gate.open()
-            ctl.communicate(timeout=CTL_ENDS_WITHIN)
+            ctl.communicate(timeout=CTL_ENDS_WITHIN * slowness())
         clients.more(ANSWERS_AFTER)
 
         assert refused.status == 75
@@ -122,7 +123,7 @@ def test_a_stop_under_way_refuses_a_reload_and_ends_the_candidate(
         daemon.start()
         with waiting_reload(daemon) as ctl:
             assert daemon.stop() == 0
-            _, err = ctl.communicate(timeout=CTL_ENDS_WITHIN)
+            _, err = ctl.communicate(timeout=CTL_ENDS_WITHIN * slowness())
 
         assert ctl.returncode in {1, 75}
         assert err.strip()
@@ -205,7 +206,7 @@ def test_limits_that_passed_while_the_daemon_was_stopped_are_not_held_against_an
                 clients.more(PAST_THE_LIMIT)
             finally:
                 daemon.signal(signal.SIGCONT)
-            _, err = ctl.communicate(timeout=CTL_ENDS_WITHIN)
+            _, err = ctl.communicate(timeout=CTL_ENDS_WITHIN * slowness())
             status = ctl.returncode
         clients.finish()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from examples.load.verdict import Cutover
-from examples.load.waiting import wait_until
+from examples.load.waiting import slowness, wait_until
 from tests.harness.census import send, workers_of
 from tests.harness.daemon import ASK_EVERY, Ctl, Daemon
 from tests.harness.fd_store import FdStore
@@ -49,7 +49,7 @@ class Instance:
             )
             if self.dead():
                 self.daemon.start()
-            out, err = asking.communicate(timeout=WITHIN)
+            out, err = asking.communicate(timeout=WITHIN * slowness())
         return Ctl(asking.returncode, out, err)
 
     def cut_over(self, *words: str, cut: str | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import slowness, wait_until
 from tests.harness.daemon import Daemon, environment
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
@@ -142,7 +142,7 @@ def test_history_tells_of_each_reload_who_asked_its_verdict_and_the_drain_also_a
             held.wait_open()
             two = settings.releases.install("two")
             with daemon.launch_ctl("reload") as asking:
-                asking.wait(WITHIN)
+                asking.wait(WITHIN * slowness())
             daemon.wait_for(
                 lambda status: status["generations"][1]["connections"] == 7,
                 within=WITHIN,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from examples.load.verdict import judge
-from examples.load.waiting import wait_until
+from examples.load.waiting import slowness, wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
@@ -117,7 +117,7 @@ def test_a_join_lets_the_others_stay(polite: Settings) -> None:
             daemon.reload()
             assert held.bad == before < 60
             held.finish()
-        _, said = waiting.communicate(timeout=SOON)
+        _, said = waiting.communicate(timeout=SOON * slowness())
 
         assert joined.status == 0
         assert "back in its load balancer, after" in joined.out
@@ -151,7 +151,7 @@ def test_it_stays_out_over_an_upgrade_and_the_waiting_goes_on(quick: Settings) -
             since = daemon.status()["out_of_rotation"]["since"]
             assert daemon.ctl("upgrade").status == 0
             assert held.bad == 0
-            waiting.communicate(timeout=SOON)
+            waiting.communicate(timeout=SOON * slowness())
             assert reasons(held.finish()) == {RESTART: 20}
 
         assert waiting.returncode == 0
@@ -181,7 +181,7 @@ def test_the_waiting_goes_on_over_the_supervisors_death(quick: Settings) -> None
             daemon.wait_for(lambda status: status["out_of_rotation"], within=SOON, what="leaving")
             daemon.die()
             daemon.start()
-            said, _ = waiting.communicate(timeout=SOON)
+            said, _ = waiting.communicate(timeout=SOON * slowness())
             assert reasons(held.finish()) == {RESTART: 20}
 
     assert waiting.returncode == 0
@@ -213,7 +213,7 @@ def test_while_it_stops_it_is_not_tried(quick: Settings) -> None:
             daemon.signal(signal.SIGTERM)
             daemon.wait_end()
             held.finish()
-        _, said = waiting.communicate(timeout=SOON)
+        _, said = waiting.communicate(timeout=SOON * slowness())
 
     assert waiting.returncode == 1
     assert "it is waited for no longer: the instance was told to stop" in said

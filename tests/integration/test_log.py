@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import slowness, wait_until
 from tests.harness.daemon import Daemon, environment
 from tests.harness.settings import Settings
 
@@ -51,7 +51,7 @@ def test_nobody_reads_the_log_and_all_else_goes_on(settings: Settings) -> None:
 
         assert upgraded.status == 0
         assert status == 0
-        assert took < QUICK
+        assert took < QUICK * slowness()
         assert set(text) == set(b".")
         assert daemon.leftovers() == []
 
@@ -89,7 +89,7 @@ def test_it_starts_with_closed_streams(settings: Settings, closed: str) -> None:
             wait_until(lambda: daemon.state() == "serving", within=QUICK, what="serving")
             daemon.reload()
             process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=QUICK)
+            _, errors = process.communicate(timeout=QUICK * slowness())
 
         assert process.returncode == 0
         assert "Traceback" not in errors
@@ -107,6 +107,6 @@ def test_a_start_that_fails_ends_although_nobody_reads_why(settings: Settings) -
             stdout=writing,
             stderr=writing,
         )
-        status = process.wait(QUICK)
+        status = process.wait(QUICK * slowness())
 
     assert status == 1

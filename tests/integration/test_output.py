@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from examples.load.waiting import slowness
 from wssupervisor.runtime.workers.output import LAST_LINES, LINE_BYTES, Ends, Output
 from wssupervisor.runtime.workers.relay_program import LIMIT_BYTES, bound
 
@@ -200,7 +201,7 @@ def test_a_writer_does_not_fail_when_all_who_read_have_died() -> None:
     ends.close()
     output.close()
 
-    assert writer.wait(SOON) == 0
+    assert writer.wait(SOON * slowness()) == 0
 
 
 def test_all_that_a_writer_wrote_before_it_ended_is_waited_for(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.load.waiting import slowness
 from tests.harness.daemon import SERVING_WITHIN, Daemon
 from tests.harness.settings import HOST, Settings
 from wssupervisor.runtime.workers.helper import Said
@@ -284,7 +285,7 @@ def test_a_held_probe_keeps_no_drain_and_no_stop(settings: Settings) -> None:
         began = time.monotonic()
 
         assert daemon.stop() == 0
-        assert time.monotonic() - began < SOON / 2
+        assert time.monotonic() - began < SOON / 2 * slowness()
 
 
 def test_a_server_of_one_client_at_a_time_does_not_wait_for_a_probe(settings: Settings) -> None:
@@ -292,7 +293,7 @@ def test_a_server_of_one_client_at_a_time_does_not_wait_for_a_probe(settings: Se
         daemon.start()
         for _ in range(3):
             with socket.create_connection((HOST, daemon.settings.ws_port), SOON) as client:
-                client.settimeout(QUICKLY)
+                client.settimeout(QUICKLY * slowness())
                 client.send(b"hello")
 
                 assert client.recv(100) == b"served"

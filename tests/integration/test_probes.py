@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from examples.load.waiting import slowness
 from tests.harness.census import children_of
 from tests.harness.daemon import Daemon
 from tests.harness.load import load
@@ -72,7 +73,7 @@ def test_a_release_that_answers_after_a_while_is_waited_for(settings: Settings) 
         )
         gate.touch()
 
-        assert reloading.wait(20.0) == 0
+        assert reloading.wait(20.0 * slowness()) == 0
         assert reloading.communicate()[0].startswith("generation 2 serves")
 
 

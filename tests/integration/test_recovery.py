@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import slowness, wait_until
 from tests.harness.census import alive, send, workers_of
 from tests.harness.daemon import Daemon, unchanged
 from tests.harness.fd_store import FdStore
@@ -204,7 +204,7 @@ def test_who_asks_while_nobody_supervises_is_answered_by_the_next(settings: Sett
         daemon.die()
         with daemon.launch_ctl("reload", "--json") as asking:
             daemon.start()
-            out, err = asking.communicate(timeout=WITHIN)
+            out, err = asking.communicate(timeout=WITHIN * slowness())
 
         assert (asking.returncode, err) == (0, "")
         assert '"generation": 2' in out
@@ -233,7 +233,7 @@ def test_a_reload_under_way_has_failed_and_does_not_take_effect_later(
             daemon.die()
             daemon.start()
             (tmp_path / "gate").touch()
-            out, err = asking.communicate(timeout=WITHIN)
+            out, err = asking.communicate(timeout=WITHIN * slowness())
         daemon.wait_for(
             lambda status: len(status["generations"]) == 1, within=WITHIN, what="its end"
         )
@@ -403,7 +403,7 @@ def test_only_what_its_workers_left_is_ended(settings: Settings) -> None:
         daemon.die()
         now = daemon.start().active_pids()
 
-        assert left.wait(WITHIN) == -signal.SIGKILL
+        assert left.wait(WITHIN * slowness()) == -signal.SIGKILL
         assert [one.poll() for one in alike] == [None, None]
         assert unchanged(pids, now)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from examples.load.storm import Note
+from examples.load.waiting import slowness
 from tests.harness.daemon import Daemon, unchanged
 from tests.harness.load import load
 from tests.harness.settings import Settings
@@ -265,7 +266,7 @@ def test_workers_that_a_dead_daemon_left_are_ended_and_the_path_is_served_again(
         first.start()
         left = first.active_pids()
         first.process.kill()
-        first.process.wait(WITHIN)
+        first.process.wait(WITHIN * slowness())
         with Daemon(unix) as daemon, load(daemon.start()) as clients:
             clients.more(ANSWERS_AFTER)
             clients.assert_unnoticed()

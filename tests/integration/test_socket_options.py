@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from examples.load.waiting import slowness
 from tests.harness.daemon import Daemon
 from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
@@ -241,7 +242,7 @@ def test_a_release_that_makes_a_shared_socket_blocking_stops_nobody(
                 client.settimeout(SOON / 5)
                 client.connect(host if unix else (host, port))
                 assert client.recv(100).startswith(b"generation 1")
-        assert reloading.wait(SOON) == 1
+        assert reloading.wait(SOON * slowness()) == 1
         reloading.communicate()
         assert "by=worker 0 of generation 2" in daemon.log().replace("'", "")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import slowness, wait_until
 from tests.harness.census import children_of
 from tests.harness.daemon import ROOT, Daemon, unchanged
 from tests.harness.load import load
@@ -100,7 +100,7 @@ def test_a_reload_goes_on_in_the_new_program_and_its_requester_is_answered(
             )
             upgrade(daemon)
             (tmp_path / "gate").touch()
-            out, err = asking.communicate(timeout=WITHIN)
+            out, err = asking.communicate(timeout=WITHIN * slowness())
         clients.more(ANSWERS_AFTER)
 
         assert (asking.returncode, err) == (0, "")
