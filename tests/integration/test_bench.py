@@ -50,6 +50,7 @@ def numbers(value: Any, path: str = "") -> dict[str, float | None]:
     return {} if isinstance(value, str | bool) else {path: value}
 
 
+@pytest.mark.alone
 def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
     report = bench(tmp_path / "bench.json", "--only", *PARTS)
 
