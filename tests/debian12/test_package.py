@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import deb, layered, tree
+from tests.e2e.layers import layered, package, tree
 from tests.e2e.machine import Machine
 from tests.e2e.service import Counts, Service
-
-__all__ = ["deb"]
 
 WHEELS = Path(__file__).resolve().parents[2] / ".cache/debian12/wheels"
 PYTHON = "/opt/chat/bin/python"
@@ -19,12 +17,12 @@ PROBES = '[ready]\nby = "websocket"\n'
 
 
 @pytest.fixture
-def installed(deb: Path, tmp_path: Path) -> Iterator[Machine]:
+def installed(tmp_path: Path) -> Iterator[Machine]:
     script = (
         f"python3 -m venv /opt/chat && {PYTHON} -m pip --quiet install --no-index"
         " --find-links /wheels websockets"
     )
-    with Machine(layered(tree("bookworm"), deb, WHEELS, script), tmp_path) as found:
+    with Machine(layered(tree("bookworm"), package(), WHEELS, script), tmp_path) as found:
         yield found
 
 
