@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from examples.load.waiting import wait_until
+from tests.conftest import unique_name
 from tests.harness.daemon import Daemon
 from tests.harness.reference import differences, events, keys, names
 from tests.harness.releases import Releases
@@ -39,7 +40,7 @@ def hour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
     releases.install("good")
     releases.install("bad", "fails_at_once")
     releases.switch("good")
-    settings = replace(Settings("reference", releases), keep="60s")
+    settings = replace(Settings(unique_name(), releases), keep="60s")
     with Daemon(settings) as daemon, ExitStack() as stack:
         daemon.start()
         status = [daemon.status()]
