@@ -29,6 +29,7 @@ from wssupervisor.fleet.actions import (
     Answer,
     DrainChanged,
     Failed,
+    PendingCutover,
     Resolve,
     Scaled,
     Spawn,
@@ -367,12 +368,22 @@ class FleetMachine(RuleBasedStateMachine):
                     ready_at = candidate.workers[seat.worker].ready_at
                     assert ready_at is not None
                     assert self.world.now - ready_at >= candidate.policy.stable
+                self.carries_its_candidate(actions, candidate)
             else:
                 assert not named & own
+                assert all(one.cutover is None for one in actions if isinstance(one, Steer))
         for action in actions:
             if isinstance(action, Note) and action.kind is NoteKind.CUTOVER:
                 assert (action.fields["generation"], self.world.table) == self.cutting
                 self.paused.discard(int(str(action.fields["generation"])))
+
+    def carries_its_candidate(self, actions: list[Action], candidate: Generation) -> None:
+        """Before a cutover the runtime looks at each of the candidate's workers, on its slots."""
+        reload = self.fleet.state.reload
+        assert reload is not None
+        (steer,) = [one for one in actions if isinstance(one, Steer)]
+        slots = {one: worker.slots for one, worker in candidate.workers.items()}
+        assert steer.cutover == PendingCutover(reload.id, slots)
 
     def check_balance(self, event: Event, actions: list[Action]) -> None:
         """Clients are balanced as the generation that serves them is configured."""
@@ -884,6 +895,20 @@ class FleetMachine(RuleBasedStateMachine):
         self.tell(SlotReleased(process.worker))
 
     @precondition(lambda self: self.world.processes)
+    @rule(data=st.data(), censuses=st.integers(0, 3))
+    def worker_closes_its_listeners(self, data: st.DataObject, censuses: int) -> None:
+        """It does not report that; two censuses in a row find it, if the worker should listen."""
+        process = self.some_process(data)
+        process.closed = True
+        for _ in range(censuses):
+            self.tell(self.world.census())
+        one = self.fleet.state.worker(process.worker)
+        reload = self.fleet.state.reload
+        releasing = reload is not None and reload.phase is ReloadPhase.RELEASING_SOCKETS
+        if one is not None and one.state is WorkerState.READY and not releasing:
+            assert censuses <= 1
+
+    @precondition(lambda self: self.world.processes)
     @rule(data=st.data())
     def a_probe_passes_that_decides_nothing(self, data: st.DataObject) -> None:
         if self.world.proof is not ProbePassed:
@@ -1087,7 +1112,6 @@ class FleetMachine(RuleBasedStateMachine):
                     self.tell(self.world.exit(process))
                     continue
                 process.accepting = True
-                self.tell_of_a_listener_let_go(process)
                 while self.world.accept(process):
                     pass
                 process.connections = 0
@@ -1102,13 +1126,6 @@ class FleetMachine(RuleBasedStateMachine):
             if self.at_rest():
                 return
         raise AssertionError(f"it never came to rest: {self.fleet.state}")
-
-    def tell_of_a_listener_let_go(self, process: Process) -> None:
-        """Censuses find it, where the worker should have kept it."""
-        one = self.fleet.state.worker(process.worker)
-        shared = any(self.world.shared(slot) for slot in process.slots.values())
-        if one is not None and one.state is WorkerState.READY and shared and not process.listening:
-            self.tell(SlotReleased(process.worker))
 
     def end_what_cannot_end_by_itself(self) -> None:
         """What an operator paused, and workers that keep what others serve, too.
@@ -1130,6 +1147,7 @@ class FleetMachine(RuleBasedStateMachine):
         active = state.active
         return (
             self.world.settled(self.fleet)
+            and not any(process.closed for process in self.world.processes.values())
             and state.stop is None
             and active is not None
             and len(state.generations) == 1

@@ -63,6 +63,8 @@ class Process:
     slots: dict[str, SlotId]
     listening: bool = True
     """It has its slot of a shared listener, and polls it."""
+    closed: bool = False
+    """It has closed all of its listening sockets, and will not open them again."""
     accepting: bool = True
     connections: int = 0
     joined: bool = False
@@ -178,7 +180,8 @@ class World:
                 return ProbeFailed(worker_id, "was never accepted")
             case JudgeLeftover(worker=worker_id):
                 process = self.processes.get(worker_id)
-                return LeftoverJudged(worker_id, process is not None and process.accepting)
+                serves = process is not None and process.accepting and not process.closed
+                return LeftoverJudged(worker_id, serves)
             case Resolve(reload=reload):
                 release = Release(("chat",), f"/srv/{reload}")
                 if works:
@@ -216,9 +219,12 @@ class World:
         slot, _ = self.handshakes.pop(index)
         self.queues[slot] += 1
 
+    def listens(self, process: Process, slot: SlotId) -> bool:
+        return not process.closed and (process.listening or not self.shared(slot))
+
     def accept(self, process: Process) -> bool:
         for slot in process.slots.values():
-            listens = process.listening or not self.shared(slot)
+            listens = self.listens(process, slot)
             if process.accepting and listens and self.queues[slot]:
                 self.queues[slot] -= 1
                 process.connections += 1
@@ -244,9 +250,7 @@ class World:
     def census(self) -> CensusTaken:
         counts = {one.worker: one.connections for one in self.processes.values()}
         listening = {
-            one.worker: frozenset(
-                slot for slot in one.slots.values() if one.listening or not self.shared(slot)
-            )
+            one.worker: frozenset(slot for slot in one.slots.values() if self.listens(one, slot))
             for one in self.processes.values()
         }
         held_up = {

@@ -15,6 +15,7 @@ from wssupervisor.fleet.model import (
     WorkerState,
 )
 from wssupervisor.fleet.state import Generation, SlotWatch, State, Worker
+from wssupervisor.fleet.view import view
 from wssupervisor.runtime.kernel.inet_diag import Held
 from wssupervisor.runtime.observe.why import (
     KEEP_ALIVE,
@@ -66,7 +67,8 @@ def serving(*held: Held) -> dict[str, object]:
     )
     state = State({"ws": Listener("ws", (3, 4))}, generations={1: generation})
     state.slots = {3: SlotWatch(), 4: SlotWatch()}
-    return document(state, 1, Seen(tuple(SeenConnection(WORKER, one, None) for one in held)))
+    (shown,) = view(state, 1.0).generations
+    return document(shown, Seen(tuple(SeenConnection(WORKER, one, None) for one in held)))
 
 
 def test_why_prints_how_many_connections_look_kept_alive_and_from_where() -> None:

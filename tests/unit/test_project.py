@@ -204,6 +204,23 @@ def test_files_are_opened_by_path_only_for_a_reason() -> None:
     assert {module for module in MODULES if opens_by_path(module)} == set(OPENS_BY_PATH)
 
 
+# What saves and restores the fleet's state has to know it; all others read a view of it.
+SAVERS = modules_below("wssupervisor.runtime.handover")
+READ_OF_STATE = {"Verdict"}
+
+
+@pytest.mark.parametrize(
+    "module", [one for one in modules_below("wssupervisor.runtime") if one not in SAVERS]
+)
+def test_runtime_reads_the_fleet_through_its_view(module: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        match node:
+            case ast.Attribute(attr="state", value=ast.Attribute(attr="fleet")):
+                pytest.fail(f"line {node.lineno} reads the fleet's state")
+            case ast.ImportFrom(module="wssupervisor.fleet.state", names=names):
+                assert {name.name for name in names} <= READ_OF_STATE
+
+
 def test_python_systemd_has_one_user() -> None:
     users = {module for module in MODULES if "systemd" in foreign(module)}
 

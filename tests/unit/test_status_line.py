@@ -1,10 +1,12 @@
 """The line of `systemctl status`: the state comes first, and what is cut off ends with a word."""
 
+from dataclasses import replace
+
 import pytest
 
 from wssupervisor.fleet.model import GenerationState, InstanceState
-from wssupervisor.fleet.state import ReloadKind, Verdict
-from wssupervisor.fleet.view import DrainView, FleetView, GenerationView
+from wssupervisor.fleet.state import ReloadKind, State, Verdict
+from wssupervisor.fleet.view import DrainView, GenerationView, view
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.observe.status import headline
 from wssupervisor.runtime.systemd import STATUS_CHARS, shortened
@@ -17,6 +19,7 @@ FAILED = Verdict(
     9, ReloadKind.RELOAD, ok=False, generation=9, replaced=None, reason=ADVICE, of=None,
     began_at=0.0, seconds=1.0,
 )  # fmt: skip
+SERVING = replace(view(State({}), 0.0), state=InstanceState.SERVING)
 
 
 def generation(number: int, state: GenerationState) -> GenerationView:
@@ -31,9 +34,7 @@ def generation(number: int, state: GenerationState) -> GenerationView:
 def told(draining: int) -> str:
     generations = [generation(8, GenerationState.ACTIVE)]
     generations += [generation(7 - one, GenerationState.DRAINING) for one in range(draining)]
-    view = FleetView(
-        InstanceState.SERVING, 0.0, 2, 2, (), tuple(generations), FAILED, None, None
-    )  # fmt: skip
+    view = replace(SERVING, generations=tuple(generations), verdict=FAILED)
     return shortened(headline(view, ListenerSet([], {})), STATUS_CHARS)
 
 
@@ -74,10 +75,7 @@ def test_a_name_in_the_line_does_nothing_to_a_terminal() -> None:
 
 
 def test_a_view_without_a_failure_ends_with_what_drains() -> None:
-    view = FleetView(
-        InstanceState.SERVING, 0.0, 2, 2, (), (generation(8, GenerationState.ACTIVE),), None, None,
-        None,
-    )  # fmt: skip
+    view = replace(SERVING, generations=(generation(8, GenerationState.ACTIVE),))
 
     assert headline(view, ListenerSet([], {})) == (
         "serving; generation 8 active, 0 workers, 33 connections"

@@ -40,11 +40,27 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingCutover:
+    """What a table completes: this reload, whose candidate has these workers on these slots.
+
+    Each of them must listen on its slots alone: one that bound the address itself would take
+    connections that are steered to others.
+    """
+
+    reload: int
+    workers: Mapping[WorkerId, Mapping[str, SlotId]]
+
+
+@dataclass(frozen=True, slots=True)
 class Steer:
-    """Put the whole table in force on every listener or on none: `Steered` or `SteerFailed`."""
+    """Put the whole table in force on every listener or on none: `Steered` or `SteerFailed`.
+
+    `cutover`: what the table completes; its workers are checked before the table is in force.
+    """
 
     epoch: int
     table: Table
+    cutover: PendingCutover | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +142,14 @@ class Stopped:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The request that waits has begun this reload or rollback; its answer follows."""
+
+    request: RequestId
+    reload: int
+
+
 Outcome = Accepted | CutOver | Failed | DrainChanged | Scaled | Left | Joined | Stopped
 
 
@@ -146,4 +170,4 @@ class Quit:
     of: WorkerId | None = None
 
 
-Action = Resolve | Spawn | Probe | JudgeLeftover | Steer | Order | Answer | Note | Quit
+Action = Resolve | Spawn | Probe | JudgeLeftover | Steer | Order | Begun | Answer | Note | Quit

@@ -24,7 +24,7 @@ def settle(state: State, now: float) -> Iterator[Action]:
     own.epoch += 1
     own.in_flight = table
     own.retry_at = None
-    yield Steer(own.epoch, table)
+    yield Steer(own.epoch, table, steering.pending_cutover(state))
 
 
 def steered(state: State, epoch: int, now: float) -> Iterable[Action]:

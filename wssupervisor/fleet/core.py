@@ -121,6 +121,7 @@ from typing import assert_never
 
 from wssupervisor.fleet import (
     apply_table,
+    census_pace,
     draining,
     leaving,
     leftover,
@@ -179,12 +180,14 @@ from wssupervisor.fleet.model import (
     Exit,
     GenerationState,
     Listener,
+    Policy,
     RequestId,
     WorkerId,
     WorkerState,
 )
 from wssupervisor.fleet.notes import Note, NoteKind
-from wssupervisor.fleet.state import ReloadPhase, Scale, SlotWatch, State, Worker
+from wssupervisor.fleet.state import ReloadPhase, Scale, SlotWatch, State, Verdict, Worker
+from wssupervisor.fleet.view import FleetView, view
 
 
 class Fleet:
@@ -216,6 +219,24 @@ class Fleet:
     def next_deadline(self) -> float | None:
         """The instant at which `TimePassed` would change something, if there is one."""
         return None if self.state.quit else min(self._deadlines(), default=None)
+
+    @property
+    def policy(self) -> Policy:
+        """The one in force: that of the generation that serves."""
+        return self.state.policy
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """How the last reload or rollback ended."""
+        return self.state.verdict
+
+    def view(self, now: float) -> FleetView:
+        """All that others may read."""
+        return view(self.state, now)
+
+    def census_need(self) -> census_pace.Need:
+        """What the fleet needs the next census for."""
+        return census_pace.need(self.state)
 
     def _take_in(self, event: Event, now: float) -> Iterable[Action]:
         state = self.state
@@ -464,11 +485,21 @@ class Fleet:
                     still_listens=steering.still_listens(state, one, holds),
                     began_at=event.began_at,
                 )
+                yield from self._look_for_slots(one, event, now)
         for generation in state.in_state(GenerationState.DRAINING):
             # It gets no new ones: what is found now was there at the start, and counted late.
             found = sum(one.connections for one in generation.workers.values())
             generation.connections_at_start = max(generation.connections_at_start, found)
         yield from leaving.counted(state, event, now)
+
+    def _look_for_slots(self, worker: Worker, event: CensusTaken, now: float) -> Iterator[Action]:
+        """Two censuses in a row find a ready worker without its slots: it stopped accepting."""
+        before = worker.lacks_slots
+        holds = event.listening.get(worker.id)
+        ready = worker.state is WorkerState.READY
+        worker.lacks_slots = ready and holds is not None and not set(worker.slots.values()) <= holds
+        if before and worker.lacks_slots:
+            yield from self._let_go(worker, now)
 
     def _retire(self, now: float) -> Iterator[Action]:
         finished = (GenerationState.DRAINING, GenerationState.FAILED)

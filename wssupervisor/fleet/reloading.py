@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from math import inf
 
 from wssupervisor.fleet import capacity, draining, lifecycle, proof, releasing, seating, steering
-from wssupervisor.fleet.actions import Accepted, Action, Answer, CutOver, Failed, Resolve
+from wssupervisor.fleet.actions import Accepted, Action, Answer, Begun, CutOver, Failed, Resolve
 from wssupervisor.fleet.events import ReloadRequested
 from wssupervisor.fleet.model import (
     GenerationState,
@@ -81,6 +81,8 @@ def request(state: State, asked: ReloadRequested, now: float) -> Iterator[Action
     yield Note(NoteKind.RELOAD_BEGUN, {"reload": name(number), **asked.by.fields()})
     if who is not None and not asked.waits:
         yield Answer(who, Accepted(number))
+    elif who is not None:
+        yield Begun(who, number)
     yield Resolve(number)
 
 

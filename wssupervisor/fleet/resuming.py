@@ -6,7 +6,7 @@ ended: a spawn, a steering, a probe, the reading of a release.
 
 from collections.abc import Container, Iterator, Mapping
 
-from wssupervisor.fleet import leftover, lifecycle, reloading
+from wssupervisor.fleet import leftover, lifecycle, reloading, steering
 from wssupervisor.fleet.actions import Action, Resolve, Spawn, Steer
 from wssupervisor.fleet.events import Recovered, Reexecuted
 from wssupervisor.fleet.model import Listener, SlotId, Table, WorkerId, WorkerState
@@ -143,6 +143,7 @@ def _find(state: State, one: Worker, event: Recovered, now: float) -> Iterator[A
         one.alive_at = now
     if one.drain is not None:
         one.drain.empty_rounds = 0
+    one.lacks_slots = False
 
 
 def _steer_again(state: State) -> Iterator[Action]:
@@ -155,4 +156,4 @@ def _steer_again(state: State) -> Iterator[Action]:
     own.epoch += 1
     for watch in state.slots.values():  # each may have been steered to a moment ago
         watch.left_epoch = own.epoch
-    yield Steer(own.epoch, own.in_flight)
+    yield Steer(own.epoch, own.in_flight, steering.pending_cutover(state))

@@ -8,7 +8,7 @@ of it is left, a new generation of the same release is.
 from collections.abc import Iterator
 
 from wssupervisor.fleet import capacity, draining, releasing, reloading, seating, steering
-from wssupervisor.fleet.actions import Action, Answer, Failed
+from wssupervisor.fleet.actions import Action, Answer, Begun, Failed
 from wssupervisor.fleet.events import RollBackRequested
 from wssupervisor.fleet.model import GenerationState
 from wssupervisor.fleet.notes import Note, NoteKind
@@ -44,6 +44,7 @@ def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Acti
     )
     begun = {"reload": reloading.name(number), "to": pinned.number, **asked.by.fields()}
     yield Note(NoteKind.ROLLBACK_BEGUN, begun)
+    yield Begun(who, number)
     cannot = releasing.why_not(state, pinned.policy)
     if cannot is not None:
         yield from reloading.fail(state, cannot, now)

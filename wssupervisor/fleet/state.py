@@ -117,6 +117,8 @@ class Worker:
     """When the rest of its tree gets the stop signal, unless the main process has ended."""
     leftover: Leftover | None = None
     """Set after its main process has ended, while other processes of its tree live."""
+    lacks_slots: bool = False
+    """It is ready, and at the last census its tree no longer held all of its slots."""
 
 
 @dataclass(slots=True)

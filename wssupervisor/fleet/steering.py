@@ -6,6 +6,7 @@ Pure functions of the state, which they do not change.
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
+from wssupervisor.fleet.actions import PendingCutover
 from wssupervisor.fleet.lifecycle import can_serve_again
 from wssupervisor.fleet.model import GenerationState, Listener, SlotId, Table, WorkerState
 from wssupervisor.fleet.state import Generation, ReloadPhase, Seat, State, Worker
@@ -127,6 +128,15 @@ def with_parking(state: State, slots: tuple[SlotId, ...]) -> tuple[SlotId, ...]:
     held = held_slots(state)
     parking = next((slot for slot in reversed(slots) if slot not in held), slots[-1])
     return (*(slot for slot in slots if slot != parking), parking)
+
+
+def pending_cutover(state: State) -> PendingCutover | None:
+    """What the wanted table completes, if a cutover waits for it."""
+    reload, candidate = state.reload, state.candidate
+    if reload is None or candidate is None or reload.phase is not ReloadPhase.CUTTING:
+        return None
+    workers = {worker.id: dict(worker.slots) for worker in candidate.workers.values()}
+    return PendingCutover(reload.id, workers)
 
 
 def may_steer(state: State, now: float) -> bool:

@@ -1,18 +1,30 @@
-"""A read-only view of the fleet for `status`, `why` and the metrics."""
+"""All that others may read of the fleet: derived, read-only, for `status` and for the runtime."""
 
 from dataclasses import dataclass
 
-from wssupervisor.fleet import draining, leaving, reloading, stall, steering
-from wssupervisor.fleet.model import GenerationState, InstanceState, SlotId, WorkerState
+from wssupervisor.fleet import draining, health, leaving, reloading, resuming, stall, steering
+from wssupervisor.fleet.counters import Counters
+from wssupervisor.fleet.events import Requester
+from wssupervisor.fleet.model import (
+    GenerationState,
+    InstanceState,
+    Policy,
+    RequestId,
+    SlotId,
+    WorkerId,
+    WorkerState,
+)
 from wssupervisor.fleet.state import Generation, Out, Seat, State, Verdict, Worker
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """`retry_at`: the next start, in state `waiting`. All instants are monotonic."""
+    """A worker, or in state `waiting` the next worker of a seat. Instants are monotonic.
 
-    index: int
-    incarnation: int
+    `retry_at`: the next start, in state `waiting`.
+    """
+
+    id: WorkerId
     pid: int | None
     state: WorkerState
     slots: dict[str, SlotId]
@@ -21,12 +33,23 @@ class WorkerView:
     queued: int
     library: bool
     unresponsive_since: float | None
+    stalled_since: float | None
     spawned_at: float | None
     restarts: int
     retry_at: float | None
     reason: str | None
     sweeper: bool
     still_listens: bool
+    should_listen: bool
+    """It is ready: its process tree holds all of its slots, unless it stopped accepting."""
+    gets_no_more: bool
+    """It drains, and no connection can become its own any more if its tree holds its slots."""
+    paused: bool
+    """It drains, and its drain is paused."""
+    held_for_rollback: bool
+    """It drains, and does not end before the rollback under way has ended."""
+    closing: bool
+    """It was asked to close all of its connections, and will end then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +98,45 @@ class OutView:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadView:
+    """The reload or rollback under way; `request` is the one that waits for it."""
+
+    id: int
+    request: RequestId | None
+    by: Requester | None
+
+
+@dataclass(frozen=True, slots=True)
 class FleetView:
+    """`last_reload`: the id of the last reload or rollback that began; 0 before the first."""
+
     state: InstanceState
     started_at: float
     workers_wanted: int
     workers_configured: int
+    policy: Policy
+    """In force now: that of the generation that serves."""
     listeners: tuple[ListenerView, ...]
+    unheld_slots: frozenset[SlotId]
+    """Slots that only the supervisor holds and no table names; parking slots are left out."""
     generations: tuple[GenerationView, ...]
+    last_reload: int
+    reload: ReloadView | None
     verdict: Verdict | None
     waits_for: str | None
     out_of_rotation: OutView | None
+    why_not_ready: str | None
+    """Why new connections are not served, or not wanted, in one line."""
+    agent_line: str
+    """The answer to HAProxy's agent check."""
+    why_not_upgradable: str | None
+    """Why the supervisor cannot be re-executed now."""
+    counters: Counters
+
+    def active(self) -> GenerationView | None:
+        """The generation that serves."""
+        found = (one for one in self.generations if one.state is GenerationState.ACTIVE)
+        return next(found, None)
 
 
 def view(state: State, now: float) -> FleetView:
@@ -95,6 +147,7 @@ def view(state: State, now: float) -> FleetView:
         started_at=state.started_at,
         workers_wanted=state.workers_wanted(state.policy),
         workers_configured=state.policy.workers,
+        policy=state.policy,
         listeners=tuple(
             ListenerView(
                 one.name,
@@ -106,12 +159,21 @@ def view(state: State, now: float) -> FleetView:
             )
             for one in state.listeners.values()
         ),
+        unheld_slots=frozenset(steering.unheld_slots(state)),
         generations=tuple(_generation(state, state.generations[number], now) for number in numbers),
+        last_reload=state.last_reload,
+        reload=None
+        if state.reload is None
+        else ReloadView(state.reload.id, state.reload.request, state.reload.by),
         verdict=state.verdict,
         waits_for=None if state.reload is None else reloading.waits_for(state, now),
         out_of_rotation=None
         if state.out_of_rotation is None
         else _out(state, state.out_of_rotation),
+        why_not_ready=health.why_not_ready(state),
+        agent_line=health.agent_line(state),
+        why_not_upgradable=resuming.why_not(state),
+        counters=state.counters,
     )
 
 
@@ -152,7 +214,7 @@ def _generation(state: State, generation: Generation, now: float) -> GenerationV
             max((one.keep_until for one in draining.drains(generation)), default=None),
         )
     waiting = (
-        [_waiting(seat) for seat in generation.seats if seat.worker is None]
+        [_waiting(generation, seat) for seat in generation.seats if seat.worker is None]
         if generation.state is GenerationState.ACTIVE
         else []
     )
@@ -166,16 +228,16 @@ def _generation(state: State, generation: Generation, now: float) -> GenerationV
         connections=sum(one.connections for one in generation.workers.values()),
         shares_slots=steering.shares_slots(state, generation),
         drain=drain,
-        workers=tuple(sorted(living + waiting, key=lambda one: (one.index, one.incarnation))),
+        workers=tuple(sorted(living + waiting, key=lambda one: one.id)),
     )
 
 
 def _worker(state: State, generation: Generation, one: Worker, now: float) -> WorkerView:
     stalled = one.state is WorkerState.READY and one.stalled_since is not None
     own = [slot for slot in one.slots.values() if not state.shared(slot)]
+    drain = one.drain
     return WorkerView(
-        index=one.id.index,
-        incarnation=one.id.incarnation,
+        id=one.id,
         pid=one.pid,
         state=WorkerState.STALLED if stalled else one.state,
         slots=dict(one.slots),
@@ -184,13 +246,24 @@ def _worker(state: State, generation: Generation, one: Worker, now: float) -> Wo
         queued=sum(state.slots[slot].queued for slot in own),
         library=one.closes_on_request,
         unresponsive_since=one.unresponsive_since,
+        stalled_since=one.stalled_since,
         spawned_at=one.spawned_at,
         restarts=one.id.incarnation - 1,
         retry_at=None,
         reason=stall.why(generation, one, now) if stalled else one.reason or _why_left(one),
         sweeper=one.sweeper,
-        still_listens=one.drain is not None and one.drain.still_listens,
+        still_listens=drain is not None and drain.still_listens,
+        should_listen=one.state is WorkerState.READY,
+        gets_no_more=drain is not None and _gets_no_more(state, one),
+        paused=drain is not None and drain.paused_at is not None,
+        held_for_rollback=drain is not None and drain.held_for_rollback,
+        closing=one.closing_by is not None,
     )
+
+
+def _gets_no_more(state: State, worker: Worker) -> bool:
+    slots = frozenset(worker.slots.values())
+    return all(steering.nothing_comes(state, worker, slot, slots) for slot in slots)
 
 
 def _why_left(one: Worker) -> str | None:
@@ -199,10 +272,9 @@ def _why_left(one: Worker) -> str | None:
     return f"its main process {one.leftover.exit}, and other processes of it are still running"
 
 
-def _waiting(seat: Seat) -> WorkerView:
+def _waiting(generation: Generation, seat: Seat) -> WorkerView:
     return WorkerView(
-        index=seat.index,
-        incarnation=seat.incarnation,
+        id=WorkerId(generation.number, seat.index, seat.incarnation),
         pid=None,
         state=WorkerState.WAITING,
         slots=dict(seat.slots),
@@ -211,10 +283,16 @@ def _waiting(seat: Seat) -> WorkerView:
         queued=0,
         library=False,
         unresponsive_since=None,
+        stalled_since=None,
         spawned_at=None,
         restarts=seat.incarnation - 1,
         retry_at=seat.retry_at,
         reason=seat.reason,
         sweeper=False,
         still_listens=False,
+        should_listen=False,
+        gets_no_more=False,
+        paused=False,
+        held_for_rollback=False,
+        closing=False,
     )

@@ -16,6 +16,7 @@ from wssupervisor.errors import WssError
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
+    Begun,
     JudgeLeftover,
     Probe,
     Quit,
@@ -94,7 +95,7 @@ class Deeds:
             case Quit(of=WorkerId()):
                 log.error("last words of a worker cannot be read", why=why)
                 self.do([replace(action, of=None)])
-            case Answer() | Note() | Quit():
+            case Answer() | Begun() | Note() | Quit():
                 log.error("action failed", what=type(action).__name__, why=why)
             case _:
                 self._try_again(action, why)

@@ -147,7 +147,7 @@ class Instance:
     async def _end(self, running: Running, *, succeeded: bool) -> None:
         """All workers have ended: remove all that only a next supervisor of theirs would need."""
         parts, supervisor = running.parts, running.parts.supervisor
-        kill_after = supervisor.fleet.state.policy.kill_after
+        kill_after = supervisor.fleet.policy.kill_after
         await supervisor.crew.strays.end(kill_after, self._notifier.progress)
         supervisor.crew.finish()
         if succeeded:
@@ -290,12 +290,14 @@ class Instance:
         writer = StateWriter(self._file, self._name, lambda: document.save(parts, lean=True))
         agent = Agent(
             config.http.agent,
-            lambda: parts.supervisor.fleet.state,
+            lambda: parts.supervisor.view().agent_line,
             may_wait=beginning.restores,
         )
         made.callback(agent.close)
         upgrade = Upgrade(
-            lambda: parts.supervisor.fleet.state, lambda: _handed_over(parts), parts.http.quiet
+            lambda: parts.supervisor.view().why_not_upgradable,
+            lambda: _handed_over(parts),
+            parts.http.quiet,
         )
         if beginning.listening is not None:
             parts.control.adopt(beginning.listening)

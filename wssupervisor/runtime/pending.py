@@ -9,7 +9,8 @@ from wssupervisor.fleet.actions import Failed, Outcome
 from wssupervisor.fleet.events import Event, Requester, RequesterGone
 from wssupervisor.fleet.model import RequestId
 from wssupervisor.fleet.reloading import name as reload_name
-from wssupervisor.fleet.state import Reload, Verdict
+from wssupervisor.fleet.state import Verdict
+from wssupervisor.fleet.view import ReloadView
 
 VERDICTS_KEPT = 16
 
@@ -42,6 +43,8 @@ class PendingRequests:
         self._last_request = 0 if saved is None else saved.last_request
         self._post = post
         self._waiting: dict[RequestId, asyncio.Future[Outcome]] = {}
+        self._begun: dict[RequestId, int] = {}
+        """The reload or rollback that each waiting request has begun."""
         self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
         self._settled = 0
         """The youngest reload that has a verdict."""
@@ -67,6 +70,7 @@ class PendingRequests:
 
     def cancel(self, request: RequestId) -> None:
         """No client waits for the answer any longer; harmless once it has been given."""
+        self._begun.pop(request, None)
         if self._waiting.pop(request, None) is not None:
             self._post(RequesterGone(request))
 
@@ -76,6 +80,15 @@ class PendingRequests:
             return await self.request(request, event)
         finally:
             self.cancel(request)
+
+    def begun(self, request: RequestId, reload: int) -> None:
+        """The fleet has begun this reload or rollback for a request that waits."""
+        if request in self._waiting:
+            self._begun[request] = reload
+
+    def reload_of(self, request: RequestId) -> int | None:
+        """The reload or rollback that the request has begun, until it is left."""
+        return self._begun.get(request)
 
     def give(self, request: RequestId, outcome: Outcome) -> None:
         """The fleet has answered; nobody may be waiting any more."""
@@ -102,7 +115,7 @@ class PendingRequests:
         return self._verdict(reload) if known else None
 
     def wait_instead(
-        self, reload: Reload | None, number: int, caller: Requester
+        self, reload: ReloadView | None, number: int, caller: Requester
     ) -> RequestId | None:
         """Wait again for the requester of that reload, if an upgrade cut it off; then `cancel`.
 

@@ -9,6 +9,7 @@ import structlog
 from wssupervisor.config.app import FORWARDABLE
 from wssupervisor.errors import WssError
 from wssupervisor.fleet.events import ReloadRequested, Requester, StopRequested
+from wssupervisor.fleet.model import InstanceState
 from wssupervisor.runtime.handover.upgrade import HANDLED, Upgrade
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.terminal import Terminal
@@ -77,5 +78,5 @@ async def _upgrade(upgrade: Upgrade) -> None:
 
 def _stop(supervisor: Supervisor) -> None:
     """The first time politely; who cannot wait says so a second time."""
-    stopping = supervisor.fleet.state.stop is not None
+    stopping = supervisor.view().state is InstanceState.STOPPING
     supervisor.post(StopRequested(None, within=0.0 if stopping else None))

@@ -16,7 +16,9 @@ from wssupervisor.errors import SteeringRefused
 from wssupervisor.fleet.actions import (
     Action,
     Answer,
+    Begun,
     JudgeLeftover,
+    PendingCutover,
     Probe,
     Quit,
     Resolve,
@@ -47,8 +49,7 @@ from wssupervisor.fleet.orders import (
     Signal,
 )
 from wssupervisor.fleet.reloading import name as reload_name
-from wssupervisor.fleet.state import ReloadPhase
-from wssupervisor.fleet.view import FleetView, view
+from wssupervisor.fleet.view import FleetView
 from wssupervisor.runtime.background import BackgroundTasks, Reread
 from wssupervisor.runtime.clock import Clock
 from wssupervisor.runtime.effects import Deeds, never_raises
@@ -133,7 +134,7 @@ class Supervisor:
             logging.takes_output,
             _warn_of_message,
             store,
-            lambda: fleet.state.policy.kill_after,
+            lambda: fleet.policy.kill_after,
             self._relay_started,
             None if saved is None else saved.crew,
         )
@@ -229,8 +230,8 @@ class Supervisor:
         if not isinstance(event, TimePassed) and actions:
             log.debug("event", what=repr(event))
         # From here to the last action nothing raises and nothing blocks: see deeds.
-        if self.fleet.state.verdict is not None:
-            self.answers.settle(self.fleet.state.verdict)
+        if (verdict := self.fleet.verdict) is not None:
+            self.answers.settle(verdict)
         if actions or not isinstance(event, PASSING):
             never_raises("state", lambda: self._keep([*self.deeds.undone, *actions]))
         self.deeds.do(actions)
@@ -278,6 +279,8 @@ class Supervisor:
                 self._errands.probe(action)
             case Resolve(reload=reload):
                 self._errands.resolve(reload)
+            case Begun(request=request, reload=reload):
+                self.answers.begun(request, reload)
             case Answer(request=request, outcome=outcome):
                 self.answers.give(request, outcome)
             case Note():
@@ -291,12 +294,13 @@ class Supervisor:
 
     def forward(self, name: str) -> None:
         """Pass a signal on to the workers of the active generation, if its release asks for it."""
-        active = self.fleet.state.active
-        if active is None or name not in active.policy.forward_signals:
+        seen = self.view()
+        active = seen.active()
+        if active is None or name not in seen.policy.forward_signals:
             if name != "SIGWINCH":  # any terminal sends that
                 log.info("signal ignored", signal=name, why="[app] forward_signals lacks it")
             return
-        workers = list(active.workers)
+        workers = [worker.id for worker in active.workers if worker.pid is not None]
         log.info("signal passed on", signal=name, workers=len(workers))
         for worker in workers:
             self.crew.signal(worker, name)
@@ -314,28 +318,25 @@ class Supervisor:
     def _steer(self, action: Steer) -> None:
         """Raises WssError, OSError: then the table before is in force."""
         self.recover_slots()
-        self._check_candidate()
+        if action.cutover is not None:
+            self._check(action.cutover)
         moment = self.gate.steer(action.table)
         # It is in force: nothing that follows may say that it is not.
         since, self._unsure_since = self._unsure_since, None
         self._steered_at = moment if since is None else Moment(since, moment.done)
-        reload = self.fleet.state.reload
-        if reload is not None and reload.phase is ReloadPhase.CUTTING:
+        if action.cutover is not None:
             # Known before the verdict is: with it the state is written down.
-            self.cut_over_at[reload_name(reload.id)] = self._steered_at
+            self.cut_over_at[reload_name(action.cutover.reload)] = self._steered_at
             while len(self.cut_over_at) > VERDICTS_KEPT:
                 del self.cut_over_at[next(iter(self.cut_over_at))]
         self.handshakes.record(action.epoch)
         self.post(Steered(action.epoch))
 
-    def _check_candidate(self) -> None:
-        """One that says it is ready may have bound the address itself. Raises SteeringRefused."""
-        reload, candidate = self.fleet.state.reload, self.fleet.state.candidate
-        if reload is None or candidate is None or reload.phase is not ReloadPhase.CUTTING:
-            return
-        for worker, one in candidate.workers.items():
+    def _check(self, cutover: PendingCutover) -> None:
+        """A worker that is ready may have bound the address itself. Raises SteeringRefused."""
+        for worker, slots in cutover.workers.items():
             process = self.crew.process(worker)
-            wrong = process and same_address(self.gate, process, one.slots.values())
+            wrong = process and same_address(self.gate, process, slots.values())
             if wrong:
                 raise SteeringRefused(f"worker {worker.index} {wrong}")
 
@@ -354,7 +355,8 @@ class Supervisor:
         self.history.add(note, extra)
 
     def view(self) -> FleetView:
-        return view(self.fleet.state, time.monotonic())
+        """What the fleet looks like now."""
+        return self.fleet.view(time.monotonic())
 
 
 def _tell_output(worker: WorkerId, pid: int, words: Words) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from tests.harness.reference import events
-from wssupervisor.fleet.actions import Action, Answer, Failed, Spawn, Steer
+from wssupervisor.fleet.actions import Action, Answer, Begun, Failed, PendingCutover, Spawn, Steer
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     CensusTaken,
@@ -52,13 +52,15 @@ def steered(*slots: int) -> Table:
 
 
 class Driven:
-    """Notes are kept apart from what `handle` returns."""
+    """Notes, names of reloads that are waited for, and cutovers are kept apart from actions."""
 
     def __init__(self, policy: Policy = POLICY, slots: tuple[int, ...] = SLOTS) -> None:
         self.policy = policy
         self.core = Fleet([Listener("ws", slots)])
         self.queues = dict.fromkeys(slots, 0)
         self.notes: list[Note] = []
+        self.cutovers: list[PendingCutover | None] = []
+        """What each table that was asked for completes."""
 
     def handle(self, event: Event, now: float) -> list[Action]:
         actions = self.core.handle(event, now)
@@ -66,7 +68,9 @@ class Driven:
         for note in notes:
             assert note.fields.keys() <= FIELDS[note.kind.value], note
         self.notes += notes
-        return [one for one in actions if not isinstance(one, Note)]
+        left = [one for one in actions if not isinstance(one, Note | Begun)]
+        self.cutovers += [one.cutover for one in left if isinstance(one, Steer)]
+        return [replace(one, cutover=None) if isinstance(one, Steer) else one for one in left]
 
     def look(self, now: float, **queued: int) -> list[Action]:
         """Queue lengths by slot, as slot_10=3; all handshakes are over."""

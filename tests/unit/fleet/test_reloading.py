@@ -24,8 +24,10 @@ from wssupervisor.fleet import reloading
 from wssupervisor.fleet.actions import (
     Accepted,
     Answer,
+    Begun,
     CutOver,
     Failed,
+    PendingCutover,
     Quit,
     Resolve,
     Spawn,
@@ -96,6 +98,9 @@ def test_a_reload_cuts_over_answers_and_lets_the_old_generation_drain() -> None:
     actions = fleet.handle(TimePassed(), 12)
 
     assert actions == [Steer(3, steered(12, 13))]
+    assert fleet.cutovers[-1] == PendingCutover(
+        1, {worker(2, 0): {"ws": 12}, worker(2, 1): {"ws": 13}}
+    )
     assert fleet.steer(actions, 12) == [Answer(7, CutOver(1, 2, 1, 2))]
     assert fleet.state.generations[1].state is GenerationState.DRAINING
 
@@ -112,6 +117,17 @@ def test_by_client_is_refused_on_a_listener_that_is_shared() -> None:
 
 def test_a_reload_reads_the_release_first() -> None:
     assert serving().handle(ReloadRequested(7), 10) == [Resolve(1)]
+
+
+@pytest.mark.parametrize(
+    ("request_id", "waits", "named"), [(7, True, [Begun(7, 1)]), (7, False, []), (None, True, [])]
+)
+def test_a_request_that_waits_is_given_the_name_of_its_reload(
+    request_id: int | None, waits: bool, named: list[Begun]
+) -> None:
+    actions = serving().core.handle(ReloadRequested(request_id, waits=waits), 10)
+
+    assert [one for one in actions if isinstance(one, Begun)] == named
 
 
 @pytest.mark.parametrize("state", ["starting", "reloading", "stopping"])

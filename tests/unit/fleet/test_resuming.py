@@ -172,6 +172,7 @@ def test_a_reload_whose_table_may_be_in_force_is_completed_without_an_answer() -
     running = {**BOTH, worker(2, 0): 1000, worker(2, 1): 1001}
     (steer,) = died(fleet, 13, running)
 
+    assert fleet.cutovers[-1] == fleet.cutovers[-2] is not None, "its candidate is checked again"
     assert fleet.steer([steer], 13) == []
     assert fleet.state.active is not None
     assert fleet.state.active.number == 2

@@ -14,7 +14,7 @@ from tests.unit.fleet.driven import (
     steered,
     worker,
 )
-from wssupervisor.fleet.actions import Answer, CutOver, Failed, Spawn, Steer
+from wssupervisor.fleet.actions import Answer, Begun, CutOver, Failed, Spawn, Steer
 from wssupervisor.fleet.events import (
     CensusTaken,
     ReloadRequested,
@@ -42,11 +42,19 @@ def test_a_warm_generation_is_rolled_back_to_at_once() -> None:
     steer = fleet.handle(TimePassed(), 20.5)
     assert steer == [Steer(4, steered(10, 11))]
     assert fleet.steer(steer, 20.5) == [Answer(7, CutOver(2, 1, 2, 0.5))]
+    assert fleet.cutovers[-1] is not None
+    assert fleet.cutovers[-1].reload == 2
     assert [one.number for one in fleet.state.in_state(GenerationState.DRAINING)] == [2]
     assert [one.state for one in fleet.state.generations[1].workers.values()] == [
         WorkerState.READY,
         WorkerState.READY,
     ]
+
+
+def test_a_rollback_is_named_to_its_requester() -> None:
+    actions = draining().core.handle(RollBackRequested(7), 20)
+
+    assert [one for one in actions if isinstance(one, Begun)] == [Begun(7, 2)]
 
 
 def test_what_is_missing_is_respawned_of_the_same_release_and_judged_first() -> None:

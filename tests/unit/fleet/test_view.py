@@ -87,7 +87,7 @@ def test_a_worker_is_shown_with_all_that_is_known_of_it() -> None:
     fleet.look(4, slot_10=3)
     one, other = view(fleet.state, 5).generations[0].workers
 
-    assert (one.index, one.incarnation, one.pid, one.state) == (0, 1, 1000, WorkerState.READY)
+    assert (one.id.index, one.id.incarnation, one.pid, one.state) == (0, 1, 1000, WorkerState.READY)
     assert (one.connections, one.reported, one.queued, one.library) == (7, 6, 3, True)
     assert (one.restarts, one.retry_at, one.reason, one.spawned_at) == (0, None, None, 1)
     assert (one.sweeper, one.still_listens, one.slots) == (False, False, {"ws": 10})
@@ -100,19 +100,19 @@ def test_a_seat_that_waits_for_its_next_worker_is_shown_in_its_place() -> None:
     fleet.handle(WorkerExited(worker(1, 0, 2), Exit(3)), 10)
     waiting, other = view(fleet.state, 10.1).generations[0].workers
 
-    assert (waiting.index, waiting.incarnation, waiting.state) == (0, 3, WorkerState.WAITING)
+    assert (waiting.id.index, waiting.id.incarnation, waiting.state) == (0, 3, WorkerState.WAITING)
     assert (waiting.retry_at, waiting.restarts, waiting.pid) == (10.5, 2, None)
     assert waiting.reason == "exited with status 3"
     assert (waiting.connections, waiting.queued, waiting.library) == (0, 0, False)
     assert (waiting.sweeper, waiting.still_listens) == (False, False)
-    assert other.index == 1
+    assert other.id.index == 1
 
 
 def test_an_empty_seat_of_a_drain_is_not_shown() -> None:
     fleet = draining()
     fleet.handle(WorkerExited(worker(1, 0), Exit(0)), 13)
 
-    assert [one.index for one in view(fleet.state, 14).generations[1].workers] == [1]
+    assert [one.id.index for one in view(fleet.state, 14).generations[1].workers] == [1]
 
 
 def test_a_respawned_worker_is_shown_with_its_restarts() -> None:
@@ -133,7 +133,8 @@ def test_what_is_left_of_a_worker_is_shown_with_what_became_of_its_main_process(
     fleet = serving()
     fleet.handle(MainProcessEnded(worker(1, 0), Exit(signal="SIGKILL")), 10)
     shown = {
-        (one.index, one.incarnation): one for one in view(fleet.state, 10).generations[0].workers
+        (one.id.index, one.id.incarnation): one
+        for one in view(fleet.state, 10).generations[0].workers
     }
 
     assert shown[0, 1].reason == (

@@ -159,9 +159,8 @@ class Requests:
         try:
             # Named before anything else runs: an upgrade can cut the requester off at any time.
             asking = self._answers.request(who, event)
-            reload = self._supervisor.fleet.state.reload
-            if reload is not None and reload.request == who:
-                await send_event({"reload": reload_name(reload.id)})
+            if (reload := self._answers.reload_of(who)) is not None:
+                await send_event({"reload": reload_name(reload)})
             await self._tell_progress(asking, notes, send_event)
             return self._reloaded(await asking)
         finally:
@@ -220,7 +219,7 @@ class Requests:
         found = _RELOAD_ID.fullmatch(str(params.get("reload")))
         if found is None:
             raise BadRequest('reload must be the id of a reload, such as "r3"')
-        number, fleet = int(found[1]), self._supervisor.fleet.state
+        number, fleet = int(found[1]), self._supervisor.view()
         if not 0 < number <= fleet.last_reload:
             raise BadRequest(f"there was no reload r{number}")
         waiting = self._answers.verdict_of(number)
@@ -260,11 +259,11 @@ class Requests:
         number = _whole(params, "generation")
         await self._watch.count()
         connections = await self._watch.connections_of(number)
-        fleet = self._supervisor.fleet.state
-        if number not in fleet.generations:
-            there = ", ".join(map(str, sorted(fleet.generations, reverse=True)))
+        generations = {one.number: one for one in self._supervisor.view().generations}
+        if number not in generations:
+            there = ", ".join(map(str, generations))
             raise OperationFailed(f"there is no generation {number} (there are: {there})")
-        return why.document(fleet, number, connections)
+        return why.document(generations[number], connections)
 
     async def _drain(self, peer: Peer, params: Object) -> Object:
         generation = _whole(params, "generation")
@@ -298,7 +297,7 @@ class Requests:
         workers = _whole(params, "workers")
         if not 1 <= workers <= WORKERS_MAX:
             raise BadRequest(f"workers: found {workers}, expected 1 to {WORKERS_MAX}")
-        if self._supervisor.fleet.state.policy.by_client and workers > CLIENT_WORKERS_MAX:
+        if self._supervisor.fleet.policy.by_client and workers > CLIENT_WORKERS_MAX:
             raise BadRequest(
                 f"workers: found {workers}, expected at most {CLIENT_WORKERS_MAX} with [[listen]]"
                 ' balance = "client"'

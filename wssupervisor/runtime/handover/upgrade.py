@@ -16,8 +16,6 @@ import structlog
 
 from wssupervisor import __version__, logging, start_directory
 from wssupervisor.errors import Busy, OperationFailed
-from wssupervisor.fleet.resuming import why_not
-from wssupervisor.fleet.state import State
 from wssupervisor.runtime.handover import document
 from wssupervisor.runtime.handover.document import HandoverDocument
 from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR, lower_limit, raise_limit
@@ -50,12 +48,12 @@ HANDLED = frozenset(
 class Upgrade:
     def __init__(
         self,
-        state: Callable[[], State],
+        why_not: Callable[[], str | None],
         save: Callable[[], HandoverDocument],
         quiet: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
-        """`quiet`: within it nobody waits for an answer that would be lost."""
-        self._state = state
+        """`why_not`: why it cannot be done now; `quiet`: no request is answered within it."""
+        self._why_not = why_not
         self._save = save
         self._quiet = quiet
         self._under_way = False
@@ -80,7 +78,7 @@ class Upgrade:
             self._under_way = False
 
     def _refuse_bad_moment(self) -> None:
-        reason = why_not(self._state())
+        reason = self._why_not()
         if reason is not None:
             raise Busy(reason)
 

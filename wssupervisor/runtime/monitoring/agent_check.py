@@ -12,8 +12,6 @@ from collections.abc import Callable
 
 from wssupervisor.acceptor import Acceptor
 from wssupervisor.config.model import Address
-from wssupervisor.fleet.health import agent_line
-from wssupervisor.fleet.state import State
 from wssupervisor.runtime.listeners.daemon_socket import DaemonSocket
 
 NAME = "[http] agent"
@@ -27,11 +25,9 @@ HEARD_BYTES = 4096
 class Agent:
     """Owns its listening socket, once there is one."""
 
-    def __init__(
-        self, address: Address | None, state: Callable[[], State], *, may_wait: bool
-    ) -> None:
-        """`may_wait` and errors raised: as DaemonSocket."""
-        self._state = state
+    def __init__(self, address: Address | None, line: Callable[[], str], *, may_wait: bool) -> None:
+        """`line`: the answer as it is now. `may_wait` and errors raised: as DaemonSocket."""
+        self._line = line
         self._acceptor: Acceptor | None = None
         self._clients: dict[socket.socket, asyncio.TimerHandle] = {}
         self._listener = DaemonSocket(NAME, address, self._serve, may_wait=may_wait)
@@ -51,7 +47,7 @@ class Agent:
         if len(self._clients) >= CLIENTS_MAX:
             self._let_go(next(iter(self._clients)))
         try:
-            client.send(f"{agent_line(self._state())}\n".encode())
+            client.send(f"{self._line()}\n".encode())
             client.shutdown(socket.SHUT_WR)
         except OSError:
             client.close()

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from wssupervisor.config.model import Http
-from wssupervisor.fleet.health import why_not_ready
 from wssupervisor.metrics import CONTENT_TYPE
 from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.listeners.daemon_socket import DaemonSocket
@@ -86,12 +85,12 @@ class Endpoint:
             return Reply(HTTPStatus.OK, "ok\n")
 
         def readyz() -> Reply:
-            state = self._supervisor.fleet.state
-            why = why_not_ready(state)
+            fleet = self._supervisor.view()
+            why, out = fleet.why_not_ready, fleet.out_of_rotation
             if why is None:
                 return Reply(HTTPStatus.OK, "ready\n")
-            if state.out_of_rotation is not None:
-                why += f"; out of rotation since {wall(state.out_of_rotation.since)}"
+            if out is not None:
+                why += f"; out of rotation since {wall(out.since)}"
             return Reply(HTTPStatus.SERVICE_UNAVAILABLE, f"{why}\n")
 
         def metrics() -> Reply:

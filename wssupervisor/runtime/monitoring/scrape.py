@@ -8,7 +8,6 @@ from typing import Any
 import psutil
 
 from wssupervisor import __version__, metrics
-from wssupervisor.fleet.health import why_not_ready
 from wssupervisor.runtime.observe.watch import Watch
 from wssupervisor.runtime.supervisor import Supervisor
 
@@ -37,7 +36,7 @@ class Scrape:
                 name=supervisor.config.name,
                 version=__version__,
                 view=view,
-                ready=why_not_ready(supervisor.fleet.state) is None,
+                ready=view.why_not_ready is None,
                 listeners={
                     one.name: metrics.Listener(
                         pools[one.name].address,
@@ -46,7 +45,7 @@ class Scrape:
                     )
                     for one in view.listeners
                 },
-                counters=supervisor.fleet.state.counters,
+                counters=view.counters,
                 lag=self._watch.lag,
                 own=self._own(),
                 now=time.monotonic(),

@@ -168,7 +168,7 @@ def _worker(
 ) -> Document:
     use = None if one.pid is None else usage.get(one.pid)
     found: Document = {
-        "index": one.index,
+        "index": one.id.index,
         "pid": one.pid,
         "slots": {name: order[name].index(slot) for name, slot in one.slots.items()},
         "state": one.state.value,

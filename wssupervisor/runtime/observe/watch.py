@@ -2,20 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from wssupervisor import logging
+from wssupervisor.fleet.census_pace import CensusPace, Taken
 from wssupervisor.fleet.counters import LAG_BOUNDS, Histogram
-from wssupervisor.fleet.events import CensusTaken, Observed, SlotReleased
-from wssupervisor.fleet.lifecycle import EMPTY_ROUNDS, FINISHING
+from wssupervisor.fleet.events import CensusTaken, Observed
 from wssupervisor.fleet.model import InstanceState, WorkerId, WorkerState
 from wssupervisor.fleet.notes import NoteKind
-from wssupervisor.fleet.state import Drain, ReloadPhase
-from wssupervisor.fleet.steering import nothing_comes, unheld_slots
-from wssupervisor.fleet.view import instance_state
+from wssupervisor.fleet.view import FleetView, WorkerView
 from wssupervisor.runtime.effects import never_raises
 from wssupervisor.runtime.observe import census, why
 from wssupervisor.runtime.observe.hidden import ADVICE, Hidden
@@ -32,32 +30,6 @@ LOOK_SECONDS = (0.05, 0.4)
 """At least and at most between two looks."""
 CHORE_SECONDS = 1.0
 """Between two rounds of what may wait: orphans, systemd's status line."""
-CENSUS_SECONDS = 0.5
-"""Between two censuses while somebody drains."""
-IDLE_CENSUS_SECONDS = 30.0
-"""And while nobody does: a dump of the kernel's table costs a millisecond, however empty."""
-CENSUS_SHARE = 0.01
-"""Of one core, at most, except for the second look at a drain that seems to have ended."""
-IDLE_CENSUS_SHARE = 0.0005
-FRESH_SECONDS = 1.0
-"""A census no older than this is good enough for `status`."""
-EXPENSIVE_SECONDS = 0.01
-"""A census that costs more is not taken because an operator looks, unless descriptors hint that
-it would find something else than the last one."""
-ASKED_SHARE = 0.05
-"""Of one core, at most, for censuses that are only taken because an operator looks."""
-
-
-COUNTED_FOR = frozenset(
-    one.value
-    for one in (
-        NoteKind.RELOAD_BEGUN,
-        NoteKind.ROLLBACK_BEGUN,
-        NoteKind.RELEASING_SOCKETS,
-        NoteKind.WORKER_UNRESPONSIVE,
-    )
-)
-"""What follows these depends on a census, or reports how many connections were lost or left."""
 UNTIMED = frozenset({InstanceState.STARTING, InstanceState.STOPPING})
 """Limits of the configuration hold for these, not systemd's own."""
 
@@ -85,10 +57,8 @@ class Watch:
         self._last: census.Count | None = None
         self.first_seen: dict[int, float] = {} if saved is None else dict(saved.first_seen)
         """When each connection that lives was first counted, by the inode of our end."""
-        self._suspects: set[object] = set()
         self._hidden = Hidden()
-        self._census_at = 0.0
-        self._tried_at = 0.0
+        self._pace = CensusPace()
         self._alive_at = 0.0
         self._chore_at = 0.0
         self._blind: str | None = None
@@ -104,18 +74,21 @@ class Watch:
         return WatchState({} if lean else dict(self.first_seen), self.lag)
 
     def _note(self, note: Mapping[str, object]) -> None:
-        """Told at once; and what somebody has whom it may cost his connections is known in time."""
-        self._tell_status()
-        cut_over = note["kind"] == NoteKind.CUTOVER.value and self._hidden.told
-        if note["kind"] in COUNTED_FOR or cut_over:
-            self._census_at = 0.0
+        """Update systemd's status line, and count connections that the noted event may cost."""
+        self._tell_status(self._supervisor.view())
+        kind = NoteKind.named(str(note["kind"]))
+        if kind is not None:
+            self._pace.noted(kind)
+        if kind is NoteKind.CUTOVER and self._hidden.told:
+            self._pace.count_at_once()
 
     def look(self) -> None:
         """Slots, queues, processes, output: all that is cheap."""
         supervisor, gate = self._supervisor, self._supervisor.gate
-        state = supervisor.fleet.state
-        if state.active is not None and gate.probes_left:
-            gate.take_back_probes(unheld_slots(state))
+        if gate.probes_left:
+            fleet = supervisor.view()
+            if fleet.active() is not None:
+                gate.take_back_probes(fleet.unheld_slots)
         over = supervisor.handshakes.over()  # before the queues: what leaves it is seen in them
         gate.unblock(supervisor.crew.shared_slots())
         queues = gate.look()
@@ -153,22 +126,19 @@ class Watch:
         logging.tell_suppressed(time.monotonic())
         self._supervisor.crew.reap_orphans()
         self._mend()
-        self._look_at_listeners()
-        self.look_at_usage()
-        self._tell_status()
-        if instance_state(self._supervisor.fleet.state) in UNTIMED:
+        fleet = self._supervisor.view()
+        self._look_at_listeners(fleet)
+        self.usage.look([one.pid for one in _workers(fleet) if one.pid is not None])
+        self._tell_status(fleet)
+        if fleet.state in UNTIMED:
             self._herald.extend()
 
-    def look_at_usage(self) -> None:
-        workers = self._supervisor.fleet.state.workers()
-        self.usage.look([one.pid for one in workers if one.pid is not None])
-
-    def _tell_status(self) -> None:
-        self._herald.status(headline(self._supervisor.view(), self._supervisor.gate))
+    def _tell_status(self, fleet: FleetView) -> None:
+        self._herald.status(headline(fleet, self._supervisor.gate))
 
     def _look_seconds(self) -> float:
         low, high = LOOK_SECONDS
-        return min(max(self._supervisor.fleet.state.policy.accept_stall / LOOKS_A_STALL, low), high)
+        return min(max(self._supervisor.fleet.policy.accept_stall / LOOKS_A_STALL, low), high)
 
     def glance(self) -> bool:
         """Look; what cannot be seen now (no descriptor left) may be seen next time: False."""
@@ -193,8 +163,7 @@ class Watch:
         """Take one census and tell the fleet."""
         async with self._counting:
             supervisor = self._supervisor
-            self._tried_at = time.monotonic()
-            self._census_at = self._tried_at + IDLE_CENSUS_SECONDS
+            self._pace.begin(time.monotonic())
             if not self.glance():
                 return
             pools = list(supervisor.gate.pools.values())
@@ -214,8 +183,6 @@ class Watch:
             log.debug(
                 "census",
                 unattributed=found.unattributed,
-                handshakes_over=supervisor.fleet.state.steering.handshakes_over,
-                epoch=supervisor.fleet.state.steering.epoch,
                 cpu_seconds=round(found.cpu_seconds, 4),
             )
             event = CensusTaken(
@@ -226,16 +193,15 @@ class Watch:
                 found.held_up,
             )
             supervisor.post(event)
-            self._look_for_deserters(found)
-            self._census_at = time.monotonic() + self._pause(found)
+            taken = Taken(found.began_at, found.cpu_seconds)
+            self._pace.taken(taken, supervisor.fleet.census_need(), time.monotonic())
 
     def _stalled(self) -> frozenset[WorkerId]:
-        workers = self._supervisor.fleet.state.workers()
+        workers = _workers(self._supervisor.view())
         return frozenset(one.id for one in workers if one.stalled_since is not None)
 
     def _with_hidden(self, found: census.Count) -> census.Count:
-        state = self._supervisor.fleet.state
-        workers = {one.id: one for one in state.workers()}
+        workers = {one.id: one for one in _workers(self._supervisor.view())}
         slots = {worker: frozenset(one.slots.values()) for worker, one in workers.items()}
         for worker in found.hidden & workers.keys() - self._hidden.told:
             self._hidden.told.add(worker)
@@ -246,12 +212,7 @@ class Watch:
                 advice=ADVICE,
             )
         closed = {
-            worker
-            for worker in found.hidden & workers.keys()
-            if workers[worker].drain is not None
-            and all(
-                nothing_comes(state, workers[worker], slot, slots[worker]) for slot in slots[worker]
-            )
+            worker for worker in found.hidden & workers.keys() if workers[worker].gets_no_more
         }
         return self._hidden.judged(found, slots, closed)
 
@@ -268,103 +229,45 @@ class Watch:
             return await asyncio.to_thread(why.look, pools, own, dict(self.first_seen))
 
     def _census_is_due(self) -> bool:
-        """It is, unless nobody drains and it would be dearer by now than when it was set down."""
-        now = time.monotonic()
-        last = self._last
-        if last is not None and self._somebody_waits():
-            # A drain that began since then does not wait for the next look of a quiet time.
-            self._census_at = min(self._census_at, self._tried_at + self._pause(last))
-        if now < self._census_at:
+        now, need, last = time.monotonic(), self._supervisor.fleet.census_need(), self._last
+        if not self._pace.is_due(need, now):
             return False
-        if last is None or self._census_at == 0.0 or self._suspects or self._somebody_waits():
+        if last is None or not self._pace.may_put_off(need):
             return True
         processes = self._supervisor.crew.processes()
         descriptors = sum(process.descriptor_count() for process in processes.values())
-        more = max(1.0, descriptors / max(1, sum(last.descriptors.values())))
-        self._census_at = last.began_at + more * last.cpu_seconds / IDLE_CENSUS_SHARE
-        return now >= self._census_at
+        growth = descriptors / max(1, sum(last.descriptors.values()))
+        return not self._pace.put_off(growth, now)
 
-    def _somebody_waits(self) -> bool:
-        """For a worker, or all of them, to have no connection left; or for one to have another."""
-        state = self._supervisor.fleet.state
-        out = state.out_of_rotation
-        return (
-            bool(self._drains())
-            or (out is not None and out.emptied_at is None)
-            or any(one.stalled_since is not None for one in state.workers())
-            or self._letting_go()
-        )
-
-    def _letting_go(self) -> bool:
-        """A reload waits until old workers have let go of a shared listener."""
-        reload = self._supervisor.fleet.state.reload
-        return reload is not None and reload.phase is ReloadPhase.RELEASING_SOCKETS
-
-    def _drains(self) -> list[Drain]:
-        return [
-            one.drain
-            for one in self._supervisor.fleet.state.workers()
-            if one.state in FINISHING and one.drain is not None
-        ]
-
-    def _pause(self, found: census.Count) -> float:
-        """Seconds until the next census: rare when dear, soon when it may be a drain's last."""
-        drains = self._drains()
-        if (
-            self._suspects
-            or self._letting_go()
-            or any(0 < drain.empty_rounds < EMPTY_ROUNDS for drain in drains)
-        ):
-            return CENSUS_SECONDS
-        if self._somebody_waits():
-            return max(CENSUS_SECONDS, found.cpu_seconds / CENSUS_SHARE)
-        return max(IDLE_CENSUS_SECONDS, found.cpu_seconds / IDLE_CENSUS_SHARE)
+    def _counts_may_differ(self) -> bool:
+        """Whether a census now may find other counts than the last one; a hint only."""
+        processes = self._supervisor.crew.processes()
+        return self._last is None or census.may_have_changed(self._last, processes)
 
     async def fresh_count(self) -> None:
-        """Count for an operator: where that is expensive, not when no count can have changed."""
-        last = self._last
-        if last is not None:
-            age = time.monotonic() - last.began_at
-            if age < max(FRESH_SECONDS, last.cpu_seconds / ASKED_SHARE):
-                return
-            expensive = last.cpu_seconds >= EXPENSIVE_SECONDS
-            if expensive and not census.may_have_changed(last, self._supervisor.crew.processes()):
-                return
+        """Count for an operator, unless the last census is recent or would find the same."""
+        if self._pace.answers_status(time.monotonic()):
+            return
+        if self._pace.is_expensive() and not self._counts_may_differ():
+            return
         await self.count()
 
     def freshen(self) -> None:
-        """For monitoring: have the connections counted soon where their numbers may have changed.
+        """For monitoring: have the connections counted soon if their numbers may have changed."""
+        supervisor = self._supervisor
+        need, reloading = supervisor.fleet.census_need(), supervisor.view().reload is not None
+        hastens = self._pace.refreshes_metrics(need, time.monotonic(), reloading=reloading)
+        if hastens and self._counts_may_differ():
+            self._pace.count_at_once()
 
-        Descriptors only hint at that: a worker opens files, too.
-        """
-        last, fleet = self._last, self._supervisor.fleet.state
-        if last is None or fleet.reload is not None or self._somebody_waits():
-            return
-        if census.may_have_changed(last, self._supervisor.crew.processes()):
-            self._count_soon(last)
+    def _look_at_listeners(self, fleet: FleetView) -> None:
+        """If a ready worker seems not to listen on its slots, count soon: censuses judge it."""
+        for worker in _workers(fleet):
+            if worker.should_listen and not self._supervisor.crew.seems_to_listen(worker.id):
+                self._pace.count_soon(time.monotonic())
 
-    def _count_soon(self, last: census.Count) -> None:
-        """At the rate at which it is done while somebody drains."""
-        pause = max(CENSUS_SECONDS, last.cpu_seconds / CENSUS_SHARE)
-        if time.monotonic() >= self._tried_at + pause:
-            self._census_at = 0.0
 
-    def _look_at_listeners(self) -> None:
-        """A ready worker that has no listener where it was placed: count, and then judge."""
-        for one in self._supervisor.fleet.state.workers():
-            ready = one.state is WorkerState.READY
-            if ready and not self._supervisor.crew.seems_to_listen(one.id):
-                self._census_at = min(self._census_at, time.monotonic() + CENSUS_SECONDS)
-
-    def _look_for_deserters(self, found: census.Count) -> None:
-        """Ready workers whose tree no longer holds their slots, in two censuses in a row."""
-        suspects: set[object] = set()
-        for worker, inodes in found.listening.items():
-            one = self._supervisor.fleet.state.worker(worker)
-            if one is None or one.state is not WorkerState.READY:
-                continue
-            if not set(one.slots.values()) <= inodes:
-                suspects.add(worker)
-                if worker in self._suspects:
-                    self._supervisor.post(SlotReleased(worker))
-        self._suspects = suspects
+def _workers(fleet: FleetView) -> Iterator[WorkerView]:
+    """All workers; a seat that waits for its next worker has none."""
+    for generation in fleet.generations:
+        yield from (one for one in generation.workers if one.state is not WorkerState.WAITING)

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from wssupervisor.durations import format_duration
-from wssupervisor.fleet import draining
 from wssupervisor.fleet.estimate import Unknown, emptying
-from wssupervisor.fleet.lifecycle import ends_at
-from wssupervisor.fleet.model import GenerationState, WorkerId
-from wssupervisor.fleet.state import Generation, State, Worker
+from wssupervisor.fleet.model import GenerationState, WorkerId, WorkerState
+from wssupervisor.fleet.view import GenerationView, WorkerView
 from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.kernel.inet_diag import Held, held
 from wssupervisor.runtime.kernel.procfs import command_name
@@ -127,32 +125,35 @@ def _connections(
                     yield SeenConnection(owners[one.inode], one, age)
 
 
-def document(fleet: State, number: int, seen: Seen) -> Document:
+def document(generation: GenerationView, seen: Seen) -> Document:
     """All that can be said of a generation that is there, with what was seen of its workers."""
     connections = seen.connections
-    generation = fleet.generations[number]
     now = time.monotonic()
-    total = sum(one.connections for one in generation.workers.values())
+    total, drain = generation.connections, generation.drain
     idlest = sorted(connections, key=lambda one: -one.socket.idle)
     return {
-        "generation": number,
+        "generation": generation.number,
         "state": generation.state.value,
-        "release": generation.release.directory,
+        "release": generation.release,
         "connections": total,
         "reasons": [*_reasons(generation, total, now, seen), *_unseen(seen.hidden)],
-        "workers": [_worker(fleet, one) for one in generation.workers.values()],
+        "workers": [_worker(one) for one in _living(generation)],
         "peers": _peers(connections),
         "peers_left_out": max(0, len({one.socket.peer for one in connections}) - PEERS_MAX),
         "helpers": [_helper(one) for one in seen.helpers[:HELPERS_MAX]],
         "longest_idle": [_connection(one) for one in idlest[:CONNECTIONS_MAX]],
         "drain": _drain(generation, now),
         "estimate": NO_DRAIN
-        if generation.drain_since is None
-        else estimate(generation.connections_at_start, total, now - generation.drain_since),
+        if drain is None
+        else estimate(drain.connections_at_start, total, now - drain.since),
     }
 
 
-def _reasons(generation: Generation, connections: int, now: float, seen: Seen) -> list[str]:
+def _living(generation: GenerationView) -> list[WorkerView]:
+    return [one for one in generation.workers if one.state is not WorkerState.WAITING]
+
+
+def _reasons(generation: GenerationView, connections: int, now: float, seen: Seen) -> list[str]:
     """In words, the weightiest first."""
     found = []
     match generation.state:
@@ -171,15 +172,14 @@ def _reasons(generation: Generation, connections: int, now: float, seen: Seen) -
         if one.counted
     ]
     found += _kept_alive(seen.connections)
-    drains = draining.drains(generation)
-    if draining.paused(generation):
+    if any(one.paused for one in generation.workers):
         found.append("its drain is paused, until: wssctl drain --resume")
-    keep = max((one.keep_until for one in drains), default=now)
+    keep = now if generation.drain is None else generation.drain.keep_until or now
     if keep > now and generation.state is GenerationState.DRAINING:
         found.append(f"[drain] keep: it can be rolled back to for {keep - now:.0f} s more")
-    if any(one.held_for_rollback for one in drains):
+    if any(one.held_for_rollback for one in generation.workers):
         found.append("a roll back to it is under way")
-    if any(one.still_listens for one in drains):
+    if any(one.still_listens for one in generation.workers):
         found.append("a worker still listens where new connections arrive")
     if not found:
         found.append("waiting for one more connection count before stopping")
@@ -213,15 +213,14 @@ def _unseen(hidden: Sequence[int]) -> list[str]:
     return [text]
 
 
-def _worker(fleet: State, one: Worker) -> Document:
-    queues = [fleet.slots[slot].queued for slot in one.slots.values() if not fleet.shared(slot)]
+def _worker(one: WorkerView) -> Document:
     return {
         "index": one.id.index,
         "pid": one.pid,
         "state": one.state.value,
         "connections": one.connections,
         "reported": one.reported,
-        "queued": sum(queues),
+        "queued": one.queued,
     }
 
 
@@ -268,22 +267,20 @@ def _connection(one: SeenConnection) -> Document:
     }
 
 
-def _drain(generation: Generation, now: float) -> Document | None:
-    if generation.drain_since is None:
+def _drain(generation: GenerationView, now: float) -> Document | None:
+    drain, workers = generation.drain, _living(generation)
+    if drain is None:
         return None
-    deadline = draining.deadline(generation)
+    deadline = drain.deadline
     return {
-        "since": wall(generation.drain_since),
-        "seconds": round(now - generation.drain_since, 1),
-        "connections_at_start": generation.connections_at_start,
+        "since": wall(drain.since),
+        "seconds": round(now - drain.since, 1),
+        "connections_at_start": drain.connections_at_start,
         "deadline": None if deadline is None else wall(deadline),
         "seconds_left": None if deadline is None else round(deadline - now, 1),
-        "paused": draining.paused(generation),
-        "closes_on_request": all(one.closes_on_request for one in generation.workers.values()),
-        "closing": any(
-            one.closing_by is not None and ends_at(one, generation.policy) is not None
-            for one in generation.workers.values()
-        ),
+        "paused": drain.paused,
+        "closes_on_request": all(one.library for one in workers),
+        "closing": any(one.closing for one in workers),
     }
 
 
