@@ -42,7 +42,7 @@ def test_it_asks_all_after_the_lead_and_is_done_when_they_have_gone(quick: Setti
         assert answer.document["empty"]
         assert answer.document["connections"] == 0
         assert reasons(verdict) == {RESTART: 40}
-        assert "another" in verdict.broken[0].reason
+        assert "out of service" in verdict.broken[0].reason
         first, last = verdict.broken[0].at, verdict.broken[-1].at
         assert last - first > 1.0, "all at once"
         assert daemon.active_pids() == pids, "no worker was ended"
