@@ -5,6 +5,7 @@ Without an argument: the whole package with its rooms, and a summary of each lar
 """
 
 import argparse
+import signal
 from collections.abc import Iterator
 
 from tests.house.order import FLOOR_OF
@@ -104,4 +105,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ./dev house | head
     main()
