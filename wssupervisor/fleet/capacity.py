@@ -70,10 +70,10 @@ def _too_many_seats(state: State, name: str) -> str | None:
 
 def too_many(state: State, reload: Reload, policy: Policy) -> str | None:
     """Return why no further generation can drain; None if one can."""
-    found = [one for one in draining.emptiest(state) if not _gives_way(one)]
+    found = [generation for generation in draining.emptiest(state) if not _gives_way(generation)]
     if len(found) < policy.max_draining:
         return None
-    paused = [one for one in found if draining.paused(one)]
+    paused = [generation for generation in found if draining.paused(generation)]
     if hurries(reload, policy):
         if len(paused) < policy.max_draining:
             return None
@@ -92,21 +92,21 @@ def too_many(state: State, reload: Reload, policy: Policy) -> str | None:
 def comes(state: State, now: float) -> bool:
     """Whether slots will be free soon, because workers are ending or have just ended."""
     return (
-        any(one.state is WorkerState.STOPPING for one in state.workers())
+        any(worker.state is WorkerState.STOPPING for worker in state.workers())
         or any(steering.hears(state, slot) for slot in steering.unheld_slots(state))
-        or any(draining.hurried(one, now) for one in draining.oldest(state))
+        or any(draining.hurried(generation, now) for generation in draining.oldest(state))
     )
 
 
 def end_emptiest(state: State, now: float, *, cuts: bool) -> Iterator[Action]:
     """End one more generation that is not paused; one with connections only if `cuts`."""
-    for one in draining.emptiest(state):
-        if draining.hurried(one, now) or draining.paused(one):
+    for generation in draining.emptiest(state):
+        if draining.hurried(generation, now) or draining.paused(generation):
             continue
-        if draining.empty(one):
-            yield from draining.keep_no_warmer(state, one, now)
+        if draining.empty(generation):
+            yield from draining.keep_no_warmer(state, generation, now)
         elif cuts:
-            yield from draining.hurry(state, one, now)
+            yield from draining.hurry(state, generation, now)
         return
 
 
@@ -117,7 +117,9 @@ def make_room_to_drain(
 
     Clients whose connections are closed reconnect at once, and must find the new generation.
     """
-    undisturbed = [one for one in draining.oldest(state) if not draining.hurried(one, now)]
+    undisturbed = [
+        generation for generation in draining.oldest(state) if not draining.hurried(generation, now)
+    ]
     for _ in range(len(undisturbed) - policy.max_draining + 1):
         yield from end_emptiest(state, now, cuts=hurries(reload, policy))
 
@@ -128,7 +130,7 @@ def _gives_way(generation: Generation) -> bool:
 
 
 def _which(found: list[Generation]) -> tuple[str, str]:
-    numbers = ", ".join(str(one) for one in sorted(one.number for one in found))
+    numbers = ", ".join(map(str, sorted(generation.number for generation in found)))
     if not found:
         return "", ""
     return (f"generation {numbers}", "s") if len(found) == 1 else (f"generations {numbers}", "")

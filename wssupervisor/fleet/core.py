@@ -194,10 +194,10 @@ class Fleet:
     """All generations of one instance. Not thread-safe; `now` is monotonic and never goes back."""
 
     def __init__(self, listeners: Iterable[Listener], now: float = 0.0) -> None:
-        by_name = {one.name: one for one in listeners}
+        by_name = {listener.name: listener for listener in listeners}
         self.state = State(listeners=by_name, started_at=now)
-        for one in by_name.values():
-            self.state.slots |= {slot: SlotWatch() for slot in one.slots}
+        for listener in by_name.values():
+            self.state.slots |= {slot: SlotWatch() for slot in listener.slots}
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one fact in; returns what is to be done about it, in this order."""
@@ -335,21 +335,21 @@ class Fleet:
     # -- time ---------------------------------------------------------------------------------
 
     def _pass_time(self, now: float) -> Iterator[Action]:
-        for one in list(self.state.workers()):
-            yield from lifecycle.pass_time(one, self.state.policy, now)
-            given_up_at = lifecycle.given_up_at(one, self.state.policy)
+        for worker in list(self.state.workers()):
+            yield from lifecycle.pass_time(worker, self.state.policy, now)
+            given_up_at = lifecycle.given_up_at(worker, self.state.policy)
             if given_up_at is not None and now >= given_up_at:
-                yield from self._replace_mute(one, now)
-            if one.ready_by is not None and now >= one.ready_by:
-                policy = self.state.generations[one.id.generation].policy
-                yield from self._not_ready(one, lifecycle.why_late(one, policy), now)
+                yield from self._replace_mute(worker, now)
+            if worker.ready_by is not None and now >= worker.ready_by:
+                policy = self.state.generations[worker.id.generation].policy
+                yield from self._not_ready(worker, lifecycle.why_late(worker, policy), now)
 
     def _deadlines(self) -> Iterator[float]:
         state = self.state
-        for one in state.workers():
-            yield from lifecycle.deadlines(one, state.policy)
-            if one.ready_by is not None:
-                yield one.ready_by
+        for worker in state.workers():
+            yield from lifecycle.deadlines(worker, state.policy)
+            if worker.ready_by is not None:
+                yield worker.ready_by
         yield from apply_table.deadlines(state)
         if state.stop is not None:
             yield from stopping.deadlines(state, state.stop)
@@ -365,99 +365,99 @@ class Fleet:
         self, worker_id: WorkerId, ended: Exit | str, now: float, advice: str | None = None
     ) -> Iterator[Action]:
         """`ended` is a string where it has not even been started."""
-        one = self.state.worker(worker_id)
-        if one is None:
+        worker = self.state.worker(worker_id)
+        if worker is None:
             return
         how = str(ended)
-        if one.drain is None and one.reason is not None:
-            how = f"{one.reason}, and {how}"
+        if worker.drain is None and worker.reason is not None:
+            how = f"{worker.reason}, and {how}"
         told = how if advice is None else f"{how}: {advice}"
         judged = reloading.judging(self.state, worker_id)
         yield lifecycle.note(
             NoteKind.WORKER_EXITED,
-            one,
+            worker,
             reason=told,
-            connections=lifecycle.at_stake(one),
-            expected=lifecycle.expected(one),
-            cause=lifecycle.cause(one, ended),
-            forced=one.forced or None,
+            connections=lifecycle.at_stake(worker),
+            expected=lifecycle.expected(worker),
+            cause=lifecycle.cause(worker, ended),
+            forced=worker.forced or None,
         )
-        draining.worker_left(self.state.generations[worker_id.generation], one)
-        yield from seating.left(self.state, one, told, now)
+        draining.worker_left(self.state.generations[worker_id.generation], worker)
+        yield from seating.left(self.state, worker, told, now)
         if judged:
-            reason = lifecycle.why_failed(one, how, advice, now)
+            reason = lifecycle.why_failed(worker, how, advice, now)
             yield from reloading.fail(self.state, reason, now, of=worker_id)
 
     def _recovered(self, event: Recovered, now: float) -> Iterator[Action]:
         lost = resuming.lose(self.state, event)
         yield from resuming.recover(self.state, event, lost, now)
         for worker_id, how in event.gone.items():
-            one = self.state.worker(worker_id)
-            if one is not None and (worker_id in lost or one.state is WorkerState.STOPPING):
-                one.pid = lost.get(worker_id)
+            worker = self.state.worker(worker_id)
+            if worker is not None and (worker_id in lost or worker.state is WorkerState.STOPPING):
+                worker.pid = lost.get(worker_id)
                 yield from self._exited(worker_id, how, now)
 
     def _said(
         self,
-        one: Worker,
+        worker: Worker,
         event: LibraryConnected | LibraryDisconnected | WorkerAlive | WorkerCounted,
         now: float,
     ) -> list[Action]:
         """A worker has spoken for itself."""
         match event:
             case LibraryConnected(closes=closes, releases_sockets=releases_sockets):
-                shared = any(self.state.shared(slot) for slot in one.slots.values())
+                shared = any(self.state.shared(slot) for slot in worker.slots.values())
                 return lifecycle.joined(
-                    one, closes=closes, releases_sockets=releases_sockets and shared
+                    worker, closes=closes, releases_sockets=releases_sockets and shared
                 )
             case LibraryDisconnected():
-                lifecycle.parted(one)
+                lifecycle.parted(worker)
             case WorkerAlive():
-                return lifecycle.alive(one, now)
+                return lifecycle.alive(worker, now)
             case WorkerCounted(connections=connections):
-                one.reported = connections
+                worker.reported = connections
             case _:
                 assert_never(event)
         return []
 
-    def _not_ready(self, one: Worker | None, reason: str, now: float) -> Iterable[Action]:
+    def _not_ready(self, worker: Worker | None, reason: str, now: float) -> Iterable[Action]:
         """A worker did not make it: a candidate's reload fails, another one's is replaced."""
-        if one is None or one.state is not WorkerState.STARTING:
+        if worker is None or worker.state is not WorkerState.STARTING:
             return []
-        one.reason = reason
-        if reloading.judging(self.state, one.id):
-            text = f"worker {one.id.index} of generation {one.id.generation} {reason}"
-            return reloading.fail(self.state, text, now, of=one.id)
-        return lifecycle.stop(one, self.state.policy, now)
+        worker.reason = reason
+        if reloading.judging(self.state, worker.id):
+            text = f"worker {worker.id.index} of generation {worker.id.generation} {reason}"
+            return reloading.fail(self.state, text, now, of=worker.id)
+        return lifecycle.stop(worker, self.state.policy, now)
 
-    def _silent(self, one: Worker, reason: str, now: float) -> Iterator[Action]:
+    def _silent(self, worker: Worker, reason: str, now: float) -> Iterator[Action]:
         """Steer away from it and replace it; a candidate that stops accepting fails its reload."""
-        if one.state not in (WorkerState.READY, WorkerState.DRAINING):
+        if worker.state not in (WorkerState.READY, WorkerState.DRAINING):
             return
-        if reloading.judging(self.state, one.id):
-            text = f"worker {one.id.index} of generation {one.id.generation}: {reason}"
-            yield from reloading.fail(self.state, text, now, of=one.id)
+        if reloading.judging(self.state, worker.id):
+            text = f"worker {worker.id.index} of generation {worker.id.generation}: {reason}"
+            yield from reloading.fail(self.state, text, now, of=worker.id)
             return
-        yield from lifecycle.fall_silent(one, self.state.policy, reason, now)
-        yield from seating.vacate(self.state, one, now)
+        yield from lifecycle.fall_silent(worker, self.state.policy, reason, now)
+        yield from seating.vacate(self.state, worker, now)
 
-    def _let_go(self, one: Worker, now: float) -> Iterable[Action]:
+    def _let_go(self, worker: Worker, now: float) -> Iterable[Action]:
         """It does not want to serve any more; or it was told to stop for a reload.
 
         Then a census decides whether it obeyed: its own word is no proof.
         """
         reload = self.state.reload
         letting = reload is not None and reload.phase is ReloadPhase.RELEASING_SOCKETS
-        if letting and one.releasing is not None:
+        if letting and worker.releasing is not None:
             return []
-        return self._silent(one, "it closed its listening socket", now)
+        return self._silent(worker, "it closed its listening socket", now)
 
-    def _replace_mute(self, one: Worker, now: float) -> Iterator[Action]:
+    def _replace_mute(self, worker: Worker, now: float) -> Iterator[Action]:
         """It has been mute for too long: another one takes its seat, and it is ended by force."""
-        silent = round(now - (one.alive_at or now), 1)
+        silent = round(now - (worker.alive_at or now), 1)
         reason = f"it has given no sign of life for {silent:g} s"
-        yield from self._silent(one, reason, now)
-        yield from lifecycle.stop(one, self.state.policy, now)
+        yield from self._silent(worker, reason, now)
+        yield from lifecycle.stop(worker, self.state.policy, now)
 
     def _observed(self, event: Observed, now: float) -> Iterable[Action]:
         own = self.state.steering
@@ -471,24 +471,25 @@ class Fleet:
     def _counted(self, event: CensusTaken, now: float) -> Iterator[Action]:
         state = self.state
         for worker_id, connections in event.counts.items():
-            if one := state.worker(worker_id):
+            if worker := state.worker(worker_id):
                 holds = event.listening.get(worker_id, frozenset())
                 alone = event.unattributed == 0 and all(
-                    steering.nothing_comes(state, one, slot, holds) for slot in one.slots.values()
+                    steering.nothing_comes(state, worker, slot, holds)
+                    for slot in worker.slots.values()
                 )
-                releasing.counted(state, one, holds, event.began_at)
-                yield from stall.counted(state, one, connections, event, now)
+                releasing.counted(state, worker, holds, event.began_at)
+                yield from stall.counted(state, worker, connections, event, now)
                 yield from lifecycle.counted(
-                    one,
+                    worker,
                     connections,
                     alone=alone,
-                    still_listens=steering.still_listens(state, one, holds),
+                    still_listens=steering.still_listens(state, worker, holds),
                     began_at=event.began_at,
                 )
-                yield from self._look_for_slots(one, event, now)
+                yield from self._look_for_slots(worker, event, now)
         for generation in state.in_state(GenerationState.DRAINING):
             # It gets no new ones: what is found now was there at the start, and counted late.
-            found = sum(one.connections for one in generation.workers.values())
+            found = sum(worker.connections for worker in generation.workers.values())
             generation.connections_at_start = max(generation.connections_at_start, found)
         yield from leaving.counted(state, event, now)
 

@@ -23,8 +23,8 @@ def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
         NoteKind.DRAIN_BEGUN,
         {"generation": generation.number, "connections": generation.connections_at_start},
     )
-    for one in generation.workers.values():
-        yield from lifecycle.begin_drain(one, state.policy, state.policy.keep, now)
+    for worker in generation.workers.values():
+        yield from lifecycle.begin_drain(worker, state.policy, state.policy.keep, now)
 
 
 def limit(
@@ -45,8 +45,8 @@ def pause(state: State, request: RequestId, number: int, now: float) -> Iterator
     if generation is None:
         yield _not_draining(state, request, number)
         return
-    for one in generation.workers.values():
-        yield from lifecycle.pause(one, now)
+    for worker in generation.workers.values():
+        yield from lifecycle.pause(worker, now)
     yield Note(NoteKind.DRAIN_PAUSED, {"generation": number})
     yield _changed(request, generation, now)
 
@@ -65,10 +65,10 @@ def resume(state: State, request: RequestId, number: int, now: float) -> Iterato
 def keep_no_warmer(state: State, generation: Generation, now: float) -> Iterator[Action]:
     """End one that is empty before its `keep` is over: a new generation needs its room."""
     yield _hurried(generation)
-    for one in generation.workers.values():
-        if one.drain is not None:
-            one.drain.keep_until = min(one.drain.keep_until, now)
-        yield from lifecycle.pass_time(one, state.policy, now)
+    for worker in generation.workers.values():
+        if worker.drain is not None:
+            worker.drain.keep_until = min(worker.drain.keep_until, now)
+        yield from lifecycle.pass_time(worker, state.policy, now)
 
 
 def _hurried(generation: Generation) -> Note:
@@ -80,16 +80,16 @@ def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
     """End it now, closing the connections that it has: a new generation needs its room."""
     yield _hurried(generation)
     yield from _set_limit(generation, 0.0, state.policy.close_over, now)
-    for one in generation.workers.values():
-        yield from lifecycle.pass_time(one, state.policy, now)
+    for worker in generation.workers.values():
+        yield from lifecycle.pass_time(worker, state.policy, now)
 
 
-def worker_left(generation: Generation, one: Worker) -> None:
+def worker_left(generation: Generation, worker: Worker) -> None:
     """Remember whom its end cost a connection; one that is not told to end took its own with it."""
     if generation.state is GenerationState.DRAINING:
-        generation.forced += one.forced
-        if not lifecycle.expected(one):
-            generation.lost += lifecycle.at_stake(one)
+        generation.forced += worker.forced
+        if not lifecycle.expected(worker):
+            generation.lost += lifecycle.at_stake(worker)
 
 
 def over(generation: Generation, now: float) -> Note:
@@ -108,25 +108,25 @@ def over(generation: Generation, now: float) -> Note:
 
 def keep(generation: Generation) -> None:
     """Let nothing end those workers that can serve again, until it is known whether they shall."""
-    for one in _could_serve_again(generation):
-        if one.drain is not None:
-            one.drain.held_for_rollback = True
+    for worker in _could_serve_again(generation):
+        if worker.drain is not None:
+            worker.drain.held_for_rollback = True
 
 
 def go_on(state: State, generation: Generation, now: float) -> Iterator[Action]:
     """It drains as before; what was spawned meanwhile to make it whole is ended."""
     generation.state = GenerationState.DRAINING
-    for one in generation.workers.values():
-        if one.drain is None:
-            yield from lifecycle.stop(one, state.policy, now)
+    for worker in generation.workers.values():
+        if worker.drain is None:
+            yield from lifecycle.stop(worker, state.policy, now)
     _keep_no_longer(generation)
 
 
 def undo(generation: Generation) -> Iterator[Action]:
     """It is active again: the workers in its seats serve as if they had never drained."""
     generation.drain_since = None
-    for one in _could_serve_again(generation):
-        yield from lifecycle.end_drain(one)
+    for worker in _could_serve_again(generation):
+        yield from lifecycle.end_drain(worker)
     _keep_no_longer(generation)
 
 
@@ -140,15 +140,19 @@ def _keep_no_longer(generation: Generation) -> None:
 def _could_serve_again(generation: Generation) -> list[Worker]:
     """Of those in its seats; who was scaled away, or sweeps, is not asked back."""
     seated = [generation.workers[seat.worker] for seat in generation.seats if seat.worker]
-    return [one for one in seated if lifecycle.can_serve_again(one)]
+    return [worker for worker in seated if lifecycle.can_serve_again(worker)]
 
 
 def hurried(generation: Generation, now: float) -> bool:
     """All that it has left is ending."""
     return all(
-        one.state is WorkerState.STOPPING
-        or (one.drain is not None and one.drain.deadline is not None and one.drain.deadline <= now)
-        for one in generation.workers.values()
+        worker.state is WorkerState.STOPPING
+        or (
+            worker.drain is not None
+            and worker.drain.deadline is not None
+            and worker.drain.deadline <= now
+        )
+        for worker in generation.workers.values()
     )
 
 
@@ -161,58 +165,60 @@ def deadline(generation: Generation) -> float | None:
     if paused(generation):
         return None
     found = [
-        lifecycle.ends_at(one, generation.policy)
-        for one in generation.workers.values()
-        if one.drain is not None
+        lifecycle.ends_at(worker, generation.policy)
+        for worker in generation.workers.values()
+        if worker.drain is not None
     ]
     return (
-        max((one for one in found if one is not None), default=None) if None not in found else None
+        max((worker for worker in found if worker is not None), default=None)
+        if None not in found
+        else None
     )
 
 
 def drains(generation: Generation) -> list[Drain]:
-    return [one.drain for one in generation.workers.values() if one.drain is not None]
+    return [worker.drain for worker in generation.workers.values() if worker.drain is not None]
 
 
 def connections(generation: Generation) -> int:
-    return sum(one.connections for one in generation.workers.values())
+    return sum(worker.connections for worker in generation.workers.values())
 
 
 def empty(generation: Generation) -> bool:
     """Proven by censuses: only `keep`, or a pause, keeps its workers alive."""
     return all(
-        one.state is WorkerState.STOPPING
-        or (one.drain is not None and one.drain.empty_rounds >= lifecycle.EMPTY_ROUNDS)
-        for one in generation.workers.values()
+        worker.state is WorkerState.STOPPING
+        or (worker.drain is not None and worker.drain.empty_rounds >= lifecycle.EMPTY_ROUNDS)
+        for worker in generation.workers.values()
     )
 
 
 def emptiest(state: State) -> list[Generation]:
     """All that drain, in the order in which they give way: the empty ones, then the smallest."""
-    return sorted(oldest(state), key=lambda one: (not empty(one), connections(one)))
+    return sorted(oldest(state), key=lambda own: (not empty(own), connections(own)))
 
 
 def oldest(state: State) -> list[Generation]:
     """All that drain, the one that does so longest first."""
     return sorted(
-        state.in_state(GenerationState.DRAINING), key=lambda one: (one.drain_since or 0, one.number)
+        state.in_state(GenerationState.DRAINING), key=lambda own: (own.drain_since or 0, own.number)
     )
 
 
 def _set_limit(generation: Generation, within: float, over: float, now: float) -> Iterator[Action]:
     """`over`: how much of that time the polite ones get to close their connections in."""
-    for one in generation.workers.values():
-        drain = one.drain
-        if drain is None or one.state is WorkerState.STOPPING:
+    for worker in generation.workers.values():
+        drain = worker.drain
+        if drain is None or worker.state is WorkerState.STOPPING:
             continue
-        if one.closing_by is not None:
-            if one.closing_by <= now + within + generation.policy.kill_after:
+        if worker.closing_by is not None:
+            if worker.closing_by <= now + within + generation.policy.kill_after:
                 continue  # it is over by then anyway: asked again and again, it would never end
-            lifecycle.call_off(one)
-            if one.closes_on_request:
-                yield lifecycle.tell_drain(one)  # it closes no more, until it is asked again
+            lifecycle.call_off(worker)
+            if worker.closes_on_request:
+                yield lifecycle.tell_drain(worker)  # it closes no more, until it is asked again
         drain.close_over = None if isinf(within) else over
-        begin = now + (max(0.0, within - over) if one.closes_on_request else within)
+        begin = now + (max(0.0, within - over) if worker.closes_on_request else within)
         drain.deadline = None if isinf(within) else begin
         if drain.paused_at is not None and within < inf:
             lifecycle.resume(drain, now)  # the new limit counts from now on, or from its resumption
@@ -230,7 +236,7 @@ def _draining(state: State, number: int) -> Generation | None:
 
 
 def _not_draining(state: State, request: RequestId, number: int) -> Answer:
-    which = ", ".join(str(one.number) for one in oldest(state)) or "none"
+    which = ", ".join(str(generation.number) for generation in oldest(state)) or "none"
     text = f"generation {number} is not draining (draining: {which})"
     return Answer(request, Failed("operation-failed", text))
 

@@ -54,10 +54,14 @@ def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
         return
     yield from give_up(state, "the instance was told to join its load balancer again")
     state.out_of_rotation = None
-    for one in state.workers():
-        if one.asked_until is not None and one.closes_on_request and one.closing_by is None:
-            yield SendStay(one.id)
-        one.asked_until = None
+    for worker in state.workers():
+        if (
+            worker.asked_until is not None
+            and worker.closes_on_request
+            and worker.closing_by is None
+        ):
+            yield SendStay(worker.id)
+        worker.asked_until = None
     seconds = round(now - out.since, 3)
     yield Note(NoteKind.JOINED, {"seconds": seconds, **asked.by.fields()})
     yield Answer(asked.request, Joined(seconds))
@@ -97,13 +101,13 @@ def settle(state: State, now: float) -> Iterator[Action]:
     out = state.out_of_rotation
     if out is None:
         return
-    for one in state.workers():
-        if now >= _ask_at(out, one):
+    for worker in state.workers():
+        if now >= _ask_at(out, worker):
             over = state.policy.close_over
             if out.deadline is not None:
                 over = max(0.0, min(over, out.deadline - now))
-            one.asked_until = now + over
-            yield AskToLeave(one.id, over)
+            worker.asked_until = now + over
+            yield AskToLeave(worker.id, over)
     if out.deadline is not None and now >= out.deadline:
         yield from _limit_passed(state, out, now)
 
@@ -112,18 +116,18 @@ def deadlines(state: State) -> Iterator[float]:
     """The instants at which `settle` would do something."""
     out = state.out_of_rotation
     if out is not None:
-        yield from (at for at in (_ask_at(out, one) for one in state.workers()) if at < inf)
+        yield from (at for at in (_ask_at(out, worker) for worker in state.workers()) if at < inf)
         if out.deadline is not None:
             yield out.deadline
 
 
 def connections(state: State) -> int:
-    return sum(one.connections for one in state.workers())
+    return sum(worker.connections for worker in state.workers())
 
 
 def waited_for(state: State) -> int:
     """Connections of workers that cannot be asked to close them."""
-    return sum(one.connections for one in state.workers() if not one.closes_on_request)
+    return sum(worker.connections for worker in state.workers() if not worker.closes_on_request)
 
 
 def _why_not(state: State) -> str | None:
@@ -134,15 +138,15 @@ def _why_not(state: State) -> str | None:
     return None
 
 
-def _ask_at(out: Out, one: Worker) -> float:
+def _ask_at(out: Out, worker: Worker) -> float:
     """When it is asked to close its connections, next; `inf`: never, as it stands."""
-    if not one.closes_on_request or one.state not in CLOSERS or one.closing_by is not None:
+    if not worker.closes_on_request or worker.state not in CLOSERS or worker.closing_by is not None:
         return inf
-    if not one.connections and not one.reported:
+    if not worker.connections and not worker.reported:
         return inf
-    if one.asked_until is None:
+    if worker.asked_until is None:
         return out.asks_from
-    return max(out.asks_from, one.asked_until + ASK_AGAIN)
+    return max(out.asks_from, worker.asked_until + ASK_AGAIN)
 
 
 def _limit_passed(state: State, out: Out, now: float) -> Iterator[Action]:

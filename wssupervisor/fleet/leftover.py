@@ -17,77 +17,77 @@ from wssupervisor.fleet.state import Drain, Leftover, State, Worker
 
 def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Action]:
     """Known at once: it is steered away from and replaced, whatever is left of it."""
-    one = state.worker(event.worker)
-    if one is None or one.leftover is not None:
+    worker = state.worker(event.worker)
+    if worker is None or worker.leftover is not None:
         return
-    told = one.state is WorkerState.STOPPING
-    one.leftover = Leftover(event.exit, told, one.connections)
-    lifecycle.parted(one)
-    one.unresponsive_since = one.stalled_since = one.gave_way_at = one.held_up_at = None
+    told = worker.state is WorkerState.STOPPING
+    worker.leftover = Leftover(event.exit, told, worker.connections)
+    lifecycle.parted(worker)
+    worker.unresponsive_since = worker.stalled_since = worker.gave_way_at = worker.held_up_at = None
     if told:
-        yield from _tell_rest(one, state.policy)
+        yield from _tell_rest(worker, state.policy)
         return
     yield lifecycle.note(
-        NoteKind.MAIN_PROCESS_ENDED, one, reason=str(event.exit), connections=one.connections
+        NoteKind.MAIN_PROCESS_ENDED, worker, reason=str(event.exit), connections=worker.connections
     )
-    if reloading.judging(state, one.id):
-        text = lifecycle.why_failed(one, str(event.exit), event.advice, now)
-        yield from reloading.fail(state, text, now, of=one.id)
+    if reloading.judging(state, worker.id):
+        text = lifecycle.why_failed(worker, str(event.exit), event.advice, now)
+        yield from reloading.fail(state, text, now, of=worker.id)
         return
-    starting = one.state is WorkerState.STARTING
-    yield from seating.vacate(state, one, now)
-    if one.sweeper:
-        seating.sweeper_ended(state.generations[one.id.generation], now, died=True)
+    starting = worker.state is WorkerState.STARTING
+    yield from seating.vacate(state, worker, now)
+    if worker.sweeper:
+        seating.sweeper_ended(state.generations[worker.id.generation], now, died=True)
     if starting:
-        yield from _end(one, state.policy, "it was not ready yet", now)
+        yield from _end(worker, state.policy, "it was not ready yet", now)
         return
-    _let_drain(one, state.policy, now)
-    yield from judge(one)
+    _let_drain(worker, state.policy, now)
+    yield from judge(worker)
 
 
-def _tell_rest(one: Worker, policy: Policy) -> Iterator[Action]:
+def _tell_rest(worker: Worker, policy: Policy) -> Iterator[Action]:
     """Its main process ended when it was told to: the others have what is left of the time."""
-    waits, one.rest_at = one.rest_at is not None, None
+    waits, worker.rest_at = worker.rest_at is not None, None
     if waits:
-        yield Signal(one.id, policy.stop_signal)
+        yield Signal(worker.id, policy.stop_signal)
 
 
-def _let_drain(one: Worker, policy: Policy, now: float) -> None:
+def _let_drain(worker: Worker, policy: Policy, now: float) -> None:
     """It keeps what it has and gets nothing new. No drain signal: that was for the main process."""
-    if one.state is WorkerState.READY:
-        one.state = WorkerState.DRAINING
-    if one.drain is None:
+    if worker.state is WorkerState.READY:
+        worker.state = WorkerState.DRAINING
+    if worker.drain is None:
         limit = policy.drain_timeout
-        one.drain = Drain(now, now, None if limit == float("inf") else now + limit)
+        worker.drain = Drain(now, now, None if limit == float("inf") else now + limit)
 
 
-def judge(one: Worker) -> Iterator[Action]:
+def judge(worker: Worker) -> Iterator[Action]:
     """Have it found out whether what is left of the worker serves, where that is not known."""
-    leftover = one.leftover
-    if leftover is None or leftover.serves is not None or one.state is WorkerState.STOPPING:
+    leftover = worker.leftover
+    if leftover is None or leftover.serves is not None or worker.state is WorkerState.STOPPING:
         return
-    told = one.drain is not None and one.drain.signalled
-    yield JudgeLeftover(one.id, dict(one.slots), told)
+    told = worker.drain is not None and worker.drain.signalled
+    yield JudgeLeftover(worker.id, dict(worker.slots), told)
 
 
 def judged(state: State, worker_id: WorkerId, now: float, *, serves: bool) -> Iterator[Action]:
     """What serves drains like any other worker; what does not is ended, and its clients freed."""
-    one = state.worker(worker_id)
-    if one is None or one.leftover is None or one.leftover.serves is not None:
+    worker = state.worker(worker_id)
+    if worker is None or worker.leftover is None or worker.leftover.serves is not None:
         return
-    if one.state is WorkerState.STOPPING:
+    if worker.state is WorkerState.STOPPING:
         return
-    one.leftover.serves = serves
+    worker.leftover.serves = serves
     if serves:
-        yield lifecycle.note(NoteKind.LEFTOVER_SERVES, one, connections=one.connections)
+        yield lifecycle.note(NoteKind.LEFTOVER_SERVES, worker, connections=worker.connections)
     else:
-        yield from _end(one, state.policy, "no process of it accepts connections", now)
+        yield from _end(worker, state.policy, "no process of it accepts connections", now)
 
 
-def _end(one: Worker, policy: Policy, reason: str, now: float) -> Iterator[Action]:
-    assert one.leftover is not None
-    connections = one.leftover.connections
-    yield lifecycle.note(NoteKind.LEFTOVER_ENDED, one, reason=reason, connections=connections)
-    yield from lifecycle.stop(one, policy, now)
-    if one.pid is not None:
-        yield FreeClients(one.id)
+def _end(worker: Worker, policy: Policy, reason: str, now: float) -> Iterator[Action]:
+    assert worker.leftover is not None
+    connections = worker.leftover.connections
+    yield lifecycle.note(NoteKind.LEFTOVER_ENDED, worker, reason=reason, connections=connections)
+    yield from lifecycle.stop(worker, policy, now)
+    if worker.pid is not None:
+        yield FreeClients(worker.id)

@@ -21,14 +21,17 @@ ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY})
 
 def _shared(state: State) -> str | None:
     """The first listener in shared mode."""
-    return next((one.name for one in state.listeners.values() if one.shared is not None), None)
+    return next(
+        (listener.name for listener in state.listeners.values() if listener.shared is not None),
+        None,
+    )
 
 
 def _old(state: State) -> list[Worker]:
     """Workers that accept what the candidate is to get alone."""
     active = state.active
     found = [] if active is None else active.workers.values()
-    return [one for one in found if one.state in ACCEPTING and one.leftover is None]
+    return [worker for worker in found if worker.state in ACCEPTING and worker.leftover is None]
 
 
 def why_not(state: State, policy: Policy) -> str | None:
@@ -36,8 +39,8 @@ def why_not(state: State, policy: Policy) -> str | None:
     name = _shared(state)
     if name is None or policy.drain_signal is not None:
         return None
-    ready = [one for one in _old(state) if one.state is WorkerState.READY]
-    if all(one.releases_sockets for one in ready):
+    ready = [worker for worker in _old(state) if worker.state is WorkerState.READY]
+    if all(worker.releases_sockets for worker in ready):
         return None
     return (
         f"listener {name!r} is in shared mode and nothing tells the workers of generation"
@@ -53,38 +56,42 @@ def needed(state: State) -> bool:
     if reload is None or reload.kind is ReloadKind.START or _shared(state) is None:
         return False
     return not all(
-        one.releasing is not None and one.releasing.holds is False for one in _old(state)
+        worker.releasing is not None and worker.releasing.holds is False for worker in _old(state)
     )
 
 
 def ask(state: State, policy: Policy, now: float) -> Iterator[Action]:
     """Tell each of them once."""
-    asked = [one for one in _old(state) if one.releasing is None and one.pid is not None]
-    for one in asked:
-        one.releasing = LettingGo(now)
-        if one.closes_on_request:
-            yield SendDrain(one.id, one.releases_sockets)
+    asked = [
+        worker for worker in _old(state) if worker.releasing is None and worker.pid is not None
+    ]
+    for worker in asked:
+        worker.releasing = LettingGo(now)
+        if worker.closes_on_request:
+            yield SendDrain(worker.id, worker.releases_sockets)
         if policy.drain_signal is not None:
-            yield Signal(one.id, policy.drain_signal)
+            yield Signal(worker.id, policy.drain_signal)
     if asked:
         fields = {"generation": asked[0].id.generation, "workers": len(asked)}
         yield Note(NoteKind.RELEASING_SOCKETS, fields)
 
 
-def counted(state: State, one: Worker, holds: AbstractSet[SlotId], began_at: float) -> None:
+def counted(state: State, worker: Worker, holds: AbstractSet[SlotId], began_at: float) -> None:
     """A census says which slots it has."""
-    own = one.releasing
+    own = worker.releasing
     if own is not None and began_at >= own.asked_at:
-        own.holds = any(state.shared(slot) for slot in one.slots.values() if slot in holds)
+        own.holds = any(state.shared(slot) for slot in worker.slots.values() if slot in holds)
         own.late = own.holds and began_at >= own.asked_at + LET_GO_SECONDS
 
 
 def why_failed(state: State, policy: Policy) -> str | None:
     """They were told, had time, and accept still."""
-    late = [one for one in _old(state) if one.releasing is not None and one.releasing.late]
+    late = [
+        worker for worker in _old(state) if worker.releasing is not None and worker.releasing.late
+    ]
     if not late:
         return None
-    number, which = late[0].id.generation, ", ".join(str(one.id.index) for one in late)
+    number, which = late[0].id.generation, ", ".join(str(worker.id.index) for worker in late)
     who = f"worker {which}" if len(late) == 1 else f"workers {which}"
     how = "" if policy.drain_signal is None else f" by {policy.drain_signal} ([drain] signal)"
     return (
@@ -97,22 +104,24 @@ def why_failed(state: State, policy: Policy) -> str | None:
 
 def waits_for(state: State) -> str:
     which = [
-        one for one in _old(state) if one.releasing is None or one.releasing.holds is not False
+        worker
+        for worker in _old(state)
+        if worker.releasing is None or worker.releasing.holds is not False
     ]
     return f"{len(which)} old worker{'' if len(which) == 1 else 's'} to stop accepting"
 
 
 def call_off(state: State, now: float) -> Iterator[Action]:
     """The reload failed: those that let go are replaced, the others serve as before."""
-    for one in _old(state):
-        own = one.releasing
+    for worker in _old(state):
+        own = worker.releasing
         if own is None:
             continue
         if own.holds is False:
             reason = "it let its listener go for a reload that failed"
-            yield from lifecycle.fall_silent(one, state.policy, reason, now)
-            yield from seating.vacate(state, one, now)
+            yield from lifecycle.fall_silent(worker, state.policy, reason, now)
+            yield from seating.vacate(state, worker, now)
             continue
-        one.releasing = None
-        if one.closes_on_request:
-            yield SendResume(one.id)
+        worker.releasing = None
+        if worker.closes_on_request:
+            yield SendResume(worker.id)

@@ -94,7 +94,7 @@ def resolving(state: State, reload: int) -> bool:
 
 def resolved(state: State, release: Release, policy: Policy, now: float) -> Iterator[Action]:
     """The release is known: start a whole new generation of it, as soon as there is room."""
-    shared = [one.name for one in state.listeners.values() if one.shared is not None]
+    shared = [listener.name for listener in state.listeners.values() if listener.shared is not None]
     if shared and policy.ready_by in proof.BY_PROBE:
         text = (
             f'[ready] by = "{policy.ready_by.value}" cannot tell generations apart on listener'
@@ -133,7 +133,7 @@ def wait_for_room(state: State, pinned: Pinned, now: float) -> Iterator[Action]:
 def _start_in_room(state: State, reload: Reload, pinned: Pinned, now: float) -> Iterator[Action]:
     first = reload.kind is ReloadKind.START
     choose = steering.starting_slots if first else steering.free_slots
-    slots = {name: choose(state, one) for name, one in state.listeners.items()}
+    slots = {name: choose(state, listener) for name, listener in state.listeners.items()}
     lacking = capacity.no_slot(state, slots)
     if lacking is None:
         yield from _start(state, reload, pinned, slots, now)
@@ -184,8 +184,8 @@ def fail(
         yield from draining.go_on(state, candidate, now)
     elif candidate is not None:
         candidate.state = GenerationState.FAILED
-        for one in candidate.workers.values():
-            yield from lifecycle.stop(one, state.policy, now)
+        for worker in candidate.workers.values():
+            yield from lifecycle.stop(worker, state.policy, now)
     state.reload = None
     if reload.kind is ReloadKind.START:
         if not quitting:
@@ -264,10 +264,10 @@ def _stable_at(candidate: Generation | None) -> float | None:
         return None
     latest = candidate.started_at
     for seat in candidate.seats:
-        one = None if seat.worker is None else candidate.workers[seat.worker]
-        if one is None or one.ready_at is None or not steering.serves(candidate, seat):
+        worker = None if seat.worker is None else candidate.workers[seat.worker]
+        if worker is None or worker.ready_at is None or not steering.serves(candidate, seat):
             return None
-        latest = max(latest, one.ready_at + candidate.policy.stable)
+        latest = max(latest, worker.ready_at + candidate.policy.stable)
     return latest
 
 
@@ -298,8 +298,8 @@ def waits_for(state: State, now: float) -> str:
     if late:
         who = "worker" if len(late) == 1 else "workers"
         text = f"{who} {', '.join(late)} of generation {candidate.number} not ready yet"
-        tried = [candidate.workers[one].last_probe_error for one in _late_workers(candidate)]
-        why = next((one for one in tried if one is not None), None)
+        tried = [candidate.workers[worker].last_probe_error for worker in _late_workers(candidate)]
+        why = next((worker for worker in tried if worker is not None), None)
         return text if why is None else f"{text}: it {why}"
     if state.reload is not None and state.reload.phase is ReloadPhase.RELEASING_SOCKETS:
         return releasing.waits_for(state)

@@ -29,9 +29,9 @@ def resume(state: State, event: Reexecuted) -> Iterator[Action]:
     if state.reload is not None and state.reload.phase is ReloadPhase.RESOLVING:
         yield Resolve(state.reload.id)
     for generation in state.generations.values():
-        for one in generation.workers.values():
-            yield from lifecycle.judge(one, generation.policy)
-            yield from leftover.judge(one)
+        for worker in generation.workers.values():
+            yield from lifecycle.judge(worker, generation.policy)
+            yield from leftover.judge(worker)
 
 
 def can_recover(state: State) -> bool:
@@ -42,10 +42,10 @@ def can_recover(state: State) -> bool:
 def lose(state: State, event: Recovered) -> dict[WorkerId, int]:
     """Those that are gone, with the pids they had: no signal or message would reach them."""
     lost = {}
-    for one in state.workers():
-        if one.id in event.gone and one.pid is not None:
-            lost[one.id], one.pid = one.pid, None
-            lifecycle.parted(one)
+    for worker in state.workers():
+        if worker.id in event.gone and worker.pid is not None:
+            lost[worker.id], worker.pid = worker.pid, None
+            lifecycle.parted(worker)
     return lost
 
 
@@ -68,9 +68,9 @@ def recover(
     if state.out_of_rotation is not None:
         state.out_of_rotation.waiting.clear()
         state.out_of_rotation.empty_rounds = 0
-    for one in list(state.workers()):
-        if one.id not in lost:
-            yield from _find(state, one, event, now)
+    for worker in list(state.workers()):
+        if worker.id not in lost:
+            yield from _find(state, worker, event, now)
     for action in event.undone:
         if action.worker in event.running and state.worker(action.worker) is not None:
             yield action
@@ -81,9 +81,9 @@ def _exchange(state: State, slots: Mapping[SlotId, SlotId]) -> None:
     """Another socket in the place of each that is lost; nobody holds one of those."""
     if not slots:
         return
-    for name, one in state.listeners.items():
-        own = tuple(slots.get(slot, slot) for slot in one.slots)
-        shared = None if one.shared is None else slots.get(one.shared, one.shared)
+    for name, listener in state.listeners.items():
+        own = tuple(slots.get(slot, slot) for slot in listener.slots)
+        shared = None if listener.shared is None else slots.get(listener.shared, listener.shared)
         state.listeners[name] = Listener(name, own, shared)
     for lost, new in slots.items():
         del state.slots[lost]
@@ -113,7 +113,7 @@ def _exchanged(table: Table | None, slots: Mapping[SlotId, SlotId]) -> Table | N
 
 
 def _note(state: State, event: Recovered) -> Note:
-    found = sum(1 for one in state.workers() if one.id in event.running)
+    found = sum(1 for worker in state.workers() if worker.id in event.running)
     return Note(
         NoteKind.RECOVERED,
         {
@@ -125,25 +125,25 @@ def _note(state: State, event: Recovered) -> Note:
     )
 
 
-def _find(state: State, one: Worker, event: Recovered, now: float) -> Iterator[Action]:
+def _find(state: State, worker: Worker, event: Recovered, now: float) -> Iterator[Action]:
     """What is true of the worker now; a spawn that nobody knows of is told, or repeated."""
-    generation = state.generations[one.id.generation]
-    pid = event.running.get(one.id)
-    if pid is None and one.pid is None and one.state is not WorkerState.STOPPING:
-        yield Spawn(one.id, generation.release, dict(one.slots), one.watchdog)
-    elif pid is not None and one.pid is None:
-        yield from lifecycle.spawned(one, pid, generation.policy, now)
+    generation = state.generations[worker.id.generation]
+    pid = event.running.get(worker.id)
+    if pid is None and worker.pid is None and worker.state is not WorkerState.STOPPING:
+        yield Spawn(worker.id, generation.release, dict(worker.slots), worker.watchdog)
+    elif pid is not None and worker.pid is None:
+        yield from lifecycle.spawned(worker, pid, generation.policy, now)
     elif pid is not None:
-        yield from lifecycle.judge(one, generation.policy)
-        yield from leftover.judge(one)
+        yield from lifecycle.judge(worker, generation.policy)
+        yield from leftover.judge(worker)
     # Its time goes on from here: it may have been ready, or alive, while nobody listened.
-    if one.ready_by is not None:
-        one.ready_by = now + generation.policy.ready_timeout
-    if one.alive_at is not None:
-        one.alive_at = now
-    if one.drain is not None:
-        one.drain.empty_rounds = 0
-    one.lacks_slots = False
+    if worker.ready_by is not None:
+        worker.ready_by = now + generation.policy.ready_timeout
+    if worker.alive_at is not None:
+        worker.alive_at = now
+    if worker.drain is not None:
+        worker.drain.empty_rounds = 0
+    worker.lacks_slots = False
 
 
 def _steer_again(state: State) -> Iterator[Action]:

@@ -63,7 +63,9 @@ def _wake(state: State, reload: Reload, target: Generation, now: float) -> Itera
         for seat in target.seats
         if not (steering.serves(target, seat) and steering.alone_in(state, seat))
     ]
-    slots = {name: steering.free_slots(state, one) for name, one in state.listeners.items()}
+    slots = {
+        name: steering.free_slots(state, listener) for name, listener in state.listeners.items()
+    }
     lacking = capacity.no_slot(state, slots) if missing else None
     if lacking is not None:
         yield from reloading.fail(state, lacking, now)

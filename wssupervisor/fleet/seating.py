@@ -57,25 +57,25 @@ def _spawn_into(generation: Generation, seat: Seat, now: float) -> Iterator[Acti
     yield Spawn(worker_id, generation.release, dict(seat.slots), generation.policy.watchdog)
 
 
-def left(state: State, one: Worker, how: str, now: float) -> Iterator[Action]:
+def left(state: State, worker: Worker, how: str, now: float) -> Iterator[Action]:
     """A worker that has gone, so, leaves its seat, if it had one, to the next incarnation."""
-    generation = state.generations[one.id.generation]
-    del generation.workers[one.id]
+    generation = state.generations[worker.id.generation]
+    del generation.workers[worker.id]
     shared = {slot for other in state.workers() for slot in other.slots.values()}
-    for slot in set(one.slots.values()) - shared:
+    for slot in set(worker.slots.values()) - shared:
         state.slots[slot].seen_at = None  # what was in its queue may have been the worker's probe
-    _stand_in_for_none(generation, one)
-    seat = _seat_of(generation, one.id)
+    _stand_in_for_none(generation, worker)
+    seat = _seat_of(generation, worker.id)
     if seat is not None:
-        _empty(seat, generation, one, now)
+        _empty(seat, generation, worker, now)
         seat.reason = how
         if generation.state is GenerationState.ACTIVE and state.stop is None:
             seconds = round((seat.retry_at or now) - now, 3)
             if seconds > 0:
                 _move(state, generation, seat)
-            yield lifecycle.note(NoteKind.WORKER_RETRY, one, seconds=seconds)
-    elif one.sweeper and one.leftover is None:
-        died = one.state is WorkerState.DRAINING or one.reason is not None
+            yield lifecycle.note(NoteKind.WORKER_RETRY, worker, seconds=seconds)
+    elif worker.sweeper and worker.leftover is None:
+        died = worker.state is WorkerState.DRAINING or worker.reason is not None
         sweeper_ended(generation, now, died=died)
 
 
@@ -90,47 +90,47 @@ def _seat_of(generation: Generation, worker_id: WorkerId) -> Seat | None:
     return next((seat for seat in generation.seats if seat.worker == worker_id), None)
 
 
-def _empty(seat: Seat, generation: Generation, one: Worker, now: float) -> None:
+def _empty(seat: Seat, generation: Generation, worker: Worker, now: float) -> None:
     """Its worker is gone or does not count any more: when may the next one start?"""
     policy = generation.policy
-    was_ready = one.ready_at is not None and now - one.ready_at >= backoff.stable_time(policy)
+    was_ready = worker.ready_at is not None and now - worker.ready_at >= backoff.stable_time(policy)
     seat.failures = 1 if was_ready else seat.failures + 1
     seat.worker = None
     seat.incarnation += 1
     seat.retry_at = now + backoff.delay(policy, seat.failures)
 
 
-def vacate(state: State, one: Worker, now: float) -> Iterator[Action]:
+def vacate(state: State, worker: Worker, now: float) -> Iterator[Action]:
     """A silent worker loses its seat. Its replacement gets other slots where there are any.
 
     The silent one may wake up and accept from its slot again: what is steered must not be there.
     """
-    generation = state.generations[one.id.generation]
-    _stand_in_for_none(generation, one)
-    seat = _seat_of(generation, one.id)
+    generation = state.generations[worker.id.generation]
+    _stand_in_for_none(generation, worker)
+    seat = _seat_of(generation, worker.id)
     if seat is None or generation.state is GenerationState.DRAINING:
         return
-    _empty(seat, generation, one, now)
+    _empty(seat, generation, worker, now)
     _move(state, generation, seat)
     if seat.retry_at is not None:
-        yield lifecycle.note(NoteKind.WORKER_RETRY, one, seconds=round(seat.retry_at - now, 3))
+        yield lifecycle.note(NoteKind.WORKER_RETRY, worker, seconds=round(seat.retry_at - now, 3))
 
 
 def gave_way(generation: Generation, seat: Seat) -> Worker | None:
     """The worker that lost this seat for not accepting, and lives still."""
     return next(
         (
-            one
-            for one in generation.workers.values()
-            if one.gave_way_at is not None and one.id.index == seat.index
+            worker
+            for worker in generation.workers.values()
+            if worker.gave_way_at is not None and worker.id.index == seat.index
         ),
         None,
     )
 
 
-def can_return(state: State, one: Worker) -> bool:
+def can_return(state: State, worker: Worker) -> bool:
     """It accepts again, and no sweeper does so in its place."""
-    return steering.could_serve(one) and _alone(state, one.slots, but=one)
+    return steering.could_serve(worker) and _alone(state, worker.slots, but=worker)
 
 
 def _alone(state: State, slots: dict[str, SlotId], but: Worker | None = None) -> bool:
@@ -142,7 +142,7 @@ def _alone(state: State, slots: dict[str, SlotId], but: Worker | None = None) ->
 
 
 def stand_in(
-    state: State, generation: Generation, seat: Seat, one: Worker, now: float
+    state: State, generation: Generation, seat: Seat, worker: Worker, now: float
 ) -> Iterator[Action]:
     """Start a worker that takes the place of a stalled one as soon as it is ready.
 
@@ -150,7 +150,7 @@ def stand_in(
     share a slot it may accept at once: the stalled one gives way then.
     """
     seat.incarnation += 1
-    seat.stands_in_for = one.id
+    seat.stands_in_for = worker.id
     _move(state, generation, seat)
     if not _alone(state, seat.slots):
         yield from give_way(state, generation, seat, now)
@@ -160,15 +160,15 @@ def stand_in(
 def give_way(state: State, generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
     """The stalled worker has no seat any more: it keeps its connections, and gets none."""
     assert seat.stands_in_for is not None
-    one = generation.workers[seat.stands_in_for]
+    worker = generation.workers[seat.stands_in_for]
     seat.stands_in_for = None
-    yield from _lose_place(state, one, now)
+    yield from _lose_place(state, worker, now)
 
 
-def _lose_place(state: State, one: Worker, now: float) -> list[Action]:
-    one.gave_way_at = now
-    seconds = now - (one.stalled_since or now)
-    return lifecycle.lose_place(one, state.policy, f"it did not accept for {seconds:.3g} s", now)
+def _lose_place(state: State, worker: Worker, now: float) -> list[Action]:
+    worker.gave_way_at = now
+    seconds = now - (worker.stalled_since or now)
+    return lifecycle.lose_place(worker, state.policy, f"it did not accept for {seconds:.3g} s", now)
 
 
 def swap(
@@ -176,31 +176,31 @@ def swap(
 ) -> Iterator[Action]:
     """The seat's worker stalls, and the one that gave way before accepts again."""
     assert seat.worker is not None
-    one = generation.workers[seat.worker]
+    worker = generation.workers[seat.worker]
     seat.worker, seat.slots = returns.id, dict(returns.slots)
     returns.gave_way_at = None
     yield from lifecycle.end_drain(returns)
-    yield from _lose_place(state, one, now)
+    yield from _lose_place(state, worker, now)
 
 
-def take_back(state: State, one: Worker, now: float) -> Iterator[Action]:
+def take_back(state: State, worker: Worker, now: float) -> Iterator[Action]:
     """A stalled worker accepts again: the one that was to replace it, and is not ready, ends."""
-    generation = state.generations[one.id.generation]
+    generation = state.generations[worker.id.generation]
     for seat in generation.seats:
-        if seat.stands_in_for != one.id:
+        if seat.stands_in_for != worker.id:
             continue
-        replacement, seat.worker = seat.worker, one.id
+        replacement, seat.worker = seat.worker, worker.id
         seat.stands_in_for = None
-        seat.slots = dict(one.slots)
+        seat.slots = dict(worker.slots)
         seat.retry_at = None
         if replacement is not None:
             yield from lifecycle.stop(generation.workers[replacement], state.policy, now)
 
 
-def _stand_in_for_none(generation: Generation, one: Worker) -> None:
+def _stand_in_for_none(generation: Generation, worker: Worker) -> None:
     """It is not coming back."""
     for seat in generation.seats:
-        if seat.stands_in_for == one.id:
+        if seat.stands_in_for == worker.id:
             seat.stands_in_for = None
 
 
@@ -258,16 +258,18 @@ def too_many_sweepers(state: State, generation: Generation, now: float) -> bool:
     Those whose queue moves do not count, nor those that are done with it: the clients that came
     before a start wait in as many queues as there are slots, and may stay for hours.
     """
-    held_up = sum(_held_up(state, generation, one, now) for one in generation.workers.values())
+    held_up = sum(
+        _held_up(state, generation, worker, now) for worker in generation.workers.values()
+    )
     return held_up >= max(SWEEPERS, SWEEPERS_PER_SEAT * len(generation.seats))
 
 
-def _held_up(state: State, generation: Generation, one: Worker, now: float) -> bool:
+def _held_up(state: State, generation: Generation, worker: Worker, now: float) -> bool:
     """A sweeper that does not accept what waits in its queue."""
-    if one.sweeps is None or one.leftover is not None:
+    if worker.sweeps is None or worker.leftover is not None:
         return False
-    stuck_since = state.slots[one.sweeps].stuck_since
-    since = max(one.spawned_at, stuck_since or one.spawned_at)
+    stuck_since = state.slots[worker.sweeps].stuck_since
+    since = max(worker.spawned_at, stuck_since or worker.spawned_at)
     return stuck_since is not None and now - since >= generation.policy.accept_stall
 
 
@@ -307,7 +309,7 @@ def _part(state: State, generation: Generation, now: float) -> Iterator[Action]:
 
     It would go on taking what is steered to them, and never end. Their own workers drain, too.
     """
-    steered = [name for name, one in state.listeners.items() if one.shared is None]
+    steered = [name for name, own in state.listeners.items() if own.shared is None]
     for seat in generation.seats:
         if seat.stands_in_for is not None or steering.alone_in(state, seat):
             continue
@@ -321,14 +323,14 @@ def _part(state: State, generation: Generation, now: float) -> Iterator[Action]:
 def _leave(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
     """Its worker drains without a seat, and so does one that it stands in for."""
     if seat.stands_in_for is not None:
-        one = generation.workers[seat.stands_in_for]
+        worker = generation.workers[seat.stands_in_for]
         seat.stands_in_for = None
-        yield from lifecycle.begin_drain(one, generation.policy, 0.0, now)
+        yield from lifecycle.begin_drain(worker, generation.policy, 0.0, now)
     if seat.worker is not None:
-        one = generation.workers[seat.worker]
+        worker = generation.workers[seat.worker]
         seat.worker = None
         seat.incarnation += 1
-        yield from lifecycle.begin_drain(one, generation.policy, 0.0, now)
+        yield from lifecycle.begin_drain(worker, generation.policy, 0.0, now)
 
 
 def _sweep(
@@ -344,9 +346,11 @@ def _sweep(
             slots[other.name] = (queued or steering.idle_slots(state, other))[0]
     worker_id = WorkerId(generation.number, FIRST_SWEEPER + generation.sweepers, 1)
     generation.sweepers += 1
-    one = Worker(worker_id, slots, WorkerState.DRAINING, spawned_at=now, sweeper=True, sweeps=slot)
-    generation.workers[worker_id] = one
-    yield from lifecycle.begin_drain(one, generation.policy, 0.0, now)
+    worker = Worker(
+        worker_id, slots, WorkerState.DRAINING, spawned_at=now, sweeper=True, sweeps=slot
+    )
+    generation.workers[worker_id] = worker
+    yield from lifecycle.begin_drain(worker, generation.policy, 0.0, now)
     yield Note(
         NoteKind.SWEEPER_STARTED,
         {

@@ -66,36 +66,36 @@ def observed(state: State, event: Observed, now: float) -> Iterator[Action]:
     for slot, queued in event.queues.items():
         if slot in state.slots:
             look(state.slots[slot], queued, now)
-    for one in list(state.workers()):
-        policy = state.generations[one.id.generation].policy
-        if one.state is WorkerState.READY and one.stalled_since is None:
-            yield from _steer_away(state, one, policy, now)
-        elif one.stalled_since is not None and _accepts_again(state, one):
-            yield from accepts(state, one, now)
-        elif one.state is WorkerState.DRAINING and _stuck(state, one, patience(policy), now):
-            yield from _give_up(state, one, policy, now)
+    for worker in list(state.workers()):
+        policy = state.generations[worker.id.generation].policy
+        if worker.state is WorkerState.READY and worker.stalled_since is None:
+            yield from _steer_away(state, worker, policy, now)
+        elif worker.stalled_since is not None and _accepts_again(state, worker):
+            yield from accepts(state, worker, now)
+        elif worker.state is WorkerState.DRAINING and _stuck(state, worker, patience(policy), now):
+            yield from _give_up(state, worker, policy, now)
 
 
 def counted(
-    state: State, one: Worker, connections: int, event: CensusTaken, now: float
+    state: State, worker: Worker, connections: int, event: CensusTaken, now: float
 ) -> Iterator[Action]:
     """Of two censuses since it stalled the second found more connections: it has accepted."""
-    if one.stalled_since is None or event.began_at < one.stalled_since:
+    if worker.stalled_since is None or event.began_at < worker.stalled_since:
         return
-    if one.id in event.held_up:
-        one.held_up_at = event.began_at
-    before, one.stalled_with = one.stalled_with, connections
+    if worker.id in event.held_up:
+        worker.held_up_at = event.began_at
+    before, worker.stalled_with = worker.stalled_with, connections
     if before is not None and connections > before:
-        for slot in one.slots.values():
+        for slot in worker.slots.values():
             if state.slots[slot].stuck_since is not None:
                 state.slots[slot].stuck_since = now
-        yield from accepts(state, one, now)
-    elif one.sweeper and one.state is WorkerState.STALLED and connections == 0:
+        yield from accepts(state, worker, now)
+    elif worker.sweeper and worker.state is WorkerState.STALLED and connections == 0:
         # The next one may do better. One that accepts again could do so before it is signalled: it
         # ends as any other, when its queue is empty.
-        limit = patience(state.generations[one.id.generation].policy)
-        if _stuck(state, one, limit, now):
-            yield from lifecycle.stop(one, state.policy, now)
+        limit = patience(state.generations[worker.id.generation].policy)
+        if _stuck(state, worker, limit, now):
+            yield from lifecycle.stop(worker, state.policy, now)
 
 
 def patience(policy: Policy) -> float:
@@ -103,48 +103,52 @@ def patience(policy: Policy) -> float:
     return max(policy.replace_stalled, policy.accept_stall)
 
 
-def _stuck(state: State, one: Worker, limit: float, now: float) -> bool:
-    since = one.ready_at
+def _stuck(state: State, worker: Worker, limit: float, now: float) -> bool:
+    since = worker.ready_at
     if since is None:  # a sweeper: give it the time that a start may take
-        since = one.spawned_at + state.policy.ready_timeout
+        since = worker.spawned_at + state.policy.ready_timeout
     return now - since >= limit and any(
         stalled(state.slots[slot], limit, now)
-        for slot in one.slots.values()
-        if one.state is WorkerState.READY or not state.shared(slot)
+        for slot in worker.slots.values()
+        if worker.state is WorkerState.READY or not state.shared(slot)
     )
 
 
-def _steer_away(state: State, one: Worker, policy: Policy, now: float) -> Iterator[Action]:
-    if not _stuck(state, one, policy.accept_stall, now):
+def _steer_away(state: State, worker: Worker, policy: Policy, now: float) -> Iterator[Action]:
+    if not _stuck(state, worker, policy.accept_stall, now):
         return
-    one.stalled_since = _stuck_since(state, one)
-    yield lifecycle.note(NoteKind.WORKER_STALLED, one, reason=_reason(now - one.stalled_since))
+    worker.stalled_since = _stuck_since(state, worker)
+    yield lifecycle.note(
+        NoteKind.WORKER_STALLED, worker, reason=_reason(now - worker.stalled_since)
+    )
 
 
-def _stuck_since(state: State, one: Worker) -> float:
-    found = [state.slots[slot].stuck_since for slot in one.slots.values()]
-    return max(one.ready_at or 0.0, min(at for at in found if at is not None))
+def _stuck_since(state: State, worker: Worker) -> float:
+    found = [state.slots[slot].stuck_since for slot in worker.slots.values()]
+    return max(worker.ready_at or 0.0, min(at for at in found if at is not None))
 
 
 def _reason(seconds: float) -> str:
     return f"its queue has not moved for {seconds:.3g} s"
 
 
-def _accepts_again(state: State, one: Worker) -> bool:
+def _accepts_again(state: State, worker: Worker) -> bool:
     """All its queues have moved; where it gave way, no other worker can have done that."""
-    since = one.stalled_since or 0.0
-    if not all((state.slots[slot].moved_at or 0.0) > since for slot in one.slots.values()):
+    since = worker.stalled_since or 0.0
+    if not all((state.slots[slot].moved_at or 0.0) > since for slot in worker.slots.values()):
         return False
-    if one.state is WorkerState.STALLED and _others_accept(state, one):
-        one.stalled_since = max(state.slots[slot].moved_at or 0.0 for slot in one.slots.values())
+    if worker.state is WorkerState.STALLED and _others_accept(state, worker):
+        worker.stalled_since = max(
+            state.slots[slot].moved_at or 0.0 for slot in worker.slots.values()
+        )
         return False
     return True
 
 
-def _others_accept(state: State, one: Worker) -> bool:
-    own = set(one.slots.values())
+def _others_accept(state: State, worker: Worker) -> bool:
+    own = set(worker.slots.values())
     return any(
-        other is not one
+        other is not worker
         and not own.isdisjoint(other.slots.values())
         and other.state in steering.ACCEPTING
         and other.stalled_since is None
@@ -152,23 +156,23 @@ def _others_accept(state: State, one: Worker) -> bool:
     )
 
 
-def accepts(state: State, one: Worker, now: float) -> Iterator[Action]:
+def accepts(state: State, worker: Worker, now: float) -> Iterator[Action]:
     """It was only slow: it has its place back, unless another worker serves there already."""
-    since = one.stalled_since or now
-    match one.state:
+    since = worker.stalled_since or now
+    match worker.state:
         case WorkerState.READY | WorkerState.DRAINING:
             pass
-        case WorkerState.STALLED if one.gave_way_at is not None and _apart(state, one):
-            one.state = WorkerState.DRAINING
-            one.reason = None
+        case WorkerState.STALLED if worker.gave_way_at is not None and _apart(state, worker):
+            worker.state = WorkerState.DRAINING
+            worker.reason = None
         case _:
             return
-    one.stalled_since = one.stalled_with = one.held_up_at = None
-    yield lifecycle.note(NoteKind.WORKER_ACCEPTS, one, seconds=round(now - since, 3))
-    yield from seating.take_back(state, one, now)
+    worker.stalled_since = worker.stalled_with = worker.held_up_at = None
+    yield lifecycle.note(NoteKind.WORKER_ACCEPTS, worker, seconds=round(now - since, 3))
+    yield from seating.take_back(state, worker, now)
 
 
-def _apart(state: State, one: Worker) -> bool:
+def _apart(state: State, worker: Worker) -> bool:
     """Nothing is steered to where it accepts: it can drain."""
     seated = {
         slot
@@ -176,35 +180,35 @@ def _apart(state: State, one: Worker) -> bool:
         for seat in generation.seats
         for slot in seat.slots.values()
     }
-    return seated.isdisjoint(one.slots.values())
+    return seated.isdisjoint(worker.slots.values())
 
 
-def _give_up(state: State, one: Worker, policy: Policy, now: float) -> Iterator[Action]:
+def _give_up(state: State, worker: Worker, policy: Policy, now: float) -> Iterator[Action]:
     """It drains and does not accept: what waits in its queue is served by a sweeper."""
     reason = _reason(patience(policy))
-    if reloading.judging(state, one.id):
-        yield from _fail(state, one, reason, now)
+    if reloading.judging(state, worker.id):
+        yield from _fail(state, worker, reason, now)
         return
-    known = one.stalled_since is not None
-    one.stalled_since = _stuck_since(state, one)
+    known = worker.stalled_since is not None
+    worker.stalled_since = _stuck_since(state, worker)
     lose = lifecycle.lose_place if known else lifecycle.fall_silent
-    yield from lose(one, state.policy, reason, now)
+    yield from lose(worker, state.policy, reason, now)
 
 
-def _fail(state: State, one: Worker, reason: str, now: float) -> Iterator[Action]:
-    text = f"worker {one.id.index} of generation {one.id.generation}: {reason}"
-    yield from reloading.fail(state, text, now, of=one.id)
+def _fail(state: State, worker: Worker, reason: str, now: float) -> Iterator[Action]:
+    text = f"worker {worker.id.index} of generation {worker.id.generation}: {reason}"
+    yield from reloading.fail(state, text, now, of=worker.id)
 
 
-def why(generation: Generation, one: Worker, now: float) -> str:
+def why(generation: Generation, worker: Worker, now: float) -> str:
     """What `status` shows of a worker that is steered away from."""
-    text = _reason(now - (one.stalled_since or now))
+    text = _reason(now - (worker.stalled_since or now))
     for seat in generation.seats:
-        if seat.stands_in_for == one.id:
+        if seat.stands_in_for == worker.id:
             return f"{text}; a replacement is starting"
-        if seat.not_replaced == one.id and one.held_up_at is not None:
+        if seat.not_replaced == worker.id and worker.held_up_at is not None:
             return f"{text}; it waits for slow clients, and is not replaced for that"
-        if seat.not_replaced == one.id:
+        if seat.not_replaced == worker.id:
             return f"{text}; it is not replaced, as the limit of replacements is reached"
     return text
 
@@ -225,9 +229,13 @@ def settle(state: State, now: float) -> Iterator[Action]:
 def _judge(state: State, candidate: Generation, now: float) -> Iterator[Action]:
     """Before its cutover a worker that does not accept is a bad release's."""
     for seat in candidate.seats:
-        one = _stalled(candidate, seat)
-        if one is not None and reloading.judging(state, one.id) and now >= _due(candidate, one):
-            yield from _fail(state, one, _reason(now - (one.stalled_since or now)), now)
+        worker = _stalled(candidate, seat)
+        if (
+            worker is not None
+            and reloading.judging(state, worker.id)
+            and now >= _due(candidate, worker)
+        ):
+            yield from _fail(state, worker, _reason(now - (worker.stalled_since or now)), now)
             return
 
 
@@ -235,46 +243,46 @@ def _settle_active(state: State, active: Generation, now: float) -> Iterator[Act
     for seat in active.seats:
         if seat.stands_in_for is not None and steering.serves(active, seat):
             yield from seating.give_way(state, active, seat, now)
-        one = _stalled(active, seat)
-        if one is None or now < _due(active, one):
+        worker = _stalled(active, seat)
+        if worker is None or now < _due(active, worker):
             continue
-        if now >= _replaced_from(active, one):
-            yield from _replace(state, active, seat, one, now)
-        elif seat.not_replaced != one.id:
-            seat.not_replaced = one.id
+        if now >= _replaced_from(active, worker):
+            yield from _replace(state, active, seat, worker, now)
+        elif seat.not_replaced != worker.id:
+            seat.not_replaced = worker.id
             why = "it waits for slow clients, as a replacement would"
-            yield lifecycle.note(NoteKind.STALL_NOT_REPLACED, one, reason=why)
+            yield lifecycle.note(NoteKind.STALL_NOT_REPLACED, worker, reason=why)
 
 
 def _stalled(generation: Generation, seat: Seat) -> Worker | None:
     """Who has the seat, does not accept, and has no replacement under way."""
     if seat.worker is None:
         return None
-    one = generation.workers[seat.worker]
-    ready = one.state is WorkerState.READY and one.stalled_since is not None
-    return one if ready and seat.stands_in_for is None else None
+    worker = generation.workers[seat.worker]
+    ready = worker.state is WorkerState.READY and worker.stalled_since is not None
+    return worker if ready and seat.stands_in_for is None else None
 
 
-def _due(generation: Generation, one: Worker) -> float:
-    return (one.stalled_since or 0.0) + patience(generation.policy)
+def _due(generation: Generation, worker: Worker) -> float:
+    return (worker.stalled_since or 0.0) + patience(generation.policy)
 
 
-def _replaced_from(generation: Generation, one: Worker) -> float:
+def _replaced_from(generation: Generation, worker: Worker) -> float:
     """The same for a worker that its clients may hold up: after the last census that found that."""
-    due = _due(generation, one)
-    if one.held_up_at is None:
+    due = _due(generation, worker)
+    if worker.held_up_at is None:
         return due
-    limit = (one.stalled_since or 0.0) + HELD_UP_MAX
-    return max(due, min(one.held_up_at + patience(generation.policy), limit))
+    limit = (worker.stalled_since or 0.0) + HELD_UP_MAX
+    return max(due, min(worker.held_up_at + patience(generation.policy), limit))
 
 
 def _replace(
-    state: State, generation: Generation, seat: Seat, one: Worker, now: float
+    state: State, generation: Generation, seat: Seat, worker: Worker, now: float
 ) -> Iterator[Action]:
     """One more process, or the one that gave way before and accepts again; or say why none."""
     extra = seating.gave_way(generation, seat)
     if extra is not None and seating.can_return(state, extra):
-        yield _replaced(one, now)
+        yield _replaced(worker, now)
         yield from seating.swap(state, generation, seat, extra, now)
         return
     pause_over = _pause_over(generation, seat)
@@ -284,21 +292,21 @@ def _replace(
         )
         seat.replacements = 1 if quiet else seat.replacements + 1
         seat.replaced_at = now
-        yield _replaced(one, now)
-        yield from seating.stand_in(state, generation, seat, one, now)
-    elif seat.not_replaced != one.id:
-        seat.not_replaced = one.id
+        yield _replaced(worker, now)
+        yield from seating.stand_in(state, generation, seat, worker, now)
+    elif seat.not_replaced != worker.id:
+        seat.not_replaced = worker.id
         why = (
             f"the next replacement is started in {pause_over - now:.3g} s at the earliest"
             if extra is None
             else f"process {extra.pid} gave way before, and still has connections or clients queued"
         )
-        yield lifecycle.note(NoteKind.STALL_NOT_REPLACED, one, reason=why)
+        yield lifecycle.note(NoteKind.STALL_NOT_REPLACED, worker, reason=why)
 
 
-def _replaced(one: Worker, now: float) -> Action:
-    seconds = round(now - (one.stalled_since or now), 3)
-    return lifecycle.note(NoteKind.STALL_REPLACED, one, seconds=seconds)
+def _replaced(worker: Worker, now: float) -> Action:
+    seconds = round(now - (worker.stalled_since or now), 3)
+    return lifecycle.note(NoteKind.STALL_REPLACED, worker, seconds=seconds)
 
 
 def _pause(generation: Generation, seat: Seat) -> float:
@@ -322,16 +330,16 @@ def deadlines(state: State) -> Iterator[float]:
 
 def _deadlines(state: State, generation: Generation) -> Iterator[float]:
     for seat in generation.seats:
-        one = _stalled(generation, seat)
-        if one is None:
+        worker = _stalled(generation, seat)
+        if worker is None:
             continue
-        due = _due(generation, one)
+        due = _due(generation, worker)
         if generation.state is not GenerationState.ACTIVE:
-            if reloading.judging(state, one.id):
+            if reloading.judging(state, worker.id):
                 yield due
-        elif seat.not_replaced != one.id:
+        elif seat.not_replaced != worker.id:
             yield due
         elif seating.gave_way(generation, seat) is None:
-            yield max(_replaced_from(generation, one), _pause_over(generation, seat))
-        elif (later := _replaced_from(generation, one)) > due:
+            yield max(_replaced_from(generation, worker), _pause_over(generation, seat))
+        elif (later := _replaced_from(generation, worker)) > due:
             yield later  # the one that gave way may have its place back then

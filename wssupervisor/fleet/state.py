@@ -327,7 +327,7 @@ class State:
         return None if generation is None else generation.workers.get(worker_id)
 
     def in_state(self, state: GenerationState) -> list[Generation]:
-        return [one for one in self.generations.values() if one.state is state]
+        return [generation for generation in self.generations.values() if generation.state is state]
 
     @property
     def active(self) -> Generation | None:
@@ -341,7 +341,7 @@ class State:
 
     def shared(self, slot: SlotId) -> bool:
         """Whether all workers of all generations share this slot."""
-        return any(one.shared == slot for one in self.listeners.values())
+        return any(listener.shared == slot for listener in self.listeners.values())
 
     @property
     def candidate(self) -> Generation | None:

@@ -19,8 +19,8 @@ def parked(state: State) -> Table:
     """Return a table that sends everything to the parking slots, because no worker serves."""
     return Table(
         {
-            name: {one.slots[-1] if one.shared is None else one.shared: 1}
-            for name, one in state.listeners.items()
+            name: {own.slots[-1] if own.shared is None else own.shared: 1}
+            for name, own in state.listeners.items()
         }
     )
 
@@ -40,9 +40,9 @@ def wanted_table(state: State) -> Table:
     return Table(
         {
             name: _weights(name, places[name in by_client])
-            if one.shared is None
-            else {one.shared: 1}
-            for name, one in state.listeners.items()
+            if own.shared is None
+            else {own.shared: 1}
+            for name, own in state.listeners.items()
         },
         by_client,
     )
@@ -70,14 +70,14 @@ def _places(generation: Generation, *, sticky: bool) -> list[Mapping[str, SlotId
 
 def _pauses(generation: Generation, seat: Seat) -> bool:
     """Whether its worker does not accept now, but will very likely do so in a moment."""
-    one = None if seat.worker is None else generation.workers[seat.worker]
+    worker = None if seat.worker is None else generation.workers[seat.worker]
     return (
-        one is not None
-        and one.state is WorkerState.READY
-        and one.stalled_since is not None
-        and one.unresponsive_since is None
+        worker is not None
+        and worker.state is WorkerState.READY
+        and worker.stalled_since is not None
+        and worker.unresponsive_since is None
         and seat.stands_in_for is None
-        and seat.not_replaced != one.id
+        and seat.not_replaced != worker.id
     )
 
 
@@ -91,11 +91,11 @@ def serves(generation: Generation, seat: Seat) -> bool:
     return seat.worker is not None and could_serve(generation.workers[seat.worker])
 
 
-def could_serve(one: Worker) -> bool:
+def could_serve(worker: Worker) -> bool:
     """Whether it is ready, responsive and not stalled, or draining and could be so again."""
-    if one.unresponsive_since is not None or one.stalled_since is not None:
+    if worker.unresponsive_since is not None or worker.stalled_since is not None:
         return False
-    return one.state is WorkerState.READY or can_serve_again(one)
+    return worker.state is WorkerState.READY or can_serve_again(worker)
 
 
 def outsiders(state: State) -> set[SlotId]:
@@ -103,9 +103,9 @@ def outsiders(state: State) -> set[SlotId]:
     seated = {seat.worker for generation in state.generations.values() for seat in generation.seats}
     return {
         slot
-        for one in state.workers()
-        if one.id not in seated and one.state is WorkerState.DRAINING
-        for slot in one.slots.values()
+        for worker in state.workers()
+        if worker.id not in seated and worker.state is WorkerState.DRAINING
+        for slot in worker.slots.values()
         if not state.shared(slot)
     }
 
@@ -166,7 +166,7 @@ def _named(state: State, slot: SlotId) -> bool:
 
 def unheld_slots(state: State) -> set[SlotId]:
     """Return slots that only we hold and that no table names, without parking slots."""
-    ordinary = {slot for one in state.listeners.values() for slot in one.slots[:-1]}
+    ordinary = {slot for listener in state.listeners.values() for slot in listener.slots[:-1]}
     return {
         slot
         for slot in ordinary - held_slots(state)

@@ -32,13 +32,15 @@ def settle(state: State, stop: Stop, now: float) -> Iterator[Action]:
     """End every worker, then quit. A steering that fails stops nobody."""
     if state.steering.in_flight is not None and now < stop.deadline:
         return
-    for one in list(state.workers()):
-        yield from lifecycle.end_with_instance(one, state.policy, stop.deadline, now)
-        if now >= stop.deadline and one.kill_at is not None:
-            yield from lifecycle.kill(one)
+    for worker in list(state.workers()):
+        yield from lifecycle.end_with_instance(worker, state.policy, stop.deadline, now)
+        if now >= stop.deadline and worker.kill_at is not None:
+            yield from lifecycle.kill(worker)
     if any(True for _ in state.workers()):
         return
-    cut_short = [draining.over(one, now) for one in state.in_state(GenerationState.DRAINING)]
+    cut_short = [
+        draining.over(generation, now) for generation in state.in_state(GenerationState.DRAINING)
+    ]
     state.generations.clear()
     state.quit = True
     if stop.request is not None:
@@ -52,11 +54,11 @@ def settle(state: State, stop: Stop, now: float) -> Iterator[Action]:
 def deadlines(state: State, stop: Stop) -> Iterator[float]:
     """The instants at which a stop goes on by itself."""
     steers = state.steering.in_flight is not None
-    for one in state.workers():
-        if one.state is not WorkerState.STOPPING:
+    for worker in state.workers():
+        if worker.state is not WorkerState.STOPPING:
             if steers:
                 yield stop.deadline
-            elif one.closing_by is not None:
-                yield one.closing_by
-        elif one.pid is not None and one.kill_at is not None:
+            elif worker.closing_by is not None:
+                yield worker.closing_by
+        elif worker.pid is not None and worker.kill_at is not None:
             yield stop.deadline

@@ -135,7 +135,7 @@ class FleetView:
 
     def active(self) -> GenerationView | None:
         """The generation that serves."""
-        found = (one for one in self.generations if one.state is GenerationState.ACTIVE)
+        found = (own for own in self.generations if own.state is GenerationState.ACTIVE)
         return next(found, None)
 
 
@@ -150,14 +150,14 @@ def view(state: State, now: float) -> FleetView:
         policy=state.policy,
         listeners=tuple(
             ListenerView(
-                one.name,
-                one.slots,
-                one.shared is not None,
-                one.name in state.policy.by_client,
-                len(steering.free_slots(state, one)),
-                sum(state.slots[slot].queued for slot in one.slots),
+                listener.name,
+                listener.slots,
+                listener.shared is not None,
+                listener.name in state.policy.by_client,
+                len(steering.free_slots(state, listener)),
+                sum(state.slots[slot].queued for slot in listener.slots),
             )
-            for one in state.listeners.values()
+            for listener in state.listeners.values()
         ),
         unheld_slots=frozenset(steering.unheld_slots(state)),
         generations=tuple(_generation(state, state.generations[number], now) for number in numbers),
@@ -211,53 +211,55 @@ def _generation(state: State, generation: Generation, now: float) -> GenerationV
             generation.connections_at_start,
             draining.deadline(generation),
             draining.paused(generation),
-            max((one.keep_until for one in draining.drains(generation)), default=None),
+            max((drain.keep_until for drain in draining.drains(generation)), default=None),
         )
     waiting = (
         [_waiting(generation, seat) for seat in generation.seats if seat.worker is None]
         if generation.state is GenerationState.ACTIVE
         else []
     )
-    living = [_worker(state, generation, one, now) for one in generation.workers.values()]
+    living = [_worker(state, generation, worker, now) for worker in generation.workers.values()]
     return GenerationView(
         number=generation.number,
         state=generation.state,
         release=generation.release.directory,
         started_at=generation.started_at,
         active_since=generation.active_since,
-        connections=sum(one.connections for one in generation.workers.values()),
+        connections=sum(worker.connections for worker in generation.workers.values()),
         shares_slots=steering.shares_slots(state, generation),
         drain=drain,
-        workers=tuple(sorted(living + waiting, key=lambda one: one.id)),
+        workers=tuple(sorted(living + waiting, key=lambda worker: worker.id)),
     )
 
 
-def _worker(state: State, generation: Generation, one: Worker, now: float) -> WorkerView:
-    stalled = one.state is WorkerState.READY and one.stalled_since is not None
-    own = [slot for slot in one.slots.values() if not state.shared(slot)]
-    drain = one.drain
+def _worker(state: State, generation: Generation, worker: Worker, now: float) -> WorkerView:
+    stalled = worker.state is WorkerState.READY and worker.stalled_since is not None
+    own = [slot for slot in worker.slots.values() if not state.shared(slot)]
+    drain = worker.drain
     return WorkerView(
-        id=one.id,
-        pid=one.pid,
-        state=WorkerState.STALLED if stalled else one.state,
-        slots=dict(one.slots),
-        connections=one.connections,
-        reported=one.reported,
+        id=worker.id,
+        pid=worker.pid,
+        state=WorkerState.STALLED if stalled else worker.state,
+        slots=dict(worker.slots),
+        connections=worker.connections,
+        reported=worker.reported,
         queued=sum(state.slots[slot].queued for slot in own),
-        library=one.closes_on_request,
-        unresponsive_since=one.unresponsive_since,
-        stalled_since=one.stalled_since,
-        spawned_at=one.spawned_at,
-        restarts=one.id.incarnation - 1,
+        library=worker.closes_on_request,
+        unresponsive_since=worker.unresponsive_since,
+        stalled_since=worker.stalled_since,
+        spawned_at=worker.spawned_at,
+        restarts=worker.id.incarnation - 1,
         retry_at=None,
-        reason=stall.why(generation, one, now) if stalled else one.reason or _why_left(one),
-        sweeper=one.sweeper,
+        reason=stall.why(generation, worker, now)
+        if stalled
+        else worker.reason or _why_left(worker),
+        sweeper=worker.sweeper,
         still_listens=drain is not None and drain.still_listens,
-        should_listen=one.state is WorkerState.READY,
-        gets_no_more=drain is not None and _gets_no_more(state, one),
+        should_listen=worker.state is WorkerState.READY,
+        gets_no_more=drain is not None and _gets_no_more(state, worker),
         paused=drain is not None and drain.paused_at is not None,
         held_for_rollback=drain is not None and drain.held_for_rollback,
-        closing=one.closing_by is not None,
+        closing=worker.closing_by is not None,
     )
 
 
@@ -266,10 +268,10 @@ def _gets_no_more(state: State, worker: Worker) -> bool:
     return all(steering.nothing_comes(state, worker, slot, slots) for slot in slots)
 
 
-def _why_left(one: Worker) -> str | None:
-    if one.leftover is None:
+def _why_left(worker: Worker) -> str | None:
+    if worker.leftover is None:
         return None
-    return f"its main process {one.leftover.exit}, and other processes of it are still running"
+    return f"its main process {worker.leftover.exit}, and other processes of it are still running"
 
 
 def _waiting(generation: Generation, seat: Seat) -> WorkerView:
