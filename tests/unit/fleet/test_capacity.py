@@ -442,3 +442,11 @@ def test_a_slot_will_be_free_soon_for_each_reason_alone(why: str) -> None:
                 one.drain.deadline = 12.0
 
     assert capacity.comes(state, 12.0) is (why != "none")
+
+
+def test_half_of_the_slots_but_the_parking_slot_leave_room_for_a_reload() -> None:
+    fleet = serving(replace(POLICY, workers=8), slots=SLOTS[:9])
+    fleet.handle(ReloadRequested(5), 10)
+    (reason,) = failures(fleet.handle(ReleaseResolved(1, B, fleet.policy), 10))
+
+    assert "`wssctl scale 4` " in reason

@@ -271,6 +271,8 @@ def test_a_candidate_that_closes_its_socket_fails_the_reload() -> None:
     assert failures(fleet.handle(SlotReleased(worker(2, 1)), 11.5)) == [
         "worker 1 of generation 2: it closed its listening socket"
     ]
+    assert fleet.living(worker(2, 1)).state is WorkerState.STOPPING
+    assert fleet.fields(NoteKind.WORKER_STALLED) == []
 
 
 @pytest.mark.parametrize("state", [WorkerState.STARTING, WorkerState.STOPPING])
@@ -420,3 +422,20 @@ def test_a_worker_that_starts_has_no_slots_to_miss() -> None:
     counts(fleet, 7)
 
     assert fleet.fields(NoteKind.WORKER_STALLED) == []
+
+
+def test_a_worker_is_empty_only_if_nothing_comes_through_any_of_its_slots() -> None:
+    fleet = Driven()
+    slots = {"ws": SLOTS, "raw": tuple(range(20, 30))}
+    fleet.core = Fleet([Listener(name, own) for name, own in slots.items()])
+    fleet.queues = dict.fromkeys((*SLOTS, *slots["raw"]), 0)
+    fleet.steer(fleet.look(0), 0)
+    fleet.look(0)
+    fleet.spawn_all(fleet.handle(StartRequested(A, POLICY), 1), 1)
+    fleet.make_ready(1, 1)
+    fleet.steer(fleet.handle(TimePassed(), 2), 2)
+    fleet.look(3)
+    fleet.deploy(2, 10)
+    fleet.look(18, slot_20=1)
+    for at in (18, 19, 20):
+        assert fleet.census(at, {worker(1, 0): 0}) == []

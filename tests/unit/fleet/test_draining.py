@@ -382,6 +382,7 @@ def test_no_limit_leaves_a_paused_drain_paused() -> None:
     fleet.handle(DrainLimited(9, 1, inf), 20)
 
     assert own.paused(fleet.state.generations[1])
+    assert [one.deadline for one in own.drains(fleet.state.generations[1])] == [None, None]
 
 
 def test_a_limit_of_zero_ends_a_paused_drain_at_once() -> None:
@@ -467,3 +468,25 @@ def test_a_pause_is_answered_with_the_drain_as_it_is() -> None:
     assert draining().handle(DrainPaused(9, 1), 14) == [
         Answer(9, DrainChanged(1, workers=2, connections=0, paused=True, seconds=None))
     ]
+
+
+def test_a_generation_that_ends_for_want_of_room_ends_at_once() -> None:
+    fleet = draining()
+    fleet.census(13, {worker(1, 0): 5, worker(1, 1): 5})
+    old = fleet.state.generations[1]
+    actions = list(own.hurry(fleet.state, old, 14))
+
+    assert [one for one in actions if isinstance(one, Signal)] == [
+        Signal(worker(1, 0), "SIGTERM"),
+        Signal(worker(1, 1), "SIGTERM"),
+    ]
+
+
+def test_an_empty_generation_that_is_kept_warm_no_longer_ends_at_once() -> None:
+    fleet = draining(replace(POLICY, keep=100.0))
+    for at in (13, 14):
+        fleet.census(at, {worker(1, 0): 0, worker(1, 1): 0})
+    actions = list(own.keep_no_warmer(fleet.state, fleet.state.generations[1], 15))
+
+    assert len([one for one in actions if isinstance(one, Signal)]) == 2
+    assert [one.keep_until for one in own.drains(fleet.state.generations[1])] == [15, 15]

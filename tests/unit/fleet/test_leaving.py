@@ -250,6 +250,8 @@ def test_neither_is_done_while_it_starts_or_stops() -> None:
     ):
         assert fleet.handle(leave(), 20) == [Answer(7, Failed("busy", why))]
         assert fleet.handle(JoinRequested(8), 20) == [Answer(8, Failed("busy", why))]
+        assert fleet.state.out_of_rotation is None
+        assert kinds(fleet)[-1] not in (NoteKind.LEFT, NoteKind.JOINED)
 
 
 def test_a_stop_ends_the_waiting() -> None:
@@ -519,3 +521,21 @@ def test_a_requester_that_goes_away_gets_no_answer_and_another_one_does() -> Non
     answers = [one for one in fleet.handle(TimePassed(), 161) if isinstance(one, Answer)]
 
     assert [one.request for one in answers] == [8]
+
+
+def test_one_worker_with_connections_is_enough_to_be_waited_for() -> None:
+    fleet = out(polite())
+    for at in (111, 112, 113):
+        actions = fleet.census(at, {worker(1, 0): 0, worker(1, 1): 5})
+
+        assert not any(isinstance(one, Answer) for one in actions)
+
+
+def test_a_limit_that_ends_with_the_lead_is_not_before_it() -> None:
+    (answer,) = [
+        one
+        for one in out(polite(), within=LEAD).handle(TimePassed(), 100 + LEAD)
+        if isinstance(one, Answer)
+    ]
+
+    assert "lead" not in str(answer)

@@ -12,6 +12,7 @@ from wssupervisor.fleet.events import (
     LeftoverJudged,
     LibraryConnected,
     MainProcessEnded,
+    Reexecuted,
     Spawned,
     StopRequested,
     TimePassed,
@@ -253,6 +254,7 @@ def test_a_worker_that_was_not_ready_has_nothing_that_serves() -> None:
     actions = fleet.handle(MainProcessEnded(worker(1, 0, 2), Exit(1)), 12)
 
     assert actions[:2] == [Signal(worker(1, 0, 2), "SIGTERM"), FreeClients(worker(1, 0, 2))]
+    assert fleet.living(worker(1, 0, 2)).drain is None
     assert not any(isinstance(one, JudgeLeftover) for one in actions)
     assert fleet.fields(NoteKind.LEFTOVER_ENDED)[0]["reason"] == "it was not ready yet"
 
@@ -284,3 +286,35 @@ def test_the_rest_of_a_tree_is_signalled_once() -> None:
     fleet.handle(TimePassed(), 100 + POLICY.kill_after / 2)
 
     assert fleet.handle(MainProcessEnded(worker(1, 0), Exit(0)), 106) == [], "it has been already"
+
+
+def test_the_main_process_of_a_stopped_worker_ends_without_a_report() -> None:
+    fleet = draining()
+    fleet.steer(fleet.handle(StopRequested(1), 100), 100)
+    actions = fleet.handle(MainProcessEnded(worker(1, 0), Exit(0)), 101)
+
+    assert actions == [Signal(worker(1, 0), "SIGTERM")]
+    assert fleet.fields(NoteKind.MAIN_PROCESS_ENDED) == []
+    assert fleet.fields(NoteKind.WORKER_RETRY) == []
+
+
+def test_a_failed_candidate_whose_main_process_ended_is_not_started_again() -> None:
+    fleet = serving()
+    fleet.begin_reload(10, request=7)
+    fleet.handle(MainProcessEnded(worker(2, 0), Exit(7)), 12)
+
+    assert fleet.fields(NoteKind.WORKER_RETRY) == []
+    assert fleet.fields(NoteKind.LEFTOVER_ENDED) == []
+    assert fleet.living(worker(2, 0)).drain is None
+
+
+def test_a_leftover_that_was_judged_or_must_end_is_not_judged_again() -> None:
+    judged, ending = serving(), serving()
+    orphaned(judged, worker(1, 0), 20)
+    judged.handle(LeftoverJudged(worker(1, 0), serves=True), 21)
+    orphaned(ending, worker(1, 0), 20)
+    ending.living(worker(1, 0)).state = WorkerState.STOPPING
+
+    for fleet in (judged, ending):
+        again = fleet.handle(Reexecuted("2", "1"), 22)
+        assert not any(isinstance(one, JudgeLeftover) for one in again)

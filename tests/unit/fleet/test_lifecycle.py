@@ -40,11 +40,13 @@ from wssupervisor.fleet.lifecycle import (
     LET_GO_SECONDS,
     PATIENCE_WITH_MAIN,
     SERVICE_RESTART,
+    at_stake,
     begin_drain,
     can_serve_again,
     cause,
     counted,
     deadlines,
+    end_with_instance,
     ends_at,
     judge,
     kill,
@@ -52,6 +54,8 @@ from wssupervisor.fleet.lifecycle import (
     pass_time,
     resume,
     stop,
+    tell_drain,
+    watched,
     why_failed,
     why_late,
 )
@@ -701,3 +705,96 @@ def test_only_a_worker_that_starts_and_has_a_pid_is_probed(
 
     assert judge(one, policy) == ([Probe(one.id, {"ws": 10})] if probed else [])
     assert judge(one, POLICY) == []
+
+
+@pytest.mark.parametrize(
+    ("leftover", "expected"),
+    [
+        (None, 2),
+        (Leftover(Exit(0), False, 7), 7),
+        (Leftover(Exit(0), False, 7, serves=False), 7),
+        (Leftover(Exit(0), False, 7, serves=True), 2),
+        (Leftover(Exit(0), True, 7), 2),
+    ],
+)
+def test_connections_of_a_main_process_that_ended_unasked_went_with_it(
+    leftover: Leftover | None, expected: int
+) -> None:
+    one = Worker(worker(1), {}, WorkerState.READY, 0.0, connections=2, leftover=leftover)
+
+    assert at_stake(one) == expected
+
+
+@pytest.mark.parametrize("releases", [False, True])
+def test_a_worker_that_must_release_its_socket_cannot_serve_again(releases: bool) -> None:
+    drain = Drain(1.0, 1.0, None)
+    one = Worker(worker(1), {}, WorkerState.DRAINING, 0.0, drain=drain, ready_at=0.5)
+    one.releases_sockets, one.asked_until = releases, 9.0
+
+    assert tell_drain(one) == SendDrain(one.id, releases)
+    assert drain.signalled is releases
+    assert can_serve_again(one) is not releases
+    assert one.asked_until is None
+    one.drain = None
+    assert tell_drain(one) == SendDrain(one.id, releases)
+
+
+@pytest.mark.parametrize(("watchdog", "expected"), [(0.0, False), (0.5, True)])
+def test_any_watchdog_above_zero_watches(watchdog: float, expected: bool) -> None:
+    one = Worker(worker(1), {}, WorkerState.READY, 0.0, watchdog=watchdog, alive_at=1.0)
+
+    assert watched(one) is expected
+
+
+def closing_with_instance(closing_by: float | None, now: float) -> list[Action]:
+    """A worker with the library; the instance must have stopped by second 30."""
+    one = Worker(worker(1), {}, WorkerState.READY, 0.0, pid=7, closes_on_request=True)
+    one.closing_by = closing_by
+    return end_with_instance(one, replace(POLICY, kill_after=10.0), 30.0, now)
+
+
+def test_a_closing_that_ends_with_the_instance_is_not_begun_again() -> None:
+    assert closing_with_instance(30.0, 12.0) == []
+    assert closing_with_instance(30.1, 12.0) == [
+        AskToClose(worker(1), GOING_AWAY, over=5.0, by=8.0)
+    ]
+    assert closing_with_instance(20.0, 19.9) == []
+    assert closing_with_instance(20.0, 20.0) == [Signal(worker(1), "SIGTERM")]
+
+
+def test_a_stop_without_time_to_spread_closes_all_at_once() -> None:
+    assert closing_with_instance(None, 25.0) == [
+        AskToClose(worker(1), GOING_AWAY, over=0.0, by=0.0)
+    ]
+    assert closing_with_instance(None, 30.0) == [Signal(worker(1), "SIGTERM")]
+
+
+def test_a_worker_that_ends_already_is_not_asked_to_close_by_a_stop() -> None:
+    one = Worker(worker(1), {}, WorkerState.STOPPING, 0.0, pid=7, closes_on_request=True)
+
+    assert end_with_instance(one, POLICY, 30.0, 12.0) == []
+
+
+def test_a_worker_that_loses_its_place_is_kept_no_longer_than_its_connections() -> None:
+    one = Worker(worker(1), {}, WorkerState.READY, 0.0, pid=7)
+    lose_place(one, replace(POLICY, drain_timeout=20.0), "why", 9.0)
+
+    assert one.drain == Drain(9.0, 9.0, 29.0)
+
+
+def test_connections_that_were_being_closed_are_not_counted_again_at_the_end() -> None:
+    fleet = with_library()
+    fleet.handle(TimePassed(), 72)
+    fleet.census(80, {worker(1, 0): 4})
+    fleet.handle(TimePassed(), 102)
+
+    assert fleet.living(worker(1, 0)).state is WorkerState.STOPPING
+    assert fleet.living(worker(1, 0)).forced == 5
+
+
+def test_connections_that_went_with_a_main_process_are_not_forced_when_its_helpers_end() -> None:
+    one = Worker(worker(1), {}, WorkerState.DRAINING, 0.0, pid=7, connections=4)
+    one.leftover = Leftover(Exit(1), False, 4, serves=False)
+    stop(one, POLICY, 9.0)
+
+    assert one.forced == 0

@@ -154,6 +154,8 @@ def test_a_release_of_the_socket_is_reported_with_how_many_workers_must() -> Non
 
     assert fleet.fields(NoteKind.RELEASING_SOCKETS) == [{"generation": 1, "workers": 2}]
     assert view(fleet.state, 12.5).waits_for == "2 old workers to stop accepting"
+    fleet.handle(CensusTaken(BOTH, 0, 12.5, LISTENS), 12.5)
+    assert view(fleet.state, 12.5).waits_for == "2 old workers to stop accepting"
     fleet.handle(CensusTaken(BOTH, 0, 13, {worker(1, 1): frozenset({10})}), 13)
     assert view(fleet.state, 13).waits_for == "1 old worker to stop accepting"
 
@@ -285,3 +287,17 @@ def test_a_worker_that_released_for_a_reload_has_nothing_to_be_signalled_again()
     actions = fleet.steer(fleet.handle(CensusTaken(BOTH, 0, 13, {}), 13), 13)
 
     assert not any(isinstance(one, Signal) for one in actions)
+
+
+def test_a_worker_that_released_for_a_failed_reload_is_not_asked_to_resume() -> None:
+    fleet = shared()
+    for index in (0, 1):
+        fleet.handle(library(worker(1, index), releases_sockets=True), 5)
+    fleet.begin_reload(10, request=7)
+    fleet.make_ready(2, 11)
+    fleet.handle(TimePassed(), 12)
+    fleet.handle(CensusTaken(BOTH, 0, 13, {worker(1, 1): frozenset({10})}), 13)
+    actions = fleet.handle(WorkerExited(worker(2, 0), Exit(1)), 13.5)
+
+    assert [one for one in actions if isinstance(one, SendResume)] == [SendResume(worker(1, 1))]
+    assert fleet.living(worker(1, 0)).state is WorkerState.STALLED

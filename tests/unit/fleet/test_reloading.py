@@ -602,3 +602,26 @@ def test_a_candidate_that_fails_keeps_its_number_which_is_never_given_again() ->
     assert list(fleet.state.generations) == [1, 3]
     assert fleet.state.reload is not None
     assert fleet.state.reload.id == 2
+
+
+def test_the_start_has_the_number_before_the_first_reload() -> None:
+    reload = starting().state.reload
+
+    assert reload is not None
+    assert (reload.id, reloading.name(reload.id)) == (0, "r0")
+
+
+def test_a_reload_that_is_too_late_does_not_start_though_a_slot_gets_free_just_then() -> None:
+    fleet = serving(slots=SLOTS[:5])
+    fleet.deploy(2, 10)
+    fleet.census(12, {worker(1, 0): 1, worker(1, 1): 1})
+    fleet.handle(DrainLimited(9, 1, 0.0), 13)
+    fleet.handle(ReloadRequested(7, timeout=5.0), 14)
+    fleet.handle(ReleaseResolved(2, B, fleet.policy), 14)
+    for index in (0, 1):
+        fleet.handle(WorkerExited(worker(1, index), Exit(0)), 18)
+    actions = fleet.look(19)
+
+    assert len(failures(actions)) == 1
+    assert not any(isinstance(one, Spawn) for one in actions)
+    assert list(fleet.state.generations) == [2]
