@@ -35,6 +35,7 @@ SPELLED: dict[type[ast.cmpop], str] = {
     ast.NotIn: "not in",
 }
 SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
+BARE = ("return", "continue", "break")
 SHOWN_CHARS = 60
 
 
@@ -45,7 +46,7 @@ class Change:
     module: str
     line: int
     text: str
-    """The line as it is, without indentation."""
+    """The line as it is, without indentation; a bare `return` comes with the line above it."""
     start: int
     end: int
     before: str
@@ -106,6 +107,8 @@ class _Finder(ast.NodeVisitor):
     def _add(self, start: int, end: int, after: str) -> None:
         line = self.raw.count(b"\n", 0, start) + 1
         text = self.lines[line - 1].decode().strip()
+        if text in BARE:
+            text = f"{self.lines[line - 2].decode().strip()} {text}"
         before = self.raw[start:end].decode()
         self.found.append(Change(self.module, line, text, start, end, before, after))
 

@@ -12,7 +12,7 @@ FILE = Path(__file__).parent / "explained.toml"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a module without its indentation, and its change, as `./dev mutate` prints both."""
+    """A line of a module and its change, as `./dev mutate` prints both."""
 
     module: str
     line: str

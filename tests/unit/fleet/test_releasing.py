@@ -301,3 +301,15 @@ def test_a_worker_that_released_for_a_failed_reload_is_not_asked_to_resume() -> 
 
     assert [one for one in actions if isinstance(one, SendResume)] == [SendResume(worker(1, 1))]
     assert fleet.living(worker(1, 0)).state is WorkerState.STALLED
+
+
+def test_a_release_begins_at_the_instant_of_the_cutover_and_is_not_waited_for_in_a_circle() -> None:
+    fleet = shared(SIGNALLED)
+    fleet.begin_reload(10)
+    fleet.make_ready(2, 11)
+
+    assert fleet.next_deadline() == 12
+    fleet.handle(TimePassed(), 12)
+    assert fleet.next_deadline() == 70, "the limit of the reload"
+    fleet.handle(CensusTaken(BOTH, 0, 13, {}), 13)
+    assert fleet.next_deadline() is None, "the table is on its way"

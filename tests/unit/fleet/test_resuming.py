@@ -332,3 +332,12 @@ def test_without_any_table_so_far_none_is_asked_for_again() -> None:
 
     assert [one.epoch for one in actions if isinstance(one, Steer)] == [3], "the wanted one"
     assert fleet.handle(Spawned(worker(1), 1000), 11) == []
+
+
+def test_a_recovery_counts_those_that_run_and_those_that_are_gone() -> None:
+    fleet = draining()
+    running = {one: pid for one, pid in ALL.items() if one != worker(1, 0)}
+    died(fleet, 14, running, (worker(1, 0),))
+    (recovered,) = fleet.fields(NoteKind.RECOVERED)
+
+    assert (recovered["workers"], recovered["gone"]) == (3, 1)

@@ -38,6 +38,7 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.model import (
     Exit,
     Listener,
+    WorkerId,
     WorkerState,
 )
 from wssupervisor.fleet.notes import NoteKind
@@ -588,3 +589,60 @@ def test_a_seat_that_waits_for_its_start_moves_away_from_a_draining_worker_and_w
 
     assert seat.slots != one.slots
     assert (seat.worker, seat.retry_at) == (None, 10.5)
+
+
+def kept_until(fleet: Driven, worker_id: WorkerId) -> float | None:
+    drain = fleet.living(worker_id).drain
+    return None if drain is None else drain.keep_until
+
+
+def test_no_worker_without_a_seat_is_kept_warm() -> None:
+    scaled, sweeping = serving(), serving()
+    scaled.handle(ScaleRequested(5, 1), 20)
+    sweeping.look(20, slot_17=1)
+
+    assert kept_until(scaled, worker(1, 1)) == 20
+    assert kept_until(sweeping, worker(1, FIRST_SWEEPER)) == 20
+
+
+def test_a_stalled_worker_that_is_scaled_away_with_its_replacement_is_not_kept_warm() -> None:
+    fleet = serving(replace(STALLS, workers=2))
+    fleet.steer_any(looks(fleet, 10, 15, slot_11=1), 15)
+    fleet.spawn_all(looks(fleet, 15.5, 20), 20)
+    fleet.handle(ScaleRequested(5, 1), 21)
+
+    assert kept_until(fleet, worker(1, 1)) == 21
+    assert kept_until(fleet, worker(1, 1, 2)) == 21
+
+
+def test_a_start_remembers_no_seat_that_it_did_not_have() -> None:
+    assert serving().state.generations[1].incarnations == {}
+
+
+def test_a_seat_moves_only_if_each_of_its_listeners_has_another_slot_for_it() -> None:
+    fleet = Driven(replace(POLICY, workers=3))
+    slots = {"ws": SLOTS, "raw": (20, 21, 22)}
+    fleet.core = Fleet([Listener(name, own) for name, own in slots.items()])
+    fleet.queues = dict.fromkeys((*SLOTS, *slots["raw"]), 0)
+    fleet.steer(fleet.look(0), 0)
+    fleet.look(0)
+    fleet.spawn_all(fleet.handle(StartRequested(A, fleet.policy), 1), 1)
+    fleet.make_ready(1, 1)
+    fleet.steer(fleet.handle(TimePassed(), 2), 2)
+    fleet.look(3)
+    fleet.handle(ScaleRequested(5, 1), 4)
+
+    assert fleet.state.generations[1].seats[0].slots == {"ws": 10, "raw": 20}
+    assert fleet.living(worker(1, 0)).state is WorkerState.READY
+
+
+def test_a_worker_that_gave_way_returns_only_if_it_accepts_alone_in_its_slots() -> None:
+    fleet = draining()
+    one, other = fleet.living(worker(1, 0)), fleet.living(worker(1, 1))
+
+    assert seating.can_return(fleet.state, one)
+    one.stalled_since = 15.0
+    assert not seating.can_return(fleet.state, one)
+    one.stalled_since = None
+    other.slots = dict(one.slots)
+    assert not seating.can_return(fleet.state, one)

@@ -137,6 +137,8 @@ def test_one_that_accepts_after_it_was_replaced_drains_and_serves_when_the_other
     ]
     assert fleet.state.generations[1].seats[0].worker == worker(1)
     assert fleet.state.generations[1].workers[worker(1, 0, 2)].state is WorkerState.STALLED
+    back = fleet.living(worker(1))
+    assert (back.state, back.drain, back.gave_way_at) == (WorkerState.READY, None, None)
 
 
 def test_a_seat_has_at_most_one_worker_more_and_the_limit_is_reported_once() -> None:
