@@ -83,7 +83,7 @@ def test_at_the_limit_it_fails_and_says_how_many_are_left(settings: Settings) ->
 
     assert answer.status == 1
     assert "still connected: 7, 7 of them with workers that cannot be asked to close" in answer.err
-    assert "`wssctl leave` goes on waiting" in answer.err
+    assert "Run `wssctl leave` to keep waiting" in answer.err
     assert again.status == 0
     assert "7 connections, asked to close now" in again.out
     assert "out of its load balancer for" in shown
@@ -122,7 +122,7 @@ def test_a_join_lets_the_others_stay(polite: Settings) -> None:
         assert joined.status == 0
         assert "back in its load balancer, after" in joined.out
         assert waiting.returncode == 1
-        assert "it is waited for no longer: the instance was told to join" in said
+        assert "stopped waiting: the instance joined" in said
         assert daemon.status()["out_of_rotation"] is None
         assert daemon.ctl("join").out == "it was in its load balancer already\n"
 
@@ -216,7 +216,7 @@ def test_while_it_stops_it_is_not_tried(quick: Settings) -> None:
         _, said = waiting.communicate(timeout=SOON * slowness())
 
     assert waiting.returncode == 1
-    assert "it is waited for no longer: the instance was told to stop" in said
+    assert "stopped waiting: the instance is stopping" in said
     assert [one.status for one in refused] == [75, 75]
     assert "the instance is stopping" in refused[0].err
 

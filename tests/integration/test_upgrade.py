@@ -131,7 +131,7 @@ def test_a_requester_who_goes_away_after_an_upgrade_cancels_his_reload(
         clients.more(ANSWERS_AFTER)
 
         assert daemon.active() == 1
-        assert "whoever asked for it went away" in daemon.log()
+        assert "its requester disconnected" in daemon.log()
         clients.assert_unnoticed()
 
 

@@ -416,7 +416,7 @@ class FleetMachine(RuleBasedStateMachine):
             assert generation.number not in self.paused
             if one.reason is not None and ("not ready" in one.reason or "accepted" in one.reason):
                 continue  # ready.timeout is such a limit
-            if one.reason is not None and "no sign of life" in one.reason:
+            if one.reason is not None and "no heartbeat" in one.reason:
                 continue  # watchdog.replace_after is one, too
             if one.leftover is not None and not one.leftover.serves:
                 continue  # its connections went with its main process

@@ -1,4 +1,4 @@
-"""What the fleet wants done, in the imperative; each result comes back as an event."""
+"""Actions of the fleet, in the imperative. Each result comes back as an event."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ class Spawn:
     release: Release
     slots: Mapping[str, SlotId]
     watchdog: float = 0.0
-    """Seconds within which it shall give a sign of life; 0: none is wanted."""
+    """The longest time in seconds between two heartbeats; 0: none expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """Connect to each of its slots until it has accepted: `ProbePassed`, or `ProbeFailed`.
 
-    With a `check` also until it has answered that on its listener; each try that was in vain is a
-    `ProbeTried`. Without a limit of its own: the fleet has one for the worker, and ends it at that.
+    With a `check`, also until it has answered that on its listener. Each failed try is a
+    `ProbeTried`. It has no limit of its own: the fleet ends the worker at its limit.
     """
 
     worker: WorkerId
@@ -65,9 +65,9 @@ class Steer:
 
 @dataclass(frozen=True, slots=True)
 class JudgeLeftover:
-    """Find out whether what is left of the worker's tree serves: `LeftoverJudged`.
+    """Find out whether the rest of the worker's tree serves: `LeftoverJudged`.
 
-    `drain_signalled`: the worker was told to stop accepting, so that it does not proves nothing.
+    `drain_signalled`: the worker was asked to stop accepting, so not accepting proves nothing.
     """
 
     worker: WorkerId
@@ -77,7 +77,7 @@ class JudgeLeftover:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A reload that nobody waits for has begun."""
+    """A reload has begun, and no requester waits for its verdict."""
 
     reload: int
 
@@ -92,7 +92,7 @@ class CutOver:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """`code` is one of errors.py; `of`: the worker whose last lines explain it."""
+    """`code`: one of errors.py. `of`: the worker whose last lines explain the failure."""
 
     code: str
     reason: str
@@ -102,7 +102,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DrainChanged:
-    """`seconds`: to the limit; None where there is none or the drain is paused."""
+    """`seconds`: to the limit; None without a limit, or while the drain is paused."""
 
     generation: int
     workers: int
@@ -119,9 +119,9 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Out of the load balancer for `seconds`; `empty`: whoever asked has waited for that.
+    """Out of the load balancer for `seconds`. `empty`: no connection is left.
 
-    `asks_in`: seconds until connections are asked to close.
+    `asks_in`: seconds until the first connections are closed.
     """
 
     connections: int
@@ -132,7 +132,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Back in the load balancer; `seconds` it was out, None: it was in."""
+    """Back in the load balancer. `seconds`: how long it was out; None: it was in."""
 
     seconds: float | None
 
@@ -163,7 +163,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Quit:
-    """Nothing is left: end the daemon with this status; `reason` where it is a failure."""
+    """Nothing is left: end the daemon with this status. `reason`: of a failure."""
 
     status: int
     reason: str | None = None

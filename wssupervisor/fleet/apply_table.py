@@ -1,4 +1,4 @@
-"""Getting the wanted table of new connections in force, and what follows once it is."""
+"""Puts the wanted table of new connections in force, and acts when it is."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,12 +12,12 @@ AGAIN = 1.0
 
 
 def settle(state: State, now: float) -> Iterator[Action]:
-    """Ask for the wanted table where it is not the one in force."""
+    """Request the wanted table if it is not in force."""
     own = state.steering
     if not steering.may_steer(state, now):
         return
     table = steering.wanted_table(state)
-    # Where all listeners are shared a cutover changes no table, but takes the same way.
+    # If all listeners are shared, a cutover changes no table, but takes the same path.
     if table == own.current and not _cutting(state):
         own.retry_at = None
         return
@@ -28,7 +28,7 @@ def settle(state: State, now: float) -> Iterator[Action]:
 
 
 def steered(state: State, epoch: int, now: float) -> Iterable[Action]:
-    """The table that was asked for is in force."""
+    """The requested table is in force."""
     own = state.steering
     if epoch != own.epoch or own.in_flight is None:
         return []
@@ -41,7 +41,7 @@ def steered(state: State, epoch: int, now: float) -> Iterable[Action]:
 
 
 def failed(state: State, epoch: int, reason: str, now: float) -> Iterator[Action]:
-    """It is not, and the one before it still is: a start or a cutover that needs it has failed."""
+    """It is not, and the previous one still is. Fail a start or a cutover that needs it."""
     own = state.steering
     if epoch != own.epoch or own.in_flight is None:
         return
@@ -55,7 +55,7 @@ def failed(state: State, epoch: int, reason: str, now: float) -> Iterator[Action
 
 
 def deadlines(state: State) -> Iterator[float]:
-    """The instants at which `settle` would do something."""
+    """Return the instants at which `settle` would act."""
     own = state.steering
     if own.retry_at is not None and own.in_flight is None:
         yield own.retry_at

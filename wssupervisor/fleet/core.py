@@ -403,7 +403,7 @@ class Fleet:
         event: LibraryConnected | LibraryDisconnected | WorkerAlive | WorkerCounted,
         now: float,
     ) -> list[Action]:
-        """A worker has spoken for itself."""
+        """A worker has reported about itself."""
         match event:
             case LibraryConnected(closes=closes, releases_sockets=releases_sockets):
                 shared = any(self.state.shared(slot) for slot in worker.slots.values())
@@ -421,7 +421,7 @@ class Fleet:
         return []
 
     def _not_ready(self, worker: Worker | None, reason: str, now: float) -> Iterable[Action]:
-        """A worker did not make it: a candidate's reload fails, another one's is replaced."""
+        """A worker did not become ready: fail the reload of a candidate, or replace the worker."""
         if worker is None or worker.state is not WorkerState.STARTING:
             return []
         worker.reason = reason
@@ -442,9 +442,9 @@ class Fleet:
         yield from seating.vacate(self.state, worker, now)
 
     def _let_go(self, worker: Worker, now: float) -> Iterable[Action]:
-        """It does not want to serve any more; or it was told to stop for a reload.
+        """It stops serving by itself, or was asked to for a reload.
 
-        Then a census decides whether it obeyed: its own word is no proof.
+        In the second case a census decides whether it obeyed: its own report is no proof.
         """
         reload = self.state.reload
         letting = reload is not None and reload.phase is ReloadPhase.RELEASING_SOCKETS
@@ -453,9 +453,9 @@ class Fleet:
         return self._silent(worker, "it closed its listening socket", now)
 
     def _replace_mute(self, worker: Worker, now: float) -> Iterator[Action]:
-        """It has been mute for too long: another one takes its seat, and it is ended by force."""
+        """It has been unresponsive for too long: another takes its seat, and it is killed."""
         silent = round(now - (worker.alive_at or now), 1)
-        reason = f"it has given no sign of life for {silent:g} s"
+        reason = f"it has sent no heartbeat for {silent:g} s"
         yield from self._silent(worker, reason, now)
         yield from lifecycle.stop(worker, self.state.policy, now)
 
@@ -523,7 +523,7 @@ class Fleet:
         reload.request = None
         if reload.phase is ReloadPhase.CUTTING:
             return []
-        return reloading.fail(state, "cancelled: whoever asked for it went away", now)
+        return reloading.fail(state, "cancelled: its requester disconnected", now)
 
     def _scale_requested(self, request: RequestId, workers: int) -> Iterator[Action]:
         state = self.state

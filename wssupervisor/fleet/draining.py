@@ -1,4 +1,4 @@
-"""A generation's drain: how it begins, and what an operator may change about it."""
+"""The drain of a generation: how it begins, and how operators may change it."""
 
 from collections.abc import Iterator
 from math import inf, isinf
@@ -11,7 +11,7 @@ from wssupervisor.fleet.state import Drain, Generation, State, Worker
 
 
 def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """It gets nothing new; what it has it may finish."""
+    """The generation gets no new connections, and keeps the ones that it has."""
     generation.state = GenerationState.DRAINING
     generation.drain_since = now
     generation.connections_at_start = connections(generation)
@@ -30,7 +30,7 @@ def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
 def limit(
     state: State, request: RequestId, number: int, within: float, now: float
 ) -> Iterator[Action]:
-    """End it within so many seconds from now; `inf` takes its limit away."""
+    """End it within this many seconds from now; `inf` removes its limit."""
     generation = _draining(state, number)
     if generation is None:
         yield _not_draining(state, request, number)
@@ -63,7 +63,7 @@ def resume(state: State, request: RequestId, number: int, now: float) -> Iterato
 
 
 def keep_no_warmer(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """End one that is empty before its `keep` is over: a new generation needs its room."""
+    """End an empty generation before its `keep` is over, because another needs its room."""
     yield _hurried(generation)
     for worker in generation.workers.values():
         if worker.drain is not None:
@@ -77,7 +77,7 @@ def _hurried(generation: Generation) -> Note:
 
 
 def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """End it now, closing the connections that it has: a new generation needs its room."""
+    """End it now, closing its connections, because another generation needs its room."""
     yield _hurried(generation)
     yield from _set_limit(generation, 0.0, state.policy.close_over, now)
     for worker in generation.workers.values():
@@ -85,7 +85,7 @@ def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
 
 
 def worker_left(generation: Generation, worker: Worker) -> None:
-    """Remember whom its end cost a connection; one that is not told to end took its own with it."""
+    """Count the connections that the end of this worker closed or lost."""
     if generation.state is GenerationState.DRAINING:
         generation.forced += worker.forced
         if not lifecycle.expected(worker):
@@ -93,7 +93,7 @@ def worker_left(generation: Generation, worker: Worker) -> None:
 
 
 def over(generation: Generation, now: float) -> Note:
-    """Its last worker has gone: how long it took, and what became of its connections."""
+    """Its last worker has ended: note the duration, and the fate of its connections."""
     return Note(
         NoteKind.GENERATION_RETIRED,
         {
@@ -107,14 +107,14 @@ def over(generation: Generation, now: float) -> Note:
 
 
 def keep(generation: Generation) -> None:
-    """Let nothing end those workers that can serve again, until it is known whether they shall."""
+    """Let nothing end workers that can serve again, until the rollback is decided."""
     for worker in _could_serve_again(generation):
         if worker.drain is not None:
             worker.drain.held_for_rollback = True
 
 
 def go_on(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """It drains as before; what was spawned meanwhile to make it whole is ended."""
+    """It keeps draining as before. Workers that were started for the rollback are ended."""
     generation.state = GenerationState.DRAINING
     for worker in generation.workers.values():
         if worker.drain is None:
@@ -123,7 +123,7 @@ def go_on(state: State, generation: Generation, now: float) -> Iterator[Action]:
 
 
 def undo(generation: Generation) -> Iterator[Action]:
-    """It is active again: the workers in its seats serve as if they had never drained."""
+    """It is active again. The workers in its seats serve as if they had never drained."""
     generation.drain_since = None
     for worker in _could_serve_again(generation):
         yield from lifecycle.end_drain(worker)
@@ -131,20 +131,20 @@ def undo(generation: Generation) -> Iterator[Action]:
 
 
 def _keep_no_longer(generation: Generation) -> None:
-    """Who drains still may end when he is empty, which was not looked for meanwhile."""
+    """A draining worker may already be empty: nothing counted while the drain was paused."""
     for drain in drains(generation):
         drain.held_for_rollback = False
         drain.empty_rounds = 0
 
 
 def _could_serve_again(generation: Generation) -> list[Worker]:
-    """Of those in its seats; who was scaled away, or sweeps, is not asked back."""
+    """Return workers in its seats. Scaled-down workers and sweepers do not serve again."""
     seated = [generation.workers[seat.worker] for seat in generation.seats if seat.worker]
     return [worker for worker in seated if lifecycle.can_serve_again(worker)]
 
 
 def hurried(generation: Generation, now: float) -> bool:
-    """All that it has left is ending."""
+    """Whether all its workers are ending."""
     return all(
         worker.state is WorkerState.STOPPING
         or (
@@ -161,7 +161,7 @@ def paused(generation: Generation) -> bool:
 
 
 def deadline(generation: Generation) -> float | None:
-    """The instant at which its last worker is told to end; None: when it is empty, or paused."""
+    """When its last worker must end; None: when it is empty, or while it is paused."""
     if paused(generation):
         return None
     found = [
@@ -185,7 +185,7 @@ def connections(generation: Generation) -> int:
 
 
 def empty(generation: Generation) -> bool:
-    """Proven by censuses: only `keep`, or a pause, keeps its workers alive."""
+    """Whether it is proven empty: only `keep`, or a pause, keeps its workers alive."""
     return all(
         worker.state is WorkerState.STOPPING
         or (worker.drain is not None and worker.drain.empty_rounds >= lifecycle.EMPTY_ROUNDS)
@@ -194,41 +194,42 @@ def empty(generation: Generation) -> bool:
 
 
 def emptiest(state: State) -> list[Generation]:
-    """All that drain, in the order in which they give way: the empty ones, then the smallest."""
+    """Return draining generations in the order in which they end: empty ones, then the smallest."""
     return sorted(oldest(state), key=lambda own: (not empty(own), connections(own)))
 
 
 def oldest(state: State) -> list[Generation]:
-    """All that drain, the one that does so longest first."""
+    """Return draining generations, the oldest drain first."""
     return sorted(
         state.in_state(GenerationState.DRAINING), key=lambda own: (own.drain_since or 0, own.number)
     )
 
 
 def _set_limit(generation: Generation, within: float, over: float, now: float) -> Iterator[Action]:
-    """`over`: how much of that time the polite ones get to close their connections in."""
+    """`over`: the share of that time in which workers with the library close connections."""
     for worker in generation.workers.values():
         drain = worker.drain
         if drain is None or worker.state is WorkerState.STOPPING:
             continue
         if worker.closing_by is not None:
             if worker.closing_by <= now + within + generation.policy.kill_after:
-                continue  # it is over by then anyway: asked again and again, it would never end
+                continue  # it ends by then in any case; repeated requests must not postpone that
             lifecycle.call_off(worker)
             if worker.closes_on_request:
-                yield lifecycle.tell_drain(worker)  # it closes no more, until it is asked again
+                yield lifecycle.tell_drain(worker)  # it stops closing until it is asked again
         drain.close_over = None if isinf(within) else over
         begin = now + (max(0.0, within - over) if worker.closes_on_request else within)
         drain.deadline = None if isinf(within) else begin
         if drain.paused_at is not None and within < inf:
-            lifecycle.resume(drain, now)  # the new limit counts from now on, or from its resumption
+            # The new limit counts from now, or from the end of the pause.
+            lifecycle.resume(drain, now)
             drain.deadline = begin
             if within:
                 drain.paused_at = now
 
 
 def _draining(state: State, number: int) -> Generation | None:
-    """A generation that drains, or the active one where some of its workers do."""
+    """Return a draining generation, or the active one if some of its workers drain."""
     found = state.generations.get(number)
     if found is None or found.state is GenerationState.STARTING or not drains(found):
         return None

@@ -1,8 +1,8 @@
-"""Out of the load balancer and back in: nothing is refused meanwhile, and nobody is ended.
+"""Out of the load balancer and back in. Nothing is refused meanwhile, and no worker is ended.
 
-Steering, reloads and respawns go on as ever. Once the lead is over, by when a client that comes
-back is sent to another host, the workers that can are asked to close their connections, and again
-as long as some are left or come. Those of other workers are waited for.
+Steering, reloads and respawns work as usual. After the lead, when clients that reconnect are sent
+to other hosts, workers with the library are asked to close their connections. They are asked
+again while connections are left or arrive. The connections of other workers are waited for.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from wssupervisor.fleet.orders import AskToLeave, SendStay
 from wssupervisor.fleet.state import Out, State, Worker
 
 ASK_AGAIN = 10.0
-"""Seconds from the end of one round of closes to the next: who is sent here again and again, by a
-load balancer that has not noticed, shall not be thrown out in a circle."""
+"""Seconds from the end of one round of closes to the next, so that a client that the load balancer
+keeps sending here is not closed in a loop."""
 CLOSERS = frozenset({WorkerState.READY, WorkerState.STALLED, WorkerState.DRAINING})
 
 
 def leave(state: State, asked: LeaveRequested, now: float) -> Iterator[Action]:
-    """Go out, or stay out with these limits; the lead counts from when it went out."""
+    """Go out, or stay out with new limits. The lead counts from when the instance went out."""
     busy = _why_not(state)
     if busy is not None:
         yield Answer(asked.request, Failed("busy", busy))
@@ -43,7 +43,7 @@ def leave(state: State, asked: LeaveRequested, now: float) -> Iterator[Action]:
 
 
 def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
-    """Come back in; what has not been closed yet may stay."""
+    """Come back in. Connections that are not closed yet may stay."""
     busy = _why_not(state)
     if busy is not None:
         yield Answer(asked.request, Failed("busy", busy))
@@ -52,7 +52,7 @@ def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
     if out is None:
         yield Answer(asked.request, Joined(None))
         return
-    yield from give_up(state, "the instance was told to join its load balancer again")
+    yield from give_up(state, "the instance joined its load balancer again")
     state.out_of_rotation = None
     for worker in state.workers():
         if (
@@ -68,20 +68,20 @@ def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
 
 
 def give_up(state: State, why: str) -> Iterator[Action]:
-    """Something else was asked for: whoever waits for the last connection waits in vain."""
+    """Another request replaces the leave: answer the requesters that wait."""
     if state.out_of_rotation is not None:
         for who in _waiting(state.out_of_rotation):
-            yield Answer(who, Failed("operation-failed", f"it is waited for no longer: {why}"))
+            yield Answer(who, Failed("operation-failed", f"stopped waiting: {why}"))
 
 
 def requester_left(state: State, who: RequestId) -> None:
-    """It stays out; nobody waits."""
+    """Forget a requester that waits. The instance stays out."""
     if state.out_of_rotation is not None and who in state.out_of_rotation.waiting:
         state.out_of_rotation.waiting.remove(who)
 
 
 def counted(state: State, census: CensusTaken, now: float) -> Iterator[Action]:
-    """Is nobody left? Before the lead is over that means nothing: somebody may yet be sent here."""
+    """Take in one census. Before the lead is over, zero proves nothing: clients may still come."""
     out = state.out_of_rotation
     if out is None or state.stop is not None or census.began_at < out.asks_from:
         return
@@ -97,7 +97,7 @@ def counted(state: State, census: CensusTaken, now: float) -> Iterator[Action]:
 
 
 def settle(state: State, now: float) -> Iterator[Action]:
-    """Ask whom it is time to ask, and let go those who have waited long enough."""
+    """Ask workers whose time has come, and answer requesters that have reached their limit."""
     out = state.out_of_rotation
     if out is None:
         return
@@ -113,7 +113,7 @@ def settle(state: State, now: float) -> Iterator[Action]:
 
 
 def deadlines(state: State) -> Iterator[float]:
-    """The instants at which `settle` would do something."""
+    """Return the instants at which `settle` would act."""
     out = state.out_of_rotation
     if out is not None:
         yield from (at for at in (_ask_at(out, worker) for worker in state.workers()) if at < inf)
@@ -126,7 +126,7 @@ def connections(state: State) -> int:
 
 
 def waited_for(state: State) -> int:
-    """Connections of workers that cannot be asked to close them."""
+    """Return the number of connections of workers that cannot be asked to close them."""
     return sum(worker.connections for worker in state.workers() if not worker.closes_on_request)
 
 
@@ -139,7 +139,7 @@ def _why_not(state: State) -> str | None:
 
 
 def _ask_at(out: Out, worker: Worker) -> float:
-    """When it is asked to close its connections, next; `inf`: never, as it stands."""
+    """When it is next asked to close its connections; `inf`: never, at present."""
     if not worker.closes_on_request or worker.state not in CLOSERS or worker.closing_by is not None:
         return inf
     if not worker.connections and not worker.reported:
@@ -156,18 +156,18 @@ def _limit_passed(state: State, out: Out, now: float) -> Iterator[Action]:
     which = f", {others} of them with workers that cannot be asked to close" if others else ""
     if now < out.asks_from:
         which += (
-            f"; nobody is asked to close before the lead is over, in {out.asks_from - now:.3g} s"
+            f"; no connection is closed before the lead is over, in {out.asks_from - now:.3g} s"
         )
     text = (
         f"still connected: {count}{which}; the instance stays out of its load balancer."
-        " `wssctl leave` goes on waiting; a stop ends them; `wssctl join` puts it back"
+        " Run `wssctl leave` to keep waiting, or `wssctl join` to put it back"
     )
     for who in _waiting(out):
         yield Answer(who, Failed("operation-failed", text))
 
 
 def _waiting(out: Out) -> list[RequestId]:
-    """All who wait, for the last time."""
+    """Return the requesters that wait, and forget them."""
     found, out.waiting = out.waiting, []
     return found
 

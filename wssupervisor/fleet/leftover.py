@@ -1,4 +1,4 @@
-"""What is left of a worker whose main process has ended: judged by what it does, not by its name.
+"""The rest of a worker whose main process has ended, judged by what it does.
 
 Children that accept connections keep serving them (gunicorn's, when its arbiter is killed). Helpers
 that only inherited descriptors serve none: they are ended, and the clients are freed to reconnect.
@@ -16,7 +16,7 @@ from wssupervisor.fleet.state import Drain, Leftover, State, Worker
 
 
 def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Action]:
-    """Known at once: it is steered away from and replaced, whatever is left of it."""
+    """Steer away from it and replace it at once, whatever is left of it."""
     worker = state.worker(event.worker)
     if worker is None or worker.leftover is not None:
         return
@@ -46,14 +46,14 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
 
 
 def _tell_rest(worker: Worker, policy: Policy) -> Iterator[Action]:
-    """Its main process ended when it was told to: the others have what is left of the time."""
+    """Its main process ended as asked: the other processes have the rest of the time."""
     waits, worker.rest_at = worker.rest_at is not None, None
     if waits:
         yield Signal(worker.id, policy.stop_signal)
 
 
 def _let_drain(worker: Worker, policy: Policy, now: float) -> None:
-    """It keeps what it has and gets nothing new. No drain signal: that was for the main process."""
+    """It keeps its connections and gets no new ones. No drain signal: only for main processes."""
     if worker.state is WorkerState.READY:
         worker.state = WorkerState.DRAINING
     if worker.drain is None:
@@ -62,7 +62,7 @@ def _let_drain(worker: Worker, policy: Policy, now: float) -> None:
 
 
 def judge(worker: Worker) -> Iterator[Action]:
-    """Have it found out whether what is left of the worker serves, where that is not known."""
+    """Find out whether the rest of the worker serves, if that is unknown."""
     leftover = worker.leftover
     if leftover is None or leftover.serves is not None or worker.state is WorkerState.STOPPING:
         return
@@ -71,7 +71,7 @@ def judge(worker: Worker) -> Iterator[Action]:
 
 
 def judged(state: State, worker_id: WorkerId, now: float, *, serves: bool) -> Iterator[Action]:
-    """What serves drains like any other worker; what does not is ended, and its clients freed."""
+    """If the rest serves, it drains like any worker. If not, it is ended, and its clients freed."""
     worker = state.worker(worker_id)
     if worker is None or worker.leftover is None or worker.leftover.serves is not None:
         return

@@ -1,7 +1,7 @@
-"""One worker's life: starting, ready, draining, silent, stopping. Composed by core.
+"""The life of one worker: starting, ready, draining, stalled, stopping. Composed by core.
 
-Each function changes one worker and returns what is to be done about it; generations, seats and
-reloads are none of its business.
+Each function changes one worker and returns the actions for it. It knows nothing of generations,
+seats and reloads.
 """
 
 from wssupervisor.fleet.actions import Action, Probe
@@ -12,20 +12,20 @@ from wssupervisor.fleet.proof import BY_PROBE
 from wssupervisor.fleet.state import Drain, Worker
 
 EMPTY_ROUNDS = 2
-"""Censuses in a row that must find nothing: one alone can fall between accept and count."""
+"""Consecutive counts that must find no connection: one can fall between accept and count."""
 
 GOING_AWAY = 1001
 SERVICE_RESTART = 1012
-"""WebSocket close codes: the service ends; it is restarted, come back at once (RFC 6455, IANA)."""
+"""WebSocket close codes: going away; service restart, reconnect at once (RFC 6455, IANA)."""
 
 PATIENCE_WITH_MAIN = 0.5
-"""Of `kill_after`: what a main process that was told to end gets to end the rest of its tree. A
-shell with a trap handles no signal while its child runs, and does not pass any on."""
+"""The share of `kill_after` that a main process gets to end the rest of its tree. A shell with a
+trap handles and forwards no signal while its child runs."""
 LET_GO_SECONDS = 3.0
-"""How long a worker in shared mode may take to let go of its listener before it is spoken of."""
+"""How long a worker in shared mode may take to release its listener until it is reported."""
 DRAINABLE = frozenset({WorkerState.STARTING, WorkerState.READY})
 FINISHING = frozenset({WorkerState.DRAINING, WorkerState.STALLED})
-"""States in which a worker gets nothing new and is ended when its connections have gone."""
+"""States in which a worker gets no new connections, and ends when the last one has closed."""
 
 
 def note(kind: NoteKind, worker: Worker, **fields: str | float | None) -> Note:
@@ -36,7 +36,7 @@ def note(kind: NoteKind, worker: Worker, **fields: str | float | None) -> Note:
 
 
 def cause(worker: Worker, how: Exit | str) -> str:
-    """Why it has ended, as one of `counters.CAUSES`; `how` is a string where it did not start."""
+    """Return why it ended, as one of `counters.CAUSES`. `how` is a string if it did not start."""
     if isinstance(how, str):
         return "not-started"
     if expected(worker):
@@ -56,13 +56,13 @@ def cause(worker: Worker, how: Exit | str) -> str:
 
 
 def expected(worker: Worker) -> bool:
-    """It was told to end before it did: its main process, where that went first."""
+    """Whether it, or first its main process, was asked to end before it ended."""
     told = worker.leftover is None or worker.leftover.stop_signalled
     return worker.state is WorkerState.STOPPING and told
 
 
 def at_stake(worker: Worker) -> int:
-    """Connections that its end costs. Those of a main process that ended first went with it."""
+    """Connections that its end closes. Those of a main process that ended first are gone."""
     leftover = worker.leftover
     if leftover is None or leftover.serves or leftover.stop_signalled:
         return worker.connections
@@ -70,7 +70,7 @@ def at_stake(worker: Worker) -> int:
 
 
 def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action]:
-    """It has a pid now; it may have been told to end while the spawn was under way."""
+    """It has a pid now. It may have been asked to end during the spawn."""
     worker.pid = pid
     actions: list[Action] = [note(NoteKind.WORKER_SPAWNED, worker)]
     if worker.state is WorkerState.STOPPING:
@@ -83,7 +83,7 @@ def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action
 
 
 def judge(worker: Worker, policy: Policy) -> list[Action]:
-    """Have one that starts probed, where it is judged so."""
+    """Probe a starting worker, if probes judge it."""
     if worker.state is not WorkerState.STARTING or worker.pid is None:
         return []
     if policy.ready_by in BY_PROBE:
@@ -92,7 +92,7 @@ def judge(worker: Worker, policy: Policy) -> list[Action]:
 
 
 def ready(worker: Worker, now: float) -> list[Action]:
-    """It can serve; said a second time, or too late, it means nothing."""
+    """It can serve. A repeated or late report has no effect."""
     if worker.state is not WorkerState.STARTING or worker.pid is None:
         return []
     worker.state = WorkerState.READY
@@ -102,14 +102,14 @@ def ready(worker: Worker, now: float) -> list[Action]:
 
 
 def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list[Action]:
-    """Leave it alone until its connections are gone, at least `keep` seconds."""
+    """Let it serve its connections until they are gone, and for at least `keep` seconds."""
     if worker.state in DRAINABLE:
         worker.state = WorkerState.DRAINING
     if worker.state not in FINISHING:
         return []
     worker.ready_by = None
     told = worker.releasing is not None or (worker.drain is not None and worker.drain.signalled)
-    # What is left of a worker may not know the signal: by default it would end it.
+    # The rest of a worker may not handle the signal, whose default would end it.
     can = worker.pid is not None and worker.leftover is None
     tells = policy.drain_signal is not None and can and not told
     limit = policy.drain_timeout
@@ -123,15 +123,15 @@ def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list
 
 
 def tell_drain(worker: Worker) -> SendDrain:
-    """One that must let its socket go, as the next generation has it too, can't serve again."""
+    """A worker that must release a socket shared with the next generation cannot serve again."""
     if worker.releases_sockets and worker.drain is not None:
         worker.drain.signalled = True
-    worker.asked_until = None  # whatever it was asked to close is void now
+    worker.asked_until = None  # earlier requests to close are void now
     return SendDrain(worker.id, worker.releases_sockets)
 
 
 def end_drain(worker: Worker) -> list[Action]:
-    """It is steered to again, as if it had never drained."""
+    """It gets new connections again, as if it had never drained."""
     worker.state = WorkerState.READY
     worker.reason = None
     worker.drain = None
@@ -141,7 +141,7 @@ def end_drain(worker: Worker) -> list[Action]:
 
 
 def joined(worker: Worker, *, closes: bool, releases_sockets: bool) -> list[Action]:
-    """It uses the library, and is told what it has missed."""
+    """It uses the library, and gets the orders that it has missed."""
     worker.closes_on_request = closes
     worker.releases_sockets = releases_sockets
     if closes and worker.state is WorkerState.DRAINING and not worker.sweeper:
@@ -150,13 +150,13 @@ def joined(worker: Worker, *, closes: bool, releases_sockets: bool) -> list[Acti
 
 
 def parted(worker: Worker) -> None:
-    """Nobody can ask it for anything any more."""
+    """It can no longer receive orders."""
     worker.closes_on_request = worker.releases_sockets = False
     worker.reported = worker.asked_until = None
 
 
 def alive(worker: Worker, now: float) -> list[Action]:
-    """A sign of life; one that was mute is steered to again."""
+    """It sent a heartbeat. An unresponsive worker gets new connections again."""
     worker.alive_at = now
     since, worker.unresponsive_since = worker.unresponsive_since, None
     if since is None or worker.state is not WorkerState.READY:
@@ -165,12 +165,12 @@ def alive(worker: Worker, now: float) -> list[Action]:
 
 
 def watched(worker: Worker) -> bool:
-    """It has shown that it gives signs of life, and is one that should."""
+    """Whether it has ever sent a heartbeat, and is expected to send them."""
     return worker.watchdog > 0 and worker.alive_at is not None and worker.state is WorkerState.READY
 
 
 def given_up_at(worker: Worker, policy: Policy) -> float | None:
-    """When a mute worker is replaced: those who are connected would be lost, so it gets longer."""
+    """When an unresponsive worker is replaced: later if that would lose connections."""
     if worker.unresponsive_since is None or not watched(worker):
         return None
     patience = policy.replace_after if worker.connections else worker.watchdog
@@ -194,14 +194,14 @@ def _notice_mute(worker: Worker, now: float) -> list[Action]:
 
 
 def call_off(worker: Worker) -> None:
-    """It shall close no more: those that it still has were not closed."""
+    """It must stop closing. The connections that it still has were not closed."""
     if worker.closing_by is not None:
         worker.forced = max(0, worker.forced - worker.connections)
     worker.closing_by = None
 
 
 def ask_to_close(worker: Worker, code: int, over: float, by: float, now: float) -> list[Action]:
-    """Have its connections closed over some seconds, and end it at the instant `by`."""
+    """Close its connections over some seconds, and end it at the instant `by`."""
     if worker.closing_by is None:
         worker.forced += worker.connections
     worker.closing_by = max(now, by)
@@ -209,7 +209,7 @@ def ask_to_close(worker: Worker, code: int, over: float, by: float, now: float) 
 
 
 def end_with_instance(worker: Worker, policy: Policy, deadline: float, now: float) -> list[Action]:
-    """The instance stops: end it, after its connections are closed where it can do that."""
+    """The instance stops: end it, after it has closed its connections if it can."""
     if worker.state is WorkerState.STOPPING:
         return []
     if not worker.closes_on_request or worker.reported == 0:
@@ -225,7 +225,7 @@ def end_with_instance(worker: Worker, policy: Policy, deadline: float, now: floa
 
 
 def can_serve_again(worker: Worker) -> bool:
-    """It drains, but was ready before and was told nothing that it could not take back."""
+    """Whether it drains, but was ready before and can still serve new connections."""
     drain = worker.drain
     return (
         worker.state is WorkerState.DRAINING
@@ -237,20 +237,20 @@ def can_serve_again(worker: Worker) -> bool:
 
 
 def fall_silent(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
-    """It does not accept any more: it keeps what it has and gets nothing new."""
+    """It no longer accepts. It keeps its connections and gets no new ones."""
     silent = note(NoteKind.WORKER_STALLED, worker, reason=reason)
     return [silent, *lose_place(worker, policy, reason, now)]
 
 
 def lose_place(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
-    """The same of one of which it was reported before."""
+    """The same, if it was already reported."""
     worker.state = WorkerState.STALLED
     worker.reason = reason
     return begin_drain(worker, policy, 0.0, now) if worker.drain is None else []
 
 
 def stop(worker: Worker, policy: Policy, now: float) -> list[Action]:
-    """End it: gracefully, then by force after `kill_after`."""
+    """End it gracefully, then kill it after `kill_after`."""
     if worker.state is WorkerState.STOPPING:
         return []
     worker.state = WorkerState.STOPPING
@@ -268,7 +268,7 @@ def stop(worker: Worker, policy: Policy, now: float) -> list[Action]:
 
 
 def kill(worker: Worker) -> list[Action]:
-    """No more waiting; until the spawn is answered there is nothing to kill yet."""
+    """Kill it now, if its spawn has been answered."""
     if worker.pid is None:
         return []
     worker.kill_at = worker.rest_at = None
@@ -279,9 +279,9 @@ def kill(worker: Worker) -> list[Action]:
 def counted(
     worker: Worker, connections: int, *, alone: bool, still_listens: bool, began_at: float
 ) -> list[Action]:
-    """Take in one census. `alone`: nothing else could still become this worker's connection.
+    """Take in one census. `alone`: no further connection can become this worker's.
 
-    `still_listens`: it has not let go of a listener whose new connections are not for it.
+    `still_listens`: it has not released a listener whose new connections are for others.
     """
     worker.connections = connections
     drain = worker.drain
@@ -297,7 +297,7 @@ def counted(
 
 
 def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
-    """What its own deadlines ask for now."""
+    """Act on its own deadlines."""
     if worker.kill_at is not None and now >= worker.kill_at:
         return kill(worker)
     if worker.rest_at is not None and worker.pid is not None and now >= worker.rest_at:
@@ -328,7 +328,7 @@ def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
 
 
 def deadlines(worker: Worker, policy: Policy) -> list[float]:
-    """Instants at which `pass_time` or core's giving up would do something."""
+    """Return the instants at which `pass_time`, or core, would act on it."""
     found = [] if worker.kill_at is None or worker.pid is None else [worker.kill_at]
     if worker.rest_at is not None and worker.pid is not None:
         found.append(worker.rest_at)
@@ -347,7 +347,7 @@ def deadlines(worker: Worker, policy: Policy) -> list[float]:
 
 
 def ends_at(worker: Worker, policy: Policy) -> float | None:
-    """When a worker that drains is told to end, connections or not; None: never for that."""
+    """When a draining worker must end, even with connections; None: never."""
     drain = worker.drain
     if worker.closing_by is not None or drain is None or drain.deadline is None:
         return worker.closing_by
@@ -357,23 +357,23 @@ def ends_at(worker: Worker, policy: Policy) -> float | None:
 
 
 def stands_still(drain: Drain) -> bool:
-    """Nothing ends the worker now."""
+    """Whether nothing may end the worker now."""
     return drain.paused_at is not None or drain.held_for_rollback
 
 
 def pause(worker: Worker, now: float) -> list[Action]:
-    """Let its limits stand still; a second time changes nothing."""
+    """Stop its limits from advancing. Repeating it changes nothing."""
     if worker.drain is None or worker.drain.paused_at is not None:
         return []
     worker.drain.paused_at = now
     if worker.closing_by is None or worker.state is WorkerState.STOPPING:
         return []
     call_off(worker)
-    return [tell_drain(worker)]  # it drains on, and closes no more
+    return [tell_drain(worker)]  # it keeps draining, and stops closing
 
 
 def resume(drain: Drain, now: float) -> None:
-    """Let its limits go on from where they stood."""
+    """Let its limits continue from where they stopped."""
     if drain.paused_at is None:
         return
     stood = now - drain.paused_at
@@ -384,7 +384,7 @@ def resume(drain: Drain, now: float) -> None:
 
 
 def why_late(worker: Worker, policy: Policy) -> str:
-    """What a worker that was not ready in time has not done."""
+    """Return what a worker that was not ready in time has not done."""
     late = f"was not ready within {policy.ready_timeout:g}s"
     if worker.last_probe_error is not None:
         return f"{late}: it {worker.last_probe_error}"
@@ -404,14 +404,14 @@ def why_late(worker: Worker, policy: Policy) -> str:
 
 
 def when(worker: Worker, now: float) -> str:
-    """When in its start a candidate failed, in words."""
+    """Return, as text, when a candidate failed."""
     if worker.ready_at is None:
         return "before it was ready"
     return f"{now - worker.ready_at:.2g} s after it was ready, within `stable`"
 
 
 def why_failed(worker: Worker, how: str, advice: str | None, now: float) -> str:
-    """Why a reload failed whose candidate has ended."""
+    """Return why a reload failed whose candidate has ended."""
     text = f"worker {worker.id.index} of generation {worker.id.generation} {how}"
     if worker.pid is not None:  # it was started
         text = f"{text} {when(worker, now)}"

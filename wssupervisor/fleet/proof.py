@@ -9,11 +9,11 @@ from wssupervisor.fleet.events import ProbePassed, WorkerReady
 from wssupervisor.fleet.model import Policy, ReadyBy
 
 BY_PROBE = frozenset({ReadyBy.CONNECT, ReadyBy.HTTP, ReadyBy.WEBSOCKET})
-"""The ways of judging for which the supervisor connects to the worker."""
+"""The methods for which the supervisor connects to the worker."""
 
 
 def proves(event: WorkerReady | ProbePassed, policy: Policy) -> bool:
-    """Whether the event makes a worker ready that was started under this policy."""
+    """Whether the event makes a worker ready that was started with this policy."""
     match event:
         case WorkerReady():
             return policy.ready_by is ReadyBy.NOTIFY

@@ -1,8 +1,8 @@
-"""Shared listeners: before a cutover the old workers must be seen to have stopped accepting.
+"""Shared listeners: before a cutover, censuses must show that the old workers stopped accepting.
 
-There is no steering between workers that have one socket. So the old ones are told to let it go
-while the new ones accept already, and only when censuses show that they did is the reload a
-success. Where they cannot be told, or do not obey, nothing has changed: the reload fails.
+Workers that share a socket cannot be steered. So the old ones are asked to release it while the new
+ones already accept, and the reload succeeds only when censuses show that they did. If they cannot
+be asked, or do not obey, nothing has changed and the reload fails.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY})
 
 
 def _shared(state: State) -> str | None:
-    """The first listener in shared mode."""
+    """Return the first listener in shared mode."""
     return next(
         (listener.name for listener in state.listeners.values() if listener.shared is not None),
         None,
@@ -28,14 +28,14 @@ def _shared(state: State) -> str | None:
 
 
 def _old(state: State) -> list[Worker]:
-    """Workers that accept what the candidate is to get alone."""
+    """Return workers that accept connections that only the candidate should get."""
     active = state.active
     found = [] if active is None else active.workers.values()
     return [worker for worker in found if worker.state in ACCEPTING and worker.leftover is None]
 
 
 def why_not(state: State, policy: Policy) -> str | None:
-    """Why a cutover cannot succeed, as known before anything is started."""
+    """Return why a cutover cannot succeed, if that is known before anything starts."""
     name = _shared(state)
     if name is None or policy.drain_signal is not None:
         return None
@@ -43,15 +43,15 @@ def why_not(state: State, policy: Policy) -> str | None:
     if all(worker.releases_sockets for worker in ready):
         return None
     return (
-        f"listener {name!r} is in shared mode and nothing tells the workers of generation"
-        f" {ready[0].id.generation} to stop accepting: old and new release would both get new"
+        f"listener {name!r} is in shared mode, and the workers of generation"
+        f" {ready[0].id.generation} cannot be asked to stop accepting: both releases would get new"
         " connections. Set [drain] signal to a signal at which the server closes its listener and"
         " keeps its connections, or serve with the library (wssupervisor.worker)"
     )
 
 
 def needed(state: State) -> bool:
-    """There are old workers of whom it is not known that they have let go."""
+    """Whether old workers exist that have not provably released their listener."""
     reload = state.reload
     if reload is None or reload.kind is ReloadKind.START or _shared(state) is None:
         return False
@@ -61,7 +61,7 @@ def needed(state: State) -> bool:
 
 
 def ask(state: State, policy: Policy, now: float) -> Iterator[Action]:
-    """Tell each of them once."""
+    """Ask each of them once."""
     asked = [
         worker for worker in _old(state) if worker.releasing is None and worker.pid is not None
     ]
@@ -77,7 +77,7 @@ def ask(state: State, policy: Policy, now: float) -> Iterator[Action]:
 
 
 def counted(state: State, worker: Worker, holds: AbstractSet[SlotId], began_at: float) -> None:
-    """A census says which slots it has."""
+    """Take in the slots that a census found."""
     own = worker.releasing
     if own is not None and began_at >= own.asked_at:
         own.holds = any(state.shared(slot) for slot in worker.slots.values() if slot in holds)
@@ -85,7 +85,7 @@ def counted(state: State, worker: Worker, holds: AbstractSet[SlotId], began_at: 
 
 
 def why_failed(state: State, policy: Policy) -> str | None:
-    """They were told, had time, and accept still."""
+    """Return a reason if workers were asked, had time, and still accept."""
     late = [
         worker for worker in _old(state) if worker.releasing is not None and worker.releasing.late
     ]
@@ -96,9 +96,9 @@ def why_failed(state: State, policy: Policy) -> str | None:
     how = "" if policy.drain_signal is None else f" by {policy.drain_signal} ([drain] signal)"
     return (
         f"{who} of generation {number} still listened on {_shared(state)!r}"
-        f" {LET_GO_SECONDS:g} s after being told{how} to stop accepting: on a shared listener both"
-        f" releases would get new connections. Generation {number} keeps serving; make the server"
-        " close its listener when it is told"
+        f" {LET_GO_SECONDS:g} s after the request{how} to stop accepting: on a shared listener"
+        f" both releases would get new connections. Generation {number} keeps serving. Make the"
+        " server close its listener when it is asked"
     )
 
 
@@ -112,13 +112,13 @@ def waits_for(state: State) -> str:
 
 
 def call_off(state: State, now: float) -> Iterator[Action]:
-    """The reload failed: those that let go are replaced, the others serve as before."""
+    """The reload failed: workers that released the listener are replaced, others keep serving."""
     for worker in _old(state):
         own = worker.releasing
         if own is None:
             continue
         if own.holds is False:
-            reason = "it let its listener go for a reload that failed"
+            reason = "it released its listener for a reload that failed"
             yield from lifecycle.fall_silent(worker, state.policy, reason, now)
             yield from seating.vacate(state, worker, now)
             continue

@@ -1,4 +1,4 @@
-"""One reload from its request to its one verdict; the instance's own start is the first of them."""
+"""One reload, from its request to its one verdict. The start of the instance is the first one."""
 
 from collections.abc import Iterable, Iterator
 from math import inf
@@ -26,21 +26,21 @@ from wssupervisor.fleet.state import (
 )
 
 TOLD_SECONDS = 0.001
-"""From a request to its cutover at the least: by then whoever asked knows its id, by which he can
-ask for the verdict should the supervisor die."""
+"""The minimum time from a request to its cutover. By then the requester knows the id, with which it
+can ask for the verdict if the supervisor dies."""
 LINEAGE_MAX = 10
-"""Generations that can be rolled back to, one after the other."""
+"""The number of generations that can be rolled back to, one after the other."""
 
 
 def start(state: State, release: Release, policy: Policy, now: float) -> Iterator[Action]:
-    """The instance's own start: judged like a reload, but its failure ends the daemon."""
+    """Begin the start of the instance: judged like a reload, but its failure ends the daemon."""
     state.policy = policy
     state.reload = Reload(0, ReloadKind.START, None, now, inf, ReloadPhase.RESOLVING)
     yield from resolved(state, release, policy, now)
 
 
 def why_busy(state: State) -> str | None:
-    """Why no reload can begin now."""
+    """Return why no reload can begin now."""
     if state.stop is not None:
         return "the instance is stopping"
     if state.reload is not None:
@@ -53,7 +53,7 @@ def why_busy(state: State) -> str | None:
 _UNDER_WAY = {
     ReloadKind.START: "the instance is still starting",
     ReloadKind.RELOAD: "a reload is under way",
-    ReloadKind.ROLLBACK: "a roll back is under way",
+    ReloadKind.ROLLBACK: "a rollback is under way",
 }
 
 
@@ -87,17 +87,17 @@ def request(state: State, asked: ReloadRequested, now: float) -> Iterator[Action
 
 
 def resolving(state: State, reload: int) -> bool:
-    """This reload still waits for its release: anything else comes too late."""
+    """Whether this reload still waits for its release: another result comes too late."""
     own = state.reload
     return own is not None and own.id == reload and own.phase is ReloadPhase.RESOLVING
 
 
 def resolved(state: State, release: Release, policy: Policy, now: float) -> Iterator[Action]:
-    """The release is known: start a whole new generation of it, as soon as there is room."""
+    """The release is known: start a new generation, as soon as there is room."""
     shared = [listener.name for listener in state.listeners.values() if listener.shared is not None]
     if shared and policy.ready_by in proof.BY_PROBE:
         text = (
-            f'[ready] by = "{policy.ready_by.value}" cannot tell generations apart on listener'
+            f'[ready] by = "{policy.ready_by.value}" cannot distinguish generations on listener'
             f' {shared[0]!r}, which is in shared mode; set [ready] by to "notify" or "delay"'
         )
         yield from fail(state, text, now)
@@ -118,7 +118,7 @@ def resolved(state: State, release: Release, policy: Policy, now: float) -> Iter
 
 
 def wait_for_room(state: State, pinned: Pinned, now: float) -> Iterator[Action]:
-    """Start it now or when somebody else has made room; fail where nobody will."""
+    """Start it now, or when others have made room; fail if none will."""
     reload = state.reload
     assert reload is not None
     too_many = capacity.too_many(state, reload, pinned.policy)
@@ -170,7 +170,7 @@ def fail(
     of: WorkerId | None = None,
     quitting: bool = False,
 ) -> Iterator[Action]:
-    """Throw the candidate away and say why; nothing of any other generation is touched.
+    """Discard the candidate, with a reason. Nothing of any other generation is touched.
 
     `of`: the worker whose output explains it. `quitting`: a stop is about to follow and decides
     the exit status.
@@ -213,14 +213,14 @@ def fail(
 
 
 def _release(reload: Reload, candidate: Generation | None) -> str | None:
-    """The directory of what was to serve; None before it is known."""
+    """The directory of the release; None before it is known."""
     if candidate is not None:
         return candidate.release.directory
     return None if reload.waiting is None else reload.waiting.release.directory
 
 
 def judging(state: State, worker_id: WorkerId) -> bool:
-    """The worker is a candidate's and the cutover is still to come: its failure is the reload's."""
+    """Whether the worker is a candidate's before the cutover: its failure fails the reload."""
     reload, candidate = state.reload, state.candidate
     return (
         reload is not None
@@ -232,7 +232,7 @@ def judging(state: State, worker_id: WorkerId) -> bool:
 
 
 def settle(state: State, now: float) -> Iterator[Action]:
-    """Judge the reload under way: too late, or ready for cutover."""
+    """Judge the reload under way: too late, or ready for the cutover."""
     reload = state.reload
     if reload is None or reload.phase is ReloadPhase.CUTTING:
         return
@@ -259,7 +259,7 @@ def settle(state: State, now: float) -> Iterator[Action]:
 
 
 def _stable_at(candidate: Generation | None) -> float | None:
-    """When all its workers will have been ready for `stable`; None while one is not ready."""
+    """When all its workers will have been ready for `stable`; None if one is not ready."""
     if candidate is None:
         return None
     latest = candidate.started_at
@@ -272,7 +272,7 @@ def _stable_at(candidate: Generation | None) -> float | None:
 
 
 def _cutover_at(reload: Reload, candidate: Generation | None) -> float | None:
-    """The earliest instant of its cutover; None while somebody is not ready."""
+    """The earliest instant of its cutover; None while a worker is not ready."""
     stable_at = _stable_at(candidate)
     return None if stable_at is None else max(stable_at, reload.began_at + TOLD_SECONDS)
 
@@ -288,7 +288,7 @@ def _late_workers(candidate: Generation | None) -> list[WorkerId]:
 
 
 def waits_for(state: State, now: float) -> str:
-    """What the reload under way is waiting for, in words."""
+    """Return, as text, what the reload under way waits for."""
     candidate = state.candidate
     if candidate is None:
         if state.reload is not None and state.reload.waiting is not None:
@@ -310,7 +310,7 @@ def waits_for(state: State, now: float) -> str:
 
 
 def cut_over(state: State, now: float) -> Iterator[Action]:
-    """New connections go to the candidate now: it is the active generation."""
+    """New connections now go to the candidate: it is the active generation."""
     reload, candidate, replaced = state.reload, state.candidate, state.active
     assert reload is not None
     assert candidate is not None
@@ -323,7 +323,7 @@ def cut_over(state: State, now: float) -> Iterator[Action]:
         own = Pinned(replaced.number, replaced.release, replaced.policy)
         state.lineage = [*state.lineage, own][-LINEAGE_MAX:]
         if state.scaled is not None and state.scaled.instead_of != candidate.policy.workers:
-            state.scaled = None  # the file says something else than it did then
+            state.scaled = None  # the file has changed since then
     state.policy = candidate.policy
     state.reload = None
     seconds = now - reload.began_at
@@ -363,5 +363,5 @@ def deadlines(state: State) -> Iterable[float]:
 
 
 def name(reload: int) -> str:
-    """How a reload or roll back is called outside: r12."""
+    """Return the public id of a reload or rollback, such as r12."""
     return f"r{reload}"

@@ -1,7 +1,7 @@
-"""Another program goes on: after the supervisor re-executed itself, or in place of one that died.
+"""Another program continues: after the supervisor re-executed itself, or died.
 
-What was decided stands in the state. What was under way is begun again, as nobody will tell how it
-ended: a spawn, a steering, a probe, the reading of a release.
+Decisions are in the state. What was under way is begun again, because its result is lost: a spawn,
+a steering, a probe, the reading of a release.
 """
 
 from collections.abc import Container, Iterator, Mapping
@@ -15,7 +15,7 @@ from wssupervisor.fleet.state import ReloadPhase, Seat, SlotWatch, State, Worker
 
 
 def why_not(state: State) -> str | None:
-    """Why the supervisor cannot be re-executed now."""
+    """Return why the supervisor cannot be re-executed now."""
     if state.stop is not None:
         return "the instance is stopping"
     if state.active is None:
@@ -24,7 +24,7 @@ def why_not(state: State) -> str | None:
 
 
 def resume(state: State, event: Reexecuted) -> Iterator[Action]:
-    """Go on in the new program: only what waits for an answer is asked for again."""
+    """Continue in the new program: repeat only what waits for an answer."""
     yield Note(NoteKind.REEXECUTED, {"version": event.version, "before": event.before})
     if state.reload is not None and state.reload.phase is ReloadPhase.RESOLVING:
         yield Resolve(state.reload.id)
@@ -35,12 +35,12 @@ def resume(state: State, event: Reexecuted) -> Iterator[Action]:
 
 
 def can_recover(state: State) -> bool:
-    """Somebody may be connected whom a fresh start would lose."""
+    """Whether a client may be connected that a fresh start would lose."""
     return state.active is not None and state.stop is None and not state.quit
 
 
 def lose(state: State, event: Recovered) -> dict[WorkerId, int]:
-    """Those that are gone, with the pids they had: no signal or message would reach them."""
+    """Return workers that are gone, with their pids: no signal or message would reach them."""
     lost = {}
     for worker in state.workers():
         if worker.id in event.gone and worker.pid is not None:
@@ -52,10 +52,10 @@ def lose(state: State, event: Recovered) -> dict[WorkerId, int]:
 def recover(
     state: State, event: Recovered, lost: Container[WorkerId], now: float
 ) -> Iterator[Action]:
-    """Go on in place of a supervisor that died; that some are `lost` is core's affair.
+    """Continue in place of a supervisor that died. Core handles workers that are `lost`.
 
-    A reload that had not come to its cutover has failed: whoever asked for it was told so, if only
-    by systemd. One whose table may be in force already is completed.
+    A reload that had not reached its cutover has failed; its requester has learned that, if only
+    from systemd. A reload whose table may already be in force is completed.
     """
     yield _note(state, event)
     _exchange(state, event.exchanged)
@@ -78,7 +78,7 @@ def recover(
 
 
 def _exchange(state: State, slots: Mapping[SlotId, SlotId]) -> None:
-    """Another socket in the place of each that is lost; nobody holds one of those."""
+    """Put another socket in the place of each lost one. No process holds a lost one."""
     if not slots:
         return
     for name, listener in state.listeners.items():
@@ -126,7 +126,7 @@ def _note(state: State, event: Recovered) -> Note:
 
 
 def _find(state: State, worker: Worker, event: Recovered, now: float) -> Iterator[Action]:
-    """What is true of the worker now; a spawn that nobody knows of is told, or repeated."""
+    """Bring the worker up to date. A spawn without a known result is completed or repeated."""
     generation = state.generations[worker.id.generation]
     pid = event.running.get(worker.id)
     if pid is None and worker.pid is None and worker.state is not WorkerState.STOPPING:
@@ -136,7 +136,7 @@ def _find(state: State, worker: Worker, event: Recovered, now: float) -> Iterato
     elif pid is not None:
         yield from lifecycle.judge(worker, generation.policy)
         yield from leftover.judge(worker)
-    # Its time goes on from here: it may have been ready, or alive, while nobody listened.
+    # Its time counts from here: it may have been ready, or alive, while no supervisor listened.
     if worker.ready_by is not None:
         worker.ready_by = now + generation.policy.ready_timeout
     if worker.alive_at is not None:
@@ -147,13 +147,13 @@ def _find(state: State, worker: Worker, event: Recovered, now: float) -> Iterato
 
 
 def _steer_again(state: State) -> Iterator[Action]:
-    """The kernel does not tell which table is in force: the last that was asked for shall be."""
+    """Attach the last requested table: the kernel does not show which one is in force."""
     own = state.steering
     own.in_flight, own.current = own.in_flight or own.current, None
     if own.in_flight is None:
         return
     own.retry_at = None
     own.epoch += 1
-    for watch in state.slots.values():  # each may have been steered to a moment ago
+    for watch in state.slots.values():  # each may just have been steered to
         watch.left_epoch = own.epoch
     yield Steer(own.epoch, own.in_flight, steering.pending_cutover(state))

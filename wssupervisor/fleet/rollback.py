@@ -1,8 +1,8 @@
-"""Rolling back: cutover to the generation that was active before, at once where it is still warm.
+"""Rollback: a cutover to the generation that was active before, at once if it is still warm.
 
-Warm: each of its seats has a worker that drains, was ready and was told nothing. Otherwise the
-missing ones are spawned from its pinned release and judged, as those of a reload are; where nothing
-of it is left, a new generation of the same release is.
+Warm means that each of its seats has a draining worker that was ready and can serve again.
+Otherwise missing workers are started from its pinned release and judged like those of a reload. If
+nothing of it is left, a new generation of the same release is started.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from wssupervisor.fleet.state import Generation, Reload, ReloadKind, ReloadPhase
 
 
 def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Action]:
-    """Begin to roll back, unless a reload (or a stop) is under way."""
+    """Begin a rollback, unless a reload (or a stop) is under way."""
     who = asked.request
     busy = reloading.why_busy(state)
     if busy is not None:
@@ -57,7 +57,7 @@ def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Acti
 
 
 def _wake(state: State, reload: Reload, target: Generation, now: float) -> Iterator[Action]:
-    """Keep what still serves of the generation and spawn what is missing."""
+    """Keep the workers of the generation that can serve, and start missing ones."""
     missing = [
         seat
         for seat in target.seats

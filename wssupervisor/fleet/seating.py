@@ -1,4 +1,4 @@
-"""Who sits where: the seats of a generation, their respawns, and sweepers for left-over queues."""
+"""The seats of a generation, their respawns, and sweepers for left-over queues."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,13 +16,13 @@ from wssupervisor.fleet.state import (
 )
 
 SWEEPERS, SWEEPERS_PER_SEAT = 4, 2
-"""While so many sweepers of a generation (the larger of the two) do not accept, no more start."""
+"""No further sweeper starts while this many of a generation (the larger one) do not accept."""
 
 
 def fill(
     generation: Generation, workers: int, slots: dict[str, list[SlotId]], now: float
 ) -> Iterator[Action]:
-    """Start all workers of a new generation; they share slots when there are too few."""
+    """Start all workers of a new generation. They share slots if there are too few."""
     for index in range(workers):
         own = {name: free[index % len(free)] for name, free in slots.items()}
         seat = Seat(index, own)
@@ -33,7 +33,7 @@ def fill(
 def refill(
     generation: Generation, seat: Seat, slots: dict[str, SlotId], now: float
 ) -> Iterator[Action]:
-    """Start a new worker in a seat whose own, if it lives, does not count any more."""
+    """Start a new worker in a seat whose old worker is gone or no longer counts."""
     if seat.worker is not None:
         seat.incarnation += 1
     seat.slots = slots
@@ -58,12 +58,12 @@ def _spawn_into(generation: Generation, seat: Seat, now: float) -> Iterator[Acti
 
 
 def left(state: State, worker: Worker, how: str, now: float) -> Iterator[Action]:
-    """A worker that has gone, so, leaves its seat, if it had one, to the next incarnation."""
+    """A worker has ended. Its seat, if it had one, is free for the next incarnation."""
     generation = state.generations[worker.id.generation]
     del generation.workers[worker.id]
     shared = {slot for other in state.workers() for slot in other.slots.values()}
     for slot in set(worker.slots.values()) - shared:
-        state.slots[slot].seen_at = None  # what was in its queue may have been the worker's probe
+        state.slots[slot].seen_at = None  # its queue may have held the worker's probe
     _stand_in_for_none(generation, worker)
     seat = _seat_of(generation, worker.id)
     if seat is not None:
@@ -80,7 +80,7 @@ def left(state: State, worker: Worker, how: str, now: float) -> Iterator[Action]
 
 
 def sweeper_ended(generation: Generation, now: float, *, died: bool) -> None:
-    """The next one starts at once, unless this one died."""
+    """Let the next one start at once, unless this one died."""
     generation.sweep_failures = generation.sweep_failures + 1 if died else 0
     pause = backoff.delay(generation.policy, generation.sweep_failures)
     generation.sweep_at = now + pause if pause else None
@@ -91,7 +91,7 @@ def _seat_of(generation: Generation, worker_id: WorkerId) -> Seat | None:
 
 
 def _empty(seat: Seat, generation: Generation, worker: Worker, now: float) -> None:
-    """Its worker is gone or does not count any more: when may the next one start?"""
+    """Its worker is gone or no longer counts. Decide when the next one may start."""
     policy = generation.policy
     was_ready = worker.ready_at is not None and now - worker.ready_at >= backoff.stable_time(policy)
     seat.failures = 1 if was_ready else seat.failures + 1
@@ -101,9 +101,9 @@ def _empty(seat: Seat, generation: Generation, worker: Worker, now: float) -> No
 
 
 def vacate(state: State, worker: Worker, now: float) -> Iterator[Action]:
-    """A silent worker loses its seat. Its replacement gets other slots where there are any.
+    """A stalled worker loses its seat. Its replacement gets other slots, if there are any.
 
-    The silent one may wake up and accept from its slot again: what is steered must not be there.
+    The stalled worker may accept from its slot again, so new connections must not go there.
     """
     generation = state.generations[worker.id.generation]
     _stand_in_for_none(generation, worker)
@@ -117,7 +117,7 @@ def vacate(state: State, worker: Worker, now: float) -> Iterator[Action]:
 
 
 def gave_way(generation: Generation, seat: Seat) -> Worker | None:
-    """The worker that lost this seat for not accepting, and lives still."""
+    """Return the living worker that lost this seat because it did not accept."""
     return next(
         (
             worker
@@ -129,12 +129,12 @@ def gave_way(generation: Generation, seat: Seat) -> Worker | None:
 
 
 def can_return(state: State, worker: Worker) -> bool:
-    """It accepts again, and no sweeper does so in its place."""
+    """Whether it accepts again, and no sweeper accepts in its place."""
     return steering.could_serve(worker) and _alone(state, worker.slots, but=worker)
 
 
 def _alone(state: State, slots: dict[str, SlotId], but: Worker | None = None) -> bool:
-    """No other worker has any of these slots."""
+    """Whether no other worker has any of these slots."""
     others = {
         slot for other in state.workers() if other is not but for slot in other.slots.values()
     }
@@ -144,10 +144,10 @@ def _alone(state: State, slots: dict[str, SlotId], but: Worker | None = None) ->
 def stand_in(
     state: State, generation: Generation, seat: Seat, worker: Worker, now: float
 ) -> Iterator[Action]:
-    """Start a worker that takes the place of a stalled one as soon as it is ready.
+    """Start a worker that replaces a stalled one as soon as it is ready.
 
-    Nothing is steered to it before, so that it can be ended if it is not needed. Where it must
-    share a slot it may accept at once: the stalled one gives way then.
+    Nothing is steered to it before, so that it can be ended if it is not needed. If it must share a
+    slot, it may accept at once; then the stalled worker gives way at once.
     """
     seat.incarnation += 1
     seat.stands_in_for = worker.id
@@ -158,7 +158,7 @@ def stand_in(
 
 
 def give_way(state: State, generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
-    """The stalled worker has no seat any more: it keeps its connections, and gets none."""
+    """The stalled worker loses its seat. It keeps its connections, and gets no new ones."""
     assert seat.stands_in_for is not None
     worker = generation.workers[seat.stands_in_for]
     seat.stands_in_for = None
@@ -174,7 +174,7 @@ def _lose_place(state: State, worker: Worker, now: float) -> list[Action]:
 def swap(
     state: State, generation: Generation, seat: Seat, returns: Worker, now: float
 ) -> Iterator[Action]:
-    """The seat's worker stalls, and the one that gave way before accepts again."""
+    """The seat's worker stalls, but the one that gave way before accepts again."""
     assert seat.worker is not None
     worker = generation.workers[seat.worker]
     seat.worker, seat.slots = returns.id, dict(returns.slots)
@@ -184,7 +184,7 @@ def swap(
 
 
 def take_back(state: State, worker: Worker, now: float) -> Iterator[Action]:
-    """A stalled worker accepts again: the one that was to replace it, and is not ready, ends."""
+    """A stalled worker accepts again. End its replacement, which is not ready."""
     generation = state.generations[worker.id.generation]
     for seat in generation.seats:
         if seat.stands_in_for != worker.id:
@@ -198,14 +198,14 @@ def take_back(state: State, worker: Worker, now: float) -> Iterator[Action]:
 
 
 def _stand_in_for_none(generation: Generation, worker: Worker) -> None:
-    """It is not coming back."""
+    """The worker will not return to its seat."""
     for seat in generation.seats:
         if seat.stands_in_for == worker.id:
             seat.stands_in_for = None
 
 
 def _move(state: State, generation: Generation, seat: Seat) -> None:
-    """Give the seat other slots: what waits in the old ones is then a sweeper's at once."""
+    """Give the seat other slots, so that a sweeper serves the old queues at once."""
     seat.slots = {
         name: (_elsewhere(state, generation, seat, name) or [seat.slots[name]])[0]
         for name in state.listeners
@@ -213,7 +213,7 @@ def _move(state: State, generation: Generation, seat: Seat) -> None:
 
 
 def _elsewhere(state: State, generation: Generation, seat: Seat, name: str) -> list[SlotId]:
-    """Other slots that the seat could have: free ones, or else those of other seats alone."""
+    """Return other slots for the seat: free ones, or else only those of other seats."""
     listener = state.listeners[name]
     others = {other.slots[name] for other in generation.seats if other is not seat}
     others -= steering.outsiders(state)
@@ -222,7 +222,7 @@ def _elsewhere(state: State, generation: Generation, seat: Seat, name: str) -> l
 
 
 def _unshare(state: State, generation: Generation, seat: Seat) -> None:
-    """Before a respawn: slots that were shared for want of free ones, or are deaf by now."""
+    """Replace slots before a respawn that were shared for lack of free ones, or are deaf now."""
     taken = {
         slot for other in generation.seats if other is not seat for slot in other.slots.values()
     }
@@ -235,7 +235,7 @@ def _unshare(state: State, generation: Generation, seat: Seat) -> None:
 
 
 def settle(state: State, now: float) -> Iterator[Action]:
-    """Respawn what is due in the active generation and give orphaned queues to sweepers."""
+    """Respawn due workers of the active generation, and start sweepers for orphaned queues."""
     generation = state.active
     if generation is None:
         return
@@ -248,15 +248,15 @@ def settle(state: State, now: float) -> Iterator[Action]:
     generation.sweep_at = None
     for name, slot in steering.orphans(state):
         if too_many_sweepers(state, generation, now):
-            return  # the next look starts more, if one has accepted or has ended
+            return  # more start after one of them has accepted or ended
         yield from _sweep(state, generation, name, slot, now)
 
 
 def too_many_sweepers(state: State, generation: Generation, now: float) -> bool:
-    """Clients that hold up one worker after another must not make one process for each slot.
+    """Whether too many sweepers do not accept: slow clients must not cause a process per slot.
 
-    Those whose queue moves do not count, nor those that are done with it: the clients that came
-    before a start wait in as many queues as there are slots, and may stay for hours.
+    Sweepers whose queue moves, or that have emptied it, do not count: clients from before a start
+    wait in as many queues as there are slots, and may stay for hours.
     """
     held_up = sum(
         _held_up(state, generation, worker, now) for worker in generation.workers.values()
@@ -265,7 +265,7 @@ def too_many_sweepers(state: State, generation: Generation, now: float) -> bool:
 
 
 def _held_up(state: State, generation: Generation, worker: Worker, now: float) -> bool:
-    """A sweeper that does not accept what waits in its queue."""
+    """Whether it is a sweeper that does not accept from its queue."""
     if worker.sweeps is None or worker.leftover is not None:
         return False
     stuck_since = state.slots[worker.sweeps].stuck_since
@@ -274,12 +274,12 @@ def _held_up(state: State, generation: Generation, worker: Worker, now: float) -
 
 
 def _lets_go(state: State) -> bool:
-    """Its workers stop accepting for a new generation: one more would begin to."""
+    """Whether its workers stop accepting for a new generation: a new worker would accept."""
     return state.reload is not None and state.reload.phase is ReloadPhase.RELEASING_SOCKETS
 
 
 def scale(state: State, now: float) -> Iterator[Action]:
-    """Add or remove seats of the active generation until there are as many as wanted."""
+    """Add or remove seats of the active generation up to the wanted number."""
     generation = state.active
     if generation is None or state.stop is not None:
         return
@@ -298,16 +298,17 @@ def scale(state: State, now: float) -> Iterator[Action]:
 
 
 def _another_slot(state: State, generation: Generation, name: str) -> SlotId:
-    """A free one, or else the one that the fewest seats share."""
+    """Return a free slot, or else the one that the fewest seats share."""
     free = steering.free_slots(state, state.listeners[name])
     taken = [seat.slots[name] for seat in generation.seats]
     return (free or sorted(taken, key=taken.count))[0]
 
 
 def _part(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """Seats that share a slot with somebody who drains go elsewhere, as soon as they can.
+    """Move seats that share a slot with a draining worker to other slots, as soon as possible.
 
-    It would go on taking what is steered to them, and never end. Their own workers drain, too.
+    The draining worker would keep accepting their connections, and never end. The workers of these
+    seats drain too.
     """
     steered = [name for name, own in state.listeners.items() if own.shared is None]
     for seat in generation.seats:
@@ -321,7 +322,7 @@ def _part(state: State, generation: Generation, now: float) -> Iterator[Action]:
 
 
 def _leave(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
-    """Its worker drains without a seat, and so does one that it stands in for."""
+    """Let its worker, and one that it stands in for, drain without a seat."""
     if seat.stands_in_for is not None:
         worker = generation.workers[seat.stands_in_for]
         seat.stands_in_for = None
@@ -336,9 +337,9 @@ def _leave(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
 def _sweep(
     state: State, generation: Generation, name: str, slot: SlotId, now: float
 ) -> Iterator[Action]:
-    """Start a sweeper on the slot; of other listeners it gets a queued slot or a spare one."""
+    """Start a sweeper on the slot. Of other listeners it gets a queued or a spare slot."""
     if all(orphan != (name, slot) for orphan in steering.orphans(state)):
-        return  # a sweeper that was just started serves it along with another listener's slot
+        return  # a sweeper that was just started also serves this slot
     slots = {name: slot}
     for other in state.listeners.values():
         if other.name != name:

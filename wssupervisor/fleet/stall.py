@@ -26,14 +26,14 @@ from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.state import Generation, Seat, SlotWatch, State, Worker
 
 LOST_SIGHT = 1.0
-"""Seconds between two looks after which the first one proves nothing (we slept, not the worker)."""
+"""If two observations are further apart, the first proves nothing: we slept, not the worker."""
 PAUSE_MAX = 300.0
 """The longest pause between two replacements of one seat for stalls, in seconds."""
 HELD_UP_MAX = 300.0
 """How long a worker that its clients hold up may not accept before it is replaced, too, in seconds:
 the thread that accepts may have died beside threads that wait for clients, as is their job."""
 FORGET = 10.0
-"""After so many pauses without one the next counts as the first."""
+"""After this many pauses without a replacement, the next one counts as the first."""
 
 
 # -- queues ---------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def _others_accept(state: State, worker: Worker) -> bool:
 
 
 def accepts(state: State, worker: Worker, now: float) -> Iterator[Action]:
-    """It was only slow: it has its place back, unless another worker serves there already."""
+    """It was only slow: it gets its place back, unless another worker already serves there."""
     since = worker.stalled_since or now
     match worker.state:
         case WorkerState.READY | WorkerState.DRAINING:
@@ -173,7 +173,7 @@ def accepts(state: State, worker: Worker, now: float) -> Iterator[Action]:
 
 
 def _apart(state: State, worker: Worker) -> bool:
-    """Nothing is steered to where it accepts: it can drain."""
+    """Whether nothing is steered to its slots, so that it can drain."""
     seated = {
         slot
         for generation in state.generations.values()
@@ -184,7 +184,7 @@ def _apart(state: State, worker: Worker) -> bool:
 
 
 def _give_up(state: State, worker: Worker, policy: Policy, now: float) -> Iterator[Action]:
-    """It drains and does not accept: what waits in its queue is served by a sweeper."""
+    """It drains and does not accept: a sweeper serves its queue."""
     reason = _reason(patience(policy))
     if reloading.judging(state, worker.id):
         yield from _fail(state, worker, reason, now)
@@ -201,7 +201,7 @@ def _fail(state: State, worker: Worker, reason: str, now: float) -> Iterator[Act
 
 
 def why(generation: Generation, worker: Worker, now: float) -> str:
-    """What `status` shows of a worker that is steered away from."""
+    """Return what `status` shows of a worker that is out of rotation."""
     text = _reason(now - (worker.stalled_since or now))
     for seat in generation.seats:
         if seat.stands_in_for == worker.id:
@@ -209,7 +209,7 @@ def why(generation: Generation, worker: Worker, now: float) -> str:
         if seat.not_replaced == worker.id and worker.held_up_at is not None:
             return f"{text}; it waits for slow clients, and is not replaced for that"
         if seat.not_replaced == worker.id:
-            return f"{text}; it is not replaced, as the limit of replacements is reached"
+            return f"{text}; it is not replaced, because the limit of replacements is reached"
     return text
 
 
@@ -227,7 +227,7 @@ def settle(state: State, now: float) -> Iterator[Action]:
 
 
 def _judge(state: State, candidate: Generation, now: float) -> Iterator[Action]:
-    """Before its cutover a worker that does not accept is a bad release's."""
+    """Before its cutover, a worker that does not accept fails the reload."""
     for seat in candidate.seats:
         worker = _stalled(candidate, seat)
         if (
@@ -255,7 +255,7 @@ def _settle_active(state: State, active: Generation, now: float) -> Iterator[Act
 
 
 def _stalled(generation: Generation, seat: Seat) -> Worker | None:
-    """Who has the seat, does not accept, and has no replacement under way."""
+    """Return a worker that has a seat, does not accept, and has no replacement under way."""
     if seat.worker is None:
         return None
     worker = generation.workers[seat.worker]
@@ -279,7 +279,7 @@ def _replaced_from(generation: Generation, worker: Worker) -> float:
 def _replace(
     state: State, generation: Generation, seat: Seat, worker: Worker, now: float
 ) -> Iterator[Action]:
-    """One more process, or the one that gave way before and accepts again; or say why none."""
+    """Start a replacement, or reuse the worker that gave way and accepts again, or note why not."""
     extra = seating.gave_way(generation, seat)
     if extra is not None and seating.can_return(state, extra):
         yield _replaced(worker, now)
@@ -322,7 +322,7 @@ def _pause_over(generation: Generation, seat: Seat) -> float:
 
 
 def deadlines(state: State) -> Iterator[float]:
-    """The instants at which `settle` would do something by itself."""
+    """Return the instants at which `settle` would act by itself."""
     for generation in (state.candidate, state.active):
         if generation is not None:
             yield from _deadlines(state, generation)

@@ -13,7 +13,7 @@ from wssupervisor.fleet.state import ReloadPhase, State, Stop
 def request(
     state: State, who: RequestId | None, within: float | None, now: float
 ) -> Iterator[Action]:
-    """Begin to stop, or bring a stop's end forward; `within` in seconds, None: the policy's."""
+    """Begin to stop, or shorten a stop. `within` in seconds; None: the policy's."""
     if state.stop is not None:
         if within is not None:
             state.stop.deadline = min(state.stop.deadline, now + within)
@@ -21,15 +21,15 @@ def request(
             yield Answer(who, Failed("busy", "the instance is already stopping"))
         return
     if state.reload is not None and state.reload.phase is not ReloadPhase.CUTTING:
-        yield from reloading.fail(state, "the instance was told to stop", now, quitting=True)
+        yield from reloading.fail(state, "the instance is stopping", now, quitting=True)
     limit = state.policy.stop_timeout if within is None else within
     state.stop = Stop(who, deadline=now + limit)
     yield Note(NoteKind.STOP_BEGUN, {"within": limit})
-    yield from leaving.give_up(state, "the instance was told to stop")
+    yield from leaving.give_up(state, "the instance is stopping")
 
 
 def settle(state: State, stop: Stop, now: float) -> Iterator[Action]:
-    """End every worker, then quit. A steering that fails stops nobody."""
+    """End every worker, then quit. A failed steering does not prevent that."""
     if state.steering.in_flight is not None and now < stop.deadline:
         return
     for worker in list(state.workers()):
@@ -52,7 +52,7 @@ def settle(state: State, stop: Stop, now: float) -> Iterator[Action]:
 
 
 def deadlines(state: State, stop: Stop) -> Iterator[float]:
-    """The instants at which a stop goes on by itself."""
+    """Return the instants at which a stop continues by itself."""
     steers = state.steering.in_flight is not None
     for worker in state.workers():
         if worker.state is not WorkerState.STOPPING:

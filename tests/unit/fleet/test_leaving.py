@@ -171,8 +171,8 @@ def test_at_the_limit_the_waiting_ends_and_no_worker_is_ended() -> None:
     assert answer.outcome.code == "operation-failed"
     assert answer.outcome.reason == (
         "still connected: 22, 20 of them with workers that cannot be asked to close; the instance"
-        " stays out of its load balancer. `wssctl leave` goes on waiting; a stop ends them; `wssctl"
-        " join` puts it back"
+        " stays out of its load balancer. Run `wssctl leave` to keep waiting, or `wssctl join` to"
+        " put it back"
     )
     assert fleet.state.out_of_rotation is not None
     assert kinds(fleet)[-1] is NoteKind.LEAVE_LIMIT
@@ -181,7 +181,7 @@ def test_at_the_limit_the_waiting_ends_and_no_worker_is_ended() -> None:
 def test_a_limit_that_ends_before_the_lead_is_named() -> None:
     (answer,) = out(polite(), within=4.0).handle(TimePassed(), 104)
 
-    assert "still connected: 40; nobody is asked to close before the lead is over, in 6 s;" in str(
+    assert "still connected: 40; no connection is closed before the lead is over, in 6 s;" in str(
         answer
     )
 
@@ -224,7 +224,7 @@ def test_a_join_stops_the_asking() -> None:
             7,
             Failed(
                 "operation-failed",
-                "it is waited for no longer: the instance was told to join its load balancer again",
+                "stopped waiting: the instance joined its load balancer again",
             ),
         ),
         SendStay(worker(1, 0)),
@@ -261,7 +261,7 @@ def test_a_stop_ends_the_waiting() -> None:
     assert (
         Answer(
             7,
-            Failed("operation-failed", "it is waited for no longer: the instance was told to stop"),
+            Failed("operation-failed", "stopped waiting: the instance is stopping"),
         )
         in actions
     )

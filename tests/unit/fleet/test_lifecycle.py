@@ -235,7 +235,7 @@ def test_it_is_replaced_later_if_it_has_connections(connections: int, given_up_a
 
     (stalled,) = fleet.fields(NoteKind.WORKER_STALLED)
     seconds = given_up_at - 10
-    assert stalled["reason"] == f"it has given no sign of life for {seconds:g} s"
+    assert stalled["reason"] == f"it has sent no heartbeat for {seconds:g} s"
     fleet.handle(WorkerExited(worker(1), Exit(signal="SIGTERM")), given_up_at + 1)
     assert fleet.fields(NoteKind.WORKER_EXITED)[0]["cause"] == "replaced"
 

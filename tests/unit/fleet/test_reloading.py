@@ -258,7 +258,7 @@ def test_a_probe_that_cannot_tell_generations_apart_is_refused(by: ReadyBy) -> N
     fleet.handle(ReloadRequested(1), 10)
     (answer,) = fleet.handle(ReleaseResolved(1, B, replace(SIGNALLED, ready_by=by)), 10)
 
-    assert f'[ready] by = "{by.value}" cannot tell generations apart' in str(answer)
+    assert f'[ready] by = "{by.value}" cannot distinguish generations' in str(answer)
 
 
 def test_connect_readiness_is_refused_in_shared_mode() -> None:
@@ -267,7 +267,7 @@ def test_connect_readiness_is_refused_in_shared_mode() -> None:
     policy = replace(POLICY, ready_by=ReadyBy.CONNECT)
     (answer,) = fleet.handle(ReleaseResolved(1, B, policy), 10)
 
-    assert "cannot tell generations apart" in str(answer)
+    assert "cannot distinguish generations" in str(answer)
 
 
 def test_the_limits_are_those_that_the_manual_names() -> None:
