@@ -1,6 +1,6 @@
 """The file systems of machines: trees of Debian, and upper layers with the package installed.
 
-`python -m tests.e2e.layers` makes those that the end-to-end tests need: no test has to wait for them.
+`python -m tests.e2e.layers` makes those that the end-to-end tests need: no test waits for them.
 """
 
 import fcntl
