@@ -153,7 +153,7 @@ class CensusPace:
 
 
 def pause(cpu_seconds: float, need: Need) -> float:
-    """Seconds from one census, which cost so many processor seconds, to the next."""
+    """Return the seconds from one census, which cost `cpu_seconds`, to the next."""
     match need:
         case Need.DECIDES:
             return CENSUS_SECONDS

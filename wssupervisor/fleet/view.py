@@ -43,7 +43,7 @@ class WorkerView:
     should_listen: bool
     """It is ready: its process tree holds all of its slots, unless it stopped accepting."""
     gets_no_more: bool
-    """It drains, and no connection can become its own any more if its tree holds its slots."""
+    """It drains, and no further connection can become its own if its tree holds its slots."""
     paused: bool
     """It drains, and its drain is paused."""
     held_for_rollback: bool
