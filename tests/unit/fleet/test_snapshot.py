@@ -7,9 +7,19 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fleet.driven import POLICY, draining, serving
+from tests.unit.fleet.driven import POLICY, draining, serving, worker
+from wssupervisor.fleet.events import Recovered
 from wssupervisor.fleet.model import Check, ReadyBy, Release
-from wssupervisor.fleet.snapshot import SHOWN_CHARS, VERSION, SnapshotInvalid, dump, load, typed
+from wssupervisor.fleet.orders import Kill, Signal
+from wssupervisor.fleet.snapshot import (
+    SHOWN_CHARS,
+    VERSION,
+    SnapshotInvalid,
+    dump,
+    load,
+    plain,
+    typed,
+)
 
 
 def test_a_state_that_lacks_a_field_is_refused() -> None:
@@ -94,3 +104,39 @@ def test_the_version_is_the_first_and_known_by_its_number() -> None:
     assert VERSION == 1
     with pytest.raises(SnapshotInvalid, match="found snapshot version None, expected 1"):
         load({})
+
+
+def orders(*found: Signal | Kill) -> Recovered:
+    """An event with a field whose items are of several types."""
+    return Recovered("2", "1", {worker(1): 7}, {}, found)
+
+
+def test_a_member_of_a_union_is_stored_with_its_type_and_read_back_as_that() -> None:
+    event = orders(Signal(worker(1), "SIGTERM"), Kill(worker(1)))
+    data = json.loads(json.dumps(plain(event)))
+
+    assert data["undone"] == [
+        {"type": "Signal", "worker": "1.0.1", "name": "SIGTERM", "rest": False},
+        {"type": "Kill", "worker": "1.0.1"},
+    ]
+    assert typed(Recovered, data) == event
+
+
+def test_only_members_of_unions_are_stored_with_their_type() -> None:
+    assert plain(Kill(worker(1))) == {"worker": "1.0.1"}
+    assert "type" not in str(dump(serving().core))
+
+
+def test_an_unknown_member_of_a_union_is_refused() -> None:
+    data = plain(orders(Kill(worker(1))))
+    data["undone"][0]["type"] = "Pardon"
+
+    with pytest.raises(KeyError, match="Pardon"):
+        typed(Recovered, data)
+
+
+def test_none_is_read_back_only_as_what_may_be_none() -> None:
+    assert typed(int | None, None) is None
+    assert typed(int | None, 7) == 7
+    with pytest.raises(TypeError):
+        typed(Signal | Kill, None)

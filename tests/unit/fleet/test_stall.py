@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.fleet.driven import (
     POLICY,
+    SIGNALLED,
     STALLS,
     A,
     B,
@@ -16,6 +17,7 @@ from tests.unit.fleet.driven import (
     failures,
     looks,
     serving,
+    shared,
     spawns,
     starting,
     steered,
@@ -137,6 +139,8 @@ def test_one_that_accepts_after_it_was_replaced_drains_and_serves_when_the_other
     ]
     assert fleet.state.generations[1].seats[0].worker == worker(1)
     assert fleet.state.generations[1].workers[worker(1, 0, 2)].state is WorkerState.STALLED
+    assert len(fleet.fields(NoteKind.STALL_REPLACED)) == 2
+    assert fleet.fields(NoteKind.STALL_NOT_REPLACED) == []
     back = fleet.living(worker(1))
     assert (back.state, back.drain, back.gave_way_at) == (WorkerState.READY, None, None)
 
@@ -583,6 +587,7 @@ def test_a_worker_that_is_rolled_back_to_and_does_not_accept_fails_the_rollback(
     found = looks(fleet, 14.5, 23)
 
     assert failures(found) == ["worker 0 of generation 1: its queue has not moved for 10 s"]
+    assert fleet.living(worker(1, 0)).state is WorkerState.DRAINING
     assert fleet.state.generations[1].state is GenerationState.DRAINING
 
 
@@ -599,3 +604,95 @@ def test_a_worker_that_gave_way_may_have_its_place_back_once_its_clients_let_it(
     assert new.held_up_at == 35
     assert fleet.state.generations[1].seats[0].not_replaced == new.id
     assert fleet.next_deadline() == 45
+
+
+def test_workers_on_a_shared_listener_stall_together() -> None:
+    fleet = shared()
+    looks(fleet, 10, 12, slot_10=1)
+
+    assert [one["worker"] for one in fleet.fields(NoteKind.WORKER_STALLED)] == ["1.0.1", "1.1.1"]
+
+
+def test_the_queue_of_a_shared_listener_says_nothing_of_a_worker_that_drains() -> None:
+    fleet = shared(SIGNALLED)
+    fleet.begin_reload(10)
+    fleet.make_ready(2, 11)
+    fleet.handle(TimePassed(), 12)
+    counts = {worker(1, 0): 3, worker(1, 1): 3}
+    fleet.steer(fleet.handle(CensusTaken(counts, 0, 13, {}), 13), 13)
+    looks(fleet, 13, 30, slot_10=1)
+
+    assert fleet.living(worker(1, 0)).state is WorkerState.DRAINING
+
+
+def gave_way() -> Driven:
+    """Worker 0 gave way to its replacement in second 21; its queue is stuck."""
+    fleet, actions = stalled()
+    fleet.spawn_all(actions, 20)
+    fleet.spawn_all(fleet.steer(fleet.handle(WorkerReady(worker(1, 0, 2)), 21), 21), 21)
+    looks(fleet, 21.5, 70)
+    return fleet
+
+
+def test_a_worker_that_gave_way_is_not_ended_for_its_queue() -> None:
+    fleet = gave_way()
+    for at in (70, 71):
+        fleet.census(at, {worker(1): 0})
+
+    assert fleet.living(worker(1)).state is WorkerState.STALLED
+
+
+@pytest.mark.parametrize(("connections", "ended"), [(0, True), (1, False)])
+def test_a_sweeper_that_does_not_accept_ends_unless_it_has_connections(
+    connections: int, ended: bool
+) -> None:
+    fleet = gave_way()
+    sweeper = worker(1, FIRST_SWEEPER)
+    fleet.census(70, {sweeper: connections})
+
+    assert (fleet.living(sweeper).state is WorkerState.STOPPING) is ended
+
+
+def test_a_worker_is_stuck_since_the_first_of_its_queues_but_not_before_it_was_ready() -> None:
+    state = State({}, slots={10: SlotWatch(stuck_since=0.5), 20: SlotWatch(stuck_since=5.0)})
+    state.slots[30] = SlotWatch()
+    one = Worker(worker(1), {"a": 10, "b": 20, "c": 30}, WorkerState.DRAINING, 0.0)
+
+    assert stall._stuck_since(state, one) == 0.5
+    one.ready_at = 2.0
+    assert stall._stuck_since(state, one) == 2.0
+
+
+def test_a_queue_that_another_worker_empties_counts_from_its_last_move() -> None:
+    fleet = serving()
+    one, other = fleet.living(worker(1, 0)), fleet.living(worker(1, 1))
+    one.state, one.stalled_since = WorkerState.STALLED, 0.5
+    one.slots = {"a": 10, "b": 11}
+    other.slots = {"a": 10}
+    slots = fleet.state.slots
+    slots[10].moved_at, slots[11].moved_at = None, None
+
+    assert not stall._accepts_again(fleet.state, one)
+    assert one.stalled_since == 0.5
+    slots[10].moved_at, slots[11].moved_at = 7.0, 6.0
+    assert not stall._accepts_again(fleet.state, one)
+    assert one.stalled_since == 7.0
+    other.stalled_since = 6.5
+    slots[10].moved_at = slots[11].moved_at = 8.0
+    assert stall._accepts_again(fleet.state, one), "it alone can have done that"
+
+
+@pytest.mark.parametrize(
+    ("gave_way_at", "slot", "back"), [(20.0, 15, True), (None, 15, False), (20.0, 10, False)]
+)
+def test_only_a_worker_that_gave_way_and_is_apart_from_seats_leaves_its_stall(
+    gave_way_at: float | None, slot: int, back: bool
+) -> None:
+    fleet = serving()
+    one = Worker(worker(1, 0, 9), {"ws": slot}, WorkerState.STALLED, 0.0, stalled_since=10.0)
+    one.gave_way_at, one.reason = gave_way_at, "why"
+    found = list(stall.accepts(fleet.state, one, 25.0))
+
+    assert len(found) == int(back)
+    assert one.state is (WorkerState.DRAINING if back else WorkerState.STALLED)
+    assert (one.stalled_since is None) is back
