@@ -273,7 +273,7 @@ class FleetMachine(RuleBasedStateMachine):
             return  # it needs no limit to be ended
         self.limits[number] = self.world.now
         for other in draining.oldest(self.fleet.state):
-            if draining.hurried(other, self.world.now) or draining.paused(other):
+            if draining.is_ending(other, self.world.now) or draining.paused(other):
                 continue
             assert not draining.empty(other)
             assert draining.connections(other) >= int(str(note.fields["connections"]))
@@ -311,7 +311,7 @@ class FleetMachine(RuleBasedStateMachine):
         if candidate is not None:
             was_draining = candidate.drain_since is not None
             candidate.state = GenerationState.DRAINING if was_draining else GenerationState.FAILED
-        after = done(list(releasing.call_off(twin.state, self.world.now)))
+        after = done(list(releasing.cancel(twin.state, self.world.now)))
         begins = isinstance(event, RollBackRequested)
         return after + done(twin.handle(TimePassed() if begins else event, self.world.now))
 
@@ -487,7 +487,7 @@ class FleetMachine(RuleBasedStateMachine):
             assert one.state is not WorkerState.STOPPING
             assert one.closing_by is None
             since = self.asked.get(action.worker, -inf)
-            assert self.world.now >= since + leaving.ASK_AGAIN
+            assert self.world.now >= since + leaving.ASK_AGAIN_SECONDS
             self.asked[action.worker] = self.world.now
 
     def check_spawns(self, actions: list[Action]) -> None:

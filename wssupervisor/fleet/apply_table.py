@@ -7,7 +7,7 @@ from wssupervisor.fleet.actions import Action, Steer
 from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.state import ReloadKind, ReloadPhase, State
 
-AGAIN = 1.0
+RETRY_SECONDS = 1.0
 """Seconds until a table that could not be put in force is tried again."""
 
 
@@ -46,7 +46,7 @@ def failed(state: State, epoch: int, reason: str, now: float) -> Iterator[Action
     if epoch != own.epoch or own.in_flight is None:
         return
     own.in_flight = None
-    own.retry_at = now + AGAIN
+    own.retry_at = now + RETRY_SECONDS
     yield Note(NoteKind.STEERING_FAILED, {"reason": reason})
     starting = state.reload is not None and state.reload.kind is ReloadKind.START
     if starting or _cutting(state):

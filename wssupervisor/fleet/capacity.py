@@ -15,7 +15,7 @@ from wssupervisor.fleet.model import GenerationState, Policy, SlotId, WhenFull, 
 from wssupervisor.fleet.state import Generation, Reload, State
 
 
-def hurries(reload: Reload, policy: Policy) -> bool:
+def may_cut_drains(reload: Reload, policy: Policy) -> bool:
     return reload.make_room or policy.when_full is WhenFull.END_OLDEST
 
 
@@ -74,7 +74,7 @@ def too_many(state: State, reload: Reload, policy: Policy) -> str | None:
     if len(found) < policy.max_draining:
         return None
     paused = [generation for generation in found if draining.paused(generation)]
-    if hurries(reload, policy):
+    if may_cut_drains(reload, policy):
         if len(paused) < policy.max_draining:
             return None
         which, _ = _which(paused)
@@ -94,19 +94,19 @@ def comes(state: State, now: float) -> bool:
     return (
         any(worker.state is WorkerState.STOPPING for worker in state.workers())
         or any(steering.hears(state, slot) for slot in steering.unheld_slots(state))
-        or any(draining.hurried(generation, now) for generation in draining.oldest(state))
+        or any(draining.is_ending(generation, now) for generation in draining.oldest(state))
     )
 
 
 def end_emptiest(state: State, now: float, *, cuts: bool) -> Iterator[Action]:
     """End one more generation that is not paused; one with connections only if `cuts`."""
     for generation in draining.emptiest(state):
-        if draining.hurried(generation, now) or draining.paused(generation):
+        if draining.is_ending(generation, now) or draining.paused(generation):
             continue
         if draining.empty(generation):
-            yield from draining.keep_no_warmer(state, generation, now)
+            yield from draining.end_empty(state, generation, now)
         elif cuts:
-            yield from draining.hurry(state, generation, now)
+            yield from draining.end_early(state, generation, now)
         return
 
 
@@ -118,10 +118,12 @@ def make_room_to_drain(
     Clients whose connections are closed reconnect at once, and must find the new generation.
     """
     undisturbed = [
-        generation for generation in draining.oldest(state) if not draining.hurried(generation, now)
+        generation
+        for generation in draining.oldest(state)
+        if not draining.is_ending(generation, now)
     ]
     for _ in range(len(undisturbed) - policy.max_draining + 1):
-        yield from end_emptiest(state, now, cuts=hurries(reload, policy))
+        yield from end_emptiest(state, now, cuts=may_cut_drains(reload, policy))
 
 
 def _gives_way(generation: Generation) -> bool:

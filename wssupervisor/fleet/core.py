@@ -35,8 +35,9 @@ stop), because the table may be in force already. A release that is resolved lat
 attempt or none: numbers of attempts and generations never repeat.
 
 **A failed attempt touches no other generation** [check_failed_reload]. `fail` ends workers of the
-candidate alone. A generation that was to be rolled back to keeps draining (`draining.go_on`).
-Workers that were asked to release a shared socket and still have it are taken back.
+candidate alone. A generation that was to be rolled back to keeps draining
+(`draining.keep_draining`). Workers that were asked to release a shared socket and still have it are
+taken back.
 
 **The table in force is known, or known to be unknown** [steering_is_what_the_fleet_takes_it_for].
 One table at a time is in flight, numbered by epoch. `current` changes with the answer to that
@@ -71,7 +72,7 @@ census that began before the drain proves nothing about it.
 
 **Stopping is final** [a_worker_that_was_signalled_stays_stopping]. Whatever changes a worker's
 state requires a state before, itself or in its caller: `ready` requires `starting`; `end_drain`,
-`fall_silent` and `accepts` require ready, draining or stalled. A seat forgets a worker before the
+`mark_stalled` and `accepts` require ready, draining or stalled. A seat forgets a worker before the
 worker is stopped.
 
 **A pause is not a death, and clients cannot start processes at will**
@@ -256,7 +257,7 @@ class Fleet:
                 if reloading.resolving(state, reload):
                     return reloading.fail(state, reason, now)
             case RequesterGone(request=who):
-                return self._requester_left(who, now)
+                return self._requester_gone(who, now)
             case DrainLimited(request=who, generation=number, within=within):
                 return draining.limit(state, who, number, within, now)
             case DrainPaused(request=who, generation=number):
@@ -281,7 +282,7 @@ class Fleet:
                     return lifecycle.ready(found, now) if proof.proves(event, policy) else []
             case LibraryConnected() | LibraryDisconnected() | WorkerAlive() | WorkerCounted():
                 if found := state.worker(event.worker):
-                    return self._said(found, event, now)
+                    return self._reported(found, event, now)
             case ProbeFailed(worker=worker_id, reason=reason):
                 return self._not_ready(state.worker(worker_id), reason, now)
             case ProbeTried(worker=worker_id, reason=reason):
@@ -289,7 +290,7 @@ class Fleet:
                     found.last_probe_error = reason
             case SlotReleased(worker=worker_id):
                 if found := state.worker(worker_id):
-                    return self._let_go(found, now)
+                    return self._slot_released(found, now)
             case WorkerExited(worker=worker_id, exit=how, advice=advice):
                 return self._exited(worker_id, how, now, advice)
             case MainProcessEnded():
@@ -339,7 +340,7 @@ class Fleet:
             yield from lifecycle.pass_time(worker, self.state.policy, now)
             given_up_at = lifecycle.given_up_at(worker, self.state.policy)
             if given_up_at is not None and now >= given_up_at:
-                yield from self._replace_mute(worker, now)
+                yield from self._replace_unresponsive(worker, now)
             if worker.ready_by is not None and now >= worker.ready_by:
                 policy = self.state.generations[worker.id.generation].policy
                 yield from self._not_ready(worker, lifecycle.why_late(worker, policy), now)
@@ -382,8 +383,8 @@ class Fleet:
             cause=lifecycle.cause(worker, ended),
             forced=worker.forced or None,
         )
-        draining.worker_left(self.state.generations[worker_id.generation], worker)
-        yield from seating.left(self.state, worker, told, now)
+        draining.worker_exited(self.state.generations[worker_id.generation], worker)
+        yield from seating.remove(self.state, worker, told, now)
         if judged:
             reason = lifecycle.why_failed(worker, how, advice, now)
             yield from reloading.fail(self.state, reason, now, of=worker_id)
@@ -397,7 +398,7 @@ class Fleet:
                 worker.pid = lost.get(worker_id)
                 yield from self._exited(worker_id, how, now)
 
-    def _said(
+    def _reported(
         self,
         worker: Worker,
         event: LibraryConnected | LibraryDisconnected | WorkerAlive | WorkerCounted,
@@ -407,13 +408,13 @@ class Fleet:
         match event:
             case LibraryConnected(closes=closes, releases_sockets=releases_sockets):
                 shared = any(self.state.shared(slot) for slot in worker.slots.values())
-                return lifecycle.joined(
+                return lifecycle.library_connected(
                     worker, closes=closes, releases_sockets=releases_sockets and shared
                 )
             case LibraryDisconnected():
-                lifecycle.parted(worker)
+                lifecycle.library_disconnected(worker)
             case WorkerAlive():
-                return lifecycle.alive(worker, now)
+                return lifecycle.show_life(worker, now)
             case WorkerCounted(connections=connections):
                 worker.reported = connections
             case _:
@@ -430,7 +431,7 @@ class Fleet:
             return reloading.fail(self.state, text, now, of=worker.id)
         return lifecycle.stop(worker, self.state.policy, now)
 
-    def _silent(self, worker: Worker, reason: str, now: float) -> Iterator[Action]:
+    def _stalled(self, worker: Worker, reason: str, now: float) -> Iterator[Action]:
         """Steer away from it and replace it; a candidate that stops accepting fails its reload."""
         if worker.state not in (WorkerState.READY, WorkerState.DRAINING):
             return
@@ -438,10 +439,10 @@ class Fleet:
             text = f"worker {worker.id.index} of generation {worker.id.generation}: {reason}"
             yield from reloading.fail(self.state, text, now, of=worker.id)
             return
-        yield from lifecycle.fall_silent(worker, self.state.policy, reason, now)
-        yield from seating.vacate(self.state, worker, now)
+        yield from lifecycle.mark_stalled(worker, self.state.policy, reason, now)
+        yield from seating.unseat(self.state, worker, now)
 
-    def _let_go(self, worker: Worker, now: float) -> Iterable[Action]:
+    def _slot_released(self, worker: Worker, now: float) -> Iterable[Action]:
         """It stops serving by itself, or was asked to for a reload.
 
         In the second case a census decides whether it obeyed: its own report is no proof.
@@ -450,13 +451,13 @@ class Fleet:
         letting = reload is not None and reload.phase is ReloadPhase.RELEASING_SOCKETS
         if letting and worker.releasing is not None:
             return []
-        return self._silent(worker, "it closed its listening socket", now)
+        return self._stalled(worker, "it closed its listening socket", now)
 
-    def _replace_mute(self, worker: Worker, now: float) -> Iterator[Action]:
+    def _replace_unresponsive(self, worker: Worker, now: float) -> Iterator[Action]:
         """It has been unresponsive for too long: another takes its seat, and it is killed."""
         silent = round(now - (worker.alive_at or now), 1)
         reason = f"it has sent no heartbeat for {silent:g} s"
-        yield from self._silent(worker, reason, now)
+        yield from self._stalled(worker, reason, now)
         yield from lifecycle.stop(worker, self.state.policy, now)
 
     def _observed(self, event: Observed, now: float) -> Iterable[Action]:
@@ -500,7 +501,7 @@ class Fleet:
         ready = worker.state is WorkerState.READY
         worker.lacks_slots = ready and holds is not None and not set(worker.slots.values()) <= holds
         if before and worker.lacks_slots:
-            yield from self._let_go(worker, now)
+            yield from self._slot_released(worker, now)
 
     def _retire(self, now: float) -> Iterator[Action]:
         finished = (GenerationState.DRAINING, GenerationState.FAILED)
@@ -512,11 +513,11 @@ class Fleet:
 
     # -- requests -----------------------------------------------------------------------------
 
-    def _requester_left(self, request: RequestId, now: float) -> Iterable[Action]:
+    def _requester_gone(self, request: RequestId, now: float) -> Iterable[Action]:
         state = self.state
         if state.stop is not None and state.stop.request == request:
             state.stop.request = None
-        leaving.requester_left(state, request)
+        leaving.requester_gone(state, request)
         reload = state.reload
         if reload is None or reload.request != request:
             return []

@@ -62,29 +62,29 @@ def resume(state: State, request: RequestId, number: int, now: float) -> Iterato
     yield _changed(request, generation, now)
 
 
-def keep_no_warmer(state: State, generation: Generation, now: float) -> Iterator[Action]:
+def end_empty(state: State, generation: Generation, now: float) -> Iterator[Action]:
     """End an empty generation before its `keep` is over, because another needs its room."""
-    yield _hurried(generation)
+    yield _cut_short(generation)
     for worker in generation.workers.values():
         if worker.drain is not None:
             worker.drain.keep_until = min(worker.drain.keep_until, now)
         yield from lifecycle.pass_time(worker, state.policy, now)
 
 
-def _hurried(generation: Generation) -> Note:
+def _cut_short(generation: Generation) -> Note:
     fields = {"generation": generation.number, "connections": connections(generation)}
     return Note(NoteKind.DRAIN_CUT_SHORT, fields)
 
 
-def hurry(state: State, generation: Generation, now: float) -> Iterator[Action]:
+def end_early(state: State, generation: Generation, now: float) -> Iterator[Action]:
     """End it now, closing its connections, because another generation needs its room."""
-    yield _hurried(generation)
+    yield _cut_short(generation)
     yield from _set_limit(generation, 0.0, state.policy.close_over, now)
     for worker in generation.workers.values():
         yield from lifecycle.pass_time(worker, state.policy, now)
 
 
-def worker_left(generation: Generation, worker: Worker) -> None:
+def worker_exited(generation: Generation, worker: Worker) -> None:
     """Count the connections that the end of this worker closed or lost."""
     if generation.state is GenerationState.DRAINING:
         generation.forced += worker.forced
@@ -106,31 +106,31 @@ def over(generation: Generation, now: float) -> Note:
     )
 
 
-def keep(generation: Generation) -> None:
+def hold_for_rollback(generation: Generation) -> None:
     """Let nothing end workers that can serve again, until the rollback is decided."""
     for worker in _could_serve_again(generation):
         if worker.drain is not None:
             worker.drain.held_for_rollback = True
 
 
-def go_on(state: State, generation: Generation, now: float) -> Iterator[Action]:
+def keep_draining(state: State, generation: Generation, now: float) -> Iterator[Action]:
     """It keeps draining as before. Workers that were started for the rollback are ended."""
     generation.state = GenerationState.DRAINING
     for worker in generation.workers.values():
         if worker.drain is None:
             yield from lifecycle.stop(worker, state.policy, now)
-    _keep_no_longer(generation)
+    _release_hold(generation)
 
 
-def undo(generation: Generation) -> Iterator[Action]:
+def end(generation: Generation) -> Iterator[Action]:
     """It is active again. The workers in its seats serve as if they had never drained."""
     generation.drain_since = None
     for worker in _could_serve_again(generation):
         yield from lifecycle.end_drain(worker)
-    _keep_no_longer(generation)
+    _release_hold(generation)
 
 
-def _keep_no_longer(generation: Generation) -> None:
+def _release_hold(generation: Generation) -> None:
     """A draining worker may already be empty: nothing counted while the drain was paused."""
     for drain in drains(generation):
         drain.held_for_rollback = False
@@ -143,7 +143,7 @@ def _could_serve_again(generation: Generation) -> list[Worker]:
     return [worker for worker in seated if lifecycle.can_serve_again(worker)]
 
 
-def hurried(generation: Generation, now: float) -> bool:
+def is_ending(generation: Generation, now: float) -> bool:
     """Whether all its workers are ending."""
     return all(
         worker.state is WorkerState.STOPPING
@@ -214,9 +214,9 @@ def _set_limit(generation: Generation, within: float, over: float, now: float) -
         if worker.closing_by is not None:
             if worker.closing_by <= now + within + generation.policy.kill_after:
                 continue  # it ends by then in any case; repeated requests must not postpone that
-            lifecycle.call_off(worker)
+            lifecycle.cancel_close(worker)
             if worker.closes_on_request:
-                yield lifecycle.tell_drain(worker)  # it stops closing until it is asked again
+                yield lifecycle.send_drain(worker)  # it stops closing until it is asked again
         drain.close_over = None if isinf(within) else over
         begin = now + (max(0.0, within - over) if worker.closes_on_request else within)
         drain.deadline = None if isinf(within) else begin

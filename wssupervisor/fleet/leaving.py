@@ -14,9 +14,9 @@ from wssupervisor.fleet.lifecycle import EMPTY_ROUNDS
 from wssupervisor.fleet.model import RequestId, WorkerState
 from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import AskToLeave, SendStay
-from wssupervisor.fleet.state import Out, State, Worker
+from wssupervisor.fleet.state import OutOfRotation, State, Worker
 
-ASK_AGAIN = 10.0
+ASK_AGAIN_SECONDS = 10.0
 """Seconds from the end of one round of closes to the next, so that a client that the load balancer
 keeps sending here is not closed in a loop."""
 CLOSERS = frozenset({WorkerState.READY, WorkerState.STALLED, WorkerState.DRAINING})
@@ -30,7 +30,9 @@ def leave(state: State, asked: LeaveRequested, now: float) -> Iterator[Action]:
         return
     out, count = state.out_of_rotation, connections(state)
     if out is None:
-        out = state.out_of_rotation = Out(now, asked.by.user or asked.by.via, now + asked.lead)
+        out = state.out_of_rotation = OutOfRotation(
+            now, asked.by.user or asked.by.via, now + asked.lead
+        )
         fields = {"lead": asked.lead, "connections": count}
         yield Note(NoteKind.LEFT, {**fields, **asked.by.fields()})
     out.asks_from = out.since + asked.lead
@@ -39,7 +41,7 @@ def leave(state: State, asked: LeaveRequested, now: float) -> Iterator[Action]:
     if asked.waits:
         out.waiting.append(asked.request)
     else:
-        yield Answer(asked.request, _left(state, out, now, empty=False))
+        yield Answer(asked.request, _outcome(state, out, now, empty=False))
 
 
 def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
@@ -74,7 +76,7 @@ def give_up(state: State, why: str) -> Iterator[Action]:
             yield Answer(who, Failed("operation-failed", f"stopped waiting: {why}"))
 
 
-def requester_left(state: State, who: RequestId) -> None:
+def requester_gone(state: State, who: RequestId) -> None:
     """Forget a requester that waits. The instance stays out."""
     if state.out_of_rotation is not None and who in state.out_of_rotation.waiting:
         state.out_of_rotation.waiting.remove(who)
@@ -93,7 +95,7 @@ def counted(state: State, census: CensusTaken, now: float) -> Iterator[Action]:
     out.emptied_at, out.deadline = now, None
     yield Note(NoteKind.EMPTIED, {"seconds": round(now - out.since, 3)})
     for who in _waiting(out):
-        yield Answer(who, _left(state, out, now, empty=True))
+        yield Answer(who, _outcome(state, out, now, empty=True))
 
 
 def settle(state: State, now: float) -> Iterator[Action]:
@@ -138,7 +140,7 @@ def _why_not(state: State) -> str | None:
     return None
 
 
-def _ask_at(out: Out, worker: Worker) -> float:
+def _ask_at(out: OutOfRotation, worker: Worker) -> float:
     """When it is next asked to close its connections; `inf`: never, at present."""
     if not worker.closes_on_request or worker.state not in CLOSERS or worker.closing_by is not None:
         return inf
@@ -146,10 +148,10 @@ def _ask_at(out: Out, worker: Worker) -> float:
         return inf
     if worker.asked_until is None:
         return out.asks_from
-    return max(out.asks_from, worker.asked_until + ASK_AGAIN)
+    return max(out.asks_from, worker.asked_until + ASK_AGAIN_SECONDS)
 
 
-def _limit_passed(state: State, out: Out, now: float) -> Iterator[Action]:
+def _limit_passed(state: State, out: OutOfRotation, now: float) -> Iterator[Action]:
     out.deadline = None
     count, others = connections(state), waited_for(state)
     yield Note(NoteKind.LEAVE_LIMIT, {"seconds": round(now - out.since, 3), "connections": count})
@@ -166,11 +168,11 @@ def _limit_passed(state: State, out: Out, now: float) -> Iterator[Action]:
         yield Answer(who, Failed("operation-failed", text))
 
 
-def _waiting(out: Out) -> list[RequestId]:
+def _waiting(out: OutOfRotation) -> list[RequestId]:
     """Return the requesters that wait, and forget them."""
     found, out.waiting = out.waiting, []
     return found
 
 
-def _left(state: State, out: Out, now: float, *, empty: bool) -> Left:
+def _outcome(state: State, out: OutOfRotation, now: float, *, empty: bool) -> Left:
     return Left(connections(state), empty, now - out.since, max(0.0, out.asks_from - now))

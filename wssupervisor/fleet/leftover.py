@@ -22,7 +22,7 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
         return
     told = worker.state is WorkerState.STOPPING
     worker.leftover = Leftover(event.exit, told, worker.connections)
-    lifecycle.parted(worker)
+    lifecycle.library_disconnected(worker)
     worker.unresponsive_since = worker.stalled_since = worker.gave_way_at = worker.held_up_at = None
     if told:
         yield from _tell_rest(worker, state.policy)
@@ -35,7 +35,7 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
         yield from reloading.fail(state, text, now, of=worker.id)
         return
     starting = worker.state is WorkerState.STARTING
-    yield from seating.vacate(state, worker, now)
+    yield from seating.unseat(state, worker, now)
     if worker.sweeper:
         seating.sweeper_ended(state.generations[worker.id.generation], now, died=True)
     if starting:

@@ -18,10 +18,10 @@ GOING_AWAY = 1001
 SERVICE_RESTART = 1012
 """WebSocket close codes: going away; service restart, reconnect at once (RFC 6455, IANA)."""
 
-PATIENCE_WITH_MAIN = 0.5
+MAIN_PROCESS_SHARE = 0.5
 """The share of `kill_after` that a main process gets to end the rest of its tree. A shell with a
 trap handles and forwards no signal while its child runs."""
-LET_GO_SECONDS = 3.0
+RELEASE_SECONDS = 3.0
 """How long a worker in shared mode may take to release its listener until it is reported."""
 DRAINABLE = frozenset({WorkerState.STARTING, WorkerState.READY})
 FINISHING = frozenset({WorkerState.DRAINING, WorkerState.STALLED})
@@ -116,13 +116,13 @@ def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list
     deadline = None if limit == float("inf") else now + limit
     first = worker.drain is None
     worker.drain = Drain(now, now + keep, deadline, signalled=told or tells)
-    actions: list[Action] = [tell_drain(worker)] if worker.closes_on_request and first else []
+    actions: list[Action] = [send_drain(worker)] if worker.closes_on_request and first else []
     if tells and policy.drain_signal:
         actions.append(Signal(worker.id, policy.drain_signal))
     return actions
 
 
-def tell_drain(worker: Worker) -> SendDrain:
+def send_drain(worker: Worker) -> SendDrain:
     """A worker that must release a socket shared with the next generation cannot serve again."""
     if worker.releases_sockets and worker.drain is not None:
         worker.drain.signalled = True
@@ -136,26 +136,26 @@ def end_drain(worker: Worker) -> list[Action]:
     worker.reason = None
     worker.drain = None
     worker.asked_until = None
-    call_off(worker)
+    cancel_close(worker)
     return [SendResume(worker.id)] if worker.closes_on_request else []
 
 
-def joined(worker: Worker, *, closes: bool, releases_sockets: bool) -> list[Action]:
+def library_connected(worker: Worker, *, closes: bool, releases_sockets: bool) -> list[Action]:
     """It uses the library, and gets the orders that it has missed."""
     worker.closes_on_request = closes
     worker.releases_sockets = releases_sockets
     if closes and worker.state is WorkerState.DRAINING and not worker.sweeper:
-        return [tell_drain(worker)]
+        return [send_drain(worker)]
     return []
 
 
-def parted(worker: Worker) -> None:
+def library_disconnected(worker: Worker) -> None:
     """It can no longer receive orders."""
     worker.closes_on_request = worker.releases_sockets = False
     worker.reported = worker.asked_until = None
 
 
-def alive(worker: Worker, now: float) -> list[Action]:
+def show_life(worker: Worker, now: float) -> list[Action]:
     """It sent a heartbeat. An unresponsive worker gets new connections again."""
     worker.alive_at = now
     since, worker.unresponsive_since = worker.unresponsive_since, None
@@ -177,7 +177,7 @@ def given_up_at(worker: Worker, policy: Policy) -> float | None:
     return worker.unresponsive_since + patience
 
 
-def _notice_mute(worker: Worker, now: float) -> list[Action]:
+def _notice_unresponsive(worker: Worker, now: float) -> list[Action]:
     if not watched(worker) or worker.unresponsive_since is not None or worker.alive_at is None:
         return []
     if now < worker.alive_at + worker.watchdog:
@@ -193,7 +193,7 @@ def _notice_mute(worker: Worker, now: float) -> list[Action]:
     ]
 
 
-def call_off(worker: Worker) -> None:
+def cancel_close(worker: Worker) -> None:
     """It must stop closing. The connections that it still has were not closed."""
     if worker.closing_by is not None:
         worker.forced = max(0, worker.forced - worker.connections)
@@ -236,13 +236,13 @@ def can_serve_again(worker: Worker) -> bool:
     )
 
 
-def fall_silent(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
+def mark_stalled(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
     """It no longer accepts. It keeps its connections and gets no new ones."""
     silent = note(NoteKind.WORKER_STALLED, worker, reason=reason)
-    return [silent, *lose_place(worker, policy, reason, now)]
+    return [silent, *stop_serving(worker, policy, reason, now)]
 
 
-def lose_place(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
+def stop_serving(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
     """The same, if it was already reported."""
     worker.state = WorkerState.STALLED
     worker.reason = reason
@@ -261,7 +261,7 @@ def stop(worker: Worker, policy: Policy, now: float) -> list[Action]:
     worker.ready_by = None
     worker.kill_at = now + policy.kill_after
     if worker.leftover is None:
-        worker.rest_at = now + policy.kill_after * PATIENCE_WITH_MAIN
+        worker.rest_at = now + policy.kill_after * MAIN_PROCESS_SHARE
     if worker.pid is None:
         return []
     return [Signal(worker.id, policy.stop_signal)]
@@ -288,7 +288,7 @@ def counted(
     if drain is None or began_at < drain.since:
         return []
     drain.empty_rounds = drain.empty_rounds + 1 if alone and not connections else 0
-    if still_listens and began_at < drain.since + LET_GO_SECONDS:
+    if still_listens and began_at < drain.since + RELEASE_SECONDS:
         return []  # it may be about to
     before, drain.still_listens = drain.still_listens, still_listens
     if still_listens and not before:
@@ -303,8 +303,8 @@ def pass_time(worker: Worker, policy: Policy, now: float) -> list[Action]:
     if worker.rest_at is not None and worker.pid is not None and now >= worker.rest_at:
         worker.rest_at = None
         return [Signal(worker.id, policy.stop_signal, rest=True)]
-    if mute := _notice_mute(worker, now):
-        return mute
+    if unresponsive := _notice_unresponsive(worker, now):
+        return unresponsive
     drain = worker.drain
     if worker.state not in FINISHING or drain is None or stands_still(drain):
         return []
@@ -368,8 +368,8 @@ def pause(worker: Worker, now: float) -> list[Action]:
     worker.drain.paused_at = now
     if worker.closing_by is None or worker.state is WorkerState.STOPPING:
         return []
-    call_off(worker)
-    return [tell_drain(worker)]  # it keeps draining, and stops closing
+    cancel_close(worker)
+    return [send_drain(worker)]  # it keeps draining, and stops closing
 
 
 def resume(drain: Drain, now: float) -> None:

@@ -13,9 +13,9 @@ from wssupervisor.fleet.actions import Action
 from wssupervisor.fleet.model import Policy, SlotId, WorkerState
 from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import SendDrain, SendResume, Signal
-from wssupervisor.fleet.state import LettingGo, ReloadKind, State, Worker
+from wssupervisor.fleet.state import ReleasingSockets, ReloadKind, State, Worker
 
-LET_GO_SECONDS = lifecycle.LET_GO_SECONDS
+RELEASE_SECONDS = lifecycle.RELEASE_SECONDS
 ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY})
 
 
@@ -66,7 +66,7 @@ def ask(state: State, policy: Policy, now: float) -> Iterator[Action]:
         worker for worker in _old(state) if worker.releasing is None and worker.pid is not None
     ]
     for worker in asked:
-        worker.releasing = LettingGo(now)
+        worker.releasing = ReleasingSockets(now)
         if worker.closes_on_request:
             yield SendDrain(worker.id, worker.releases_sockets)
         if policy.drain_signal is not None:
@@ -81,7 +81,7 @@ def counted(state: State, worker: Worker, holds: AbstractSet[SlotId], began_at: 
     own = worker.releasing
     if own is not None and began_at >= own.asked_at:
         own.holds = any(state.shared(slot) for slot in worker.slots.values() if slot in holds)
-        own.late = own.holds and began_at >= own.asked_at + LET_GO_SECONDS
+        own.late = own.holds and began_at >= own.asked_at + RELEASE_SECONDS
 
 
 def why_failed(state: State, policy: Policy) -> str | None:
@@ -96,7 +96,7 @@ def why_failed(state: State, policy: Policy) -> str | None:
     how = "" if policy.drain_signal is None else f" by {policy.drain_signal} ([drain] signal)"
     return (
         f"{who} of generation {number} still listened on {_shared(state)!r}"
-        f" {LET_GO_SECONDS:g} s after the request{how} to stop accepting: on a shared listener"
+        f" {RELEASE_SECONDS:g} s after the request{how} to stop accepting: on a shared listener"
         f" both releases would get new connections. Generation {number} keeps serving. Make the"
         " server close its listener when it is asked"
     )
@@ -111,7 +111,7 @@ def waits_for(state: State) -> str:
     return f"{len(which)} old worker{'' if len(which) == 1 else 's'} to stop accepting"
 
 
-def call_off(state: State, now: float) -> Iterator[Action]:
+def cancel(state: State, now: float) -> Iterator[Action]:
     """The reload failed: workers that released the listener are replaced, others keep serving."""
     for worker in _old(state):
         own = worker.releasing
@@ -119,8 +119,8 @@ def call_off(state: State, now: float) -> Iterator[Action]:
             continue
         if own.holds is False:
             reason = "it released its listener for a reload that failed"
-            yield from lifecycle.fall_silent(worker, state.policy, reason, now)
-            yield from seating.vacate(state, worker, now)
+            yield from lifecycle.mark_stalled(worker, state.policy, reason, now)
+            yield from seating.unseat(state, worker, now)
             continue
         worker.releasing = None
         if worker.closes_on_request:

@@ -25,7 +25,7 @@ from wssupervisor.fleet.state import (
     Verdict,
 )
 
-TOLD_SECONDS = 0.001
+NAMED_SECONDS = 0.001
 """The minimum time from a request to its cutover. By then the requester knows the id, with which it
 can ask for the verdict if the supervisor dies."""
 LINEAGE_MAX = 10
@@ -139,7 +139,9 @@ def _start_in_room(state: State, reload: Reload, pinned: Pinned, now: float) -> 
         yield from _start(state, reload, pinned, slots, now)
         return
     if not capacity.comes(state, now):
-        yield from capacity.end_emptiest(state, now, cuts=capacity.hurries(reload, pinned.policy))
+        yield from capacity.end_emptiest(
+            state, now, cuts=capacity.may_cut_drains(reload, pinned.policy)
+        )
     if not capacity.comes(state, now):
         yield from fail(state, lacking, now)
 
@@ -179,9 +181,9 @@ def fail(
     assert reload is not None
     candidate = state.candidate
     release = _release(reload, candidate)
-    yield from releasing.call_off(state, now)
+    yield from releasing.cancel(state, now)
     if candidate is not None and candidate.drain_since is not None:
-        yield from draining.go_on(state, candidate, now)
+        yield from draining.keep_draining(state, candidate, now)
     elif candidate is not None:
         candidate.state = GenerationState.FAILED
         for worker in candidate.workers.values():
@@ -274,7 +276,7 @@ def _stable_at(candidate: Generation | None) -> float | None:
 def _cutover_at(reload: Reload, candidate: Generation | None) -> float | None:
     """The earliest instant of its cutover; None while a worker is not ready."""
     stable_at = _stable_at(candidate)
-    return None if stable_at is None else max(stable_at, reload.began_at + TOLD_SECONDS)
+    return None if stable_at is None else max(stable_at, reload.began_at + NAMED_SECONDS)
 
 
 def _late(candidate: Generation) -> list[Seat]:
@@ -318,7 +320,7 @@ def cut_over(state: State, now: float) -> Iterator[Action]:
     candidate.active_since = now
     if reload.kind is ReloadKind.ROLLBACK:
         state.lineage.pop()
-        yield from draining.undo(candidate)
+        yield from draining.end(candidate)
     elif replaced is not None:
         own = Pinned(replaced.number, replaced.release, replaced.policy)
         state.lineage = [*state.lineage, own][-LINEAGE_MAX:]

@@ -45,7 +45,7 @@ def lose(state: State, event: Recovered) -> dict[WorkerId, int]:
     for worker in state.workers():
         if worker.id in event.gone and worker.pid is not None:
             lost[worker.id], worker.pid = worker.pid, None
-            lifecycle.parted(worker)
+            lifecycle.library_disconnected(worker)
     return lost
 
 

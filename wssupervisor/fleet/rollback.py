@@ -72,7 +72,7 @@ def _wake(state: State, reload: Reload, target: Generation, now: float) -> Itera
         return
     reload.generation = target.number
     target.state = GenerationState.STARTING
-    draining.keep(target)
+    draining.hold_for_rollback(target)
     for at, seat in enumerate(missing):
         own = {name: free[at % len(free)] for name, free in slots.items()}
         yield from seating.refill(target, seat, own, now)

@@ -57,17 +57,17 @@ def _spawn_into(generation: Generation, seat: Seat, now: float) -> Iterator[Acti
     yield Spawn(worker_id, generation.release, dict(seat.slots), generation.policy.watchdog)
 
 
-def left(state: State, worker: Worker, how: str, now: float) -> Iterator[Action]:
+def remove(state: State, worker: Worker, how: str, now: float) -> Iterator[Action]:
     """A worker has ended. Its seat, if it had one, is free for the next incarnation."""
     generation = state.generations[worker.id.generation]
     del generation.workers[worker.id]
     shared = {slot for other in state.workers() for slot in other.slots.values()}
     for slot in set(worker.slots.values()) - shared:
         state.slots[slot].seen_at = None  # its queue may have held the worker's probe
-    _stand_in_for_none(generation, worker)
+    _cancel_stand_in(generation, worker)
     seat = _seat_of(generation, worker.id)
     if seat is not None:
-        _empty(seat, generation, worker, now)
+        _plan_respawn(seat, generation, worker, now)
         seat.reason = how
         if generation.state is GenerationState.ACTIVE and state.stop is None:
             seconds = round((seat.retry_at or now) - now, 3)
@@ -90,7 +90,7 @@ def _seat_of(generation: Generation, worker_id: WorkerId) -> Seat | None:
     return next((seat for seat in generation.seats if seat.worker == worker_id), None)
 
 
-def _empty(seat: Seat, generation: Generation, worker: Worker, now: float) -> None:
+def _plan_respawn(seat: Seat, generation: Generation, worker: Worker, now: float) -> None:
     """Its worker is gone or no longer counts. Decide when the next one may start."""
     policy = generation.policy
     was_ready = worker.ready_at is not None and now - worker.ready_at >= backoff.stable_time(policy)
@@ -100,17 +100,17 @@ def _empty(seat: Seat, generation: Generation, worker: Worker, now: float) -> No
     seat.retry_at = now + backoff.delay(policy, seat.failures)
 
 
-def vacate(state: State, worker: Worker, now: float) -> Iterator[Action]:
+def unseat(state: State, worker: Worker, now: float) -> Iterator[Action]:
     """A stalled worker loses its seat. Its replacement gets other slots, if there are any.
 
     The stalled worker may accept from its slot again, so new connections must not go there.
     """
     generation = state.generations[worker.id.generation]
-    _stand_in_for_none(generation, worker)
+    _cancel_stand_in(generation, worker)
     seat = _seat_of(generation, worker.id)
     if seat is None or generation.state is GenerationState.DRAINING:
         return
-    _empty(seat, generation, worker, now)
+    _plan_respawn(seat, generation, worker, now)
     _move(state, generation, seat)
     if seat.retry_at is not None:
         yield lifecycle.note(NoteKind.WORKER_RETRY, worker, seconds=round(seat.retry_at - now, 3))
@@ -162,13 +162,15 @@ def give_way(state: State, generation: Generation, seat: Seat, now: float) -> It
     assert seat.stands_in_for is not None
     worker = generation.workers[seat.stands_in_for]
     seat.stands_in_for = None
-    yield from _lose_place(state, worker, now)
+    yield from _stop_serving(state, worker, now)
 
 
-def _lose_place(state: State, worker: Worker, now: float) -> list[Action]:
+def _stop_serving(state: State, worker: Worker, now: float) -> list[Action]:
     worker.gave_way_at = now
     seconds = now - (worker.stalled_since or now)
-    return lifecycle.lose_place(worker, state.policy, f"it did not accept for {seconds:.3g} s", now)
+    return lifecycle.stop_serving(
+        worker, state.policy, f"it did not accept for {seconds:.3g} s", now
+    )
 
 
 def swap(
@@ -180,10 +182,10 @@ def swap(
     seat.worker, seat.slots = returns.id, dict(returns.slots)
     returns.gave_way_at = None
     yield from lifecycle.end_drain(returns)
-    yield from _lose_place(state, worker, now)
+    yield from _stop_serving(state, worker, now)
 
 
-def take_back(state: State, worker: Worker, now: float) -> Iterator[Action]:
+def return_seat(state: State, worker: Worker, now: float) -> Iterator[Action]:
     """A stalled worker accepts again. End its replacement, which is not ready."""
     generation = state.generations[worker.id.generation]
     for seat in generation.seats:
@@ -197,7 +199,7 @@ def take_back(state: State, worker: Worker, now: float) -> Iterator[Action]:
             yield from lifecycle.stop(generation.workers[replacement], state.policy, now)
 
 
-def _stand_in_for_none(generation: Generation, worker: Worker) -> None:
+def _cancel_stand_in(generation: Generation, worker: Worker) -> None:
     """The worker will not return to its seat."""
     for seat in generation.seats:
         if seat.stands_in_for == worker.id:
@@ -207,12 +209,12 @@ def _stand_in_for_none(generation: Generation, worker: Worker) -> None:
 def _move(state: State, generation: Generation, seat: Seat) -> None:
     """Give the seat other slots, so that a sweeper serves the old queues at once."""
     seat.slots = {
-        name: (_elsewhere(state, generation, seat, name) or [seat.slots[name]])[0]
+        name: (_other_slots(state, generation, seat, name) or [seat.slots[name]])[0]
         for name in state.listeners
     }
 
 
-def _elsewhere(state: State, generation: Generation, seat: Seat, name: str) -> list[SlotId]:
+def _other_slots(state: State, generation: Generation, seat: Seat, name: str) -> list[SlotId]:
     """Return other slots for the seat: free ones, or else only those of other seats."""
     listener = state.listeners[name]
     others = {other.slots[name] for other in generation.seats if other is not seat}
@@ -221,7 +223,7 @@ def _elsewhere(state: State, generation: Generation, seat: Seat, name: str) -> l
     return [slot for slot in found if slot != seat.slots[name]]
 
 
-def _unshare(state: State, generation: Generation, seat: Seat) -> None:
+def _prefer_free_slots(state: State, generation: Generation, seat: Seat) -> None:
     """Replace slots before a respawn that were shared for lack of free ones, or are deaf now."""
     taken = {
         slot for other in generation.seats if other is not seat for slot in other.slots.values()
@@ -239,9 +241,9 @@ def settle(state: State, now: float) -> Iterator[Action]:
     generation = state.active
     if generation is None:
         return
-    for seat in [] if _lets_go(state) else generation.seats:
+    for seat in [] if _releases_sockets(state) else generation.seats:
         if seat.worker is None and seat.retry_at is not None and now >= seat.retry_at:
-            _unshare(state, generation, seat)
+            _prefer_free_slots(state, generation, seat)
             yield from _spawn_into(generation, seat, now)
     if generation.sweep_at is not None and now < generation.sweep_at:
         return
@@ -273,7 +275,7 @@ def _held_up(state: State, generation: Generation, worker: Worker, now: float) -
     return stuck_since is not None and now - since >= generation.policy.accept_stall
 
 
-def _lets_go(state: State) -> bool:
+def _releases_sockets(state: State) -> bool:
     """Whether its workers stop accepting for a new generation: a new worker would accept."""
     return state.reload is not None and state.reload.phase is ReloadPhase.RELEASING_SOCKETS
 
@@ -291,10 +293,10 @@ def scale(state: State, now: float) -> Iterator[Action]:
         generation.seats.append(Seat(index, slots, incarnation, retry_at=now))
     while len(generation.seats) > wanted:
         removed = generation.seats.pop()
-        yield from _leave(generation, removed, now)
+        yield from _drain_occupants(generation, removed, now)
         generation.incarnations[removed.index] = removed.incarnation
     if state.reload is None:
-        yield from _part(state, generation, now)
+        yield from _separate_from_drains(state, generation, now)
 
 
 def _another_slot(state: State, generation: Generation, name: str) -> SlotId:
@@ -304,7 +306,7 @@ def _another_slot(state: State, generation: Generation, name: str) -> SlotId:
     return (free or sorted(taken, key=taken.count))[0]
 
 
-def _part(state: State, generation: Generation, now: float) -> Iterator[Action]:
+def _separate_from_drains(state: State, generation: Generation, now: float) -> Iterator[Action]:
     """Move seats that share a slot with a draining worker to other slots, as soon as possible.
 
     The draining worker would keep accepting their connections, and never end. The workers of these
@@ -314,14 +316,14 @@ def _part(state: State, generation: Generation, now: float) -> Iterator[Action]:
     for seat in generation.seats:
         if seat.stands_in_for is not None or steering.alone_in(state, seat):
             continue
-        if all(_elsewhere(state, generation, seat, name) for name in steered):
+        if all(_other_slots(state, generation, seat, name) for name in steered):
             if seat.worker is not None:
                 seat.retry_at = now
-            yield from _leave(generation, seat, now)
+            yield from _drain_occupants(generation, seat, now)
             _move(state, generation, seat)
 
 
-def _leave(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
+def _drain_occupants(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
     """Let its worker, and one that it stands in for, drain without a seat."""
     if seat.stands_in_for is not None:
         worker = generation.workers[seat.stands_in_for]
@@ -368,7 +370,7 @@ def deadlines(state: State) -> Iterable[float]:
     generation = state.active
     if generation is None:
         return
-    for seat in [] if _lets_go(state) else generation.seats:
+    for seat in [] if _releases_sockets(state) else generation.seats:
         if seat.worker is None and seat.retry_at is not None:
             yield seat.retry_at
     if generation.sweep_at is not None and steering.orphans(state):

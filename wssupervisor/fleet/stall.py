@@ -13,7 +13,7 @@ steered nowhere else.
 
 A worker whose threads wait for its own clients (half a request, a byte now and then) is held up by
 them. That is not its fault, and a replacement would be held up as well, so it keeps its place for
-`HELD_UP_MAX`. No client can cause more than a few processes, and those only rarely.
+`HELD_UP_MAX_SECONDS`. No client can cause more than a few processes, and those only rarely.
 """
 
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ from wssupervisor.fleet.model import GenerationState, Policy, WorkerState
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.state import Generation, Seat, SlotWatch, State, Worker
 
-LOST_SIGHT = 1.0
+LOOK_GAP_SECONDS = 1.0
 """If two observations are further apart, the first proves nothing: we slept, not the worker."""
-PAUSE_MAX = 300.0
+PAUSE_MAX_SECONDS = 300.0
 """The longest pause between two replacements of one seat for stalls, in seconds."""
-HELD_UP_MAX = 300.0
+HELD_UP_MAX_SECONDS = 300.0
 """How long a worker that its clients hold up may not accept before it is replaced, too, in seconds:
 the thread that accepts may have died beside threads that wait for clients, as is their job."""
-FORGET = 10.0
+QUIET_PAUSES = 10.0
 """After this many pauses without a replacement, the next one counts as the first."""
 
 
@@ -41,7 +41,7 @@ FORGET = 10.0
 
 def look(watch: SlotWatch, queued: int, now: float) -> None:
     """Take in one more look at a slot's queue."""
-    lost_sight = watch.seen_at is None or now - watch.seen_at > LOST_SIGHT
+    lost_sight = watch.seen_at is None or now - watch.seen_at > LOOK_GAP_SECONDS
     moves = queued == 0 or (watch.stuck_since is not None and queued < watch.queued)
     if moves:
         watch.moved_at = now
@@ -169,7 +169,7 @@ def accepts(state: State, worker: Worker, now: float) -> Iterator[Action]:
             return
     worker.stalled_since = worker.stalled_with = worker.held_up_at = None
     yield lifecycle.note(NoteKind.WORKER_ACCEPTS, worker, seconds=round(now - since, 3))
-    yield from seating.take_back(state, worker, now)
+    yield from seating.return_seat(state, worker, now)
 
 
 def _apart(state: State, worker: Worker) -> bool:
@@ -191,7 +191,7 @@ def _give_up(state: State, worker: Worker, policy: Policy, now: float) -> Iterat
         return
     known = worker.stalled_since is not None
     worker.stalled_since = _stuck_since(state, worker)
-    lose = lifecycle.lose_place if known else lifecycle.fall_silent
+    lose = lifecycle.stop_serving if known else lifecycle.mark_stalled
     yield from lose(worker, state.policy, reason, now)
 
 
@@ -272,7 +272,7 @@ def _replaced_from(generation: Generation, worker: Worker) -> float:
     due = _due(generation, worker)
     if worker.held_up_at is None:
         return due
-    limit = (worker.stalled_since or 0.0) + HELD_UP_MAX
+    limit = (worker.stalled_since or 0.0) + HELD_UP_MAX_SECONDS
     return max(due, min(worker.held_up_at + patience(generation.policy), limit))
 
 
@@ -287,7 +287,7 @@ def _replace(
         return
     pause_over = _pause_over(generation, seat)
     if extra is None and now >= pause_over:
-        quiet = seat.replaced_at is None or now >= seat.replaced_at + FORGET * _pause(
+        quiet = seat.replaced_at is None or now >= seat.replaced_at + QUIET_PAUSES * _pause(
             generation, seat
         )
         seat.replacements = 1 if quiet else seat.replacements + 1
@@ -311,7 +311,7 @@ def _replaced(worker: Worker, now: float) -> Action:
 
 def _pause(generation: Generation, seat: Seat) -> float:
     doublings = min(max(0, seat.replacements - 1), 30)
-    return min(patience(generation.policy) * 2.0**doublings, PAUSE_MAX)
+    return min(patience(generation.policy) * 2.0**doublings, PAUSE_MAX_SECONDS)
 
 
 def _pause_over(generation: Generation, seat: Seat) -> float:

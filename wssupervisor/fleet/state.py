@@ -56,7 +56,7 @@ class Leftover:
 
 
 @dataclass(slots=True)
-class LettingGo:
+class ReleasingSockets:
     """A worker was asked to release its shared listener. `holds`: whether it still had the listener
     at the last census since then; None: no census. `late`: it should have released it by then."""
 
@@ -100,7 +100,7 @@ class Worker:
     """Why we ended it, if the exit status does not show that."""
     forced: int = 0
     """Its connections when they were closed early, or when it was asked to end."""
-    releasing: LettingGo | None = None
+    releasing: ReleasingSockets | None = None
     sweeps: SlotId | None = None
     """For a sweeper: the slot whose queue it was started for."""
     stalled_since: float | None = None
@@ -271,7 +271,7 @@ class Scale:
 
 
 @dataclass(slots=True)
-class Out:
+class OutOfRotation:
     """The instance is out of its load balancer, requested by `by`.
 
     `deadline`: the instant at which waiting ends; None: no limit.
@@ -312,7 +312,7 @@ class State:
     scaled: Scale | None = None
     steering: Steering = field(default_factory=Steering)
     slots: dict[SlotId, SlotWatch] = field(default_factory=dict)
-    out_of_rotation: Out | None = None
+    out_of_rotation: OutOfRotation | None = None
     stop: Stop | None = None
     quit: bool = False
     started_at: float = 0.0

@@ -14,7 +14,7 @@ from wssupervisor.fleet.model import (
     WorkerId,
     WorkerState,
 )
-from wssupervisor.fleet.state import Generation, Out, Seat, State, Verdict, Worker
+from wssupervisor.fleet.state import Generation, OutOfRotation, Seat, State, Verdict, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def instance_state(state: State) -> InstanceState:
     return InstanceState.SERVING if len(ready) == len(active.seats) else InstanceState.DEGRADED
 
 
-def _out(state: State, out: Out) -> OutView:
+def _out(state: State, out: OutOfRotation) -> OutView:
     return OutView(
         since=out.since,
         by=out.by,

@@ -13,7 +13,7 @@ from tests.unit.fleet.driven import (
     worker,
 )
 from wssupervisor.fleet.actions import Answer, Failed, Steer
-from wssupervisor.fleet.apply_table import AGAIN
+from wssupervisor.fleet.apply_table import RETRY_SECONDS
 from wssupervisor.fleet.events import (
     ScaleRequested,
     StartRequested,
@@ -67,7 +67,7 @@ def test_steering_that_fails_between_reloads_is_tried_again_after_a_while() -> N
 
     assert fleet.handle(SteerFailed(3, "refused"), 10) == []
     assert fleet.state.reload is None
-    assert fleet.next_deadline() == 10 + AGAIN == 11
+    assert fleet.next_deadline() == 10 + RETRY_SECONDS == 11
     assert fleet.handle(TimePassed(), 10.9) == []
     assert fleet.handle(TimePassed(), 11) == [Steer(4, steered(11))]
     assert fleet.next_deadline() == 40, "the respawned worker's limit"

@@ -263,14 +263,14 @@ def test_a_generation_ends_early_already_if_all_its_workers_end_or_are_due(
     assert second.drain is not None
     second.drain.deadline = deadline
 
-    assert own.hurried(found, now=10.0) is expected
+    assert own.is_ending(found, now=10.0) is expected
 
 
 def test_a_worker_that_does_not_drain_keeps_its_generation_from_ending_early() -> None:
     found = generation(1, 1.0, 0)
     next(iter(found.workers.values())).drain = None
 
-    assert not own.hurried(found, now=10.0)
+    assert not own.is_ending(found, now=10.0)
 
 
 def test_the_deadline_of_a_generation_is_its_last_workers() -> None:
@@ -474,7 +474,7 @@ def test_a_generation_that_ends_for_want_of_room_ends_at_once() -> None:
     fleet = draining()
     fleet.census(13, {worker(1, 0): 5, worker(1, 1): 5})
     old = fleet.state.generations[1]
-    actions = list(own.hurry(fleet.state, old, 14))
+    actions = list(own.end_early(fleet.state, old, 14))
 
     assert [one for one in actions if isinstance(one, Signal)] == [
         Signal(worker(1, 0), "SIGTERM"),
@@ -486,7 +486,7 @@ def test_an_empty_generation_that_is_kept_warm_no_longer_ends_at_once() -> None:
     fleet = draining(replace(POLICY, keep=100.0))
     for at in (13, 14):
         fleet.census(at, {worker(1, 0): 0, worker(1, 1): 0})
-    actions = list(own.keep_no_warmer(fleet.state, fleet.state.generations[1], 15))
+    actions = list(own.end_empty(fleet.state, fleet.state.generations[1], 15))
 
     assert len([one for one in actions if isinstance(one, Signal)]) == 2
     assert [one.keep_until for one in own.drains(fleet.state.generations[1])] == [15, 15]

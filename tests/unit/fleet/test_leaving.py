@@ -22,7 +22,7 @@ from wssupervisor.fleet.events import (
     WorkerExited,
 )
 from wssupervisor.fleet.health import agent_line, why_not_ready
-from wssupervisor.fleet.leaving import ASK_AGAIN
+from wssupervisor.fleet.leaving import ASK_AGAIN_SECONDS
 from wssupervisor.fleet.model import Exit, Policy, WorkerState
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import AskToClose, AskToLeave, SendDrain, SendStay
@@ -104,7 +104,7 @@ def test_connections_that_remain_or_come_are_asked_again_when_the_round_is_over(
     fleet = out(polite())
     fleet.handle(TimePassed(), 100 + LEAD)
     fleet.census(120, {worker(1, 0): 5, worker(1, 1): 0})
-    again = 100 + LEAD + OVER + ASK_AGAIN
+    again = 100 + LEAD + OVER + ASK_AGAIN_SECONDS
 
     assert fleet.next_deadline() == again
     assert fleet.handle(TimePassed(), again - 0.1) == []
@@ -311,7 +311,7 @@ def test_it_stays_out_over_an_upgrade_and_over_the_supervisors_death(*, asked: b
         assert fleet.state.out_of_rotation is not None
         assert fleet.state.out_of_rotation.since == 100
         due = fleet.next_deadline()
-        assert due == (110 + OVER + ASK_AGAIN + 1 if asked else 110)
+        assert due == (110 + OVER + ASK_AGAIN_SECONDS + 1 if asked else 110)
 
 
 def test_after_a_death_requests_of_before_are_not_answered() -> None:
@@ -488,7 +488,7 @@ def test_a_join_sends_nothing_to_a_worker_that_closes_for_its_end() -> None:
 
 
 def test_the_pause_between_two_rounds_is_that_of_the_manual() -> None:
-    assert ASK_AGAIN == 10.0
+    assert ASK_AGAIN_SECONDS == 10.0
 
 
 def test_only_workers_that_serve_or_drain_are_asked() -> None:

@@ -37,8 +37,8 @@ from wssupervisor.fleet.events import (
 from wssupervisor.fleet.lifecycle import (
     EMPTY_ROUNDS,
     GOING_AWAY,
-    LET_GO_SECONDS,
-    PATIENCE_WITH_MAIN,
+    MAIN_PROCESS_SHARE,
+    RELEASE_SECONDS,
     SERVICE_RESTART,
     at_stake,
     begin_drain,
@@ -50,11 +50,11 @@ from wssupervisor.fleet.lifecycle import (
     ends_at,
     judge,
     kill,
-    lose_place,
     pass_time,
     resume,
+    send_drain,
     stop,
-    tell_drain,
+    stop_serving,
     watched,
     why_failed,
     why_late,
@@ -62,15 +62,15 @@ from wssupervisor.fleet.lifecycle import (
 from wssupervisor.fleet.model import Check, Exit, Policy, ReadyBy, WorkerState
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import AskToClose, Kill, SendDrain, SendResume, Signal
-from wssupervisor.fleet.state import Drain, Leftover, LettingGo, Worker
+from wssupervisor.fleet.state import Drain, Leftover, ReleasingSockets, Worker
 from wssupervisor.fleet.view import view
 
 
 def test_the_constants_are_those_that_the_manual_names() -> None:
     assert (GOING_AWAY, SERVICE_RESTART) == (1001, 1012), "RFC 6455 and IANA"
     assert EMPTY_ROUNDS == 2
-    assert LET_GO_SECONDS == 3.0
-    assert PATIENCE_WITH_MAIN == 0.5
+    assert RELEASE_SECONDS == 3.0
+    assert MAIN_PROCESS_SHARE == 0.5
 
 
 # -- start ----------------------------------------------------------------------------------------
@@ -656,7 +656,7 @@ def test_a_stalled_worker_that_drains_keeps_its_drain() -> None:
     drain = Drain(1.0, 2.0, None)
     one = Worker(worker(1), {}, WorkerState.DRAINING, 0.0, drain=drain)
 
-    assert lose_place(one, POLICY, "why", 9.0) == []
+    assert stop_serving(one, POLICY, "why", 9.0) == []
     assert (one.state, one.reason, one.drain) == (WorkerState.STALLED, "why", drain)
 
 
@@ -672,7 +672,7 @@ def test_a_drain_signal_spares_a_worker_that_had_it_has_no_pid_or_only_helpers()
     assert signalled() == [Signal(worker(1), "SIGUSR1")]
     assert signalled(pid=None) == []
     assert signalled(leftover=Leftover(Exit(0), False, 0)) == []
-    assert signalled(releasing=LettingGo(0.5)) == []
+    assert signalled(releasing=ReleasingSockets(0.5)) == []
     assert signalled(drain=Drain(0.0, 0.0, None, signalled=True)) == []
 
 
@@ -731,12 +731,12 @@ def test_a_worker_that_must_release_its_socket_cannot_serve_again(releases: bool
     one = Worker(worker(1), {}, WorkerState.DRAINING, 0.0, drain=drain, ready_at=0.5)
     one.releases_sockets, one.asked_until = releases, 9.0
 
-    assert tell_drain(one) == SendDrain(one.id, releases)
+    assert send_drain(one) == SendDrain(one.id, releases)
     assert drain.signalled is releases
     assert can_serve_again(one) is not releases
     assert one.asked_until is None
     one.drain = None
-    assert tell_drain(one) == SendDrain(one.id, releases)
+    assert send_drain(one) == SendDrain(one.id, releases)
 
 
 @pytest.mark.parametrize(("watchdog", "expected"), [(0.0, False), (0.5, True)])
@@ -777,7 +777,7 @@ def test_a_worker_that_ends_already_is_not_asked_to_close_by_a_stop() -> None:
 
 def test_a_worker_that_loses_its_place_is_kept_no_longer_than_its_connections() -> None:
     one = Worker(worker(1), {}, WorkerState.READY, 0.0, pid=7)
-    lose_place(one, replace(POLICY, drain_timeout=20.0), "why", 9.0)
+    stop_serving(one, replace(POLICY, drain_timeout=20.0), "why", 9.0)
 
     assert one.drain == Drain(9.0, 9.0, 29.0)
 

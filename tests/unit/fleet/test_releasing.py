@@ -31,7 +31,7 @@ from wssupervisor.fleet.model import (
 )
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.orders import SendDrain, SendResume, Signal
-from wssupervisor.fleet.state import Leftover, LettingGo, ReloadKind, ReloadPhase
+from wssupervisor.fleet.state import Leftover, ReleasingSockets, ReloadKind, ReloadPhase
 from wssupervisor.fleet.view import view
 
 BOTH = {worker(1, 0): 0, worker(1, 1): 0}
@@ -172,7 +172,7 @@ def test_a_census_begun_before_they_were_asked_proves_nothing() -> None:
 
     assert fleet.handle(CensusTaken(BOTH, 0, 11.9, {}), 12.5) == []
     assert fleet.living(worker(1)).releasing is not None
-    assert fleet.living(worker(1)).releasing == LettingGo(12)
+    assert fleet.living(worker(1)).releasing == ReleasingSockets(12)
 
 
 def test_a_worker_is_late_at_the_census_after_its_time_and_not_before() -> None:

@@ -271,7 +271,7 @@ def test_connect_readiness_is_refused_in_shared_mode() -> None:
 
 
 def test_the_limits_are_those_that_the_manual_names() -> None:
-    assert reloading.TOLD_SECONDS == 0.001
+    assert reloading.NAMED_SECONDS == 0.001
     assert reloading.LINEAGE_MAX == 10
 
 

@@ -328,8 +328,12 @@ def test_a_queue_is_stalled_once_it_has_been_stuck_for_the_limit() -> None:
 
 
 def test_the_limits_are_those_that_the_manual_names() -> None:
-    assert (stall.LOST_SIGHT, stall.PAUSE_MAX, stall.HELD_UP_MAX) == (1.0, 300.0, 300.0)
-    assert stall.FORGET == 10.0
+    assert (stall.LOOK_GAP_SECONDS, stall.PAUSE_MAX_SECONDS, stall.HELD_UP_MAX_SECONDS) == (
+        1.0,
+        300.0,
+        300.0,
+    )
+    assert stall.QUIET_PAUSES == 10.0
     assert stall.patience(replace(POLICY, accept_stall=2.0, replace_stalled=10.0)) == 10.0
     assert stall.patience(replace(POLICY, accept_stall=20.0, replace_stalled=10.0)) == 20.0
 
