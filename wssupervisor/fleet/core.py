@@ -23,10 +23,11 @@ ready before.
 
 **A cutover is earned, then made, then reported** [check_cutover]. The phase `cutting` begins when
 every seat serves and its worker has been ready for `stable`. `reloading.settle` runs before
-`apply_table.settle`, so the same step asks for the table of that very state. `cut_over` runs on
-`Steered` of that epoch only; the answer, the note and the drain of the old generation follow it,
-so none of them can be true without the table. The table and its way of balancing come from one
-policy, that of the generation that is steered to [check_balance].
+`apply_table.settle`, so the same step asks for the table of that very state. That `Steer` carries
+the candidate's workers and slots [carries_its_candidate]: a worker that bound the address itself
+makes it fail. `cut_over` runs on `Steered` of that epoch only; the answer, the note and the drain
+of the old generation follow it, so none of them can be true without the table. The table and its
+way of balancing come from one policy, that of the generation that is steered to [check_balance].
 
 **A failure is final** [failed_reloads_stay_failed, only_what_was_asked_for_is_run]. Before
 `cutting` no table names a slot of the candidate, so to forget the candidate is enough. From
@@ -36,8 +37,8 @@ attempt or none: numbers of attempts and generations never repeat.
 
 **A failed attempt touches no other generation** [check_failed_reload]. `fail` ends workers of the
 candidate alone. A generation that was to be rolled back to keeps draining
-(`draining.keep_draining`). Workers that were asked to release a shared socket and still have it are
-taken back.
+(`draining.keep_draining`). Workers that were asked to release a shared socket and still have it
+are taken back.
 
 **The table in force is known, or known to be unknown** [steering_is_what_the_fleet_takes_it_for].
 One table at a time is in flight, numbered by epoch. `current` changes with the answer to that
@@ -49,7 +50,9 @@ attached again.
 a_worker_that_pauses_is_preferred_to_none, steering_names_only_slots_that_are_or_will_be_served].
 `steering._places` prefers workers that serve, then those that pause, then those that stall, then
 seats whose next worker will serve the queue. It reads seats of the generation that serves, and of
-no other. `apply_table.settle` compares the result with the table in force after every event.
+no other. `apply_table.settle` compares the result with the table in force after every event. A
+ready worker that two censuses in a row find without its slots [worker_closes_its_listeners] loses
+its seat as if it had stalled.
 
 **Each queue is served, and by one worker** [look, check_spawns]. `steering.orphans` finds every
 queue that neither a worker nor a seat's next worker will empty. `seating.settle` starts a sweeper
@@ -68,7 +71,8 @@ stalled sweeper without connections, a replacement that is not needed any longer
 [check_ended_unused: until a replacement is ready, the table names the slots of the worker that it
 is to replace]. Zero needs all of `nothing_comes`: no table, current or in flight, names the slot;
 its queue is empty; and the handshakes that were pending when a table ceased to name it are over. A
-census that began before the drain proves nothing about it.
+census that began before the drain proves nothing about it. `census_pace` decides when to count,
+which can make an end later and never wrong.
 
 **Stopping is final** [a_worker_that_was_signalled_stays_stopping]. Whatever changes a worker's
 state requires a state before, itself or in its caller: `ready` requires `starting`; `end_drain`,
