@@ -1,10 +1,25 @@
 """The state of the fleet: how it begins, and what is read off it."""
 
-from tests.unit.fleet.driven import POLICY, B, draining, serving, worker
+from tests.unit.fleet.driven import POLICY, A, B, draining, serving, worker
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import ReleaseResolved, ReloadRequested
 from wssupervisor.fleet.model import GenerationState, Listener, Policy, WorkerId, WorkerState
-from wssupervisor.fleet.state import Scale, SlotWatch, State, Steering, Worker
+from wssupervisor.fleet.state import (
+    Drain,
+    Generation,
+    LettingGo,
+    Out,
+    Reload,
+    ReloadKind,
+    ReloadPhase,
+    Scale,
+    Seat,
+    SlotWatch,
+    State,
+    Steering,
+    Stop,
+    Worker,
+)
 
 
 def test_a_worker_begins_with_nothing() -> None:
@@ -64,3 +79,21 @@ def test_a_slot_is_shared_by_what_its_listener_says() -> None:
     state = State({"ws": Listener("ws", (1, 2)), "raw": Listener("raw", (3,), shared=3)})
 
     assert [state.shared(slot) for slot in (1, 2, 3)] == [False, False, True]
+
+
+def test_a_seat_a_generation_and_a_reload_begin_with_nothing() -> None:
+    seat = Seat(0, {})
+    generation = Generation(1, A, POLICY, GenerationState.STARTING, 0.0)
+    reload = Reload(1, ReloadKind.RELOAD, None, 0.0, 60.0, ReloadPhase.RESOLVING)
+    drain = Drain(1.0, 2.0, None)
+
+    assert (seat.incarnation, seat.failures, seat.replacements) == (1, 0, 0)
+    assert (generation.sweepers, generation.sweep_failures) == (0, 0)
+    assert (generation.connections_at_start, generation.forced, generation.lost) == (0, 0, 0)
+    assert reload.make_room is False
+    assert drain.empty_rounds == 0
+    assert [drain.signalled, drain.still_listens, drain.held_for_rollback] == [False] * 3
+    assert Out(1.0, None, 2.0).empty_rounds == 0
+    assert Stop(None, 5.0).status == 0
+    assert State({}).started_at == 0.0
+    assert LettingGo(1.0).late is False

@@ -482,3 +482,7 @@ def test_a_draining_worker_still_listens_if_it_holds_a_slot_that_gets_connection
     assert not steering.still_listens(fleet.state, new, frozenset())
     one.state = WorkerState.DRAINING
     assert steering.still_listens(together.state, one, frozenset({10}))
+
+
+def test_a_shared_listener_is_steered_to_its_only_slot() -> None:
+    assert steering.wanted_table(shared().state) == steered(10)
