@@ -486,3 +486,32 @@ def test_a_draining_worker_still_listens_if_it_holds_a_slot_that_gets_connection
 
 def test_a_shared_listener_is_steered_to_its_only_slot() -> None:
     assert steering.wanted_table(shared().state) == steered(10)
+
+
+@pytest.mark.parametrize("state", WorkerState)
+def test_a_worker_may_empty_its_queue_while_it_starts_is_ready_or_drains(
+    state: WorkerState,
+) -> None:
+    fleet = serving()
+    fleet.living(worker(1, 0)).state = state
+    accepts = state in (WorkerState.STARTING, WorkerState.READY, WorkerState.DRAINING)
+
+    assert steering.accepting_slots(fleet.state) == ({10, 11} if accepts else {11})
+
+
+def test_one_other_worker_on_the_slot_of_a_stalled_one_is_enough() -> None:
+    fleet = serving(replace(POLICY, workers=3))
+    one = fleet.living(worker(1, 0))
+    one.state = WorkerState.STALLED
+    fleet.living(worker(1, 1)).slots = {"ws": 10}
+
+    assert steering.nothing_comes(fleet.state, one, 10, frozenset())
+
+
+def test_one_slot_that_gets_connections_is_enough_to_still_listen() -> None:
+    fleet = draining()
+    one = fleet.living(worker(1, 0))
+    one.slots = {"ws": 10, "raw": 12}
+
+    assert steering.still_listens(fleet.state, one, frozenset({10, 12}))
+    assert not steering.still_listens(fleet.state, one, frozenset({10}))
