@@ -1,4 +1,4 @@
-"""The control socket's file and the lock beside it, which is how two daemons are told apart."""
+"""The file of the control socket, and the lock beside it that prevents a second daemon."""
 
 import contextlib
 import socket
@@ -20,7 +20,7 @@ from wssupervisor.lock_file import Held, LockFile
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
-    """`made_directory`: the socket's directory was not there before, and goes with a clean stop."""
+    """`made_directory`: we created the directory of the socket, and a clean stop removes it."""
 
     listening: int
     lock: int
@@ -42,7 +42,7 @@ class ControlSocket:
 
     @classmethod
     def claim(cls, path: str) -> "ControlSocket":
-        """Be the one daemon of this path. Raises InstanceRunning, ListenFailed."""
+        """Become the only daemon of this path. Raises InstanceRunning, ListenFailed."""
         lock, made_directory = _claimed(path)
         return cls(path, lock, made_directory=made_directory)
 
@@ -55,7 +55,7 @@ class ControlSocket:
         return found
 
     def save(self) -> ControlState:
-        """Only of one that listens."""
+        """Only while it listens."""
         assert self._lock is not None
         return ControlState(self.listening.fileno(), self._lock.fileno(), self._made_directory)
 
@@ -69,7 +69,7 @@ class ControlSocket:
         return self._listening
 
     def listen(self) -> None:
-        """Replace what a dead daemon left at the path. Raises ListenFailed."""
+        """Listen, and replace a socket that a dead daemon left. Raises ListenFailed."""
         try:
             refuse_other_files(self.path)
             with contextlib.suppress(FileNotFoundError):
@@ -85,13 +85,13 @@ class ControlSocket:
         self._file = identity(self.path)
 
     def adopt(self, listening: int) -> None:
-        """Instead of `listen`: a socket that outlived the daemon that made it."""
+        """Use a socket that outlived its daemon, instead of `listen`."""
         self._listening = socket.socket(fileno=listening)
         self._listening.setblocking(False)
         self._file = identity(self.path)
 
     def mend_lock(self) -> bool:
-        """Claim the path again if the lock was swept away; whether it was.
+        """Claim the path again if the lock was deleted. Returns whether it was.
 
         Raises OSError, InstanceRunning, ListenFailed.
         """
@@ -105,7 +105,7 @@ class ControlSocket:
         return True
 
     def mend_file(self) -> socket.socket | None:
-        """Listen again if the file was swept away; returns the socket that no client finds now.
+        """Listen again if the file was deleted. Returns the socket that no client can find now.
 
         Takes nothing from another daemon that listens at the path by now: raises ListenFailed.
         Raises OSError.
@@ -118,13 +118,13 @@ class ControlSocket:
         return old
 
     def close(self) -> None:
-        """Let no more clients connect."""
+        """Stop new clients from connecting."""
         if self._listening is not None:
             close_beside(self._listening)
             self._listening = None
 
     def release(self) -> None:
-        """Close, remove what was made, and let another daemon have the path."""
+        """Close, remove what we made, and release the path for another daemon."""
         self.close()
         if self._file is not None:
             self._file = None
@@ -140,7 +140,7 @@ class ControlSocket:
 
 
 def _claimed(path: str) -> tuple[LockFile, bool]:
-    """The lock, and whether the directory had to be made. Raises InstanceRunning, ListenFailed."""
+    """Return the lock, and whether we made the directory. Raises InstanceRunning, ListenFailed."""
     try:
         refuse_other_files(path)
         made_directory = make_directory(Path(path).parent)
