@@ -269,7 +269,7 @@ def test_a_server_on_a_port_of_its_own_is_told_which(settings: Settings) -> None
     ("ready_by", "words"),
     [
         ("connect", ["it accepted no connection", "descriptor 3", "raise [ready] timeout"]),
-        ("notify", ["it did not say READY=1 on its NOTIFY_SOCKET", 'by = "connect"']),
+        ("notify", ["it did not send READY=1 on its NOTIFY_SOCKET", 'by = "connect"']),
     ],
 )
 def test_one_that_is_never_ready(settings: Settings, ready_by: str, words: list[str]) -> None:

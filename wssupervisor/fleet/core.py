@@ -252,22 +252,22 @@ class Fleet:
                 return reloading.request(state, event, now)
             case RollBackRequested():
                 return rollback.request(state, event, now)
-            case ScaleRequested(request=who, workers=workers):
-                return self._scale_requested(who, workers)
+            case ScaleRequested(request=request, workers=workers):
+                return self._scale_requested(request, workers)
             case ReleaseResolved(reload=reload, release=release, policy=policy):
                 if reloading.resolving(state, reload):
                     return reloading.resolved(state, release, policy, now)
             case ReleaseRefused(reload=reload, reason=reason):
                 if reloading.resolving(state, reload):
                     return reloading.fail(state, reason, now)
-            case RequesterGone(request=who):
-                return self._requester_gone(who, now)
-            case DrainLimited(request=who, generation=number, within=within):
-                return draining.limit(state, who, number, within, now)
-            case DrainPaused(request=who, generation=number):
-                return draining.pause(state, who, number, now)
-            case DrainResumed(request=who, generation=number):
-                return draining.resume(state, who, number, now)
+            case RequesterGone(request=request):
+                return self._requester_gone(request, now)
+            case DrainLimited(request=request, generation=number, within=within):
+                return draining.limit(state, request, number, within, now)
+            case DrainPaused(request=request, generation=number):
+                return draining.pause(state, request, number, now)
+            case DrainResumed(request=request, generation=number):
+                return draining.resume(state, request, number, now)
             case LeaveRequested():
                 return leaving.leave(state, event, now)
             case JoinRequested():
@@ -369,26 +369,26 @@ class Fleet:
     def _exited(
         self, worker_id: WorkerId, ended: Exit | str, now: float, advice: str | None = None
     ) -> Iterator[Action]:
-        """`ended` is a string where it has not even been started."""
+        """`ended` is a string if the worker was never started."""
         worker = self.state.worker(worker_id)
         if worker is None:
             return
         how = str(ended)
         if worker.drain is None and worker.reason is not None:
             how = f"{worker.reason}, and {how}"
-        told = how if advice is None else f"{how}: {advice}"
+        reported = how if advice is None else f"{how}: {advice}"
         judged = reloading.judging(self.state, worker_id)
         yield lifecycle.note(
             NoteKind.WORKER_EXITED,
             worker,
-            reason=told,
+            reason=reported,
             connections=lifecycle.at_stake(worker),
             expected=lifecycle.expected(worker),
             cause=lifecycle.cause(worker, ended),
             forced=worker.forced or None,
         )
         draining.worker_exited(self.state.generations[worker_id.generation], worker)
-        yield from seating.remove(self.state, worker, told, now)
+        yield from seating.remove(self.state, worker, reported, now)
         if judged:
             reason = lifecycle.why_failed(worker, how, advice, now)
             yield from reloading.fail(self.state, reason, now, of=worker_id)
@@ -459,8 +459,8 @@ class Fleet:
 
     def _replace_unresponsive(self, worker: Worker, now: float) -> Iterator[Action]:
         """It has been unresponsive for too long: another takes its seat, and it is killed."""
-        silent = round(now - (worker.alive_at or now), 1)
-        reason = f"it has sent no heartbeat for {silent:g} s"
+        seconds = round(now - (worker.alive_at or now), 1)
+        reason = f"it has sent no heartbeat for {seconds:g} s"
         yield from self._stalled(worker, reason, now)
         yield from lifecycle.stop(worker, self.state.policy, now)
 

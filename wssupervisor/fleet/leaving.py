@@ -72,14 +72,14 @@ def join(state: State, asked: JoinRequested, now: float) -> Iterator[Action]:
 def give_up(state: State, why: str) -> Iterator[Action]:
     """Another request replaces the leave: answer the requesters that wait."""
     if state.out_of_rotation is not None:
-        for who in _waiting(state.out_of_rotation):
-            yield Answer(who, Failed("operation-failed", f"stopped waiting: {why}"))
+        for request in _waiting(state.out_of_rotation):
+            yield Answer(request, Failed("operation-failed", f"stopped waiting: {why}"))
 
 
-def requester_gone(state: State, who: RequestId) -> None:
+def requester_gone(state: State, request: RequestId) -> None:
     """Forget a requester that waits. The instance stays out."""
-    if state.out_of_rotation is not None and who in state.out_of_rotation.waiting:
-        state.out_of_rotation.waiting.remove(who)
+    if state.out_of_rotation is not None and request in state.out_of_rotation.waiting:
+        state.out_of_rotation.waiting.remove(request)
 
 
 def counted(state: State, census: CensusTaken, now: float) -> Iterator[Action]:
@@ -87,15 +87,15 @@ def counted(state: State, census: CensusTaken, now: float) -> Iterator[Action]:
     out = state.out_of_rotation
     if out is None or state.stop is not None or census.began_at < out.asks_from:
         return
-    nobody = not census.unattributed and not any(census.counts.values())
+    empty = not census.unattributed and not any(census.counts.values())
     waiting = any(watch.queued for watch in state.slots.values())
-    out.empty_rounds = out.empty_rounds + 1 if nobody and not waiting else 0
+    out.empty_rounds = out.empty_rounds + 1 if empty and not waiting else 0
     if out.empty_rounds < EMPTY_ROUNDS or out.emptied_at is not None:
         return
     out.emptied_at, out.deadline = now, None
     yield Note(NoteKind.EMPTIED, {"seconds": round(now - out.since, 3)})
-    for who in _waiting(out):
-        yield Answer(who, _outcome(state, out, now, empty=True))
+    for request in _waiting(out):
+        yield Answer(request, _outcome(state, out, now, empty=True))
 
 
 def settle(state: State, now: float) -> Iterator[Action]:
@@ -164,8 +164,8 @@ def _limit_passed(state: State, out: OutOfRotation, now: float) -> Iterator[Acti
         f"still connected: {count}{which}; the instance stays out of its load balancer."
         " Run `wssctl leave` to keep waiting, or `wssctl join` to put it back"
     )
-    for who in _waiting(out):
-        yield Answer(who, Failed("operation-failed", text))
+    for request in _waiting(out):
+        yield Answer(request, Failed("operation-failed", text))
 
 
 def _waiting(out: OutOfRotation) -> list[RequestId]:

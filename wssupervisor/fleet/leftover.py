@@ -20,11 +20,11 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
     worker = state.worker(event.worker)
     if worker is None or worker.leftover is not None:
         return
-    told = worker.state is WorkerState.STOPPING
-    worker.leftover = Leftover(event.exit, told, worker.connections)
+    stopping = worker.state is WorkerState.STOPPING
+    worker.leftover = Leftover(event.exit, stopping, worker.connections)
     lifecycle.library_disconnected(worker)
     worker.unresponsive_since = worker.stalled_since = worker.gave_way_at = worker.held_up_at = None
-    if told:
+    if stopping:
         yield from _tell_rest(worker, state.policy)
         return
     yield lifecycle.note(
@@ -66,8 +66,8 @@ def judge(worker: Worker) -> Iterator[Action]:
     leftover = worker.leftover
     if leftover is None or leftover.serves is not None or worker.state is WorkerState.STOPPING:
         return
-    told = worker.drain is not None and worker.drain.signalled
-    yield JudgeLeftover(worker.id, dict(worker.slots), told)
+    signalled = worker.drain is not None and worker.drain.signalled
+    yield JudgeLeftover(worker.id, dict(worker.slots), signalled)
 
 
 def judged(state: State, worker_id: WorkerId, now: float, *, serves: bool) -> Iterator[Action]:

@@ -57,8 +57,8 @@ def cause(worker: Worker, how: Exit | str) -> str:
 
 def expected(worker: Worker) -> bool:
     """Whether it, or first its main process, was asked to end before it ended."""
-    told = worker.leftover is None or worker.leftover.stop_signalled
-    return worker.state is WorkerState.STOPPING and told
+    ordered = worker.leftover is None or worker.leftover.stop_signalled
+    return worker.state is WorkerState.STOPPING and ordered
 
 
 def at_stake(worker: Worker) -> int:
@@ -108,16 +108,18 @@ def begin_drain(worker: Worker, policy: Policy, keep: float, now: float) -> list
     if worker.state not in FINISHING:
         return []
     worker.ready_by = None
-    told = worker.releasing is not None or (worker.drain is not None and worker.drain.signalled)
+    signalled = worker.releasing is not None or (
+        worker.drain is not None and worker.drain.signalled
+    )
     # The rest of a worker may not handle the signal, whose default would end it.
     can = worker.pid is not None and worker.leftover is None
-    tells = policy.drain_signal is not None and can and not told
+    signals = policy.drain_signal is not None and can and not signalled
     limit = policy.drain_timeout
     deadline = None if limit == float("inf") else now + limit
     first = worker.drain is None
-    worker.drain = Drain(now, now + keep, deadline, signalled=told or tells)
+    worker.drain = Drain(now, now + keep, deadline, signalled=signalled or signals)
     actions: list[Action] = [send_drain(worker)] if worker.closes_on_request and first else []
-    if tells and policy.drain_signal:
+    if signals and policy.drain_signal:
         actions.append(Signal(worker.id, policy.drain_signal))
     return actions
 
@@ -238,8 +240,8 @@ def can_serve_again(worker: Worker) -> bool:
 
 def mark_stalled(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
     """It no longer accepts. It keeps its connections and gets no new ones."""
-    silent = note(NoteKind.WORKER_STALLED, worker, reason=reason)
-    return [silent, *stop_serving(worker, policy, reason, now)]
+    noted = note(NoteKind.WORKER_STALLED, worker, reason=reason)
+    return [noted, *stop_serving(worker, policy, reason, now)]
 
 
 def stop_serving(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
@@ -396,7 +398,7 @@ def why_late(worker: Worker, policy: Policy) -> str:
             )
         case ReadyBy.NOTIFY:
             return (
-                f"{late}: it did not say READY=1 on its NOTIFY_SOCKET; if it cannot, set [ready]"
+                f"{late}: it did not send READY=1 on its NOTIFY_SOCKET; if it cannot, set [ready]"
                 ' by = "connect", or "delay" in shared mode'
             )
         case ReadyBy.DELAY:

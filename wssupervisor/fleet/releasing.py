@@ -92,10 +92,10 @@ def why_failed(state: State, policy: Policy) -> str | None:
     if not late:
         return None
     number, which = late[0].id.generation, ", ".join(str(worker.id.index) for worker in late)
-    who = f"worker {which}" if len(late) == 1 else f"workers {which}"
+    workers = f"worker {which}" if len(late) == 1 else f"workers {which}"
     how = "" if policy.drain_signal is None else f" by {policy.drain_signal} ([drain] signal)"
     return (
-        f"{who} of generation {number} still listened on {_shared(state)!r}"
+        f"{workers} of generation {number} still listened on {_shared(state)!r}"
         f" {RELEASE_SECONDS:g} s after the request{how} to stop accepting: on a shared listener"
         f" both releases would get new connections. Generation {number} keeps serving. Make the"
         " server close its listener when it is asked"

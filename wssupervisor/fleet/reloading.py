@@ -59,19 +59,19 @@ _UNDER_WAY = {
 
 def request(state: State, asked: ReloadRequested, now: float) -> Iterator[Action]:
     """Begin a reload, unless one (or a stop) is under way."""
-    who = asked.request
+    request_id = asked.request
     busy = why_busy(state)
     if busy is not None:
         yield Note(NoteKind.RELOAD_REFUSED, {"attempt": ReloadKind.RELOAD.value, "reason": busy})
-        if who is not None:
-            yield Answer(who, Failed("busy", busy))
+        if request_id is not None:
+            yield Answer(request_id, Failed("busy", busy))
         return
     state.last_reload += 1
     number = state.last_reload
     state.reload = Reload(
         number,
         ReloadKind.RELOAD,
-        who if asked.waits else None,
+        request_id if asked.waits else None,
         now,
         now + asked.timeout,
         ReloadPhase.RESOLVING,
@@ -79,10 +79,10 @@ def request(state: State, asked: ReloadRequested, now: float) -> Iterator[Action
         by=asked.by,
     )
     yield Note(NoteKind.RELOAD_BEGUN, {"reload": name(number), **asked.by.fields()})
-    if who is not None and not asked.waits:
-        yield Answer(who, Accepted(number))
-    elif who is not None:
-        yield Begun(who, number)
+    if request_id is not None and not asked.waits:
+        yield Answer(request_id, Accepted(number))
+    elif request_id is not None:
+        yield Begun(request_id, number)
     yield Resolve(number)
 
 
@@ -298,8 +298,8 @@ def waits_for(state: State, now: float) -> str:
         return "reading the configuration"
     late = [str(seat.index) for seat in _late(candidate)]
     if late:
-        who = "worker" if len(late) == 1 else "workers"
-        text = f"{who} {', '.join(late)} of generation {candidate.number} not ready yet"
+        noun = "worker" if len(late) == 1 else "workers"
+        text = f"{noun} {', '.join(late)} of generation {candidate.number} not ready yet"
         tried = [candidate.workers[worker].last_probe_error for worker in _late_workers(candidate)]
         why = next((worker for worker in tried if worker is not None), None)
         return text if why is None else f"{text}: it {why}"

@@ -17,18 +17,18 @@ from wssupervisor.fleet.state import Generation, Reload, ReloadKind, ReloadPhase
 
 def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Action]:
     """Begin a rollback, unless a reload (or a stop) is under way."""
-    who = asked.request
+    request_id = asked.request
     busy = reloading.why_busy(state)
     if busy is not None:
         yield Note(NoteKind.RELOAD_REFUSED, {"attempt": ReloadKind.ROLLBACK.value, "reason": busy})
-        yield Answer(who, Failed("busy", busy))
+        yield Answer(request_id, Failed("busy", busy))
         return
     if not state.lineage:
         text = (
             "there is no generation to roll back to: none was active before this one, or it was"
             " itself rolled back from"
         )
-        yield Answer(who, Failed("operation-failed", text))
+        yield Answer(request_id, Failed("operation-failed", text))
         return
     pinned = state.lineage[-1]
     state.last_reload += 1
@@ -36,7 +36,7 @@ def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Acti
     state.reload = Reload(
         number,
         ReloadKind.ROLLBACK,
-        who,
+        request_id,
         now,
         now + asked.timeout,
         ReloadPhase.STARTING,
@@ -44,7 +44,7 @@ def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Acti
     )
     begun = {"reload": reloading.name(number), "to": pinned.number, **asked.by.fields()}
     yield Note(NoteKind.ROLLBACK_BEGUN, begun)
-    yield Begun(who, number)
+    yield Begun(request_id, number)
     cannot = releasing.why_not(state, pinned.policy)
     if cannot is not None:
         yield from reloading.fail(state, cannot, now)

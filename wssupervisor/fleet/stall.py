@@ -133,7 +133,7 @@ def _reason(seconds: float) -> str:
 
 
 def _accepts_again(state: State, worker: Worker) -> bool:
-    """All its queues have moved; where it gave way, no other worker can have done that."""
+    """All its queues have moved; if it gave way, no other worker can have emptied them."""
     since = worker.stalled_since or 0.0
     if not all((state.slots[slot].moved_at or 0.0) > since for slot in worker.slots.values()):
         return False

@@ -11,19 +11,19 @@ from wssupervisor.fleet.state import ReloadPhase, State, Stop
 
 
 def request(
-    state: State, who: RequestId | None, within: float | None, now: float
+    state: State, request_id: RequestId | None, within: float | None, now: float
 ) -> Iterator[Action]:
     """Begin to stop, or shorten a stop. `within` in seconds; None: the policy's."""
     if state.stop is not None:
         if within is not None:
             state.stop.deadline = min(state.stop.deadline, now + within)
-        if who is not None:
-            yield Answer(who, Failed("busy", "the instance is already stopping"))
+        if request_id is not None:
+            yield Answer(request_id, Failed("busy", "the instance is already stopping"))
         return
     if state.reload is not None and state.reload.phase is not ReloadPhase.CUTTING:
         yield from reloading.fail(state, "the instance is stopping", now, quitting=True)
     limit = state.policy.stop_timeout if within is None else within
-    state.stop = Stop(who, deadline=now + limit)
+    state.stop = Stop(request_id, deadline=now + limit)
     yield Note(NoteKind.STOP_BEGUN, {"within": limit})
     yield from leaving.give_up(state, "the instance is stopping")
 

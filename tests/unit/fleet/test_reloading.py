@@ -192,7 +192,7 @@ def test_a_candidate_that_is_never_ready_fails_at_its_limit() -> None:
     answers = [one for one in fleet.handle(TimePassed(), 40) if isinstance(one, Answer)]
 
     assert len(answers) == 1
-    assert "was not ready within 30s: it did not say READY=1" in str(answers[0])
+    assert "was not ready within 30s: it did not send READY=1" in str(answers[0])
 
 
 def test_a_release_that_cannot_be_used_fails_with_its_reason() -> None:
