@@ -7,8 +7,8 @@ from wssupervisor.fleet.model import GenerationState, Listener, Policy, WorkerId
 from wssupervisor.fleet.state import (
     Drain,
     Generation,
-    LettingGo,
-    Out,
+    OutOfRotation,
+    ReleasingSockets,
     Reload,
     ReloadKind,
     ReloadPhase,
@@ -93,7 +93,7 @@ def test_a_seat_a_generation_and_a_reload_begin_with_nothing() -> None:
     assert reload.make_room is False
     assert drain.empty_rounds == 0
     assert [drain.signalled, drain.still_listens, drain.held_for_rollback] == [False] * 3
-    assert Out(1.0, None, 2.0).empty_rounds == 0
+    assert OutOfRotation(1.0, None, 2.0).empty_rounds == 0
     assert Stop(None, 5.0).status == 0
     assert State({}).started_at == 0.0
-    assert LettingGo(1.0).late is False
+    assert ReleasingSockets(1.0).late is False
