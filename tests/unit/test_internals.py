@@ -138,6 +138,9 @@ def test_every_name_in_the_essay_of_the_core_exists() -> None:
     for module, found in named:
         inside = importlib.import_module(f"{TOP}.fleet.{module}")
         assert hasattr(inside, found) or (module == "state" and found in fields), found
+    code = "\n".join(path.read_text() for path in (ROOT / TOP / "fleet").glob("*.py"))
+    alone = set(re.findall(r"`([A-Za-z_]+)`", essay))
+    assert [one for one in alone if not re.search(rf"\b{one}\b", code.replace(essay, ""))] == []
 
 
 def test_an_anchor_is_made_as_github_makes_it(tmp_path: Path) -> None:
