@@ -9,11 +9,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.fuzz import inputs
 from tests.fuzz.stage import Stage
@@ -83,19 +83,10 @@ class PendingRequests(Target[Case]):
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
-    def __enter__(self) -> Self:
+    def open(self, stack: ExitStack) -> None:
         self._documents = {**OTHERS, **self._stage.documents}
         self._notes = self._stage.notes
-        self._server = Impostor()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.close()
+        self._server = stack.enter_context(closing(Impostor()))
 
     def make(self, random: Random) -> Case:
         verb = random.choice(sorted(VERBS))

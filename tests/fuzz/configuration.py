@@ -1,14 +1,12 @@
 """Configuration files: right ones must mean what they say, and each mistake must be named."""
 
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.fuzz import inputs, odd_files
-from tests.fuzz.target import Target, Wrong
+from tests.fuzz.target import Target, Wrong, directory
 from tests.harness.configs import SMALL, WHOLE
 from wssupervisor.bounded import TEXT_CHARS
 from wssupervisor.config.model import Config
@@ -82,18 +80,8 @@ class Configuration(Target[File]):
     )
     cpu_seconds = 4.0
 
-    def __enter__(self) -> Self:
-        self._directory = tempfile.TemporaryDirectory(prefix="wss-fuzz-")
-        self._path = Path(self._directory.name, "chat.toml")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._directory.cleanup()
+    def open(self, stack: ExitStack) -> None:
+        self._path = directory(stack) / "chat.toml"
 
     def make(self, random: Random) -> File:
         match random.randrange(10):

@@ -3,9 +3,10 @@
 import contextlib
 import json
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Self
+from typing import Any
 
 from tests.fuzz import inputs
 from tests.fuzz.stage import Stage, Watched
@@ -86,9 +87,8 @@ class ControlSocket(Target[Conversation]):
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
-    def __enter__(self) -> Self:
+    def open(self, stack: ExitStack) -> None:  # noqa: ARG002 - it owns nothing
         self._watched = Watched(self._stage)
-        return self
 
     def make(self, random: Random) -> Conversation:
         leaves = random.random() < 0.1

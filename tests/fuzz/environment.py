@@ -1,14 +1,11 @@
 """Environment files: right ones must be read correctly, and all others refused."""
 
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Self
 
 from tests.fuzz import inputs, odd_files
-from tests.fuzz.target import Target, Wrong
+from tests.fuzz.target import Target, Wrong, directory
 from wssupervisor.errors import ReleaseInvalid
 from wssupervisor.runtime.releases.release import _read_environment_file
 
@@ -34,18 +31,8 @@ class EnvironmentFile(Target[File]):
         " message repeats much of the file (which may hold secrets)"
     )
 
-    def __enter__(self) -> Self:
-        self._directory = tempfile.TemporaryDirectory(prefix="wss-fuzz-")
-        self._path = Path(self._directory.name, "chat.env")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._directory.cleanup()
+    def open(self, stack: ExitStack) -> None:
+        self._path = directory(stack) / "chat.env"
 
     def make(self, random: Random) -> File:
         if random.random() < 0.02:

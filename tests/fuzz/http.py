@@ -5,9 +5,9 @@ import http.client
 import io
 import re
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
-from typing import Self
 
 from tests.fuzz import inputs
 from tests.fuzz.stage import HOST_NAME, Stage, Watched
@@ -58,9 +58,8 @@ class HttpListener(Target[Request]):
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
-    def __enter__(self) -> Self:
+    def open(self, stack: ExitStack) -> None:  # noqa: ARG002 - it owns nothing
         self._watched = Watched(self._stage)
-        return self
 
     def make(self, random: Random) -> Request:
         own = self._own(random)

@@ -2,18 +2,14 @@
 
 import array
 import os
-import shutil
 import socket
-import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Self
 
 from tests.fuzz import inputs
-from tests.fuzz.target import Target, Wrong
+from tests.fuzz.target import Target, Wrong, directory
 from wssupervisor.runtime.workers.notify_socket import (
     STATUS_CHARS,
     Malformed,
@@ -43,23 +39,14 @@ class Notify(Target[list[Datagram]]):
         " can act on a terminal or is long; a descriptor is kept"
     )
 
-    def __enter__(self) -> Self:
-        self._directory = Path(tempfile.mkdtemp(prefix="wss-fuzz-"))
+    def open(self, stack: ExitStack) -> None:
+        self._directory = directory(stack)
         self._socket = NotifySocket.create(str(self._directory / "notify"))
-        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        stack.callback(self._socket.close)
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        self._sender = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
         self._sender.connect(self._socket.address)
         self._open = count_open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._sender.close()
-        self._socket.close()
-        shutil.rmtree(self._directory)
 
     def make(self, random: Random) -> list[Datagram]:
         return [_datagram(random) for _ in range(random.choice((1, 1, 2, 8)))]

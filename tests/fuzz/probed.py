@@ -12,9 +12,10 @@ import socket
 import sys
 import threading
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 from tests.fuzz import inputs
 from tests.fuzz.target import Target, Wrong
@@ -103,14 +104,10 @@ class ProbeAnswers(Target[Reply]):
     )
     cpu_seconds = 10.0
 
-    def __enter__(self) -> Self:
+    def open(self, stack: ExitStack) -> None:
         import websockets.sync.client  # noqa: F401 - forks have them
 
-        self._listening = socket.create_server((HOST, 0))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.close()
+        self._listening = stack.enter_context(socket.create_server((HOST, 0)))
 
     def make(self, random: Random) -> Reply:
         whole = random.random() < WHOLE

@@ -1,17 +1,14 @@
 """The files of the history, truncated and damaged: intact entries are read, others skipped."""
 
 import json
-import os
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.fuzz import inputs, odd_files
 from tests.fuzz.stage import Stage
-from tests.fuzz.target import Target, Wrong
+from tests.fuzz.target import Target, Wrong, directory, state_directory
 from wssupervisor.commands import recorded
 from wssupervisor.commands.recorded import Place
 from wssupervisor.control.paths import OWN
@@ -46,24 +43,10 @@ class HistoryFiles(Target[Lines]):
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
-    def __enter__(self) -> Self:
+    def open(self, stack: ExitStack) -> None:
         self._notes = self._stage.notes
-        self._directory = tempfile.TemporaryDirectory(prefix="wss-fuzz-")
-        self._before = os.environ.get("STATE_DIRECTORY")
-        os.environ["STATE_DIRECTORY"] = self._directory.name
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._before is None:
-            del os.environ["STATE_DIRECTORY"]
-        else:
-            os.environ["STATE_DIRECTORY"] = self._before
-        self._directory.cleanup()
+        self._directory = directory(stack)
+        stack.enter_context(state_directory(self._directory))
 
     def make(self, random: Random) -> Lines:
         if random.random() < 0.03:
@@ -96,7 +79,7 @@ class HistoryFiles(Target[Lines]):
                 return json.dumps(inputs.mutated_value(random, note)).encode()
 
     def judge(self, given: Lines) -> None:
-        directory = Path(self._directory.name, OWN)
+        directory = self._directory / OWN
         directory.mkdir(exist_ok=True)
         for name in FILES:
             odd_files.clear(directory / name)

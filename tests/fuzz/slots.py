@@ -1,16 +1,13 @@
 """Damaged counts of slots that an earlier run left: they may cause a warning, never more."""
 
 import json
-import os
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from tests.fuzz import inputs, odd_files
-from tests.fuzz.target import Target, Wrong
+from tests.fuzz.target import Target, Wrong, directory, state_directory
 from wssupervisor.control.paths import OWN
 from wssupervisor.runtime.listeners.pool import Pool
 from wssupervisor.runtime.listeners.slot_memory import FILE, SlotCounts
@@ -41,23 +38,9 @@ class SlotsFile(Target[Counts]):
     name = "slots"
     fails = "a right count is not accepted, or an impossible one makes the start fail"
 
-    def __enter__(self) -> Self:
-        self._directory = tempfile.TemporaryDirectory(prefix="wss-fuzz-")
-        self._before = os.environ.get("STATE_DIRECTORY")
-        os.environ["STATE_DIRECTORY"] = self._directory.name
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._before is None:
-            del os.environ["STATE_DIRECTORY"]
-        else:
-            os.environ["STATE_DIRECTORY"] = self._before
-        self._directory.cleanup()
+    def open(self, stack: ExitStack) -> None:
+        self._directory = directory(stack)
+        stack.enter_context(state_directory(self._directory))
 
     def make(self, random: Random) -> Counts:
         match random.randrange(5):
@@ -75,7 +58,7 @@ class SlotsFile(Target[Counts]):
                 return Counts(json.dumps(inputs.mutated_value(random, RIGHT)).encode())
 
     def judge(self, given: Counts) -> None:
-        path = Path(self._directory.name, OWN, FILE)
+        path = self._directory / OWN / FILE
         path.parent.mkdir(mode=0o750, exist_ok=True)
         odd_files.clear(path)
         if given.odd is None:

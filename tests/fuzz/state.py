@@ -1,17 +1,16 @@
 """The saved state of a supervisor, truncated, damaged and forged, as its successor reads it."""
 
 import json
-import tempfile
 import zlib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.fuzz import inputs, odd_files
 from tests.fuzz.stage import Stage
-from tests.fuzz.target import Target, Wrong
+from tests.fuzz.target import Target, Wrong, directory
 from wssupervisor.errors import OperationFailed
 from wssupervisor.runtime.handover.state_file import StateFile, Unusable
 
@@ -32,7 +31,7 @@ class Files:
     odd: str | None = None
 
 
-class KeptState(Target[Files]):
+class StateFiles(Target[Files]):
     name = "state"
     fails = (
         "an incomplete file is accepted; a forged one raises an exception other than Unusable (or"
@@ -42,23 +41,13 @@ class KeptState(Target[Files]):
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
-    def __enter__(self) -> Self:
+    def open(self, stack: ExitStack) -> None:
         given = self._stage.state
         length = int(given[41:51])
         self._whole = given[: HEAD_BYTES + length]  # an older and longer one may stand below
         self._document: dict[str, Any] = json.loads(self._whole[HEAD_BYTES:])
         self._name = self._document["name"]
-        self._directory = tempfile.TemporaryDirectory(prefix="wss-fuzz-")
-        self._path = Path(self._directory.name, "control.sock.state")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._directory.cleanup()
+        self._path = directory(stack) / "control.sock.state"
 
     def make(self, random: Random) -> Files:
         match random.randrange(6):

@@ -1,6 +1,11 @@
 """The interface of every fuzzed reader: inputs made from a seed, and a judgement of each."""
 
+import os
+import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import ClassVar, Generic, Self, TypeVar
@@ -22,6 +27,9 @@ class Target(ABC, Generic[Input]):
     """CPU time that one input may cost."""
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.open(stack)
+            self._opened = stack.pop_all()
         return self
 
     def __exit__(
@@ -30,7 +38,10 @@ class Target(ABC, Generic[Input]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        return None
+        self._opened.close()
+
+    def open(self, stack: ExitStack) -> None:
+        """Open what the reader needs; `stack` closes it."""
 
     @abstractmethod
     def make(self, random: Random) -> Input:
@@ -43,3 +54,22 @@ class Target(ABC, Generic[Input]):
     def check(self) -> None:
         """Check the reader after some inputs, and at the end. Raises Wrong."""
         return
+
+
+def directory(stack: ExitStack) -> Path:
+    """A new one, which `stack` removes."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wss-fuzz-")))
+
+
+@contextmanager
+def state_directory(path: Path) -> Iterator[None]:
+    """Inside, it is systemd's StateDirectory= of this process."""
+    before = os.environ.get("STATE_DIRECTORY")
+    os.environ["STATE_DIRECTORY"] = str(path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["STATE_DIRECTORY"]
+        else:
+            os.environ["STATE_DIRECTORY"] = before

@@ -15,7 +15,7 @@ from tests.fuzz.probed import ProbeAnswers
 from tests.fuzz.recorded import HistoryFiles
 from tests.fuzz.slots import SlotsFile
 from tests.fuzz.stage import Stage
-from tests.fuzz.state import KeptState
+from tests.fuzz.state import StateFiles
 from tests.fuzz.target import Target
 from tests.fuzz.worker import LyingWorker
 
@@ -28,7 +28,7 @@ TARGETS: dict[str, Callable[[Stage], Target[Any]]] = {
     WorkerOutput.name: lambda _: WorkerOutput(),
     Configuration.name: lambda _: Configuration(),
     EnvironmentFile.name: lambda _: EnvironmentFile(),
-    KeptState.name: KeptState,
+    StateFiles.name: StateFiles,
     HistoryFiles.name: HistoryFiles,
     SlotsFile.name: lambda _: SlotsFile(),
     ProbeAnswers.name: lambda _: ProbeAnswers(),

@@ -4,16 +4,13 @@ import json
 import os
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from itertools import count
-from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
@@ -21,7 +18,7 @@ from examples.load.waiting import wait_until
 from tests.fuzz import inputs
 from tests.fuzz.channel import FROM_SUPERVISOR, MESSAGES
 from tests.fuzz.stage import GROWTH_BYTES, STUMBLES
-from tests.fuzz.target import Target, Wrong
+from tests.fuzz.target import Target, Wrong, directory
 from tests.harness.daemon import Daemon
 from tests.harness.releases import Releases
 from tests.harness.settings import Settings
@@ -55,33 +52,25 @@ class LyingWorker(Target[Burst]):
         " ready worker"
     )
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wss-fuzz-")))
-            releases = Releases(root)
-            releases.install("one", "polite")
-            own = Settings(f"liar-{os.getpid()}-{next(_numbers)}", releases, workers=1)
-            self._daemon = Daemon(replace(own, listeners=("ws",), more=RESTART))
-            stack.enter_context(self._daemon)
-            self._daemon.start()
-            self._client = Client(str(self._daemon.control))
-            self._client.patience = ANSWER_SECONDS
-            self._process = psutil.Process(self._daemon.pid())
-            self._descriptors = self._process.num_fds()
-            self._memory = self._process.memory_info().rss
-            self._channel: tuple[int, socket.socket] | None = None
-            self._stack = stack.pop_all()
-        return self
+    def open(self, stack: ExitStack) -> None:
+        root = directory(stack)
+        releases = Releases(root)
+        releases.install("one", "polite")
+        own = Settings(f"liar-{os.getpid()}-{next(_numbers)}", releases, workers=1)
+        self._daemon = Daemon(replace(own, listeners=("ws",), more=RESTART))
+        stack.enter_context(self._daemon)
+        self._daemon.start()
+        self._client = Client(str(self._daemon.control))
+        self._client.patience = ANSWER_SECONDS
+        self._process = psutil.Process(self._daemon.pid())
+        self._descriptors = self._process.num_fds()
+        self._memory = self._process.memory_info().rss
+        self._channel: tuple[int, socket.socket] | None = None
+        stack.callback(self._close_channel)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _close_channel(self) -> None:
         if self._channel is not None:
             self._channel[1].close()
-        self._stack.close()
 
     def make(self, random: Random) -> Burst:
         notify = random.random() < 0.5

@@ -1,23 +1,17 @@
 """What reload and rollback have in common: they follow an attempt at a cutover to its verdict."""
 
 import json as jsonlib
-import shutil
 import signal
 import sys
 import time
 from typing import Any
 
 from wssupervisor.commands.sentences import sentence, style
-from wssupervisor.commands.streams import draw
 from wssupervisor.commands.terminal import (
-    ERASE_LINE,
+    LiveLine,
     Span,
     Style,
-    clipped,
-    colored,
-    has_colors,
     line,
-    plain,
     show,
 )
 from wssupervisor.control.client import Client, DaemonError, Gone, Silence
@@ -93,12 +87,12 @@ class _Progress:
 
     def __init__(self, *, live: bool) -> None:
         self.reload: str | None = None
-        self._live = live
+        self._line = LiveLine(live=live)
         self._begun = time.monotonic()
 
     def event(self, event: dict[str, Any]) -> None:
         self.reload = event.get("reload", self.reload)
-        if not self._live:
+        if not self._line.live:
             return
         self.end()
         note = event.get("note")
@@ -107,14 +101,7 @@ class _Progress:
             show([line(step, Span(sentence(note), style(note)))], sys.stderr)
         if waits := event.get("waits_for"):
             waited = format_duration(time.monotonic() - self._begun)
-            size = shutil.get_terminal_size()
-            rest = line(Span(f"  {'':<9}{waited}, waiting: {waits}", Style.BUSY))
-            form = colored if has_colors(sys.stderr) else plain
-            text = form(clipped(rest, size.columns - 1, "..."))
-            draw(text, sys.stderr)
-            sys.stderr.flush()
+            self._line.draw(line(Span(f"  {'':<9}{waited}, waiting: {waits}", Style.BUSY)))
 
     def end(self) -> None:
-        if self._live:
-            draw(ERASE_LINE, sys.stderr)
-            sys.stderr.flush()
+        self._line.erase()

@@ -3,23 +3,17 @@
 import argparse
 import json
 import math
-import shutil
 import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 from wssupervisor.commands.sentences import count
-from wssupervisor.commands.streams import draw
 from wssupervisor.commands.terminal import (
-    ERASE_LINE,
+    LiveLine,
     Span,
     Style,
-    clipped,
-    colored,
-    has_colors,
     line,
-    plain,
 )
 from wssupervisor.control.client import Client, Gone
 from wssupervisor.durations import format_duration, parse_duration
@@ -123,22 +117,19 @@ class _Progress:
 
     def __init__(self, *, live: bool) -> None:
         self.events = 0
-        self._live = live
+        self._line = LiveLine(live=live)
 
     def event(self, event: dict[str, Any]) -> None:
         self.events += 1
         out = event.get("out_of_rotation")
-        if not self._live or out is None:
+        if not self._line.live or out is None:
             return
         self.end()
         since = format_duration(max(0.0, -_in(out["since"])))
         text = f"  out for {since}: {count(out['connections'], 'connection')}, {_closing(out)}"
         if out["limit"]:
             text += f"; waits for {format_duration(max(0.0, _in(out['limit'])))} more"
-        one = clipped(line(Span(text, Style.BUSY)), shutil.get_terminal_size().columns - 1, "...")
-        form = colored if has_colors(sys.stderr) else plain
-        draw(form(one), sys.stderr)
-        sys.stderr.flush()
+        self._line.draw(line(Span(text, Style.BUSY)))
 
     def state(self) -> str:
         """What has become of it, for whoever waits no longer."""
@@ -149,9 +140,7 @@ class _Progress:
         )
 
     def end(self) -> None:
-        if self._live:
-            draw(ERASE_LINE, sys.stderr)
-            sys.stderr.flush()
+        self._line.erase()
 
 
 def _closing(out: dict[str, Any]) -> str:

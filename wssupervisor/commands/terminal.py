@@ -1,6 +1,7 @@
 """Lines of text whose parts have a meaning, and how a meaning looks on a terminal."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -92,3 +93,23 @@ def show(lines: Iterable[Line], stream: TextIO | None = None) -> None:
     form = colored if has_colors(out) else plain
     draw("\n".join(form(one) for one in lines) + "\n", out)
     out.flush()
+
+
+class LiveLine:
+    """The last line of standard error, drawn again and again; nothing where it is no terminal."""
+
+    def __init__(self, *, live: bool) -> None:
+        self.live = live
+
+    def draw(self, one: Line) -> None:
+        """As much of it as the terminal is wide."""
+        if self.live:
+            form = colored if has_colors(sys.stderr) else plain
+            width = shutil.get_terminal_size().columns - 1
+            draw(form(clipped(one, width, "...")), sys.stderr)
+            sys.stderr.flush()
+
+    def erase(self) -> None:
+        if self.live:
+            draw(ERASE_LINE, sys.stderr)
+            sys.stderr.flush()

@@ -4,6 +4,8 @@ import contextlib
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from wssupervisor.errors import ListenFailed
@@ -24,6 +26,17 @@ def identity(path: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
+@contextmanager
+def unix_socket(kind: int) -> Iterator[socket.socket]:
+    """A non-blocking one, which is closed again if the block raises. Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK)
+    try:
+        yield sock
+    except BaseException:
+        sock.close()
+        raise
+
+
 def bind(sock: socket.socket, path: str, mode: int) -> None:
     """Bind with this mode from the first moment: chmod could hit another file at the path.
 
@@ -39,13 +52,9 @@ def bind(sock: socket.socket, path: str, mode: int) -> None:
 
 def bound(path: str) -> socket.socket:
     """Raises OSError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
+    with unix_socket(socket.SOCK_STREAM) as sock:
         bind(sock, path, MODE)
         sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 

@@ -1,12 +1,12 @@
 """Who asked for something over the control socket, as the history tells it."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from wssupervisor import logging
 from wssupervisor.control.peer import Peer
 from wssupervisor.fleet.events import Requester
+from wssupervisor.runtime.kernel.control_group import text_of
 from wssupervisor.runtime.kernel.procfs import parent_of
 
 
@@ -26,10 +26,6 @@ def _is_systemds(pid: int) -> bool:
     if not {"INVOCATION_ID", "NOTIFY_SOCKET"} <= os.environ.keys():
         return False
     try:
-        return parent_of(pid) == os.getppid() and _cgroup(pid) == _cgroup(os.getpid())
+        return parent_of(pid) == os.getppid() and text_of(pid) == text_of(os.getpid())
     except OSError:  # not to be seen from our sandbox, or gone
         return False
-
-
-def _cgroup(pid: int) -> str:
-    return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")

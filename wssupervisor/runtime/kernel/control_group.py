@@ -14,10 +14,18 @@ UNSEEN = 0
 """What cgroup.procs has instead of a pid for a process outside of our pid namespace."""
 
 
+def text_of(pid: int) -> str:
+    """The control groups of a process, as /proc has them: equal for two of one group.
+
+    Raises OSError.
+    """
+    return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+
+
 def members() -> list[int]:
     """Pids of all of them; empty if there is no unified hierarchy to read them from."""
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = text_of(os.getpid()).splitlines()
         own = next((line[3:] for line in lines if line.startswith("0::")), None)
         if own is None:
             return []

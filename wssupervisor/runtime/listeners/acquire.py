@@ -1,6 +1,5 @@
 """Listening sockets at start: from systemd or bound, after ending what an earlier run left."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -15,7 +14,7 @@ import structlog
 from wssupervisor.config.model import Config, Listen, Mode, UnixAddress
 from wssupervisor.errors import AddressTaken, ListenFailed, SocketsMissing, SteeringRefused
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.kernel import descent
+from wssupervisor.runtime.kernel import descent, pidfd
 from wssupervisor.runtime.kernel.private_tmp import is_private
 from wssupervisor.runtime.kernel.procfs import start_time
 from wssupervisor.runtime.listeners.holders import abandoned, left_in_cgroup, left_over
@@ -259,8 +258,7 @@ def _end(pids: Sequence[int], kill_after: float) -> None:
     for number, patience in ((signal.SIGTERM, kill_after), (signal.SIGKILL, kill_after + 1)):
         until = time.monotonic() + patience
         for pid in _alive(started):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
+            pidfd.send(pid, started[pid], number)
         while _alive(started) and time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
 

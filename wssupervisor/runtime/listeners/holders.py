@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wssupervisor.config.model import INSTANCE_NAME
+from wssupervisor.runtime.kernel import control_group
 from wssupervisor.runtime.kernel.inet_diag import DiagSocket, TcpState, sockets
 from wssupervisor.runtime.kernel.procfs import environment, is_alive, links, pids
 
@@ -99,17 +100,14 @@ def abandoned(inodes: Iterable[int], instance: str) -> list[int]:
 
 def left_in_cgroup(instance: str) -> list[int]:
     """Processes in our control group that a dead supervisor of this instance has started."""
-    own = _cgroup("self")
-    return [
-        pid for pid in pids() if _abandoned(_holder(pid), instance) and _cgroup(str(pid)) == own
-    ]
+    return [pid for pid in pids() if _abandoned(_holder(pid), instance) and _is_in_our_group(pid)]
 
 
-def _cgroup(pid: str) -> str:
+def _is_in_our_group(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+        return control_group.text_of(pid) == control_group.text_of(os.getpid())
     except OSError:
-        return ""
+        return False
 
 
 def _abandoned(holder: Holder, instance: str) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wssupervisor.config.model import Listen, UnixAddress
-from wssupervisor.control.socket_file import bind, identity
+from wssupervisor.control.socket_file import bind, identity, unix_socket
 from wssupervisor.errors import AddressTaken, ListenFailed
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.foreign import close_beside
@@ -196,16 +196,12 @@ def _bound(listen: Listen, path: str) -> socket.socket:
     """Clients connect only after owner and mode are set. Raises OSError, ListenFailed."""
     owner = _id(listen, "socket_user", listen.socket_user, lambda name: pwd.getpwnam(name).pw_uid)
     group = _id(listen, "socket_group", listen.socket_group, lambda name: grp.getgrnam(name).gr_gid)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
+    with unix_socket(socket.SOCK_STREAM) as sock:
         bind(sock, path, listen.socket_mode)
         if (owner, group) != (-1, -1):  # a sandbox may forbid even the call that changes nothing
             with _file_of(sock, path) as own:
                 os.chown(own, owner, group)
         sock.listen(listen.backlog)
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wssupervisor.config.model import UNIX_PATH_BYTES
 from wssupervisor.control.paths import let_pass
-from wssupervisor.control.socket_file import bind, identity
+from wssupervisor.control.socket_file import bind, identity, unix_socket
 from wssupervisor.foreign import ROOM, Closer, descriptors_in
 from wssupervisor.runtime.kernel.descriptors import inherited
 
@@ -190,17 +190,13 @@ def remove_others(begin: str, used: Container[str]) -> None:
 
 def _bound(name: str) -> socket.socket:
     """At a path, an abstract name that begins with NUL, or one that the kernel chooses for ""."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
+    with unix_socket(socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         if name == "" or name.startswith("\0"):
             sock.bind(name)
         else:
             Path(name).unlink(missing_ok=True)
             bind(sock, name, 0o666 if os.geteuid() == 0 else 0o600)
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 
