@@ -43,7 +43,7 @@ exit status:
   0 stopped as requested     1 could not start or serve     2 usage
   78 bad configuration (75 if clients wait in systemd's sockets, so that systemd tries again)
 """
-TRIED_AGAIN = "clients wait in the sockets, so systemd tries again, with growing pauses"
+RETRIED_BY_SYSTEMD = "clients wait in the sockets, so systemd tries again, with growing pauses"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -133,7 +133,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     except WssError as error:
         again = _is_tried_again(error)
         status = Busy.exit_status if again else error.exit_status
-        return _complain(status, str(error), [*error.lines, *([TRIED_AGAIN] if again else [])])
+        return _complain(
+            status, str(error), [*error.lines, *([RETRIED_BY_SYSTEMD] if again else [])]
+        )
     if ended.status:
         reason = f"instance {name!r} did not start: {ended.reason}"
         return _complain(ended.status, reason, ended.lines)

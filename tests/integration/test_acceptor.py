@@ -12,7 +12,7 @@ from wssupervisor import acceptor
 from wssupervisor.acceptor import Acceptor
 
 SOON = 10.0
-AGAIN = 0.05
+RETRY = 0.05
 
 
 @contextmanager
@@ -32,7 +32,7 @@ async def turns(count: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceptor, "AGAIN_SECONDS", AGAIN)
+    monkeypatch.setattr(acceptor, "RETRY_SECONDS", RETRY)
 
 
 def test_who_came_while_there_were_no_descriptors_is_accepted_later() -> None:
@@ -67,7 +67,7 @@ def test_a_pause_is_not_ended_by_descriptors_that_come_back() -> None:
                     await turns(10)
                 own.pause()
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(welcomed.get(), 4 * AGAIN)
+                    await asyncio.wait_for(welcomed.get(), 4 * RETRY)
                 own.resume()
                 (await asyncio.wait_for(welcomed.get(), SOON)).close()
                 own.pause()

@@ -18,7 +18,8 @@ from wssupervisor.runtime.observe.watch import WatchState
 from wssupervisor.runtime.pending import PendingRequestsState
 from wssupervisor.runtime.supervisor import SupervisorState
 from wssupervisor.runtime.workers.channel import ChannelState
-from wssupervisor.runtime.workers.crew import CrewState, WorkerHandleState
+from wssupervisor.runtime.workers.crew import CrewState
+from wssupervisor.runtime.workers.handle import WorkerHandleState
 from wssupervisor.runtime.workers.notify_socket import NotifySocketState
 from wssupervisor.runtime.workers.output import OutputState
 from wssupervisor.runtime.workers.output_reader import EndedOutputState, OutputReaderState

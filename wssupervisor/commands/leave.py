@@ -34,9 +34,9 @@ examples:
   wssctl -i chat leave --lead 30s --no-wait
 """
 
-AGAIN_WITHIN = 10.0
+RETRY_WITHIN = 10.0
 """Seconds for another supervisor to answer, after one that died, or was upgraded, while we wait."""
-AGAIN_EVERY = 0.2
+RETRY_EVERY = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,9 +92,9 @@ def _leave(
             if progress.events > heard:
                 gone_at = None
             gone_at = gone_at or time.monotonic()
-            if not progress.events or time.monotonic() - gone_at > AGAIN_WITHIN:
+            if not progress.events or time.monotonic() - gone_at > RETRY_WITHIN:
                 raise
-            time.sleep(AGAIN_EVERY)
+            time.sleep(RETRY_EVERY)
         if not math.isinf(until):
             left = max(0.0, until - time.monotonic())
             params = {**params, "within": f"{left * 1000:.0f}ms"}

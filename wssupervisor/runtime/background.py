@@ -50,7 +50,7 @@ class BackgroundTasks:
         self,
         config: Config,
         reread: Reread,
-        gate: ListenerSet,
+        listeners: ListenerSet,
         crew: Crew,
         post: Callable[[Event], None],
         look: Callable[[], object],
@@ -61,7 +61,7 @@ class BackgroundTasks:
         self._look = look
         self._config = config
         self._reread = reread
-        self._gate = gate
+        self._listeners = listeners
         self._crew = crew
         self._post = post
         self._aside = Aside(READ_AT_ONCE_MAX, READ_SECONDS)
@@ -101,7 +101,7 @@ class BackgroundTasks:
             return
         try:
             await readiness.ready(
-                self._gate,
+                self._listeners,
                 process,
                 action,
                 lambda reason: self._post(ProbeTried(action.worker, bounded(reason))),
@@ -120,7 +120,7 @@ class BackgroundTasks:
         if process is None:
             return
         try:
-            serves = await leftover.serves(self._gate, process, action)
+            serves = await leftover.serves(self._listeners, process, action)
         except Exception as error:
             if not isinstance(error, WssError | OSError):
                 log.exception("judging what is left of a worker stumbled")

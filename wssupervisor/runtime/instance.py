@@ -152,7 +152,7 @@ class Instance:
         supervisor.crew.finish()
         if succeeded:
             running.counts.remember()
-        supervisor.gate.reset_options()
+        supervisor.listeners.reset_options()
         parts.history.end()
         self._file.remove()
         self._file.remove_aside()
@@ -160,8 +160,8 @@ class Instance:
         await running.server.close()
         await parts.http.close()
         running.agent.close()
-        supervisor.gate.close()
-        self._store.drop([CONTROL, *(slots_name(name) for name in supervisor.gate.pools)])
+        supervisor.listeners.close()
+        self._store.drop([CONTROL, *(slots_name(name) for name in supervisor.listeners.pools)])
 
     # -- how it begins ------------------------------------------------------------------------
 
@@ -314,11 +314,11 @@ class Instance:
         upkeep = self._upkeep(parts, server, writer)
         self._store_sockets(parts)
         if not beginning.restores:
-            _greet(config, parts.supervisor.gate, self._control)
+            _greet(config, parts.supervisor.listeners, self._control)
         obey_signals(parts.supervisor, upgrade)
         parts.history.follow(lambda note: _tell_systemd(self._notifier, str(note["kind"])))
-        counts = SlotCounts(parts.supervisor.gate.pools.values())
-        if not parts.supervisor.gate.slots_before:
+        counts = SlotCounts(parts.supervisor.listeners.pools.values())
+        if not parts.supervisor.listeners.slots_before:
             counts.remember()
         return Running(parts, server, agent, counts)
 
@@ -340,12 +340,12 @@ class Instance:
             "notify sockets of workers": supervisor.crew.mend,
             "[http] address": parts.http.mend,
         }
-        return Upkeep(mends, supervisor.gate.pools.values())
+        return Upkeep(mends, supervisor.listeners.pools.values())
 
     def _store_sockets(self, parts: Parts) -> None:
         """Let systemd hold what would be lost with us, before a worker relies on it."""
         self._store.put(CONTROL, [parts.control.listening.fileno()])
-        for name, pool in parts.supervisor.gate.pools.items():
+        for name, pool in parts.supervisor.listeners.pools.items():
             if pool.source == "self":
                 self._store.put(slots_name(name), [slot.socket.fileno() for slot in pool.slots])
         self._store.settle()
@@ -358,9 +358,9 @@ def _handed_over(parts: Parts) -> HandoverDocument:
     return document.save(parts, lean=False)
 
 
-def _greet(config: Config, gate: ListenerSet, control: str) -> None:
+def _greet(config: Config, listeners: ListenerSet, control: str) -> None:
     log.info("starting", version=__version__, control=control, workers=config.app.workers)
-    for pool in gate.pools.values():
+    for pool in listeners.pools.values():
         log.info(
             "listening",
             listener=pool.name,

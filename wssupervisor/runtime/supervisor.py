@@ -96,7 +96,7 @@ class Supervisor:
         self,
         config: Config,
         reread: Reread,
-        gate: ListenerSet,
+        listeners: ListenerSet,
         fleet: Fleet,
         notify_at: str,
         store: FdStore,
@@ -112,7 +112,7 @@ class Supervisor:
         Neither raises. `saved`: by the program before us.
         """
         self.config = config
-        self.gate = gate
+        self.listeners = listeners
         self.fleet = fleet
         self.store = store
         self.executions = 1 if saved is None else saved.executions + 1
@@ -121,14 +121,14 @@ class Supervisor:
         self._events: deque[Event] = deque()
         self._handling = True
         """A step is under way; until `run`, events are only queued."""
-        steered = [steering.pool for steering in gate.steerings.values()]
+        steered = [steering.pool for steering in listeners.steerings.values()]
         self.handshakes = (
             Handshakes(steered) if saved is None else Handshakes.restore(steered, saved.handshakes)
         )
         self.crew = Crew(
             config.name,
             notify_at,
-            gate,
+            listeners,
             self.post,
             _tell_output,
             logging.takes_output,
@@ -141,8 +141,8 @@ class Supervisor:
         self.answers = PendingRequests(self.post, None if saved is None else saved.requests)
         self.deeds = Deeds(self.perform, self.post)
         self._tasks = asyncio.TaskGroup()
-        self._errands = BackgroundTasks(
-            config, reread, gate, self.crew, self.post, look, self._tasks
+        self._background = BackgroundTasks(
+            config, reread, listeners, self.crew, self.post, look, self._tasks
         )
         before = {} if saved is None else saved.cut_over_at
         self.cut_over_at = {reload: Moment(*at) for reload, at in before.items()}
@@ -176,7 +176,7 @@ class Supervisor:
             begin()
             ended = await self._ended
             watching.cancel()
-            self._errands.end_probes()
+            self._background.end_probes()
         if self._timer is not None:
             self._timer.cancel()
         return ended
@@ -197,11 +197,11 @@ class Supervisor:
 
         `steered`: the steering was in force all the time; otherwise indexes have moved.
         """
-        moved = [] if steered else self.gate.measure()
+        moved = [] if steered else self.listeners.measure()
         self._unsure_since = at
         self._clock.stand_still()
         self.post(event)
-        for worker in self.crew.parted():
+        for worker in self.crew.without_channel():
             self.post(LibraryDisconnected(worker))
         for listener in moved:
             self.post(SlotsReordered(listener.name, listener.slots))
@@ -224,7 +224,7 @@ class Supervisor:
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, WorkerExited):
-            self._errands.end_probe(event.worker)
+            self._background.end_probe(event.worker)
             self._mend_slots()
         actions = self.fleet.handle(event, self._clock.now())
         if not isinstance(event, TimePassed) and actions:
@@ -265,7 +265,7 @@ class Supervisor:
         """Do it now, or start what will post its result; never waits. May raise: see deeds."""
         if isinstance(action, Order):
             if isinstance(action, Signal):
-                self._errands.end_probe(action.worker)
+                self._background.end_probe(action.worker)
             carry_out(self.crew, action)
             return
         match action:
@@ -274,11 +274,11 @@ class Supervisor:
             case Steer():
                 self._steer(action)
             case JudgeLeftover():
-                self._errands.judge(action)
+                self._background.judge(action)
             case Probe():
-                self._errands.probe(action)
+                self._background.probe(action)
             case Resolve(reload=reload):
-                self._errands.resolve(reload)
+                self._background.resolve(reload)
             case Begun(request=request, reload=reload):
                 self.answers.begun(request, reload)
             case Answer(request=request, outcome=outcome):
@@ -307,7 +307,7 @@ class Supervisor:
 
     def recover_slots(self) -> None:
         """Let slots listen that a worker shut down: indexes may have moved."""
-        for listener in self.gate.recover():
+        for listener in self.listeners.recover():
             log.error("slot was shut down by a worker", listener=listener.name)
             self.post(SlotsReordered(listener.name, listener.slots))
 
@@ -320,7 +320,7 @@ class Supervisor:
         self.recover_slots()
         if action.cutover is not None:
             self._check(action.cutover)
-        moment = self.gate.steer(action.table)
+        moment = self.listeners.steer(action.table)
         # It is in force: nothing that follows may say that it is not.
         since, self._unsure_since = self._unsure_since, None
         self._steered_at = moment if since is None else Moment(since, moment.done)
@@ -336,13 +336,13 @@ class Supervisor:
         """A worker that is ready may have bound the address itself. Raises SteeringRefused."""
         for worker, slots in cutover.workers.items():
             process = self.crew.process(worker)
-            wrong = process and same_address(self.gate, process, slots.values())
+            wrong = process and same_address(self.listeners, process, slots.values())
             if wrong:
                 raise SteeringRefused(f"worker {worker.index} {wrong}")
 
     def warnings_of(self, reload: int) -> list[str]:
         """What is not pinned of the release that this reload made live; while it is the last."""
-        return self._errands.warnings.get(reload, [])
+        return self._background.warnings.get(reload, [])
 
     def _note(self, note: Note) -> None:
         extra: dict[str, Any] = {}

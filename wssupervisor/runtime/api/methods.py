@@ -118,7 +118,7 @@ class Requests:
         return document(
             own.config.name,
             own.view(),
-            own.gate,
+            own.listeners,
             own.executions,
             self._watch.usage.by_pid,
             stored=own.store.confirmed,

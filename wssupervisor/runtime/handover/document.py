@@ -117,7 +117,7 @@ def save(parts: Parts, *, lean: bool) -> HandoverDocument:
         program=__version__,
         config_text=parts.config_text,
         fleet=dump(supervisor.fleet),
-        listeners=supervisor.gate.save(),
+        listeners=supervisor.listeners.save(),
         supervisor=supervisor.save(lean=lean),
         history=HistoryState() if lean else parts.history.save(),
         watch=parts.watch.save(lean=lean),

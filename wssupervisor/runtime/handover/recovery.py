@@ -40,7 +40,7 @@ from wssupervisor.runtime.listeners.pool import PoolState
 from wssupervisor.runtime.listeners.tcp_pool import bind_one_more
 from wssupervisor.runtime.systemd import Passed
 from wssupervisor.runtime.workers.channel import ChannelState
-from wssupervisor.runtime.workers.crew import WorkerHandleState
+from wssupervisor.runtime.workers.handle import WorkerHandleState
 from wssupervisor.runtime.workers.kin import Marks, identity_in
 from wssupervisor.runtime.workers.notify_socket import NotifySocketState, bound_again
 from wssupervisor.runtime.workers.output import OutputState

@@ -30,7 +30,7 @@ class Scrape:
         self._watch.freshen()
         supervisor = self._supervisor
         view = supervisor.view()
-        pools = supervisor.gate.pools
+        pools = supervisor.listeners.pools
         return metrics.families(
             metrics.Seen(
                 name=supervisor.config.name,

@@ -25,7 +25,7 @@ Document = dict[str, Any]
 def document(
     name: str,
     view: FleetView,
-    gate: ListenerSet,
+    listeners: ListenerSet,
     executions: int,
     usage: Mapping[int, Use],
     *,
@@ -37,7 +37,7 @@ def document(
     """
     now = time.monotonic()
     order = {one.name: list(one.slots) for one in view.listeners}
-    order |= {name: steering.order for name, steering in gate.steerings.items()}
+    order |= {name: steering.order for name, steering in listeners.steerings.items()}
     return {
         "name": name,
         "version": __version__,
@@ -52,14 +52,14 @@ def document(
         "listeners": [
             {
                 "name": one.name,
-                "address": gate.pools[one.name].address,
+                "address": listeners.pools[one.name].address,
                 "mode": "shared" if one.shared else "steered",
-                "mode_reason": gate.pools[one.name].why_shared,
+                "mode_reason": listeners.pools[one.name].why_shared,
                 "balance": _balance(one),
-                "source": gate.pools[one.name].source,
-                "survives_supervisor": stored or gate.pools[one.name].source == "systemd",
+                "source": listeners.pools[one.name].source,
+                "survives_supervisor": stored or listeners.pools[one.name].source == "systemd",
                 "slots": len(one.slots),
-                "slots_before": gate.slots_before.get(one.name),
+                "slots_before": listeners.slots_before.get(one.name),
                 "free_slots": one.free,
                 "queued": one.queued,
             }
@@ -93,7 +93,7 @@ def out_of_balancer(view: FleetView) -> Document | None:
     }
 
 
-def headline(view: FleetView, gate: ListenerSet) -> str:
+def headline(view: FleetView, listeners: ListenerSet) -> str:
     """The instance in one line, for `systemctl status`: what serves, what drains, what is wrong.
 
     The advice of a failed reload comes last: it is what may be cut off.
@@ -108,8 +108,8 @@ def headline(view: FleetView, gate: ListenerSet) -> str:
         parts.append(f"{len(draining)} generations draining, {_count(left, 'connection')}")
     else:
         parts += [_in_words(one) for one in draining]
-    for name, before in gate.slots_before.items():
-        parts.append(f"{name} has {len(gate.pools[name].slots)} slots, had {before}")
+    for name, before in listeners.slots_before.items():
+        parts.append(f"{name} has {len(listeners.pools[name].slots)} slots, had {before}")
     if view.verdict is not None and not view.verdict.ok:
         parts.append(f"last {_KINDS[view.verdict.kind.value]} FAILED: {view.verdict.reason}")
     return "; ".join(parts)

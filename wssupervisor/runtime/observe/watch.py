@@ -46,13 +46,13 @@ class Watch:
     def __init__(
         self,
         supervisor: Supervisor,
-        herald: ServiceNotifier,
+        notifier: ServiceNotifier,
         mend: Callable[[], object],
         saved: WatchState | None = None,
     ) -> None:
         """`mend`: make again what was swept away; raises nothing."""
         self._supervisor = supervisor
-        self._herald = herald
+        self._notifier = notifier
         self._counting = asyncio.Lock()
         self._last: census.Count | None = None
         self.first_seen: dict[int, float] = {} if saved is None else dict(saved.first_seen)
@@ -84,20 +84,20 @@ class Watch:
 
     def look(self) -> None:
         """Slots, queues, processes, output: all that is cheap."""
-        supervisor, gate = self._supervisor, self._supervisor.gate
-        if gate.probes_left:
+        supervisor, listeners = self._supervisor, self._supervisor.listeners
+        if listeners.probes_left:
             fleet = supervisor.view()
             if fleet.active() is not None:
-                gate.take_back_probes(fleet.unheld_slots)
+                listeners.take_back_probes(fleet.unheld_slots)
         over = supervisor.handshakes.over()  # before the queues: what leaves it is seen in them
-        gate.unblock(supervisor.crew.shared_slots())
-        queues = gate.look()
+        listeners.unblock(supervisor.crew.shared_slots())
+        queues = listeners.look()
         if None in queues.values():
             supervisor.recover_slots()
-            queues = gate.look()
+            queues = listeners.look()
         lengths = {slot: count or 0 for slot, count in queues.items()}
         occupied = supervisor.crew.strays.occupied
-        supervisor.post(Observed(lengths, over, frozenset(gate.deaf), occupied))
+        supervisor.post(Observed(lengths, over, frozenset(listeners.deaf), occupied))
         supervisor.crew.look()
         supervisor.retry()
 
@@ -131,10 +131,10 @@ class Watch:
         self.usage.look([one.pid for one in _workers(fleet) if one.pid is not None])
         self._tell_status(fleet)
         if fleet.state in UNTIMED:
-            self._herald.extend()
+            self._notifier.extend()
 
     def _tell_status(self, fleet: FleetView) -> None:
-        self._herald.status(headline(fleet, self._supervisor.gate))
+        self._notifier.status(headline(fleet, self._supervisor.listeners))
 
     def _look_seconds(self) -> float:
         low, high = LOOK_SECONDS
@@ -153,10 +153,10 @@ class Watch:
         return True
 
     def _say_alive(self) -> None:
-        interval = self._herald.watchdog
+        interval = self._notifier.watchdog
         now = time.monotonic()
         if interval is not None and now - self._alive_at >= interval:
-            self._herald.alive()
+            self._notifier.alive()
             self._alive_at = now
 
     async def count(self) -> None:
@@ -166,7 +166,7 @@ class Watch:
             self._pace.begin(time.monotonic())
             if not self.glance():
                 return
-            pools = list(supervisor.gate.pools.values())
+            pools = list(supervisor.listeners.pools.values())
             processes = supervisor.crew.processes()
             others = supervisor.crew.strays.sockets
             try:
@@ -225,7 +225,7 @@ class Watch:
                 for worker, process in supervisor.crew.processes().items()
                 if worker.generation == generation
             }
-            pools = list(supervisor.gate.pools.values())
+            pools = list(supervisor.listeners.pools.values())
             return await asyncio.to_thread(why.look, pools, own, dict(self.first_seen))
 
     def _census_is_due(self) -> bool:

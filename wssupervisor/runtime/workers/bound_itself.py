@@ -46,12 +46,12 @@ def _take(at: int) -> str:
     )
 
 
-def same_address(gate: ListenerSet, process: Process, given: Collection[SlotId]) -> str | None:
+def same_address(listeners: ListenerSet, process: Process, given: Collection[SlotId]) -> str | None:
     """What is wrong with a process that listens beside its slots: it joined the group.
 
     It gets no new connection there, as none is steered to a socket that is no slot. Raises OSError.
     """
-    for at, pool in enumerate(gate.pools.values()):
+    for at, pool in enumerate(listeners.pools.values()):
         if not isinstance(pool, TcpPool):
             continue
         there = listening_inodes(
@@ -85,9 +85,9 @@ def wrapped(process: Process) -> str | None:
     return None
 
 
-def another_address(gate: ListenerSet, process: Process) -> str | None:
+def another_address(listeners: ListenerSet, process: Process) -> str | None:
     """The same of one that listens elsewhere, which may be for something else. Raises OSError."""
-    slots = {slot.inode for pool in gate.pools.values() for slot in pool.slots}
+    slots = {slot.inode for pool in listeners.pools.values() for slot in pool.slots}
     own = process.socket_inodes() - slots
     found = [
         f"[{one.local[0]}]:{one.local[1]}" if family == AF_INET6 else "{}:{}".format(*one.local)

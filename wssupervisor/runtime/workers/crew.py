@@ -1,28 +1,16 @@
-"""The living workers: their processes, what they write and what they say."""
+"""The living workers: spawned, signalled, and looked after until no process of them is left."""
 
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from functools import cache
-from typing import assert_never
+from dataclasses import dataclass
 
 import structlog
 
 from wssupervisor.fleet.actions import Spawn
-from wssupervisor.fleet.events import (
-    Event,
-    LibraryConnected,
-    LibraryDisconnected,
-    MainProcessEnded,
-    SlotReleased,
-    WorkerAlive,
-    WorkerCounted,
-    WorkerExited,
-    WorkerReady,
-)
+from wssupervisor.fleet.events import Event, MainProcessEnded, WorkerExited
 from wssupervisor.fleet.model import Exit, SlotId, WorkerId
 from wssupervisor.runtime.fd_store import FdStore, worker_name
 from wssupervisor.runtime.kernel.descent import reap_orphans
@@ -31,62 +19,26 @@ from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.releases.release import with_descriptors
 from wssupervisor.runtime.workers import leftover
 from wssupervisor.runtime.workers.bound_itself import taken_by_us
-from wssupervisor.runtime.workers.channel import MESSAGES_PER_LOOK, Channel, ChannelState
-from wssupervisor.runtime.workers.kin import Marks
-from wssupervisor.runtime.workers.notify_socket import (
-    Malformed,
-    NotifySocket,
-    NotifySocketState,
-    printable,
-)
-from wssupervisor.runtime.workers.output import Output, OutputState, Words
+from wssupervisor.runtime.workers.channel import Channel
+from wssupervisor.runtime.workers.handle import WorkerHandle, WorkerHandleState, marks_of
+from wssupervisor.runtime.workers.messages import Messages
+from wssupervisor.runtime.workers.notify_socket import NotifySocket, printable
+from wssupervisor.runtime.workers.output import Output, Words
 from wssupervisor.runtime.workers.output_reader import OutputReader, OutputReaderState
-from wssupervisor.runtime.workers.process import Process, ProcessState, supervisor_id
+from wssupervisor.runtime.workers.process import Process, supervisor_id
 from wssupervisor.runtime.workers.relay import Relay, RelayState
-from wssupervisor.runtime.workers.repeated import Repeated, Report
 from wssupervisor.runtime.workers.strays import Strays
-from wssupervisor.worker.protocol import (
-    VERSION,
-    Alive,
-    Bad,
-    Capability,
-    Counts,
-    FromSupervisor,
-    FromWorker,
-    Hello,
-    Ready,
-    Welcome,
-)
+from wssupervisor.worker.protocol import FromSupervisor
 
 log = structlog.get_logger()
 
-SIGNS_A_WATCHDOG = 3
-"""Signs of life that a worker is asked for in the time within which it must give one."""
-STATUS_AGAIN = 0.02
+STATUS_RETRY_SECONDS = 0.02
 """Seconds between two questions how a process ended that is no child of ours."""
 NOT_EXECUTED = (126, 127)
 """Exit statuses of a shell that could not run what it was to; its last line says why."""
 LAST_WORD_CHARS = 300
-LIBRARY_CHARS = 100
-LAST_WORDS_AGAIN = 0.002
+LAST_WORDS_RETRY_SECONDS = 0.002
 """Seconds between two looks whether an ended worker's last words are here."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerHandleState:
-    id: WorkerId
-    process: ProcessState
-    output: OutputState
-    notify: NotifySocketState
-    channel: ChannelState
-    watchdog: float
-    slots: dict[str, int]
-    status: str | None
-    library: str | None
-
-    def descriptors(self) -> tuple[int, ...]:
-        own = self.process.pidfd, self.notify.descriptor, self.channel.descriptor
-        return (*own, *self.output.descriptors())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,65 +48,6 @@ class CrewState:
     relay: RelayState
 
 
-@dataclass(slots=True)
-class WorkerHandle:
-    """One worker's process and the things that belong to it; owns them all."""
-
-    process: Process
-    output: Output
-    notify: NotifySocket
-    channel: Channel
-    watchdog: float
-    slots: Mapping[str, SlotId]
-    marks: Marks
-    status: str | None = None
-    library: str | None = None
-    """How it called itself when it joined; None for a worker without the library."""
-    killed: bool = False
-    leftover: bool = False
-    """The end of its main process was posted."""
-    flooding: bool = False
-    """It said so much that we hear the rest at our next look."""
-    unheard: bool = False
-    """The same of its notify socket."""
-
-    repeated: Repeated = field(default_factory=Repeated)
-
-    def save(self, worker: WorkerId) -> WorkerHandleState:
-        return WorkerHandleState(
-            worker,
-            self.process.save(),
-            self.output.save(),
-            self.notify.save(),
-            self.channel.save(),
-            self.watchdog,
-            dict(self.slots),
-            self.status,
-            self.library,
-        )
-
-    @classmethod
-    def restore(cls, state: WorkerHandleState) -> "WorkerHandle":
-        process, output = Process.restore(state.process), Output.restore(state.output)
-        return cls(
-            process,
-            output,
-            NotifySocket.restore(state.notify),
-            Channel.restore(state.channel),
-            state.watchdog,
-            state.slots,
-            _marks(process, output, state.slots),
-            state.status,
-            state.library,
-        )
-
-    def close(self) -> None:
-        """All but the output, which is read to its end. Never raises."""
-        for close in (self.channel.close, self.process.close, self.notify.close):
-            with suppress(OSError):
-                close()
-
-
 class Crew:
     """Spawns, watches and signals workers; what it sees goes out as events."""
 
@@ -162,7 +55,7 @@ class Crew:
         self,
         instance: str,
         notify_at: str | None,
-        gate: ListenerSet,
+        listeners: ListenerSet,
         post: Callable[[Event], None],
         tell: Callable[[WorkerId, int, Words], None],
         takes: Callable[[], bool],
@@ -181,14 +74,15 @@ class Crew:
         self._store = store
         self._instance = instance
         self._notify_at = notify_at
-        self._gate = gate
+        self._listeners = listeners
         self._post = post
         self.relay = Relay(instance, relay_started, None if saved is None else saved.relay)
         outputs = OutputReaderState() if saved is None else saved.outputs
         self.outputs = OutputReader(self.relay, tell, takes, outputs)
         self._warn = warn
-        self._hands: dict[WorkerId, WorkerHandle] = {}
-        self.strays = Strays(gate.slot_inodes(), self.relay.is_relay)
+        self._messages = Messages(post, warn)
+        self._handles: dict[WorkerId, WorkerHandle] = {}
+        self.strays = Strays(listeners.slot_inodes(), self.relay.is_relay)
         self._kill_after = kill_after
         self._supervisor = supervisor_id()
         if saved is not None:
@@ -201,7 +95,7 @@ class Crew:
     def save(self, *, lean: bool) -> CrewState:
         """`lean`: without what ended workers wrote, and their last words."""
         outputs = OutputReaderState() if lean else self.outputs.save()
-        workers = tuple(handle.save(worker) for worker, handle in self._hands.items())
+        workers = tuple(handle.save(worker) for worker, handle in self._handles.items())
         return CrewState(workers, outputs, self.relay.save())
 
     # -- what the fleet asks for --------------------------------------------------------------
@@ -218,8 +112,8 @@ class Crew:
             stack.callback(notify.close)
             channel = Channel.create()
             stack.callback(channel.close)
-            names = list(self._gate.pools)
-            self._gate.hand_out(spawn.slots, worker)
+            names = list(self._listeners.pools)
+            self._listeners.hand_out(spawn.slots, worker)
             # Before it lives: we may die in the next moment.
             stored = worker_name(worker)
             self._store.put(stored, [*output.descriptors(), notify.fileno(), channel.fileno()])
@@ -228,17 +122,17 @@ class Crew:
                 with_descriptors(release.command, names),
                 release.directory,
                 self._variables(spawn, names, notify.address),
-                [*self._gate.descriptors(spawn.slots), channel.theirs, ends.spare],
+                [*self._listeners.descriptors(spawn.slots), channel.theirs, ends.spare],
                 ends.output,
                 ends.errors,
             )
             stack.callback(process.close)
             stack.callback(process.kill)
-            marks = _marks(process, output, spawn.slots)
+            own = marks_of(process, output, spawn.slots)
             slots = dict(spawn.slots)
-            hand = WorkerHandle(process, output, notify, channel, spawn.watchdog, slots, marks)
-            stack.callback(self._forget, worker, hand)
-            self._listen_to(worker, hand)
+            handle = WorkerHandle(process, output, notify, channel, spawn.watchdog, slots, own)
+            stack.callback(self._forget, worker, handle)
+            self._listen_to(worker, handle)
             stack.pop_all()
         ends.close()
         self._store.put(stored, [process.pidfd])
@@ -246,14 +140,13 @@ class Crew:
             channel.passed_on()
         return process.pid
 
-    def _forget(self, worker: WorkerId, hand: WorkerHandle) -> None:
+    def _forget(self, worker: WorkerId, handle: WorkerHandle) -> None:
         """One that was started, and could not be watched."""
-        self._hands.pop(worker, None)
+        self._handles.pop(worker, None)
         self.outputs.forget(worker)
-        loop = asyncio.get_running_loop()
-        for descriptor in (hand.process.pidfd, hand.notify.fileno(), hand.channel.fileno()):
-            with suppress(OSError):
-                loop.remove_reader(descriptor)
+        self._messages.end(handle)
+        with suppress(OSError):
+            asyncio.get_running_loop().remove_reader(handle.process.pidfd)
 
     def _notify_socket(self, worker: WorkerId) -> NotifySocket:
         """At its path; where that cannot be had, by a name in the kernel. Raises OSError."""
@@ -273,42 +166,40 @@ class Crew:
 
     def mend(self) -> bool:
         """Make swept notify sockets again; True if there were any. Raises OSError."""
-        lost = [one for one in self._hands.items() if one[1].notify.is_lost()]
-        for worker, hand in lost:
-            again = hand.notify.made_again()
-            self._notified(worker)
-            asyncio.get_running_loop().remove_reader(hand.notify.fileno())
-            hand.notify.abandon()
-            hand.notify = again
-            asyncio.get_running_loop().add_reader(again.fileno(), self._notified, worker)
+        lost = [one for one in self._handles.items() if one[1].notify.is_lost()]
+        for worker, handle in lost:
+            again = handle.notify.made_again()
+            self._messages.read_notify(worker, handle)
+            asyncio.get_running_loop().remove_reader(handle.notify.fileno())
+            handle.notify.abandon()
+            handle.notify = again
+            self._messages.begin_notify(worker, handle)
             self._store.drop([worker_name(worker)])
-            self._store_again(worker, hand)
+            self._store_again(worker, handle)
         return bool(lost)
 
-    def _store_again(self, worker: WorkerId, hand: WorkerHandle) -> None:
-        own = [*hand.output.descriptors(), hand.notify.fileno(), hand.process.pidfd]
-        if not hand.channel.closed:
-            own.append(hand.channel.fileno())
+    def _store_again(self, worker: WorkerId, handle: WorkerHandle) -> None:
+        own = [*handle.output.descriptors(), handle.notify.fileno(), handle.process.pidfd]
+        if not handle.channel.closed:
+            own.append(handle.channel.fileno())
         self._store.put(worker_name(worker), own)
 
-    def _listen_to(self, worker: WorkerId, hand: WorkerHandle) -> None:
-        self._hands[worker] = hand
-        self.outputs.add(worker, hand.process.pid, hand.output)
-        loop = asyncio.get_running_loop()
-        if hand.process.exit is None:
-            loop.add_reader(hand.process.pidfd, self._main_ended, worker)
-        loop.add_reader(hand.notify.fileno(), self._notified, worker)
-        if not hand.channel.closed:
-            loop.add_reader(hand.channel.fileno(), self._heard, worker)
+    def _listen_to(self, worker: WorkerId, handle: WorkerHandle) -> None:
+        self._handles[worker] = handle
+        self.outputs.add(worker, handle.process.pid, handle.output)
+        if handle.process.exit is None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(handle.process.pidfd, self._main_ended, worker)
+        self._messages.begin(worker, handle)
 
     def finish(self) -> None:
         """All workers have ended: pass on what they wrote last."""
         self.outputs.finish()
         self.relay.end()
 
-    def parted(self) -> list[WorkerId]:
+    def without_channel(self) -> list[WorkerId]:
         """Workers with which nobody can talk."""
-        return [worker for worker, hand in self._hands.items() if hand.channel.closed]
+        return [worker for worker, handle in self._handles.items() if handle.channel.closed]
 
     def _variables(self, spawn: Spawn, names: list[str], notify: str) -> dict[str, str]:
         worker, release = spawn.worker, spawn.release
@@ -329,38 +220,39 @@ class Crew:
         }
 
     def signal(self, worker: WorkerId, name: str, *, rest: bool = False) -> None:
-        if hand := self._hands.get(worker):
-            self._about_to_end(worker, hand)
-            send = hand.process.signal_rest if rest else hand.process.signal
+        if handle := self._handles.get(worker):
+            self._about_to_end(worker, handle)
+            send = handle.process.signal_rest if rest else handle.process.signal
             send(signal.Signals[name])
 
     def free_clients(self, worker: WorkerId) -> None:
         """No process serves what is left of it: let its clients connect again. Raises OSError."""
-        if hand := self._hands.get(worker):
-            leftover.free_clients(self._gate, hand.process)
+        if handle := self._handles.get(worker):
+            leftover.free_clients(self._listeners, handle.process)
 
     def say(self, worker: WorkerId, message: FromSupervisor) -> None:
-        """To a worker that uses the library; one that cannot be told is treated as one without."""
-        hand = self._hands.get(worker)
-        if hand is not None and not hand.channel.closed and not hand.channel.send(message):
-            self._part(worker, hand, "it does not read what it is told")
+        """To a worker that uses the library; a worker that cannot get it counts as one without."""
+        if handle := self._handles.get(worker):
+            self._messages.send(worker, handle, message)
 
     def shared_listeners(self) -> tuple[str, ...]:
-        return tuple(name for name, pool in self._gate.pools.items() if pool.why_shared is not None)
+        return tuple(
+            name for name, pool in self._listeners.pools.items() if pool.why_shared is not None
+        )
 
     def kill(self, worker: WorkerId) -> None:
-        if hand := self._hands.get(worker):
-            hand.killed = True
-            self._about_to_end(worker, hand)
-            hand.process.kill()
+        if handle := self._handles.get(worker):
+            handle.killed = True
+            self._about_to_end(worker, handle)
+            handle.process.kill()
 
-    def _about_to_end(self, worker: WorkerId, hand: WorkerHandle) -> None:
-        self._gate.held_probes.end(hand.process)
-        if not hand.process.may_signal():
+    def _about_to_end(self, worker: WorkerId, handle: WorkerHandle) -> None:
+        self._listeners.held_probes.end(handle.process)
+        if not handle.process.may_signal():
             log.error(
                 "worker cannot be signalled",
                 worker=str(worker),
-                pid=hand.process.pid,
+                pid=handle.process.pid,
                 advice=(
                     "it has become another user: end it yourself, and let the supervisor run as"
                     " root, with CAP_KILL in CapabilityBoundingSet="
@@ -370,45 +262,38 @@ class Crew:
     # -- what is seen -------------------------------------------------------------------------
 
     def process(self, worker: WorkerId) -> Process | None:
-        hand = self._hands.get(worker)
-        return None if hand is None else hand.process
+        handle = self._handles.get(worker)
+        return None if handle is None else handle.process
 
     def processes(self) -> dict[WorkerId, Process]:
-        return {worker: hand.process for worker, hand in self._hands.items()}
+        return {worker: handle.process for worker, handle in self._handles.items()}
 
     def shared_slots(self) -> set[SlotId]:
         """Those that several living workers were given."""
-        given = Counter(slot for hand in self._hands.values() for slot in hand.slots.values())
+        given = Counter(slot for handle in self._handles.values() for slot in handle.slots.values())
         return {slot for slot, count in given.items() if count > 1}
 
     def seems_to_listen(self, worker: WorkerId) -> bool:
         """As far as can be seen at once; where not, a census tells."""
-        hand = self._hands.get(worker)
-        if hand is None:
+        handle = self._handles.get(worker)
+        if handle is None:
             return True
-        return hand.process.has_placed([hand.slots[name] for name in self._gate.pools])
+        return handle.process.has_placed([handle.slots[name] for name in self._listeners.pools])
 
     def status(self, worker: WorkerId) -> str | None:
         """Its last STATUS=."""
-        hand = self._hands.get(worker)
-        return None if hand is None else hand.status
+        handle = self._handles.get(worker)
+        return None if handle is None else handle.status
 
     def look(self) -> None:
         """Pass their output on, and see who let its slot go or has gone with all its tree."""
         self.relay.look()
         self.outputs.look()
-        self.strays.look(self._hands, self._kill_after())
-        for worker, hand in list(self._hands.items()):
-            for event in hand.repeated.waiting():
-                self._post(event)
-            if hand.unheard:
-                hand.unheard = False
-                asyncio.get_running_loop().add_reader(hand.notify.fileno(), self._notified, worker)
-            if hand.flooding:
-                hand.flooding = False
-                asyncio.get_running_loop().add_reader(hand.channel.fileno(), self._heard, worker)
-            if hand.process.exit is not None:
-                self._look_after(worker, hand)
+        self.strays.look(self._handles, self._kill_after())
+        for worker, handle in list(self._handles.items()):
+            self._messages.look(worker, handle)
+            if handle.process.exit is not None:
+                self._look_after(worker, handle)
 
     def look_for_holders(self) -> Callable[[], Callable[[], None]] | None:
         """What looks, in a thread, for other processes with our sockets, if it is time to.
@@ -417,148 +302,75 @@ class Crew:
         """
         if not self.strays.scan_is_due():
             return None
-        known = frozenset[int]().union(*(hand.process.seen() for hand in self._hands.values()))
+        known = frozenset[int]().union(
+            *(handle.process.seen() for handle in self._handles.values())
+        )
 
         def look() -> Callable[[], None]:
             found = self.strays.scan(known)
-            return lambda: self.strays.scanned(found, self._hands)
+            return lambda: self.strays.scanned(found, self._handles)
 
         return look
 
     def reap_orphans(self) -> None:
         """Reap what workers left behind and we inherited."""
-        reap_orphans(frozenset(hand.process.pid for hand in self._hands.values()))
+        reap_orphans(frozenset(handle.process.pid for handle in self._handles.values()))
 
     def _look_again(self, worker: WorkerId) -> None:
-        if hand := self._hands.get(worker):
-            self._look_after(worker, hand)
+        if handle := self._handles.get(worker):
+            self._look_after(worker, handle)
 
     def _main_ended(self, worker: WorkerId) -> None:
-        hand = self._hands.get(worker)
-        if hand is None or hand.process.exit is not None:
+        handle = self._handles.get(worker)
+        if handle is None or handle.process.exit is not None:
             return
         loop = asyncio.get_running_loop()
-        loop.remove_reader(hand.process.pidfd)
-        if hand.process.reap() is None:  # one that is not our child: how it ended is told later
-            loop.call_later(STATUS_AGAIN, self._main_ended, worker)
+        loop.remove_reader(handle.process.pidfd)
+        if handle.process.reap() is None:  # one that is not our child: how it ended is told later
+            loop.call_later(STATUS_RETRY_SECONDS, self._main_ended, worker)
             return
-        self._look_after(worker, hand)
+        self._look_after(worker, handle)
 
-    def _look_after(self, worker: WorkerId, hand: WorkerHandle) -> None:
+    def _look_after(self, worker: WorkerId, handle: WorkerHandle) -> None:
         """Its main process has ended: it is gone when all of its tree are."""
-        self.strays.look(self._hands, self._kill_after())
-        members = hand.process.members()
-        if not (members and hand.leftover) and not self.outputs.is_complete(worker):
-            asyncio.get_running_loop().call_later(LAST_WORDS_AGAIN, self._look_again, worker)
+        self.strays.look(self._handles, self._kill_after())
+        members = handle.process.members()
+        if not (members and handle.leftover) and not self.outputs.is_complete(worker):
+            asyncio.get_running_loop().call_later(
+                LAST_WORDS_RETRY_SECONDS, self._look_again, worker
+            )
             return
         if not members:
-            self._finish_exit(worker, hand)
+            self._finish_exit(worker, handle)
             return
-        if hand.killed:  # one of them may have forked in that moment
-            hand.process.kill()
-        if not hand.leftover:
-            hand.leftover = True
-            ended = hand.process.exit
+        if handle.killed:  # one of them may have forked in that moment
+            handle.process.kill()
+        if not handle.leftover:
+            handle.leftover = True
+            ended = handle.process.exit
             assert ended is not None
-            self._notified(worker)
+            self._messages.read_notify(worker, handle)
             advice = self._advice(ended, self.outputs.last_lines(worker))
             self._post(MainProcessEnded(worker, ended, advice))
 
     def _advice(self, ended: Exit, last_words: Sequence[str]) -> str | None:
         """What its last words say of the end, where that can be told from them."""
-        addresses = [pool.address for pool in self._gate.pools.values()]
+        addresses = [pool.address for pool in self._listeners.pools.values()]
         if ended.status in NOT_EXECUTED and last_words:
             return printable(last_words[-1][:LAST_WORD_CHARS])
         return taken_by_us(last_words, addresses)
 
-    def _finish_exit(self, worker: WorkerId, hand: WorkerHandle) -> None:
+    def _finish_exit(self, worker: WorkerId, handle: WorkerHandle) -> None:
         """No process of its tree is left. What raises before it is forgotten is done again."""
-        self._notified(worker)
+        self._messages.read_notify(worker, handle)
         last_words = self.outputs.ended(worker)
-        self._gate.held_probes.end(hand.process)
-        ended = hand.process.exit
+        self._listeners.held_probes.end(handle.process)
+        ended = handle.process.exit
         assert ended is not None
         advice = self._advice(ended, last_words)
-        self._gate.inspect(frozenset(hand.slots.values()))
+        self._listeners.inspect(frozenset(handle.slots.values()))
         self._store.drop([worker_name(worker)])
-        loop = asyncio.get_running_loop()
-        for reader in (hand.notify.fileno(), hand.channel.fileno()):
-            with suppress(OSError):
-                loop.remove_reader(reader)
-        del self._hands[worker]
-        hand.close()
+        self._messages.end(handle)
+        del self._handles[worker]
+        handle.close()
         self._post(WorkerExited(worker, ended, advice))
-
-    def _notified(self, worker: WorkerId) -> None:
-        hand = self._hands[worker]
-        members = cache(hand.process.members)
-        messages = hand.notify.receive(lambda pid: pid in members())
-        if hand.notify.is_deaf and not hand.unheard:
-            hand.unheard = True
-            asyncio.get_running_loop().remove_reader(hand.notify.fileno())
-        for message in messages:
-            if isinstance(message, Malformed):
-                self._warn(worker, message.reason)
-                continue
-            if message.status is not None:
-                hand.status = message.status
-            if message.ready:
-                self._report(hand, WorkerReady(worker))
-            if message.watchdog:
-                self._post(WorkerAlive(worker))
-            if message.stopping:
-                self._report(hand, SlotReleased(worker))
-
-    def _report(self, hand: WorkerHandle, report: Report) -> None:
-        if (now := hand.repeated.now(report)) is not None:
-            self._post(now)
-
-    def _heard(self, worker: WorkerId) -> None:
-        """What a worker says that uses the library."""
-        hand = self._hands[worker]
-        messages = hand.channel.receive()
-        bad = None
-        for message in messages:
-            if isinstance(message, Bad):
-                bad = str(message)
-            else:
-                self._take_in(worker, hand, message)
-        if hand.channel.closed:
-            self._part(worker, hand, bad)
-        elif len(messages) >= MESSAGES_PER_LOOK or hand.channel.is_deaf:
-            hand.flooding = True
-            asyncio.get_running_loop().remove_reader(hand.channel.fileno())
-
-    def _take_in(self, worker: WorkerId, hand: WorkerHandle, message: FromWorker) -> None:
-        match message:
-            case Hello(capabilities=capabilities, library=library):
-                hand.library = printable(library[:LIBRARY_CHARS])
-                hand.channel.send(Welcome(VERSION, hand.watchdog / SIGNS_A_WATCHDOG))
-                joined = LibraryConnected(
-                    worker,
-                    closes=Capability.CLOSE.value in capabilities,
-                    releases_sockets=Capability.STOP_ACCEPTING.value in capabilities,
-                )
-                self._report(hand, joined)
-            case Ready():
-                self._report(hand, WorkerReady(worker))
-            case Alive():
-                self._post(WorkerAlive(worker))
-            case Counts(open=count):
-                self._post(WorkerCounted(worker, count))
-            case _:
-                assert_never(message)
-
-    def _part(self, worker: WorkerId, hand: WorkerHandle, reason: str | None) -> None:
-        """It closed its end, or broke the protocol: nothing more is heard from it."""
-        asyncio.get_running_loop().remove_reader(hand.channel.fileno())
-        hand.channel.closed = True
-        hand.flooding = False
-        hand.repeated.forget()
-        if reason is not None:
-            self._warn(worker, reason)
-        self._post(LibraryDisconnected(worker))
-
-
-def _marks(process: Process, output: Output, slots: Mapping[str, SlotId]) -> Marks:
-    return process.marks(output.inode, frozenset(slots.values()))

@@ -26,7 +26,7 @@ ACCEPTS = ("inet_csk_accept", "skb_wait_for_more_packets")
 """Kernel functions in which accept() sleeps, on TCP and on AF_UNIX sockets (/proc/PID/wchan)."""
 
 
-async def serves(gate: ListenerSet, process: Process, action: JudgeLeftover) -> bool:
+async def serves(listeners: ListenerSet, process: Process, action: JudgeLeftover) -> bool:
     """Whether a process of the tree accepts on one of its slots, or accepted what the tree holds.
 
     Raises WssError, OSError.
@@ -37,32 +37,34 @@ async def serves(gate: ListenerSet, process: Process, action: JudgeLeftover) -> 
         listens = set(action.slots.values())  # so it is asked
     others_accept = process.serving.acceptor is Acceptor.OTHERS
     if others_accept and (action.drain_signalled or not listens):
-        return not held.isdisjoint(gate.connection_inodes())
+        return not held.isdisjoint(listeners.connection_inodes())
     if not listens:
         return False
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SECONDS[process.serving.acceptor]):
             while process.members():
                 for name, slot in action.slots.items():
-                    if slot in listens and await _accepts(gate, process, name, slot):
+                    if slot in listens and await _accepts(listeners, process, name, slot):
                         return True
                 await asyncio.sleep(LOOK_SECONDS)
-    _take_back(gate, action)
+    _take_back(listeners, action)
     return False
 
 
-async def _accepts(gate: ListenerSet, process: Process, name: str, slot: SlotId) -> bool:
-    pool = gate.pools[name]
-    if pool.why_shared is not None or name not in gate.steerings:
+async def _accepts(listeners: ListenerSet, process: Process, name: str, slot: SlotId) -> bool:
+    pool = listeners.pools[name]
+    if pool.why_shared is not None or name not in listeners.steerings:
         # Any worker could take a probe: so look for a process that waits for one.
         return any(_waits(pid, slot) for pid in process.members())
-    return await readiness.accepts(gate, gate.steerings[name], process, slot, lambda: None)
+    return await readiness.accepts(
+        listeners, listeners.steerings[name], process, slot, lambda: None
+    )
 
 
-def _take_back(gate: ListenerSet, action: JudgeLeftover) -> None:
+def _take_back(listeners: ListenerSet, action: JudgeLeftover) -> None:
     """Or a sweeper would have to be started for the probe that waits in the slot."""
     for name, slot in action.slots.items():
-        steering = gate.steerings.get(name)
+        steering = listeners.steerings.get(name)
         if steering is not None and slot not in steering.weights:
             steering.take_back({slot})
 
@@ -104,13 +106,13 @@ def _read(path: str) -> str:
         return ""
 
 
-def free_clients(gate: ListenerSet, process: Process) -> int:
+def free_clients(listeners: ListenerSet, process: Process) -> int:
     """End all connections of the tree, so that their clients connect again; how many.
 
     A forked helper may not end at SIGTERM: it has inherited the main process's handlers. Those that
     may not be shared with us end with the process that holds them.
     """
-    connections = gate.connection_inodes()
+    connections = listeners.connection_inodes()
     freed: set[int] = set()
     for pid in process.members():
         for inode, number in socket_descriptors(pid).items():

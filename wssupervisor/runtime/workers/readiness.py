@@ -41,7 +41,7 @@ SUSPECT_SECONDS = 1.0
 """After so long, and again and again, a look where else it may listen."""
 ANSWER_SECONDS = 5.0
 """For one answer; one that does not come is asked for again, until the worker's time is over."""
-ASK_AGAIN_SECONDS = 0.2
+RETRY_CHECK_SECONDS = 0.2
 CHILD_SECONDS = 5.0
 """For the child that asks: to start, and to end."""
 
@@ -51,7 +51,7 @@ class NeverReady(Exception):
 
 
 async def ready(
-    gate: ListenerSet, process: Process, probe: Probe, tried: Callable[[str], None]
+    listeners: ListenerSet, process: Process, probe: Probe, tried: Callable[[str], None]
 ) -> None:
     """Return when the process is ready, as the probe has it; until then, or cancelled, wait.
 
@@ -60,25 +60,25 @@ async def ready(
     """
 
     def suspect() -> None:
-        if wrong := same_address(gate, process, probe.slots.values()):
+        if wrong := same_address(listeners, process, probe.slots.values()):
             raise NeverReady(wrong)
-        if elsewhere := another_address(gate, process):
+        if elsewhere := another_address(listeners, process):
             tried(elsewhere)
         elif by_wrapper := wrapped(process):
             tried(by_wrapper)
 
     for name, slot in probe.slots.items():
-        if spoilt := gate.spoilt.get(slot):
+        if spoilt := listeners.spoilt.get(slot):
             tried(spoilt)
         check = None if probe.check is None or probe.check.listener != name else probe.check
         try:
-            await _probed(gate, process, name, slot, check, tried, suspect)
+            await _probed(listeners, process, name, slot, check, tried, suspect)
         except Unreachable as error:  # nothing can be asked, and nothing is wrong with the worker
             log.warning("worker is not probed", listener=name, pid=process.pid, why=str(error))
 
 
 async def _probed(
-    gate: ListenerSet,
+    listeners: ListenerSet,
     process: Process,
     name: str,
     slot: SlotId,
@@ -87,17 +87,17 @@ async def _probed(
     suspect: Callable[[], None],
 ) -> None:
     """On one listener. Raises what `ready` does, and Unreachable."""
-    steering = gate.steerings[name]
+    steering = listeners.steerings[name]
     if check is not None:
         await _checked(steering, process, slot, check, tried, suspect)
         return
     # The kernel has no event for an accept() elsewhere.
-    while not await accepts(gate, steering, process, slot, suspect):  # noqa: ASYNC110
+    while not await accepts(listeners, steering, process, slot, suspect):  # noqa: ASYNC110
         await asyncio.sleep(LOOK_SECONDS)
 
 
 async def accepts(
-    gate: ListenerSet,
+    listeners: ListenerSet,
     steering: Steering,
     process: Process,
     slot: SlotId,
@@ -110,7 +110,7 @@ async def accepts(
         if taken.inode:
             queued = steering.pool.by_inode(slot).queued
             steering.pool.is_own(taken.inode)
-            gate.held_probes.hold(taken.client.dup(), process, queued)
+            listeners.held_probes.hold(taken.client.dup(), process, queued)
     return True
 
 
@@ -169,7 +169,7 @@ async def _checked(
         if wrong is None:
             return
         tried(wrong)
-        await asyncio.sleep(ASK_AGAIN_SECONDS)
+        await asyncio.sleep(RETRY_CHECK_SECONDS)
 
 
 async def _asked(client: socket.socket, steering: Steering, check: Check) -> str | None:

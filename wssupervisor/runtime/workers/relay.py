@@ -32,7 +32,7 @@ INSTANCE = "WSSUPERVISOR_RELAY"
 STARTER = "WSSUPERVISOR_RELAY_OF"
 """Variables of a relay. Not those of a worker: it belongs to none."""
 PROGRAM = relay_program.__file__
-AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 """After this long the next one is started in place of one that ended."""
 STUCK_SECONDS = 2.0
 END_SECONDS = 1.0
@@ -142,7 +142,7 @@ class Relay:
         os.close(ended)
 
     def _start(self) -> None:
-        self._start_at = time.monotonic() + AGAIN_SECONDS
+        self._start_at = time.monotonic() + RETRY_SECONDS
         command = [sys.executable, "-I", "-S", PROGRAM, self._instance]
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

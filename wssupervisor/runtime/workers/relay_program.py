@@ -22,7 +22,7 @@ LIMIT_BYTES = 16 << 20
 """As much is kept of what a worker wrote and nobody read; beyond it the oldest is given up."""
 KEPT_BYTES = 4 << 20
 PAGE = 4096
-LOCKED_AGAIN_MS = 20
+RETRY_LOCK_MS = 20
 """Between two attempts to get a file that another relay has not let go yet."""
 NO_SPLICE = (errno.EINVAL, errno.EPERM, errno.ENOSYS)
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
@@ -101,7 +101,7 @@ class Relay:
     def run(self) -> None:
         """Until the supervisor has gone and nobody can write any more."""
         while self._control is not None or self._files or self._locked:
-            for ready, _ in self._poll.poll(LOCKED_AGAIN_MS if self._locked else None):
+            for ready, _ in self._poll.poll(RETRY_LOCK_MS if self._locked else None):
                 if ready == CONTROL and self._control is not None:
                     self._hear(self._control)
                 elif ready == self._signals:
