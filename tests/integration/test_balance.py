@@ -16,7 +16,8 @@ from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
 from wssupervisor.config.parsers import CLIENT_WORKERS_MAX
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.listeners.steering import Steering, probe_socket
+from wssupervisor.runtime.listeners.probe_socket import probe_socket
+from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.steering_program import steering_program
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, bind_pool
 

@@ -15,7 +15,8 @@ import pytest
 
 from wssupervisor.errors import SteeringRefused, Unreachable
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.listeners.steering import Steering, probe_socket
+from wssupervisor.runtime.listeners.probe_socket import probe_socket
+from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
 
 IP_FREEBIND = 15

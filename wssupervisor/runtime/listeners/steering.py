@@ -26,9 +26,14 @@ from wssupervisor.runtime.kernel.inet_diag import (
     Endpoint,
     TcpState,
     pending_handshakes,
-    server_side,
 )
-from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE, Reach
+from wssupervisor.runtime.listeners.probe_socket import (
+    CONNECT_SECONDS,
+    longer_queues,
+    marked,
+    probe_socket,
+    server_end,
+)
 from wssupervisor.runtime.listeners.socket_options import set_nonblocking
 from wssupervisor.runtime.listeners.steering_program import ProbeRule, steering_program
 from wssupervisor.runtime.listeners.tcp_pool import Slot, TcpPool
@@ -37,12 +42,8 @@ log = structlog.get_logger()
 
 SO_ATTACH_REUSEPORT_CBPF = 51
 SO_LOCK_FILTER = 44
-IP_BIND_ADDRESS_NO_PORT = 24
 _PROGRAM = struct.Struct("HP")
 
-CONNECT_SECONDS = 0.5
-"""A handshake over loopback; it takes microseconds unless the queue is full."""
-GROWN_SECONDS = 0.02
 HANDSHAKES_SECONDS = 2.0
 """Longest wait, at start, for handshakes that began before the first steering."""
 LOOK_SECONDS = 0.001
@@ -258,7 +259,7 @@ class Steering:
             with probe_socket(self.pool) as (client, source):
                 if self._arrival(client, source, index) is None:
                     return None
-                grown = _grown(before, candidates)
+                grown = longer_queues(before, candidates)
                 if len(grown) == 1:
                     if takes_back:
                         self._accept_own(grown[0], [source])
@@ -362,7 +363,7 @@ class Steering:
         slot = self.pool.by_inode(inode)
         if slot.full():
             slot.make_room(ROOM)
-        with _marked(slot), suppress(Unreachable):
+        with marked(slot), suppress(Unreachable):
             for _ in range(ROUNDS):
                 with probe_socket(self.pool) as (client, source):
                     arrived = self._arrival(client, source, index)
@@ -388,50 +389,3 @@ class Steering:
             if found is None or found.state != TcpState.SYN_RECV:
                 return found
         return None
-
-
-def server_end(reach: Reach, source: Endpoint) -> DiagSocket | None:
-    """The server's end of a probe from this address."""
-    local = (reach.host, reach.port)
-    return server_side(reach.family, local, source, reach.interface)
-
-
-def _grown(before: Mapping[SlotId, int], candidates: Sequence[Slot]) -> list[Slot]:
-    """Whose queue is longer than before; an arrival may be counted a moment after it is seen."""
-    until = time.monotonic() + GROWN_SECONDS
-    while True:
-        grown = [slot for slot in candidates if slot.queued() > before[slot.inode]]
-        if grown or time.monotonic() >= until:
-            return grown
-
-
-@contextmanager
-def _marked(slot: Slot) -> Iterator[None]:
-    """Inside, connections that arrive in this slot can be told from those in others."""
-    slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-    try:
-        yield
-    finally:
-        slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0)
-
-
-@contextmanager
-def probe_socket(pool: TcpPool) -> Iterator[tuple[socket.socket, Endpoint]]:
-    """A client socket with a source address of its own; it gives up after CONNECT_SECONDS.
-
-    Raises Unreachable.
-    """
-    reach = pool.reach
-    with socket.socket(pool.family, socket.SOCK_STREAM) as client:
-        client.settimeout(CONNECT_SECONDS)
-        try:
-            if reach.device:
-                client.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, reach.device)
-            client.bind(reach.source)
-        except OSError as error:
-            raise Unreachable(
-                f"listener {pool.name!r}: {reach.host} cannot be connected from:"
-                f" {error.strerror}; does an interface of this machine still have that address?"
-            ) from error
-        host, port = client.getsockname()[:2]
-        yield client, (host.partition("%")[0], port)

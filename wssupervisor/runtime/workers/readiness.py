@@ -20,12 +20,8 @@ from wssupervisor.fleet.actions import Probe
 from wssupervisor.fleet.model import Check, SlotId
 from wssupervisor.runtime.kernel.inet_diag import Endpoint, TcpState
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
-from wssupervisor.runtime.listeners.steering import (
-    CONNECT_SECONDS,
-    Steering,
-    probe_socket,
-    server_end,
-)
+from wssupervisor.runtime.listeners.probe_socket import CONNECT_SECONDS, probe_socket, server_end
+from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import Slot
 from wssupervisor.runtime.workers.bound_itself import another_address, same_address, wrapped
 from wssupervisor.runtime.workers.helper import Said, ask_child, module

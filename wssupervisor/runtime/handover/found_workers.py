@@ -1,0 +1,163 @@
+"""The workers of a supervisor that died: from what it saved, what systemd held, and /proc."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+from wssupervisor.fleet.model import Exit, WorkerId
+from wssupervisor.fleet.state import State, Worker
+from wssupervisor.runtime.fd_store import RestoredFds, worker_name
+from wssupervisor.runtime.handover import orphans
+from wssupervisor.runtime.handover.state_file import SavedState
+from wssupervisor.runtime.kernel.pidfd import exit_of
+from wssupervisor.runtime.kernel.procfs import descriptors_named, environment, is_alive
+from wssupervisor.runtime.workers.channel import ChannelState
+from wssupervisor.runtime.workers.handle import WorkerHandleState
+from wssupervisor.runtime.workers.kin import identity_in
+from wssupervisor.runtime.workers.notify_socket import NotifySocketState, bound_again
+from wssupervisor.runtime.workers.output import OutputState
+from wssupervisor.runtime.workers.process import ProcessState
+from wssupervisor.runtime.workers.relay import living
+
+
+class FoundWorkers:
+    """Of the fleet's `state`; `notify_at`: how the paths of their notify sockets begin."""
+
+    def __init__(self, saved: SavedState, state: State, notify_at: str) -> None:
+        crew = saved.document.supervisor.crew
+        self._state = state
+        self._notify_at = notify_at
+        self._known = {worker.id: worker for worker in crew.workers}
+        self._relays = living(saved.name, crew.relay)
+        self.carriers = orphans.carriers(saved.name, orphans.supervisors_of(saved))
+        self.running: dict[WorkerId, int] = {}
+        """The main process of each worker of which a process lives."""
+        self.gone: dict[WorkerId, Exit] = {}
+        self.members_of: dict[WorkerId, dict[int, int]] = {}
+
+    def find(self, stored: RestoredFds) -> tuple[WorkerHandleState, ...]:
+        """Those of which a process lives; their descriptors are the caller's. Raises OSError."""
+        found = (self._worker(worker, stored) for worker in self._state.workers())
+        return tuple(worker for worker in found if worker is not None)
+
+    def living(self) -> list[int]:
+        return sorted(pid for members in self.members_of.values() for pid in members)
+
+    def _worker(self, one: Worker, stored: RestoredFds) -> WorkerHandleState | None:
+        name, known = worker_name(one.id), self._known.get(one.id)
+        pidfd = stored.take(name, "pidfd")
+        seen = self._members(one.id)
+        main = one.pid or (known and known.process.pid) or orphans.root(seen)
+        if not seen or not main:
+            self.gone[one.id] = _how(pidfd, main, known)
+            if pidfd is not None:
+                os.close(pidfd)
+            return None
+        self.running[one.id] = main
+        self.members_of[one.id] = seen
+        process = ProcessState(
+            main,
+            os.pidfd_open(main if main in seen else min(seen)) if pidfd is None else pidfd,
+            identity_in(environment(min(seen))) if known is None else known.process.identity,
+            None if main in seen else _how(pidfd, main, known),
+            dict(seen),
+            None if known is None else known.process.acceptor,
+        )
+        channel = stored.take(name, "SOCK_SEQPACKET")
+        return WorkerHandleState(
+            one.id,
+            process,
+            _output(stored, self._relays, seen, one.id, known),
+            self._notify(stored.take(name, "SOCK_DGRAM"), one.id, min(seen)),
+            ChannelState(
+                _closed_socket() if channel is None else channel,
+                channel is None or (known is not None and known.channel.closed),
+            ),
+            one.watchdog,
+            dict(one.slots),
+            None if known is None else known.status,
+            None if known is None else known.library,
+        )
+
+    def _members(self, worker: WorkerId) -> dict[int, int]:
+        """Living processes of its tree, with their start times."""
+        found = dict(self.carriers.get(orphans.key(worker), {}))
+        known = self._known.get(worker)
+        if known is not None:
+            found |= {
+                pid: started
+                for pid, started in known.process.seen.items()
+                if started is not None and is_alive(pid, started)
+            }
+        return found
+
+    def _notify(self, descriptor: int | None, worker: WorkerId, pid: int) -> NotifySocketState:
+        known = self._known.get(worker)
+        address = environment(pid).get("NOTIFY_SOCKET", f"{self._notify_at}.{worker}")
+        if known is not None:
+            address = known.notify.address
+        path = None if address.startswith("@") else address
+        if descriptor is None:
+            descriptor = bound_again(address)
+        return NotifySocketState(descriptor, address, path)
+
+
+def _how(pidfd: int | None, pid: int | None, known: WorkerHandleState | None) -> Exit:
+    """How the main process ended, as far as anybody knows."""
+    told = None if pidfd is None or pid is None else exit_of(pidfd, pid)
+    if told is None and known is not None:
+        told = known.process.exit
+    return told or Exit()
+
+
+def _closed_socket() -> int:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.close()
+    return ours.detach()
+
+
+def _closed_pipe() -> int:
+    ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.close(theirs)
+    return ours
+
+
+def _output(
+    stored: RestoredFds,
+    relays: Iterable[int],
+    members: Iterable[int],
+    worker: WorkerId,
+    known: WorkerHandleState | None,
+) -> OutputState:
+    """From where it was read to; what was given back since then is not there any more."""
+    name = f"wssupervisor-{worker}"
+    descriptor, pipe = (stored.take(worker_name(worker), kind) for kind in ("memfd", "pipe:"))
+    if pipe is None and known is not None and known.output.inode:
+        pipe = _opened(members, f"pipe:[{known.output.inode}]", os.O_RDONLY | os.O_NONBLOCK)
+    if descriptor is None:
+        descriptor = _opened(relays, f"/memfd:{name} (deleted)", os.O_RDWR)
+    if pipe is None:
+        pipe = _closed_pipe()
+    if descriptor is None:
+        descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    read_to = 0 if known is None else known.output.read_to
+    partial = "" if known is None else known.output.partial
+    try:
+        at = os.lseek(descriptor, read_to, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        at = os.fstat(descriptor).st_size
+    partial = partial if at == read_to else ""
+    return OutputState(descriptor, at, at, partial, (), pipe, os.fstat(pipe).st_ino)
+
+
+def _opened(pids: Iterable[int], link: str, flags: int) -> int | None:
+    """What one of these processes has open under that name, opened anew."""
+    for pid in pids:
+        for path in descriptors_named(pid, link):
+            with suppress(OSError):
+                return os.open(path, flags | os.O_CLOEXEC)
+    return None

@@ -1,0 +1,64 @@
+"""Connections of our own to a listener, and where they arrive."""
+
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from wssupervisor.errors import Unreachable
+from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.kernel.inet_diag import DiagSocket, Endpoint, server_side
+from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE, Reach
+from wssupervisor.runtime.listeners.tcp_pool import Slot, TcpPool
+
+CONNECT_SECONDS = 0.5
+"""A handshake over loopback; it takes microseconds unless the queue is full."""
+GROWN_SECONDS = 0.02
+IP_BIND_ADDRESS_NO_PORT = 24
+
+
+def server_end(reach: Reach, source: Endpoint) -> DiagSocket | None:
+    """The server's end of a probe from this address."""
+    local = (reach.host, reach.port)
+    return server_side(reach.family, local, source, reach.interface)
+
+
+def longer_queues(before: Mapping[SlotId, int], candidates: Sequence[Slot]) -> list[Slot]:
+    """Whose queue is longer than before; an arrival may be counted a moment after it is seen."""
+    until = time.monotonic() + GROWN_SECONDS
+    while True:
+        grown = [slot for slot in candidates if slot.queued() > before[slot.inode]]
+        if grown or time.monotonic() >= until:
+            return grown
+
+
+@contextmanager
+def marked(slot: Slot) -> Iterator[None]:
+    """Inside, connections that arrive in this slot can be told from those in others."""
+    slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    try:
+        yield
+    finally:
+        slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0)
+
+
+@contextmanager
+def probe_socket(pool: TcpPool) -> Iterator[tuple[socket.socket, Endpoint]]:
+    """A client socket with a source address of its own; it gives up after CONNECT_SECONDS.
+
+    Raises Unreachable.
+    """
+    reach = pool.reach
+    with socket.socket(pool.family, socket.SOCK_STREAM) as client:
+        client.settimeout(CONNECT_SECONDS)
+        try:
+            if reach.device:
+                client.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, reach.device)
+            client.bind(reach.source)
+        except OSError as error:
+            raise Unreachable(
+                f"listener {pool.name!r}: {reach.host} cannot be connected from:"
+                f" {error.strerror}; does an interface of this machine still have that address?"
+            ) from error
+        host, port = client.getsockname()[:2]
+        yield client, (host.partition("%")[0], port)
