@@ -75,7 +75,14 @@ def _worker(worker: WorkerId, first: int) -> WorkerHandleState:
     path = f"{DIRECTORY}/control.sock.notify.{worker}"
     return WorkerHandleState(
         worker,
-        ProcessState(1000 + first, first, ("1", "0"), Exit(status=1), {7: None}, Acceptor.MAIN),
+        ProcessState(
+            1000 + first,
+            first,
+            ("1", "0", "1", NAME, "1:2"),
+            Exit(status=1),
+            {7: None},
+            Acceptor.MAIN,
+        ),
         _output(first + 1),
         NotifySocketState(first + 3, path, path),
         ChannelState(first + 4, closed=False),

@@ -39,11 +39,11 @@ def test_an_end_that_fails_is_tried_once_more_without_last_words_and_never_raise
 def test_an_order_that_fails_is_tried_again_while_its_worker_lives() -> None:
     performer = Performer(Kill)
     performer.deeds.do([Kill(WORKER)])
-    assert list(performer.deeds.undone) == [Kill(WORKER)]
+    assert list(performer.deeds.pending) == [Kill(WORKER)]
 
     performer.deeds.retry({WORKER})
-    assert list(performer.deeds.undone) == [Kill(WORKER)]
+    assert list(performer.deeds.pending) == [Kill(WORKER)]
 
     performer.deeds.retry(set())
-    assert list(performer.deeds.undone) == []
+    assert list(performer.deeds.pending) == []
     assert performer.events == []

@@ -311,7 +311,7 @@ class Recovered:
     """A new supervisor continues with the decisions and the workers of one that died.
 
     `running`: the pid of each worker with a living process. `gone`: how the others ended.
-    `undone`: the orders of the last step, of which all, some or none were carried out.
+    `orders`: those of the last step, of which all, some or none were carried out.
     `exchanged`: slots that were lost with the supervisor, each with its replacement.
     """
 
@@ -319,7 +319,7 @@ class Recovered:
     before: str
     running: Mapping[WorkerId, int]
     gone: Mapping[WorkerId, Exit]
-    undone: tuple[Order, ...] = ()
+    orders: tuple[Order, ...] = ()
     exchanged: Mapping[SlotId, SlotId] = field(default_factory=dict)
 
 

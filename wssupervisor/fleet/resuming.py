@@ -71,7 +71,7 @@ def recover(
     for worker in list(state.workers()):
         if worker.id not in lost:
             yield from _find(state, worker, event, now)
-    for action in event.undone:
+    for action in event.orders:
         if action.worker in event.running and state.worker(action.worker) is not None:
             yield action
     yield from _steer_again(state)

@@ -48,12 +48,12 @@ class Deeds:
     ) -> None:
         self._perform = perform
         self._post = post
-        self._undone: list[Order] = []
+        self._pending: list[Order] = []
 
     @property
-    def undone(self) -> tuple[Order, ...]:
+    def pending(self) -> tuple[Order, ...]:
         """Actions that could not be done yet, in their order."""
-        return tuple(self._undone)
+        return tuple(self._pending)
 
     def do(self, actions: Iterable[Action]) -> None:
         """All of them, in their order; one that fails does not stop the others. Never raises."""
@@ -66,14 +66,14 @@ class Deeds:
 
     def retry(self, alive: Container[WorkerId]) -> None:
         """Try again what failed, for workers that are still there. Never raises."""
-        undone, self._undone = self._undone, []
-        for action in undone:
+        pending, self._pending = self._pending, []
+        for action in pending:
             if action.worker not in alive:
                 continue
             try:
                 self._perform(action)
             except Exception:  # noqa: BLE001 - reported when it failed first
-                self._undone.append(action)
+                self._pending.append(action)
             else:
                 log.info("done after all", what=type(action).__name__, worker=str(action.worker))
 
@@ -107,7 +107,7 @@ class Deeds:
             worker=str(action.worker),
             why=why,
         )
-        self._undone.append(action)
+        self._pending.append(action)
 
 
 def never_raises(what: str, deed: Callable[[], object]) -> None:

@@ -335,7 +335,7 @@ class Instance:
 
         mends = {
             f"control socket {self._control}": control,
-            "state": lambda: writer.mend(supervisor.deeds.undone),
+            "state": lambda: writer.mend(supervisor.deeds.pending),
             "history": parts.history.mend,
             "notify sockets of workers": supervisor.crew.mend,
             "[http] address": parts.http.mend,

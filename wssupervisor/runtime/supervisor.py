@@ -233,13 +233,13 @@ class Supervisor:
         if (verdict := self.fleet.verdict) is not None:
             self.answers.settle(verdict)
         if actions or not isinstance(event, PASSING):
-            never_raises("state", lambda: self._keep([*self.deeds.undone, *actions]))
+            never_raises("state", lambda: self._keep([*self.deeds.pending, *actions]))
         self.deeds.do(actions)
 
     def _relay_started(self) -> None:
         """Save its identity, unless a step is under way: that ends with a step that saves."""
         if not self._handling:
-            self._keep(self.deeds.undone)
+            self._keep(self.deeds.pending)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -259,7 +259,7 @@ class Supervisor:
     def retry(self) -> bool:
         """Do what could not be done before; whether nothing is left of it."""
         self.deeds.retry(self.crew.processes())
-        return not self.deeds.undone
+        return not self.deeds.pending
 
     def perform(self, action: Action) -> None:
         """Do it now, or start what will post its result; never waits. May raise: see deeds."""

@@ -261,14 +261,14 @@ def test_the_proof_that_a_worker_is_empty_begins_again() -> None:
 def test_orders_that_the_death_left_open_are_repeated_to_workers_that_live() -> None:
     fleet = serving()
     fleet.handle(library(worker(1, 1)), 5)
-    undone = (
+    orders = (
         SendDrain(worker(1, 0), stop_accepting=False),
         SendDrain(worker(1, 1), stop_accepting=False),
         SendDrain(worker(4, 1), stop_accepting=False),
     )
-    actions = died(fleet, 10, {worker(1, 1): 1001, worker(4, 1): 9}, (worker(1, 0),), undone=undone)
+    actions = died(fleet, 10, {worker(1, 1): 1001, worker(4, 1): 9}, (worker(1, 0),), orders=orders)
 
-    assert [one for one in actions if isinstance(one, SendDrain)] == [undone[1]]
+    assert [one for one in actions if isinstance(one, SendDrain)] == [orders[1]]
 
 
 def test_a_worker_that_died_has_no_channel() -> None:

@@ -45,18 +45,18 @@ class FoundWorkers:
     def living(self) -> list[int]:
         return sorted(pid for members in self.members_of.values() for pid in members)
 
-    def _worker(self, one: Worker, stored: RestoredFds) -> WorkerHandleState | None:
-        name, known = worker_name(one.id), self._known.get(one.id)
+    def _worker(self, worker: Worker, stored: RestoredFds) -> WorkerHandleState | None:
+        name, known = worker_name(worker.id), self._known.get(worker.id)
         pidfd = stored.take(name, "pidfd")
-        seen = self._members(one.id)
-        main = one.pid or (known and known.process.pid) or orphans.root(seen)
+        seen = self._members(worker.id)
+        main = worker.pid or (known and known.process.pid) or orphans.root(seen)
         if not seen or not main:
-            self.gone[one.id] = _how(pidfd, main, known)
+            self.gone[worker.id] = _how(pidfd, main, known)
             if pidfd is not None:
                 os.close(pidfd)
             return None
-        self.running[one.id] = main
-        self.members_of[one.id] = seen
+        self.running[worker.id] = main
+        self.members_of[worker.id] = seen
         process = ProcessState(
             main,
             os.pidfd_open(main if main in seen else min(seen)) if pidfd is None else pidfd,
@@ -67,16 +67,16 @@ class FoundWorkers:
         )
         channel = stored.take(name, "SOCK_SEQPACKET")
         return WorkerHandleState(
-            one.id,
+            worker.id,
             process,
-            _output(stored, self._relays, seen, one.id, known),
-            self._notify(stored.take(name, "SOCK_DGRAM"), one.id, min(seen)),
+            _output(stored, self._relays, seen, worker.id, known),
+            self._notify(stored.take(name, "SOCK_DGRAM"), worker.id, min(seen)),
             ChannelState(
                 _closed_socket() if channel is None else channel,
                 channel is None or (known is not None and known.channel.closed),
             ),
-            one.watchdog,
-            dict(one.slots),
+            worker.watchdog,
+            dict(worker.slots),
             None if known is None else known.status,
             None if known is None else known.library,
         )

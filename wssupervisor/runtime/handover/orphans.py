@@ -11,7 +11,7 @@ from wssupervisor.runtime.kernel import descent, pidfd
 from wssupervisor.runtime.kernel.procfs import environment, is_alive, parent_of, pids, start_time
 from wssupervisor.runtime.listeners.holders import supervisor_lives
 from wssupervisor.runtime.workers import kin
-from wssupervisor.runtime.workers.kin import IDENTITY, identity_in
+from wssupervisor.runtime.workers.kin import IDENTITY, STARTER, identity_in
 
 log = structlog.get_logger()
 
@@ -21,9 +21,8 @@ Members = dict[int, int]
 
 def supervisors_of(saved: SavedState) -> set[str]:
     """Who started what we look for, each dead by now."""
-    at = IDENTITY.index("WSSUPERVISOR_SUPERVISOR")
     workers = saved.document.supervisor.crew.workers
-    found = {starter for one in workers for starter in one.process.identity[at:]}
+    found = {worker.process.identity[STARTER] for worker in workers}
     found.add(saved.supervisor)
     return {starter for starter in found if starter and not supervisor_lives(starter)}
 

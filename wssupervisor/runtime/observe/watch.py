@@ -128,7 +128,7 @@ class Watch:
         self._mend()
         fleet = self._supervisor.view()
         self._look_at_listeners(fleet)
-        self.usage.look([one.pid for one in _workers(fleet) if one.pid is not None])
+        self.usage.look([worker.pid for worker in _workers(fleet) if worker.pid is not None])
         self._tell_status(fleet)
         if fleet.state in UNTIMED:
             self._notifier.extend()
@@ -198,10 +198,10 @@ class Watch:
 
     def _stalled(self) -> frozenset[WorkerId]:
         workers = _workers(self._supervisor.view())
-        return frozenset(one.id for one in workers if one.stalled_since is not None)
+        return frozenset(worker.id for worker in workers if worker.stalled_since is not None)
 
     def _with_hidden(self, found: census.Count) -> census.Count:
-        workers = {one.id: one for one in _workers(self._supervisor.view())}
+        workers = {worker.id: worker for worker in _workers(self._supervisor.view())}
         slots = {worker: frozenset(one.slots.values()) for worker, one in workers.items()}
         for worker in found.hidden & workers.keys() - self._hidden.told:
             self._hidden.told.add(worker)

@@ -86,10 +86,10 @@ class Crew:
         self._kill_after = kill_after
         self._supervisor = supervisor_id()
         if saved is not None:
-            for one in saved.workers:
-                handle = WorkerHandle.restore(one)
-                self._store_again(one.id, handle)
-                self._listen_to(one.id, handle)
+            for state in saved.workers:
+                handle = WorkerHandle.restore(state)
+                self._store_again(state.id, handle)
+                self._listen_to(state.id, handle)
             self.relay.succeed()
 
     def save(self, *, lean: bool) -> CrewState:

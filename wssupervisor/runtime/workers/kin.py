@@ -25,6 +25,7 @@ IDENTITY = (
     "WSSUPERVISOR_SUPERVISOR",
 )
 """Variables that a worker's processes carry, with values that no other worker's have."""
+STARTER = IDENTITY.index("WSSUPERVISOR_SUPERVISOR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,7 @@ def traits(pid: int) -> Traits | None:
 def owner(one: Traits, marks: Mapping[WorkerId, Marks]) -> WorkerId | None:
     """Whose tree it has left; by a slot only where one worker alone has that."""
     for worker, own in marks.items():
-        # The format of a state file allows for fewer variables.
-        named = any(own.identity) and one.identity[: len(own.identity)] == own.identity
+        named = any(own.identity) and one.identity == own.identity
         if named or one.session == own.main or own.pipe in one.pipes:
             return worker
     found = {worker for worker, own in marks.items() if own.slots & one.sockets}

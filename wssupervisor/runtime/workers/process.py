@@ -23,7 +23,7 @@ from wssupervisor.runtime.kernel.procfs import (
     socket_inodes,
     start_time,
 )
-from wssupervisor.runtime.workers.kin import IDENTITY, Marks, identity_in
+from wssupervisor.runtime.workers.kin import STARTER, Marks, identity_in
 from wssupervisor.runtime.workers.serving import Acceptor, Serving
 
 SHELL = "/bin/sh"
@@ -128,7 +128,7 @@ class Process:
             try:
                 found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
             except ChildProcessError:
-                self.exit = self._told()
+                self.exit = self._exit_of_stranger()
                 return self.exit
             if found is None:
                 return None
@@ -138,7 +138,7 @@ class Process:
                 self.exit = Exit(signal=signal.Signals(found.si_status).name)
         return self.exit
 
-    def _told(self) -> Exit | None:
+    def _exit_of_stranger(self) -> Exit | None:
         """The same of one that is a dead supervisor's child, not ours."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
@@ -189,14 +189,11 @@ class Process:
 
     def _left_behind(self) -> set[int]:
         """Where those of the tree can be whose parent has gone: ours now, if we started them."""
-        starter = self._identity[len(IDENTITY) - 1 :]
-        return (
-            set(pids()) if any(starter) and starter != (supervisor_id(),) else children(os.getpid())
-        )
+        starter = self._identity[STARTER]
+        return set(pids()) if starter not in ("", supervisor_id()) else children(os.getpid())
 
     def _carries_us(self, pid: int) -> bool:
-        # The format allows for fewer variables.
-        return identity_in(environment(pid))[: len(self._identity)] == self._identity
+        return identity_in(environment(pid)) == self._identity
 
     def socket_inodes(self) -> set[int]:
         """Inodes of the sockets that any process of the tree holds."""
