@@ -177,3 +177,14 @@ def test_a_generation_whose_workers_share_slots_is_shown_as_that(shares: bool) -
 
     assert view(fleet.state, 5).generations[0].shares_slots is shares
     assert isinstance(fleet, Driven)
+
+
+def test_a_drain_is_kept_as_long_as_the_last_of_its_workers() -> None:
+    fleet = draining()
+    drain = fleet.living(worker(1, 0)).drain
+    assert drain is not None
+    drain.keep_until = 99.0
+    shown = view(fleet.state, 14).generations[1].drain
+
+    assert shown is not None
+    assert shown.keep_until == 99.0
