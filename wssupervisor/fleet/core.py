@@ -128,6 +128,7 @@ from wssupervisor.fleet import (
     apply_table,
     census_pace,
     draining,
+    failing,
     leaving,
     leftover,
     lifecycle,
@@ -182,12 +183,10 @@ from wssupervisor.fleet.events import (
     WorkerReady,
 )
 from wssupervisor.fleet.model import (
-    Exit,
     GenerationState,
     Listener,
     Policy,
     RequestId,
-    WorkerId,
     WorkerState,
 )
 from wssupervisor.fleet.notes import Note, NoteKind
@@ -279,7 +278,7 @@ class Fleet:
                     policy = state.generations[worker_id.generation].policy
                     return lifecycle.spawned(found, pid, policy, now)
             case SpawnFailed(worker=worker_id, reason=reason):
-                return self._exited(worker_id, f"could not be started: {reason}", now)
+                return failing.exited(state, worker_id, f"could not be started: {reason}", now)
             case WorkerReady() | ProbePassed():
                 if found := state.worker(event.worker):
                     policy = state.generations[found.id.generation].policy
@@ -288,15 +287,15 @@ class Fleet:
                 if found := state.worker(event.worker):
                     return self._reported(found, event, now)
             case ProbeFailed(worker=worker_id, reason=reason):
-                return self._not_ready(state.worker(worker_id), reason, now)
+                return failing.not_ready(state, state.worker(worker_id), reason, now)
             case ProbeTried(worker=worker_id, reason=reason):
                 if found := state.worker(worker_id):
                     found.last_probe_error = reason
             case SlotReleased(worker=worker_id):
                 if found := state.worker(worker_id):
-                    return self._slot_released(found, now)
+                    return failing.slot_released(state, found, now)
             case WorkerExited(worker=worker_id, exit=how, advice=advice):
-                return self._exited(worker_id, how, now, advice)
+                return failing.exited(state, worker_id, how, now, advice)
             case MainProcessEnded():
                 return leftover.main_ended(state, event, now)
             case LeftoverJudged(worker=worker_id, serves=serves):
@@ -344,10 +343,11 @@ class Fleet:
             yield from lifecycle.pass_time(worker, self.state.policy, now)
             given_up_at = lifecycle.given_up_at(worker, self.state.policy)
             if given_up_at is not None and now >= given_up_at:
-                yield from self._replace_unresponsive(worker, now)
+                yield from failing.replace_unresponsive(self.state, worker, now)
             if worker.ready_by is not None and now >= worker.ready_by:
                 policy = self.state.generations[worker.id.generation].policy
-                yield from self._not_ready(worker, lifecycle.why_late(worker, policy), now)
+                reason = lifecycle.why_late(worker, policy)
+                yield from failing.not_ready(self.state, worker, reason, now)
 
     def _deadlines(self) -> Iterator[float]:
         state = self.state
@@ -366,33 +366,6 @@ class Fleet:
 
     # -- workers ------------------------------------------------------------------------------
 
-    def _exited(
-        self, worker_id: WorkerId, ended: Exit | str, now: float, advice: str | None = None
-    ) -> Iterator[Action]:
-        """`ended` is a string if the worker was never started."""
-        worker = self.state.worker(worker_id)
-        if worker is None:
-            return
-        how = str(ended)
-        if worker.drain is None and worker.reason is not None:
-            how = f"{worker.reason}, and {how}"
-        reported = how if advice is None else f"{how}: {advice}"
-        judged = reloading.judging(self.state, worker_id)
-        yield lifecycle.note(
-            NoteKind.WORKER_EXITED,
-            worker,
-            reason=reported,
-            connections=lifecycle.at_stake(worker),
-            expected=lifecycle.expected(worker),
-            cause=lifecycle.cause(worker, ended),
-            forced=worker.forced or None,
-        )
-        draining.worker_exited(self.state.generations[worker_id.generation], worker)
-        yield from seating.remove(self.state, worker, reported, now)
-        if judged:
-            reason = lifecycle.why_failed(worker, how, advice, now)
-            yield from reloading.fail(self.state, reason, now, of=worker_id)
-
     def _recovered(self, event: Recovered, now: float) -> Iterator[Action]:
         lost = resuming.lose(self.state, event)
         yield from resuming.recover(self.state, event, lost, now)
@@ -400,7 +373,7 @@ class Fleet:
             worker = self.state.worker(worker_id)
             if worker is not None and (worker_id in lost or worker.state is WorkerState.STOPPING):
                 worker.pid = lost.get(worker_id)
-                yield from self._exited(worker_id, how, now)
+                yield from failing.exited(self.state, worker_id, how, now)
 
     def _reported(
         self,
@@ -424,45 +397,6 @@ class Fleet:
             case _:
                 assert_never(event)
         return []
-
-    def _not_ready(self, worker: Worker | None, reason: str, now: float) -> Iterable[Action]:
-        """A worker did not become ready: fail the reload of a candidate, or replace the worker."""
-        if worker is None or worker.state is not WorkerState.STARTING:
-            return []
-        worker.reason = reason
-        if reloading.judging(self.state, worker.id):
-            text = f"worker {worker.id.index} of generation {worker.id.generation} {reason}"
-            return reloading.fail(self.state, text, now, of=worker.id)
-        return lifecycle.stop(worker, self.state.policy, now)
-
-    def _stalled(self, worker: Worker, reason: str, now: float) -> Iterator[Action]:
-        """Steer away from it and replace it; a candidate that stops accepting fails its reload."""
-        if worker.state not in (WorkerState.READY, WorkerState.DRAINING):
-            return
-        if reloading.judging(self.state, worker.id):
-            text = f"worker {worker.id.index} of generation {worker.id.generation}: {reason}"
-            yield from reloading.fail(self.state, text, now, of=worker.id)
-            return
-        yield from lifecycle.mark_stalled(worker, self.state.policy, reason, now)
-        yield from seating.unseat(self.state, worker, now)
-
-    def _slot_released(self, worker: Worker, now: float) -> Iterable[Action]:
-        """It stops serving by itself, or was asked to for a reload.
-
-        In the second case a census decides whether it obeyed: its own report is no proof.
-        """
-        reload = self.state.reload
-        letting = reload is not None and reload.phase is ReloadPhase.RELEASING_SOCKETS
-        if letting and worker.releasing is not None:
-            return []
-        return self._stalled(worker, "it closed its listening socket", now)
-
-    def _replace_unresponsive(self, worker: Worker, now: float) -> Iterator[Action]:
-        """It has been unresponsive for too long: another takes its seat, and it is killed."""
-        seconds = round(now - (worker.alive_at or now), 1)
-        reason = f"it has sent no heartbeat for {seconds:g} s"
-        yield from self._stalled(worker, reason, now)
-        yield from lifecycle.stop(worker, self.state.policy, now)
 
     def _observed(self, event: Observed, now: float) -> Iterable[Action]:
         own = self.state.steering
@@ -491,21 +425,12 @@ class Fleet:
                     still_listens=steering.still_listens(state, worker, holds),
                     began_at=event.began_at,
                 )
-                yield from self._look_for_slots(worker, event, now)
+                yield from failing.look_for_slots(state, worker, event, now)
         for generation in state.in_state(GenerationState.DRAINING):
             # It gets no new ones: what is found now was there at the start, and counted late.
             found = sum(worker.connections for worker in generation.workers.values())
             generation.connections_at_start = max(generation.connections_at_start, found)
         yield from leaving.counted(state, event, now)
-
-    def _look_for_slots(self, worker: Worker, event: CensusTaken, now: float) -> Iterator[Action]:
-        """Two censuses in a row find a ready worker without its slots: it stopped accepting."""
-        before = worker.lacks_slots
-        holds = event.listening.get(worker.id)
-        ready = worker.state is WorkerState.READY
-        worker.lacks_slots = ready and holds is not None and not set(worker.slots.values()) <= holds
-        if before and worker.lacks_slots:
-            yield from self._slot_released(worker, now)
 
     def _retire(self, now: float) -> Iterator[Action]:
         finished = (GenerationState.DRAINING, GenerationState.FAILED)
