@@ -115,7 +115,7 @@ def test_a_member_of_a_union_is_stored_with_its_type_and_read_back_as_that() -> 
     event = orders(Signal(worker(1), "SIGTERM"), Kill(worker(1)))
     data = json.loads(json.dumps(plain(event)))
 
-    assert data["undone"] == [
+    assert data["orders"] == [
         {"type": "Signal", "worker": "1.0.1", "name": "SIGTERM", "rest": False},
         {"type": "Kill", "worker": "1.0.1"},
     ]
@@ -129,7 +129,7 @@ def test_only_members_of_unions_are_stored_with_their_type() -> None:
 
 def test_an_unknown_member_of_a_union_is_refused() -> None:
     data = plain(orders(Kill(worker(1))))
-    data["undone"][0]["type"] = "Pardon"
+    data["orders"][0]["type"] = "Pardon"
 
     with pytest.raises(KeyError, match="Pardon"):
         typed(Recovered, data)
