@@ -97,7 +97,7 @@ def test_it_shows_a_drain_as_it_goes_and_follows_the_size_of_the_terminal(
                 within=WITHIN,
                 what="the end of the drain on the screen",
             )
-            terminal.wait("generation 1 has gone after ")
+            terminal.wait("generation 1 has ended")
 
 
 def test_it_goes_on_when_the_daemon_is_upgraded_dies_and_comes_back(settings: Settings) -> None:
@@ -207,7 +207,7 @@ def test_a_reload_on_a_terminal_shows_its_steps_and_what_it_waits_for(
 
         assert "  probe    worker 0 of generation 2 is ready after " in text
         assert "  cutover  generation 2 is active, replacing 1 (r1, " in text
-        assert "  drain    generation 1 drains" in text
+        assert "  drain    generation 1 is draining" in text
         assert text.index("  start") < text.index("  probe") < text.index("  cutover")
 
 
