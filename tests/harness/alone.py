@@ -16,7 +16,7 @@ IDLE = (3, 4)
 
 
 def require_machine() -> None:
-    """Wait until nothing else runs; skip the test if something goes on running.
+    """Wait until nothing else runs; skip the test if something keeps running.
 
     With WSSUPERVISOR_E2E=require, as in CI, the test fails instead. Call it before the test starts
     processes of its own.
