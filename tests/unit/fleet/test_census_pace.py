@@ -300,3 +300,10 @@ def test_a_worker_that_is_ending_needs_no_census() -> None:
     one.state, one.drain = WorkerState.STOPPING, Drain(10, 10, None, empty_rounds=1)
 
     assert need(fleet.state) is NUMBERS
+
+
+def test_a_census_is_put_off_until_its_cost_fits_and_no_longer() -> None:
+    pace = paced(1.0)
+
+    assert pace.put_off(1.0, 2099.9)
+    assert not pace.put_off(1.0, 2100.0)
