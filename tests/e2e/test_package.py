@@ -162,7 +162,7 @@ def test_another_version_is_installed_under_load(
         said = apt(upgradable, "install", package)
         clients.more(50)
         assert version(upgradable) == other
-        assert said.count(f"wssupervisor {other} supervises, in place of 0.1.0") == 2
+        assert said.count(f"wssupervisor {other} supervises, replacing 0.1.0") == 2
         assert [one.status()["version"] for one in (chat, longest)] == [other, other]
         assert state(chat) == before
         chat.reload()

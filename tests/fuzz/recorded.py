@@ -1,6 +1,7 @@
 """The files of the history, truncated and damaged: intact entries are read, others skipped."""
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
@@ -110,6 +111,6 @@ class HistoryFiles(Target[Lines]):
             raise Wrong(f"right entries were lost: {lost[:2]}")
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: Mapping[str, object]) -> str:
     """Instants of another boot's clock are left out when it is read."""
     return json.dumps({key: one for key, one in entry.items() if "monotonic" not in key})

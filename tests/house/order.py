@@ -7,6 +7,7 @@ without `wssupervisor.`; `wssupervisor` and `runtime` are what stands in their `
 
 ORDER = (
     # no import of ours
+    ("plural",),
     (
         "bounded",
         "bounded_json",

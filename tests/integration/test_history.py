@@ -93,7 +93,7 @@ def test_where_nothing_can_be_written_it_serves_warns_once_and_carries_its_memor
         found = kinds(events(daemon))
 
         assert (found.count("started"), found.count("re-executed")) == (1, 1)
-        warning = "history cannot be written down"
+        warning = "cannot write the history"
         assert daemon.log().count(warning) == 4, "once for each program and file"
         (tmp_path / "missing").mkdir()
         settings.releases.install("two")
@@ -174,7 +174,7 @@ def test_history_tells_of_each_reload_who_asked_its_verdict_and_the_drain_also_a
         assert "exited with status" in second["reason"]
         assert second["drain"] is None
         assert (third["kind"], third["ok"], third["replaced"]) == ("rollback", True, 2)
-        assert "r1 reload  generation 2 serves (" in shown
+        assert "r1 reload  generation 2 is active (" in shown
         assert f"    by {user} (pid {asking.pid}), release {two}\n" in shown
         assert "generation 1 drained 7 connections in " in shown
         assert ": 7 forced, 0 lost" in shown
@@ -218,16 +218,16 @@ def test_a_torn_line_costs_only_itself(tmp_path: Path, end: bytes) -> None:
     file.append({"at": "2026-11-25T00:00:02.000Z", "kind": "recovered"})
     file.close()
 
-    assert kinds(file.read(most=10)) == ["started", "recovered"]
+    assert [one["kind"] for one in file.read(most=10)] == ["started", "recovered"]
 
 
 def test_two_files_of_bounded_size_keep_the_last_entries(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = HistoryFile(str(path), size=1_000)
     for number in range(100):
-        file.append({"at": "2026-11-25T00:00:00.000Z", "kind": "scaled", "number": number})
+        file.append({"at": "2026-11-25T00:00:00.000Z", "kind": "scaled", "by_pid": number})
     file.close()
-    numbers = [one["number"] for one in file.read(most=10)]
+    numbers = [one["by_pid"] for one in file.read(most=10)]
 
     assert numbers == list(range(90, 100))
     assert sorted(one.name for one in tmp_path.iterdir()) == [path.name, path.name + OLDER]

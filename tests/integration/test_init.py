@@ -155,7 +155,7 @@ def test_what_is_there_is_not_overwritten(
     path.write_text("mine")
 
     assert init(tmp_path) == 1
-    assert "there already, and not overwritten" in capsys.readouterr().err
+    assert "already exists and is not overwritten" in capsys.readouterr().err
     assert files(tmp_path) == ["etc/wssupervisor/chat.toml"]
     assert path.read_text() == "mine"
 

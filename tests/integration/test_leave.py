@@ -120,11 +120,11 @@ def test_a_join_lets_the_others_stay(polite: Settings) -> None:
         _, said = waiting.communicate(timeout=SOON * slowness())
 
         assert joined.status == 0
-        assert "back in its load balancer, after" in joined.out
+        assert "back in its load balancer after" in joined.out
         assert waiting.returncode == 1
         assert "stopped waiting: the instance joined" in said
         assert daemon.status()["out_of_rotation"] is None
-        assert daemon.ctl("join").out == "it was in its load balancer already\n"
+        assert daemon.ctl("join").out == "already in its load balancer\n"
 
 
 def test_who_comes_back_to_it_is_closed_once_a_round_and_not_in_a_circle(polite: Settings) -> None:
@@ -237,7 +237,9 @@ def test_a_terminal_is_shown_how_many_are_left_and_ctrl_c_ends_the_waiting_only(
                 )
                 terminal.press(CTRL_C)
                 assert terminal.end() == 130
-                told = "it stays out of its load balancer: `wssctl leave` waits on"
+                told = (
+                    "the instance stays out of its load balancer. Keep waiting with `wssctl leave`"
+                )
                 wait_until(
                     lambda: told in terminal.said,
                     within=SOON,

@@ -48,7 +48,7 @@ def test_a_stopped_service_tells_what_happened(
 ) -> None:
     lived(settings, state / "chat")
     record = state / "chat/supervisor/events.jsonl"
-    said = f"wssctl: instance 'chat' is not running; from its record {record}:\n"
+    said = f"wssctl: instance 'chat' is not running; reading its record {record}\n"
 
     for which in ((), ("-i", "chat")):  # the only one, or by its name
         happened = asked(capsys, *which, "events")
@@ -58,7 +58,7 @@ def test_a_stopped_service_tells_what_happened(
     documents = asked(capsys, "-i", "chat", "history", "--json")
     (reload,) = map(json.loads, documents.out.splitlines())
     assert (documents.status, reload["id"], reload["ok"]) == (0, "r1", True)
-    assert "  r1 reload  generation 2 serves" in asked(capsys, "history").out
+    assert "  r1 reload  generation 2 is active" in asked(capsys, "history").out
     assert asked(capsys, "history", "--since", "1ms").out == "no reload in the last 1ms\n"
     assert asked(capsys, "events", "--since", "yesterday").status == 2
 
@@ -74,7 +74,7 @@ def test_what_needs_a_daemon_or_another_instance_is_69(
     several = asked(capsys, "events")
 
     assert several.status == 69
-    assert "there are records of chat, game: say which with -i NAME" in several.err
+    assert "There are records of chat, game: choose one with -i NAME" in several.err
 
 
 def test_without_systemd_one_that_died_is_read_beside_its_socket(settings: Settings) -> None:
@@ -85,7 +85,7 @@ def test_without_systemd_one_that_died_is_read_beside_its_socket(settings: Setti
 
     assert happened.status == 0
     assert "  started " in happened.out
-    assert f"from its record {daemon.control}.events:" in happened.err
+    assert f"reading its record {daemon.control}.events" in happened.err
 
 
 @needs_root

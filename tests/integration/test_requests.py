@@ -9,14 +9,14 @@ from wssupervisor.runtime.pending import VERDICTS_KEPT
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
     ("reload", {"timeout": 5}, "timeout: found 5, expected a duration such as"),
-    ("reload", {"timeout": ["5s"]}, "timeout: found ['5s'], expected a duration such as"),
+    ("reload", {"timeout": ["5s"]}, "timeout: found a list, expected a duration such as"),
     ("reload", {"timeout": "infinity"}, "timeout: found 'infinity', expected a duration that ends"),
-    ("reload", {"wait": "no"}, "wait must be true or false"),
+    ("reload", {"wait": "no"}, "wait: found 'no', expected true or false"),
     ("drain", {"generation": 1, "within": True}, "within: found True, expected a duration"),
-    ("drain", {"generation": "1", "pause": True}, "generation must be a whole number"),
+    ("drain", {"generation": "1", "pause": True}, "generation: found '1', expected a whole number"),
     ("drain", {"generation": 1}, "give one of: within"),
-    ("scale", {"workers": True}, "workers must be a whole number"),
-    ("verdict", {"reload": 1}, 'reload must be the id of a reload, such as "r3"'),
+    ("scale", {"workers": True}, "workers: found True, expected a whole number"),
+    ("verdict", {"reload": 1}, 'reload: found 1, expected the id of a reload, such as "r3"'),
     ("verdict", {"reload": "r1"}, "there was no reload r1"),
 ]
 
@@ -39,7 +39,7 @@ def test_verdicts_are_known_for_a_while(settings: Settings) -> None:
 
         assert refused(daemon, "verdict", {"reload": "r1"}) == (
             "operation-failed",
-            "how reload r1 ended is not known any more; wssctl history tells",
+            "the result of reload r1 is no longer known. See: wssctl history",
         )
         code, reason = refused(daemon, "verdict", {"reload": "r2"})
         assert code == "reload-failed"

@@ -132,7 +132,7 @@ def test_a_paused_drain_is_left_as_it_is_until_it_is_resumed(full: tuple[Daemon,
     )
     clients.more(5 * ANSWERS_AFTER)
 
-    assert "paused: nothing ends it" in paused.out
+    assert "paused until `--resume`" in paused.out
     assert refused.status == 1
     assert "`wssctl drain 1 --resume`" in refused.err
     assert numbers(daemon) == [2, 1]
@@ -141,7 +141,7 @@ def test_a_paused_drain_is_left_as_it_is_until_it_is_resumed(full: tuple[Daemon,
     resumed = daemon.ctl("drain", "1", "--resume")
     wait_numbers(daemon, [2])
 
-    assert "when its last connection has gone" in resumed.out
+    assert "when its last connection has closed" in resumed.out
 
 
 def test_a_limit_can_be_set_and_taken_away(full: tuple[Daemon, Load]) -> None:

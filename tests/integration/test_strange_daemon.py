@@ -62,6 +62,7 @@ def a_line_without_end() -> Iterator[bytes]:
 STATUS = {
     "name": "a", "state": "serving", "pid": 1, "uptime_seconds": 1.0, "generations": [],
     "listeners": [], "workers_wanted": 1, "workers_configured": 1, "last_reload": None,
+    "version": "0.1.0", "executions": 1, "waits_for": None, "out_of_rotation": None,
 }  # fmt: skip
 SENDS = {
     "parts": ("status", parts_without_end, 1),

@@ -51,9 +51,9 @@ def test_a_draining_generation_is_kept_alive_by_its_connections(settings: Settin
     assert peers["127.7.0.2"]["idle_seconds_max"] < peers["127.7.0.1"]["idle_seconds_min"]
     assert peers["127.7.0.1"]["oldest_seconds"] > 1.0
     assert "kept alive by: 17 connections" in text
-    assert "limit: none; it ends when its last connection has gone" in text
+    assert "limit: none; it ends when its last connection has closed" in text
     assert "empty: unknown (0 of 17 have closed in" in text
-    assert "to end it sooner: wssctl drain 1 --within 10min" in text
+    assert "end it sooner with: wssctl drain 1 --within 10min" in text
 
 
 def idle(daemon: Daemon, peer: str) -> float:
@@ -83,7 +83,7 @@ def test_without_a_number_each_drain_is_explained(settings: Settings) -> None:
         daemon.start()
         nothing = daemon.ctl("why").out
 
-        assert nothing == "no generation is draining; there is `wssctl why 1`\n"
+        assert nothing == "no generation is draining. Show another one with: wssctl why 1\n"
         assert daemon.ctl("why", "--json").out == "[]\n"
         with daemon.held(settings.releases.root, 1) as held:
             held.wait_open()
@@ -96,7 +96,7 @@ def test_without_a_number_each_drain_is_explained(settings: Settings) -> None:
         assert [one["generation"] for one in documents] == [2, 1]
         empty, full = text.split("\n\ngeneration 1 ")
         assert empty.startswith("generation 2 ")
-        assert "  empty: yes, it has no connections\n" in empty
+        assert "  empty: now, it has no connections\n" in empty
         assert ": 1 -> 1 connection\n" in full
         assert "  empty: unknown (" in full
 

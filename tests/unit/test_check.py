@@ -89,7 +89,7 @@ def test_a_directory_that_cannot_be_switched_is_warned_of(
     current: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert check(written(current.resolve()), json=False) == 0
-    assert "releases/41 is not a symlink: a worker that is started" in capsys.readouterr().err
+    assert "releases/41 is not a symlink: a worker that is restarted" in capsys.readouterr().err
 
 
 def test_a_symlink_further_up_is_as_good(current: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,17 +174,17 @@ LINE = "ListenStream=0.0.0.0:8765\n"
 
 
 @pytest.mark.parametrize(
-    ("drop_ins", "told"),
+    ("drop_ins", "expected"),
     [
         (
             (f"[Socket]\n{LINE * 16}",),
-            "lists 16 slots, and with 16 workers every reload is refused",
+            "lists 16 slots. With 16 workers every reload is refused",
         ),
         (
             (f"[Socket]\n{LINE * 17}",),
-            "lists 17 slots, and with 16 workers every reload is refused",
+            "lists 17 slots. With 16 workers every reload is refused",
         ),
-        ((f"[Socket]\n{LINE * 18}",), "the workers of a new generation have to share slots"),
+        ((f"[Socket]\n{LINE * 18}",), "workers of a new generation must share slots"),
         ((LINE * 99, f"ListenStream=\n{LINE * 20}"), "1.conf lists 20 slots"),
     ],
 )
@@ -192,13 +192,13 @@ def test_a_socket_unit_with_too_few_slots_is_warned_of(
     current: Path,
     tmp_path: Path,
     drop_ins: tuple[str, ...],
-    told: str,
+    expected: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = warned(tmp_path, current, *drop_ins, capsys=capsys)
+    text = warned(tmp_path, current, *drop_ins, capsys=capsys)
 
-    assert told in said
-    assert ": repeat its ListenStream= line 162 times, then `systemctl daemon-reload`" in said
+    assert expected in text
+    assert ". Repeat its ListenStream= line 162 times, run `systemctl daemon-reload`" in text
 
 
 @pytest.mark.parametrize(

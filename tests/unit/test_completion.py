@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wssupervisor.commands.cli import VERBS, main, parser
+from wssupervisor.commands.cli import main, parser
 from wssupervisor.commands.completion import WRITERS, described
+from wssupervisor.commands.verb_parser import OWN_VERBS
 
 SECONDS = 20
 
@@ -42,7 +43,7 @@ def offered(script: Path, *words: str, runtime: Path | None = None) -> set[str]:
 
 
 def test_bash_offers_every_verb(script: Path) -> None:
-    assert set(VERBS) <= offered(script, "")
+    assert set(OWN_VERBS) <= offered(script, "")
     assert offered(script, "ro") == {"rollback"}
 
 
@@ -77,7 +78,7 @@ def test_every_verb_and_option_is_in_it(shell: str, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     known = described(parser())
 
-    assert [verb.name for verb in known.verbs] == list(VERBS)
+    assert [verb.name for verb in known.verbs] == list(OWN_VERBS)
     for verb in known.verbs:
         for one in verb.options:
             for flag in one.flags:

@@ -19,20 +19,24 @@ from wssupervisor.runtime.history.history import seconds_ago
 from wssupervisor.runtime.history.reloads import reloads
 
 AT = "2026-11-25T00:00:00.000Z"
-CUTOVER = {
+CUTOVER: dict[str, Any] = {
     "at": AT, "kind": "cutover", "reload": "r1", "attempt": "reload", "generation": 2,
     "replaced": 1, "seconds": 0.3, "release": "/srv/42",
 }  # fmt: skip
 
 
+def changed(**changes: object) -> dict[str, Any]:
+    return CUTOVER | changes
+
+
 def line(**changes: object) -> bytes:
-    return json.dumps(CUTOVER | changes).encode()
+    return json.dumps(changed(**changes)).encode()
 
 
 def test_what_the_daemon_writes_is_an_entry() -> None:
     assert entry(line()) == CUTOVER
-    assert entry(line(reason="ä" * TEXT_CHARS)) == CUTOVER | {"reason": "ä" * TEXT_CHARS}
-    assert entry(line(replaced=None)) == CUTOVER | {"replaced": None}
+    assert entry(line(reason="ä" * TEXT_CHARS)) == changed(reason="ä" * TEXT_CHARS)
+    assert entry(line(replaced=None)) == changed(replaced=None)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +85,8 @@ def test_every_reader_reads_every_entry(drawn: list[tuple[dict[str, Any], Any]])
     lines = [json.dumps(more | must).encode() for must, more in drawn]
     found = [one for text in lines if (one := entry(text)) is not None]
 
-    for one in reloads(found):
-        assert list(history.render(one))
+    for reload in reloads(found):
+        assert list(history.render(reload))
     for one in found:
         assert sentence(one)
         assert described(one)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from wssupervisor.commands.why import render
+from wssupervisor.control.documents import Why
 from wssupervisor.fleet.model import (
     GenerationState,
     Listener,
@@ -54,7 +55,7 @@ def test_any_other_connection_does_not(other: Held) -> None:
     assert not looks_kept_alive(other)
 
 
-def serving(*held: Held) -> dict[str, object]:
+def serving(*held: Held) -> Why:
     """The document of an active generation whose only worker has these connections."""
     worker = Worker(WORKER, {"ws": 3}, WorkerState.READY, spawned_at=0.0, connections=len(held))
     generation = Generation(
@@ -75,9 +76,7 @@ def test_why_prints_how_many_connections_look_kept_alive_and_from_where() -> Non
     busy = replace(IDLE, inode=8, peer="127.0.0.8", idle=0.5)
     found = serving(busy, IDLE, replace(IDLE, inode=9, idle=61.0, received=90, sent=800))
 
-    rows = found["longest_idle"]
-    assert isinstance(rows, list)
-    assert [row["looks_like"] for row in rows] == [KEEP_ALIVE, KEEP_ALIVE, None]
+    assert [row["looks_like"] for row in found["longest_idle"]] == [KEEP_ALIVE, KEEP_ALIVE, None]
     [line] = [one for one in render(found) if PROXY in one]
     assert line.startswith(
         "  kept alive by: 2 of them (from 127.0.0.7) answered and silent for 1min 1s or more,"

@@ -1,74 +1,74 @@
-"""What reload and rollback have in common: they follow an attempt at a cutover to its verdict."""
+"""What reload and rollback share: they follow an attempt at a cutover until its verdict."""
 
 import json as jsonlib
 import signal
 import sys
 import time
-from typing import Any
+from typing import TypeVar
 
+from wssupervisor.commands.progress import ProgressLine
 from wssupervisor.commands.sentences import sentence, style
-from wssupervisor.commands.terminal import (
-    LiveLine,
-    Span,
-    Style,
-    line,
-    show,
-)
+from wssupervisor.commands.terminal import Span, Style, line, show
 from wssupervisor.control.client import Client, DaemonError, Gone, Silence
+from wssupervisor.control.verbs import VERDICT, Attempted, AttemptEvent, Verb, VerdictRequest
 from wssupervisor.durations import format_duration
 
+Request = TypeVar("Request")
 
-def attempt(client: Client, method: str, params: dict[str, Any], *, json: bool) -> int:
-    """Ask for it, show how it goes, print how it went; returns the exit status."""
-    progress = _Progress(live=sys.stderr.isatty() and not json)
-    verdict: dict[str, Any] | None = None
+
+def attempt(
+    client: Client, verb: Verb[Request, Attempted, AttemptEvent], request: Request, *, json: bool
+) -> int:
+    """Send the request, show its progress, print its verdict; returns the exit status."""
+    progress = _Progress(wanted=not json)
+    verdict: Attempted | None = None
     try:
-        verdict = client.call(method, params, progress.event)
-        _take_no_interrupt()
+        verdict = client.ask(verb, request, progress.event)
+        _ignore_interrupts()
     except (Silence, Gone):
         if progress.reload is None:
             raise
-        verdict = client.call("verdict", {"reload": progress.reload})
+        verdict = client.ask(VERDICT, VerdictRequest(reload=progress.reload))
     except KeyboardInterrupt:
-        progress.end()
+        progress.clear()
         if verdict is None:
             verdict = _after_interrupt(client, progress.reload)
-        _take_no_interrupt()
+        _ignore_interrupts()
     finally:
-        progress.end()
+        progress.clear()
     print(jsonlib.dumps(verdict) if json else _sentence(verdict))
     for warning in verdict.get("warnings", ()):
         print(f"warning: {warning}", file=sys.stderr)
     return 0
 
 
-def _take_no_interrupt() -> None:
-    """It is done: whoever interrupts us now must still be told so."""
+def _ignore_interrupts() -> None:
+    """The cutover is done: from now on Ctrl-C must not suppress its report."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _after_interrupt(client: Client, reload: str | None) -> dict[str, Any]:
-    """We have hung up, which cancels it, unless it was too late: let the daemon say which.
+def _after_interrupt(client: Client, reload: str | None) -> Attempted:
+    """Our connection has ended, which cancels the reload unless it was too late: ask the daemon.
 
-    Raises KeyboardInterrupt, with nothing left to happen, and what `Client.call` raises.
+    Raises KeyboardInterrupt if no cutover will follow, and what `Client.ask` raises.
     """
     if reload is None:
         print("wssctl: interrupted; see `wssctl status`", file=sys.stderr)
         raise KeyboardInterrupt
     try:
-        return client.call("verdict", {"reload": reload})
+        return client.ask(VERDICT, VerdictRequest(reload=reload))
     except DaemonError as error:
         print(f"wssctl: {error}; it does not take effect", file=sys.stderr)
         raise KeyboardInterrupt from None
 
 
-def _sentence(verdict: dict[str, Any]) -> str:
+def _sentence(verdict: Attempted) -> str:
     if verdict.get("accepted"):
-        return f"reload {verdict['reload']} begun; `wssctl status` will show how it ended"
+        return f"reload {verdict['reload']} has begun. See its result with: wssctl status"
     took = format_duration(verdict["seconds"]) if verdict["seconds"] else "under 1ms"
     return (
-        f"generation {verdict['generation']} serves, in place of {verdict['replaced']}"
-        f" ({took}); the drain: wssctl status --watch"
+        f"generation {verdict['generation']} is active, replacing {verdict['replaced']}"
+        f" ({took}). Follow the drain with: wssctl status --watch"
     )
 
 
@@ -82,26 +82,23 @@ STEPS = {
 }
 
 
-class _Progress:
-    """On a terminal: a line for each thing that happens, and below it what is waited for."""
+class _Progress(ProgressLine):
+    """A line for each event, and below them what the reload waits for."""
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, *, wanted: bool) -> None:
+        super().__init__(wanted=wanted)
         self.reload: str | None = None
-        self._line = LiveLine(live=live)
         self._begun = time.monotonic()
 
-    def event(self, event: dict[str, Any]) -> None:
+    def event(self, event: AttemptEvent) -> None:
         self.reload = event.get("reload", self.reload)
-        if not self._line.live:
+        if not self.live:
             return
-        self.end()
+        self.clear()
         note = event.get("note")
-        if note and note["kind"] != "reload-failed":  # that is told at the end, with all the rest
+        if note and note["kind"] != "reload-failed":  # reported at the end, with its details
             step = Span(f"  {STEPS.get(note['kind'], ''):<9}", Style.FAINT)
             show([line(step, Span(sentence(note), style(note)))], sys.stderr)
         if waits := event.get("waits_for"):
             waited = format_duration(time.monotonic() - self._begun)
-            self._line.draw(line(Span(f"  {'':<9}{waited}, waiting: {waits}", Style.BUSY)))
-
-    def end(self) -> None:
-        self._line.erase()
+            self.show(line(Span(f"  {'':<9}{waited}, waiting: {waits}", Style.BUSY)))

@@ -1,4 +1,4 @@
-"""check: is a configuration valid, and what would run; needs no daemon"""
+"""check: whether a configuration is valid, and what it would run"""
 
 import argparse
 import ipaddress
@@ -8,26 +8,49 @@ import sys
 from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from wssupervisor.commands import socket_unit
 from wssupervisor.errors import ConfigInvalid, ReleaseInvalid
 from wssupervisor.harmless import harmless
+from wssupervisor.plural import count
 
 if TYPE_CHECKING:
     from wssupervisor.config.model import Config
 
 EXAMPLES = """\
-All mistakes of the file are told at once. Exit status 78 when there are any.
+Reports all mistakes of the file at once, with exit status 78.
 
 examples:
   wssctl check /etc/wssupervisor/chat.toml
 """
 
 
+class FoundListener(TypedDict):
+    name: str
+    address: str | None
+    balance: str | None
+
+
+class Found(TypedDict):
+    """What `check --json` prints of a valid configuration."""
+
+    valid: bool
+    name: str
+    command: list[str]
+    directory: str
+    workers: int
+    slots_wanted: int
+    descriptors_wanted: int
+    listeners: list[FoundListener]
+    http: str | None
+    agent: str | None
+    warnings: list[str]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="the configuration (TOML)")
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("file", help="path of the configuration (TOML)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -35,8 +58,8 @@ def run(given: argparse.Namespace) -> int:
 
 
 def check(path: str, *, json: bool) -> int:
-    """Print what would run, or all that is wrong; returns the exit status."""
-    # Here and not above: the other verbs start without these.
+    """Print what would run, or all mistakes; returns the exit status."""
+    # Not needed for --help and completion.
     from wssupervisor import start_directory  # noqa: PLC0415
     from wssupervisor.config.model import Overrides  # noqa: PLC0415
     from wssupervisor.config.schema import load_config  # noqa: PLC0415
@@ -45,14 +68,14 @@ def check(path: str, *, json: bool) -> int:
 
     if not Path(path).exists():
         problem = (
-            f"{path}: no such file; `wssctl init NAME --listen ADDRESS --command WORDS` writes"
-            " one, wssupervisor.toml(5) says what may be in it"
+            f"{path}: no such file. Write one with: wssctl init NAME --listen ADDRESS --command"
+            " WORDS (or see wssupervisor.toml(5))"
         )
         return _invalid([problem], json=json)
     try:
         config = load_config(path, Overrides(start=start_directory.found()))
         missing = not_set(config, os.environ)
-        # The daemon has another environment than this shell.
+        # The daemon's environment differs from this shell's.
         release = resolve(config, {**os.environ, **dict.fromkeys(missing, "")})
     except ConfigInvalid as error:
         return _invalid(error.problems, json=json)
@@ -78,7 +101,7 @@ def _invalid(problems: Sequence[str], *, json: bool) -> int:
     return ConfigInvalid.exit_status
 
 
-def _found(config: "Config", command: Sequence[str], directory: str) -> dict[str, Any]:
+def _found(config: "Config", command: Sequence[str], directory: str) -> Found:
     return {
         "valid": True,
         "name": config.name,
@@ -105,16 +128,15 @@ def _found(config: "Config", command: Sequence[str], directory: str) -> dict[str
     }
 
 
-def _show(path: str, found: dict[str, Any]) -> None:
-    workers = found["workers"]
+def _show(path: str, found: Found) -> None:
     _print(f"{path}: valid; instance {found['name']!r} would run")
     _print(f"  {shlex.join(found['command'])}")
-    _print(f"  in {found['directory']}, {workers} worker{'' if workers == 1 else 's'}")
+    _print(f"  in {found['directory']}, {count(found['workers'], 'worker')}")
     for one in found["listeners"]:
         by_client = ", by client address" if one["balance"] == "client" else ""
         _print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}{by_client}")
     _print(
-        f"  needs {found['slots_wanted']} slots for each listener, and"
+        f"  needs {count(found['slots_wanted'], 'slot')} for each listener, and"
         f" {found['descriptors_wanted']} open files (LimitNOFILE=)"
     )
     if found["http"] is not None:
@@ -126,7 +148,7 @@ def _show(path: str, found: dict[str, Any]) -> None:
 
 
 def _print(text: str) -> None:
-    """One line, whatever names are in it."""
+    """Print one line, without control characters."""
     print(harmless(text, kept=""))
 
 
@@ -135,7 +157,7 @@ def _of_variables(config: "Config", missing: Sequence[str]) -> list[str]:
         return []
     names, plural = ", ".join(missing), len(missing) > 1
     text = (
-        f"[app] pass_environment: {names} {'are' if plural else 'is'} not set in this shell; the"
+        f"[app] pass_environment: {names} {'are' if plural else 'is'} not set in this shell. The"
         f" daemon of {config.name!r} must be started with {'them' if plural else 'it'}"
     )
     return [text]
@@ -146,22 +168,22 @@ def _of_shared_mode(config: "Config") -> list[str]:
         return []
     return [
         f"listener {one.name!r} is in shared mode ({one.why_shared}) and [drain] signal is none:"
-        " nothing tells the old workers to stop accepting, so every reload is refused; set [drain]"
-        " signal to one at which the server closes its listener and keeps its connections, unless"
-        " it uses the library wssupervisor.worker"
+        " old workers are never asked to stop accepting, so that every reload is refused. Set"
+        " [drain] signal to a signal at which the server closes its listener and keeps its"
+        " connections, unless the server uses the library wssupervisor.worker"
         for one in config.listeners
         if one.why_shared is not None
     ]
 
 
 def _of_balance(config: "Config") -> list[str]:
-    """By client on a loopback address all clients look the same."""
+    """Behind a reverse proxy on a loopback address all clients have the same address."""
     from wssupervisor.config.model import Address, Balance  # noqa: PLC0415
 
     return [
         f'listener {one.name!r} has balance = "client" on {one.address}: a reverse proxy connects'
-        " from one address for all its clients, and then one worker gets all of them; have the"
-        " proxy use several source addresses (docs/guides/sticky-clients.md)"
+        " from one address for all its clients, so that one worker gets all of them. Let the proxy"
+        " use several source addresses (docs/guides/sticky-clients.md)"
         for one in config.listeners
         if one.balance is Balance.CLIENT
         and config.app.workers > 1
@@ -171,12 +193,12 @@ def _of_balance(config: "Config") -> list[str]:
 
 
 def _of_directory(directory: str) -> list[str]:
-    # A symlink anywhere on the way will do: /srv/current/chat can be switched as a whole.
+    # A symlink anywhere in the path is enough: /srv/current/chat can be switched as a whole.
     if os.path.realpath(directory) != os.path.abspath(directory):  # noqa: PTH100
         return []
     text = (
-        f"[app] directory {directory} is not a symlink: a worker that is started again runs what is"
-        " there then, not the release that was judged; install each release in a directory of"
-        " its own and let a symlink point to it"
+        f"[app] directory {directory} is not a symlink: a worker that is restarted runs what is"
+        " there by then, not the release that the reload accepted. Install each release in a"
+        " directory of its own, and let a symlink point to it"
     )
     return [text]

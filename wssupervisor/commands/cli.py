@@ -1,96 +1,60 @@
-"""wssctl: finds the verb, the instance, and turns errors into one line and an exit status."""
+"""wssctl: finds the verb and the instance, and turns errors into a line and an exit status."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from wssupervisor import __version__, stdio
-from wssupervisor.commands import (
-    check,
-    completion,
-    drain,
-    events,
-    history,
-    init,
-    join,
-    leave,
-    metrics,
-    recorded,
-    reload,
-    rollback,
-    scale,
-    status,
-    stop,
-    upgrade,
-    why,
-)
 from wssupervisor.commands.streams import OutputFailed, Stream, guarded
 from wssupervisor.commands.understood import understood
+from wssupervisor.commands.verb_parser import OWN_VERBS, VerbParser, module
 from wssupervisor.control.client import Client, find_control
 from wssupervisor.control.paths import running
+from wssupervisor.control.verbs import STATUS, Verb
 from wssupervisor.errors import NotRunning, WssError
 from wssupervisor.harmless import harmless
 
 EPILOG = """\
-Which instance: -i NAME, or --control PATH, or $WSSUPERVISOR_CONTROL, or the only one that runs.
+The instance is that of -i NAME, --control PATH or $WSSUPERVISOR_CONTROL, or the only one that runs.
 
 exit status:
-  0 done                                 69 no such instance running
-  1 tried and failed; the reason is on   75 not tried, try again (a reload or stop is
-    standard error                          under way, or too many clients wait)
+  0 done                                 69 no such instance is running
+  1 failed, with the reason on           75 not tried, try again (another reload or a
+    standard error                          stop is running, or too many clients wait)
   2 usage                                77 not allowed
                                          78 bad configuration (check)
                                          130 interrupted (Ctrl-C)
 """
 
-VERBS = {
-    "status": status,
-    "reload": reload,
-    "rollback": rollback,
-    "drain": drain,
-    "scale": scale,
-    "leave": leave,
-    "join": join,
-    "stop": stop,
-    "upgrade": upgrade,
-    "why": why,
-    "events": events,
-    "history": history,
-    "metrics": metrics,
-    "check": check,
-    "init": init,
-    "completion": completion,
-}
-READING = frozenset({None, "status", "why", "events", "history", "metrics", "completion"})
-"""Verbs whose purpose is what they print. Others report by their status what they did."""
-RECORDED = {"events": events.run_without_daemon, "history": history.run_without_daemon}
-"""What can be read of an instance that is not running."""
 INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="wssctl",
-        description="See and drive a running wssupervisor instance.",
+        description="Show and operate a running wssupervisor instance.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.color = False  # type: ignore[attr-defined]  # newer versions of argparse would
-    found.add_argument("-i", "--instance", metavar="NAME", help="the instance that is meant")
-    found.add_argument("--control", metavar="PATH", help="its control socket")
-    found.add_argument("--version", action="version", version=f"wssctl {__version__}")
-    verbs = found.add_subparsers(dest="verb", metavar="VERB", title="verbs")
-    for name, module in VERBS.items():
-        text = module.__doc__.splitlines()[0].partition(": ")[2] if module.__doc__ else ""
-        own = verbs.add_parser(
+    found.add_argument("-i", "--instance", metavar="NAME", help="name of the instance")
+    found.add_argument("--control", metavar="PATH", help="path of its control socket")
+    found.add_argument(
+        "--version", action="version", version=f"wssctl {__version__}", help="print the version"
+    )
+    verbs = found.add_subparsers(
+        dest="verb", metavar="VERB", title="verbs", parser_class=VerbParser
+    )
+    for name, row in OWN_VERBS.items():
+        verbs.add_parser(
             name,
-            help=text,
-            description=text[:1].upper() + text[1:],
-            epilog=module.EXAMPLES,
+            prog=f"wssctl {name}",
+            help=row.help,
+            description=row.help[:1].upper() + row.help[1:],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.add_arguments(own)
     return found
 
 
@@ -116,17 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None, out: Stream) -> int:
     given, unknown = (own := parser()).parse_known_args(arguments)
     if unknown:
-        hint = init.unquoted(given, unknown) if given.verb == "init" else ""
+        hint = module("init").unquoted(given, unknown) if given.verb == "init" else ""
         own.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-    out.raises = given.verb in READING
+    given.parser = own
+    row = OWN_VERBS[given.verb or STATUS.name]
+    out.raises = row.prints
     try:
-        if given.verb == "check":
-            return check.run(given)
-        if given.verb == "init":
-            return init.run(given)
-        if given.verb == "completion":
-            return completion.run(given, parser())
-        return _ask(given)
+        if row.right is None:
+            return _status_of(module(row.name).run(given))
+        return _ask(given, row)
     except WssError as error:
         print(f"wssctl: {error}", file=sys.stderr)
         for line in error.lines:
@@ -136,22 +98,30 @@ def _main(arguments: Sequence[str] | None, out: Stream) -> int:
         return INTERRUPTED
 
 
-def _ask(given: argparse.Namespace) -> int:
-    """Run a verb that needs a daemon, or what it recorded. Raises WssError."""
+def _ask(given: argparse.Namespace, row: Verb[Any, Any, Any]) -> int:
+    """Run a verb that needs a daemon, or the record of one. Raises WssError."""
+    verb = module(row.name)
     try:
         client = _client(given)
-        return status.list_all() if client is None else _run(given, client)
+        if client is None:
+            return _status_of(verb.list_all())
+        if given.verb is None:
+            given.json = given.watch = False
+        with understood(client.path):
+            return _status_of(verb.run(given, client))
     except NotRunning as error:
-        if given.verb not in RECORDED or getattr(given, "follow", False):
+        if not row.recorded or getattr(given, "follow", False):
             raise
+        from wssupervisor.commands import recorded  # noqa: PLC0415 - rarely needed
+
         environment = os.environ.get("WSSUPERVISOR_CONTROL")
         place = recorded.find(given.instance, given.control, environment, error)
     recorded.announce(place)
-    return RECORDED[given.verb](given, place)
+    return _status_of(verb.run_without_daemon(given, place))
 
 
 def _client(given: argparse.Namespace) -> Client | None:
-    """The instance's client; None when several run and they shall be listed."""
+    """The client of the instance; None to list the status of all that run."""
     environment = os.environ.get("WSSUPERVISOR_CONTROL")
     named = given.instance or given.control or environment
     lists = given.verb is None or (given.verb == "status" and not given.watch)
@@ -160,12 +130,9 @@ def _client(given: argparse.Namespace) -> Client | None:
     return Client(find_control(given.instance, given.control, environment))
 
 
-def _run(given: argparse.Namespace, client: Client) -> int:
-    if given.verb is None:
-        given.json = given.watch = False
-    with understood(client.path):
-        status_of_run: int = VERBS[given.verb or "status"].run(given, client)
-    return status_of_run
+def _status_of(status: int) -> int:
+    """What a module that was loaded by name returns."""
+    return status
 
 
 if __name__ == "__main__":

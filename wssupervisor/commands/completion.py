@@ -1,12 +1,14 @@
-"""completion: print what makes a shell complete wssctl's verbs, options and instances"""
+"""completion: scripts that complete verbs, options and instances of wssctl"""
 
 import argparse
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from wssupervisor.commands.verb_parser import VerbParser
+
 EXAMPLES = """\
-The Debian package installs all three. Elsewhere:
+The Debian package installs the scripts of all three shells. Without it:
 
 examples:
   wssctl completion bash > /etc/bash_completion.d/wssctl
@@ -15,14 +17,14 @@ examples:
 """
 
 INSTANCES = "ls /run/wssupervisor $XDG_RUNTIME_DIR/wssupervisor 2>/dev/null"
-"""Instances have a directory each there, whether or not they may be asked. (No colon: zsh's specs
-are separated by them.)
+"""Lists the directories of instances, also those that this user may not ask. (Without a colon,
+which separates zsh's specs.)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`value` is None for a flag; else what is completed after it."""
+    """`value`: what follows it, None for a flag."""
 
     flags: tuple[str, ...]
     help: str
@@ -31,7 +33,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """`word`: its one argument, by name, or None; `choices` of it, where they are known."""
+    """`word`: the name of its one argument, or None; `choices`: the values that are known."""
 
     name: str
     help: str
@@ -48,20 +50,20 @@ class Program:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=sorted(WRITERS), help="for which shell")
+    parser.add_argument("shell", choices=sorted(WRITERS), help="the shell")
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    print("\n".join(WRITERS[given.shell](described(parser))))
+def run(given: argparse.Namespace) -> int:
+    print("\n".join(WRITERS[given.shell](described(given.parser))))
     return 0
 
 
-# -- what there is, read from the parser that also parses --------------------------------------
+# -- read from wssctl's own parser --------------------------------------------------------------
 
 
 def described(parser: argparse.ArgumentParser) -> Program:
-    """All that can be completed."""
-    # argparse offers no other way to what a parser knows; shtab and argcomplete read it, too.
+    """All verbs and options."""
+    # argparse has no public way to read a parser; shtab and argcomplete use these attributes, too.
     actions = parser._actions  # noqa: SLF001
     (verbs,) = [one for one in actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001
     helps = {one.dest: one.help or "" for one in verbs._choices_actions}  # noqa: SLF001
@@ -73,6 +75,8 @@ def described(parser: argparse.ArgumentParser) -> Program:
 
 
 def _verb(name: str, text: str, parser: argparse.ArgumentParser) -> Verb:
+    if isinstance(parser, VerbParser):
+        parser.complete()
     actions = parser._actions  # noqa: SLF001
     word = next((one for one in actions if not one.option_strings), None)
     choices = () if word is None else tuple(map(str, word.choices or ()))
@@ -192,7 +196,7 @@ def _zsh_words(verb: Verb) -> Iterator[str]:
     if verb.word in FILES:
         yield "'1:file:_files'"
     elif verb.word is not None:
-        # Named also where nothing can be offered, or zsh would offer no option behind it.
+        # Also without choices, or zsh would offer no option after it.
         yield shlex.quote(f"1:{verb.word}:({' '.join(verb.choices)})")
 
 
@@ -207,7 +211,7 @@ def _zsh_value(value: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what zsh would take for the end of a description."""
+    """Without characters that end a description in zsh."""
     return text.replace("[", "(").replace("]", ")").replace(":", ",")
 
 

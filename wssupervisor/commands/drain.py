@@ -1,54 +1,57 @@
-"""drain: change how a draining generation ends"""
+"""drain: the limit of a draining generation"""
 
 import argparse
 import json
-from typing import Any
 
 from wssupervisor.control.client import Client
+from wssupervisor.control.verbs import DRAIN, DrainChange, DrainRequest
 from wssupervisor.durations import format_duration
+from wssupervisor.plural import count
 
 EXAMPLES = """\
-A draining generation lives until its connections have gone, or until a limit. This changes its
-limit, or lets nothing end it for a while.
+A draining generation runs until its connections have closed, or until its limit.
 
 examples:
-  wssctl drain 5 --within 10min    what is left in ten minutes is ended
-  wssctl drain 5 --within 0s       end its workers now, with the connections they have
-  wssctl drain 5 --within infinity no limit: when its last connection has gone
-  wssctl drain 5 --pause           neither its limit nor being empty ends it, until --resume
+  wssctl drain 5 --within 10min      end it in 10 minutes, with the connections that are left
+  wssctl drain 5 --within 0s         end it now, with its connections
+  wssctl drain 5 --within infinity   no limit: end it when its last connection has closed
+  wssctl drain 5 --pause             keep it, even if it is empty or at its limit, until --resume
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("generation", type=int, help="its number, as in wssctl status")
+    parser.add_argument(
+        "generation", type=int, help="number of the generation, as in wssctl status"
+    )
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--within", metavar="SPAN", help="its workers end by then")
-    how.add_argument("--pause", action="store_true", help="leave it as it is until --resume")
-    how.add_argument("--resume", action="store_true", help="let it drain on")
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    how.add_argument("--within", metavar="SPAN", help="end its workers within this time")
+    how.add_argument("--pause", action="store_true", help="pause the drain until --resume")
+    how.add_argument("--resume", action="store_true", help="resume the drain")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
-    params: dict[str, Any] = {"generation": given.generation}
+    request: DrainRequest = {"generation": given.generation}
     if given.within is not None:
-        params["within"] = given.within
+        request["within"] = given.within
+    elif given.pause:
+        request["pause"] = True
     else:
-        params["pause" if given.pause else "resume"] = True
-    answer = client.call("drain", params)
+        request["resume"] = True
+    answer = client.ask(DRAIN, request)
     print(json.dumps(answer) if given.json else _sentence(answer))
     return 0
 
 
-def _sentence(answer: dict[str, Any]) -> str:
-    workers, connections, seconds = answer["workers"], answer["connections"], answer["seconds"]
-    who = f"{workers} worker{'' if workers == 1 else 's'}"
-    what = f"{connections} connection{'' if connections == 1 else 's'}"
+def _sentence(answer: DrainChange) -> str:
+    seconds = answer["seconds"]
     if answer["paused"]:
-        end = "paused: nothing ends it until `--resume`"
+        end = "paused until `--resume`"
     elif seconds is None:
-        end = "no limit: it ends when its last connection has gone"
+        end = "no limit: ends when its last connection has closed"
     elif seconds <= 0:
         end = "ending now"
     else:
-        end = f"ends when its last connection has gone, or in {format_duration(seconds)}"
-    return f"generation {answer['generation']} ({who}, {what}): {end}"
+        end = f"ends when its last connection has closed, or in {format_duration(seconds)}"
+    has = f"{count(answer['workers'], 'worker')}, {count(answer['connections'], 'connection')}"
+    return f"generation {answer['generation']} ({has}): {end}"

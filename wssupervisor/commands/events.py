@@ -1,18 +1,19 @@
-"""events: what happened, oldest first"""
+"""events: what happened, from the daemon or from its record"""
 
 import argparse
 import json
-from typing import Any
 
 from wssupervisor.commands import recorded
 from wssupervisor.commands.recorded import Place
 from wssupervisor.commands.sentences import described
 from wssupervisor.commands.times import clock_with_offset
 from wssupervisor.control.client import Client, Gone
+from wssupervisor.control.documents import Event
+from wssupervisor.control.verbs import EVENTS, EventsRequest, Noted
 
 EXAMPLES = """\
-Times are local, with their offset from UTC; --json has UTC. Of an instance that is not running its
-record is read, if this user may (not with --follow).
+Times are local, with their offset from UTC; --json prints UTC. If the instance is not running, its
+record is read, if this user may read it (not with --follow).
 
 examples:
   wssctl events --since 1h
@@ -20,19 +21,21 @@ examples:
 """
 
 OVERLAP = "1min"
-"""After an upgrade of the supervisor events are asked for again from so long ago on."""
+"""After an upgrade of the supervisor, events of this last span are requested again."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--follow", action="store_true", help="go on until interrupted")
-    parser.add_argument("--since", metavar="SPAN", help="only the last 10min, 1h, ...")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--follow", action="store_true", help="keep printing until interrupted")
+    parser.add_argument(
+        "--since", metavar="SPAN", help="print only events of this last span, such as 10min or 7d"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
     last = shown = ""
 
-    def show(event: dict[str, Any]) -> None:
+    def show(event: Noted) -> None:
         nonlocal last
         note = event["note"]
         if note["at"] <= shown:
@@ -40,15 +43,15 @@ def run(given: argparse.Namespace, client: Client) -> int:
         last = note["at"]
         _print(note, given)
 
-    params = {"follow": given.follow, "since": given.since}
+    request: EventsRequest = {"follow": given.follow, "since": given.since}
     while True:
         try:
-            client.call("events", params, show)
+            client.ask(EVENTS, request, show)
         except Gone:
             if not given.follow:
                 raise
-            # Upgraded, or dead: then there is nobody to connect to.
-            shown, params = last, {"follow": True, "since": OVERLAP}
+            # Upgraded; or dead, then connecting fails.
+            shown, request = last, {"follow": True, "since": OVERLAP}
         else:
             return 0
 
@@ -59,6 +62,6 @@ def run_without_daemon(given: argparse.Namespace, place: Place) -> int:
     return 0
 
 
-def _print(note: dict[str, Any], given: argparse.Namespace) -> None:
+def _print(note: Event, given: argparse.Namespace) -> None:
     text = f"{clock_with_offset(note['at'])}  {described(note)}"
     print(json.dumps(note) if given.json else text, flush=True)

@@ -1,4 +1,4 @@
-"""history: the reloads and roll backs so far, with who asked and how each ended"""
+"""history: past reloads and rollbacks, with the drain that each began"""
 
 import argparse
 import json
@@ -6,22 +6,24 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from wssupervisor.commands import recorded
 from wssupervisor.commands.recorded import Place
-from wssupervisor.commands.sentences import count, requester
+from wssupervisor.commands.sentences import requester
 from wssupervisor.commands.terminal import Line, Span, Style, length, line, show
 from wssupervisor.commands.times import date_and_time
 from wssupervisor.control.client import Client
+from wssupervisor.control.documents import PastReload, ReloadDrain
+from wssupervisor.control.verbs import HISTORY, HistoryRequest
 from wssupervisor.durations import format_duration
+from wssupervisor.plural import count
 
 EXAMPLES = """\
-Oldest first, also those before the daemon's last start (under systemd; elsewhere before its last
-death). Times are local, with their offset from UTC; --json has UTC. "forced": connections that were
-closed because a limit, or an operator, ended the old workers; "lost": those of old workers that
-crashed. The others left by themselves. Of an instance that is not running its record is read, if
-this user may.
+Oldest first, including reloads before the daemon's last start (under systemd; otherwise only those
+since its last clean stop). Times are local, with their offset from UTC; --json prints UTC. "forced"
+counts connections closed because a limit or an operator ended the old workers, "lost" those of old
+workers that crashed. All other connections were closed by their clients or by the server. If the
+instance is not running, its record is read, if this user may read it.
 
 examples:
   wssctl history
@@ -29,25 +31,26 @@ examples:
   wssctl -i chat history --json | jq -c 'select(.ok == false)'
 """
 
-Document = dict[str, Any]
 WIDTH = 80
 INDENT = " " * 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--since", metavar="SPAN", help="only of the last 10min, 1h, 7d, ...")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--since", metavar="SPAN", help="print only reloads of this last span, such as 10min or 7d"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
-    return _show(client.call("history", {"since": given.since})["reloads"], given)
+    return _show(client.ask(HISTORY, HistoryRequest(since=given.since))["reloads"], given)
 
 
 def run_without_daemon(given: argparse.Namespace, place: Place) -> int:
     return _show(recorded.reloads(place, given.since), given)
 
 
-def _show(found: Sequence[Document], given: argparse.Namespace) -> int:
+def _show(found: Sequence[PastReload], given: argparse.Namespace) -> int:
     if given.json:
         for one in found:
             print(json.dumps(one))
@@ -60,8 +63,8 @@ def _show(found: Sequence[Document], given: argparse.Namespace) -> int:
     return 0
 
 
-def render(one: Document) -> Iterator[Line]:
-    """When, which, and its verdict; then who asked for what, and the drain it began."""
+def render(one: PastReload) -> Iterator[Line]:
+    """Time, id and verdict; then the requester, the release, and the drain that it began."""
     what = "rollback" if one["kind"] == "rollback" else "reload"
     when = date_and_time(one["at"])
     yield line(
@@ -70,16 +73,16 @@ def render(one: Document) -> Iterator[Line]:
     for more in (one["reason"] or "").splitlines()[1:]:
         yield line(Span(f"{INDENT}{more}", Style.BAD))
     release = "" if one["release"] is None else f", release {one['release']}"
-    yield line(f"{INDENT}by {_who(one)}{release}")
+    yield line(f"{INDENT}by {_requester(one)}{release}")
     if one["drain"] is not None:
         drain = one["drain"]
-        closed = drain["forced"] or drain["lost"]
+        closed = bool(drain["forced"] or drain["lost"])
         text = f"{INDENT}generation {one['replaced']} {_drain(drain)}"
         yield line(Span(text, Style.WARNING if closed else Style.PLAIN))
 
 
 def _folded(whole: Line, width: int | None) -> Iterator[Line]:
-    """Over several lines where it is too long for one; its last part is what is long."""
+    """On several lines if it is too long for one; its last part is the long one."""
     if width is None or length(whole) <= width:
         yield whole
         return
@@ -96,22 +99,22 @@ def _folded(whole: Line, width: int | None) -> Iterator[Line]:
         yield line(Span(text, last.style))
 
 
-def _who(one: Document) -> str:
-    who = requester(one)
-    return f"{who} (pid {one['by_pid']})" if who == one["by"] else who
+def _requester(one: PastReload) -> str:
+    name = requester(one)
+    return f"{name} (pid {one['by_pid']})" if name == one["by"] else name
 
 
-def _verdict(one: Document) -> Span:
+def _verdict(one: PastReload) -> Span:
     if one["ok"] is None:
-        return Span("under way", Style.BUSY)
+        return Span("running", Style.BUSY)
     took = "" if one["seconds"] is None else f" ({format_duration(one['seconds'])})"
     if not one["ok"]:
         first = (one["reason"] or "").partition("\n")[0]
         return Span(f"FAILED{took}: {first}", Style.BAD)
-    return Span(f"generation {one['generation']} serves{took}", Style.GOOD)
+    return Span(f"generation {one['generation']} is active{took}", Style.GOOD)
 
 
-def _drain(drain: Document) -> str:
+def _drain(drain: ReloadDrain) -> str:
     had = "" if drain["connections"] is None else f" {count(drain['connections'], 'connection')}"
     match drain["state"]:
         case "draining":
@@ -128,12 +131,12 @@ def _drain(drain: Document) -> str:
     )
 
 
-def _cut_off(drain: Document, had: str) -> str:
-    """The instance stopped, or died for good, before all its connections had left."""
+def _cut_off(drain: ReloadDrain, had: str) -> str:
+    """The instance stopped, or died for good, before the end of the drain."""
     if drain["seconds"] is None:
         return f"had not finished draining{had} when the instance ended"
-    closed = drain["forced"] + drain["lost"]
+    closed = (drain["forced"] or 0) + (drain["lost"] or 0)
     return (
         f"was cut short by the stop of the instance after {format_duration(drain['seconds'])}:"
-        f" {closed} of {count(drain['connections'], 'connection')} closed"
+        f" {closed} of {count(drain['connections'] or 0, 'connection')} closed"
     )

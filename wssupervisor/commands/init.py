@@ -1,4 +1,4 @@
-"""init: write the configuration and the unit drop-ins of a new instance"""
+"""init: the files of a new instance"""
 
 import argparse
 import json
@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 from wssupervisor.commands import init_account
 from wssupervisor.control.paths import systemd_runs
 from wssupervisor.errors import ConfigInvalid, OperationFailed, UsageError
+from wssupervisor.plural import count
 
 if TYPE_CHECKING:
     from wssupervisor.config.model import Config
 
 EXAMPLES = """\
 Writes /etc/wssupervisor/NAME.toml and drop-ins for wssupervisor@NAME.socket (the address, once for
-each slot) and wssupervisor@NAME.service (the user), checks them, and prints what to do next. What
-is there already is not overwritten. Without --user the instance gets a user of its own, wss-NAME:
+each slot) and wssupervisor@NAME.service (the user), checks them, and prints the next steps.
+Existing files are not overwritten. Without --user the instance gets its own user, wss-NAME:
 instances that share a user can read each other's secrets and reload each other.
 
 examples:
@@ -37,7 +38,7 @@ SLOTS_MIN = 16
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`private`: for root and the instance's group alone: it may hold secrets."""
+    """`private`: only root and the instance's group may read it, because it may hold secrets."""
 
     path: Path
     text: str
@@ -46,25 +47,35 @@ class Written:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("name", help="of the instance: up to 64 letters, digits, . - _")
-    add("--command", required=True, metavar="WORDS", help="the server, quoted as for a shell")
-    add("--listen", required=True, metavar="ADDRESS", help="such as 0.0.0.0:8765 or unix:/run/x")
-    add("--directory", help="where it runs; best a symlink to the current release")
-    add("--user", help="user that runs it (default: wss-NAME, made for this instance alone)")
-    add("--workers", default="1", metavar="N", help='worker processes, or "auto" (default 1)')
-    add("--ready", metavar="BY", help="connect (default), notify, or delay")
+    add("name", help="name of the instance: up to 64 letters, digits, . - _")
+    add(
+        "--command",
+        required=True,
+        metavar="WORDS",
+        help="command of the server, quoted as for a shell",
+    )
+    add(
+        "--listen",
+        required=True,
+        metavar="ADDRESS",
+        help="address, such as 0.0.0.0:8765 or unix:/run/x",
+    )
+    add("--directory", help="directory to run it in; best a symlink to the current release")
+    add("--user", help="user to run it as (default: wss-NAME, made only for this instance)")
+    add("--workers", default="1", metavar="N", help='number of workers, or "auto" (default: 1)')
+    add("--ready", metavar="BY", help="connect, notify or delay (default: connect)")
     add(
         "--drain-signal",
         metavar="NAME",
         help="signal at which the server stops accepting and keeps its connections, or none if it"
-        " uses the library wssupervisor.worker (required with unix:, else default: none)",
+        " uses the library wssupervisor.worker; required with unix: (default: none)",
     )
-    add("--dry-run", action="store_true", help="print the files, write nothing")
-    add("--root", default="/", metavar="DIR", help="below which /etc is (default /)")
+    add("--dry-run", action="store_true", help="print the files instead of writing them")
+    add("--root", default="/", metavar="DIR", help="directory above etc/ (default: /)")
 
 
 def unquoted(given: argparse.Namespace, unknown: Sequence[str]) -> str:
-    """What to write if words of the command were taken for arguments of init."""
+    """The correction, if words of the command were taken for arguments of init."""
     command = shlex.quote(shlex.join([given.command, *unknown]))
     return f"; --command takes one argument: --command {command}"
 
@@ -101,12 +112,12 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _config_text(given: argparse.Namespace) -> str:
-    """The address is in the socket unit alone, so that it is written once."""
+    """Without the address, which only the socket unit has."""
     words = shlex.split(given.command)
     workers = given.workers if given.workers.isdecimal() else _quoted(given.workers)
     lines = [
-        f"# Instance {given.name} of wssupervisor: wssupervisor.toml(5). After a change:",
-        f"# wssctl check this file, and systemctl reload wssupervisor@{given.name}",
+        f"# Instance {given.name} of wssupervisor: see wssupervisor.toml(5). After a change:",
+        f"# wssctl check THIS-FILE && systemctl reload wssupervisor@{given.name}",
         "[app]",
         f"command = [{', '.join(_quoted(word) for word in words)}]",
         *([f"directory = {_quoted(given.directory)}"] if given.directory else []),
@@ -122,7 +133,7 @@ def _config_text(given: argparse.Namespace) -> str:
         lines += ["", "[drain]", f"signal = {_quoted(given.drain_signal)}"]
     lines += [
         "",
-        "# For monitoring and load balancers; no other instance may have the address.",
+        "# For monitoring and load balancers; each instance needs its own address.",
         "# [http]",
         '# address = "127.0.0.1:9464"',
     ]
@@ -130,13 +141,13 @@ def _config_text(given: argparse.Namespace) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As a TOML string; JSON's are that, too."""
+    """As a TOML string; JSON strings are TOML strings."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def _checked(name: str, text: str) -> "Config":
-    """What the daemon will make of it. Raises ConfigInvalid."""
-    from wssupervisor.config.model import Overrides  # noqa: PLC0415 - the other verbs start without
+    """The configuration as the daemon will read it. Raises ConfigInvalid."""
+    from wssupervisor.config.model import Overrides  # noqa: PLC0415 - not needed for --help
     from wssupervisor.config.schema import load_config  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as directory:
@@ -162,8 +173,8 @@ def _socket_text(given: argparse.Namespace, config: "Config") -> str:
     slots = max(SLOTS_MIN, config.slots_wanted())
     lines = [
         "[Socket]",
-        f"# One line for each slot: {slots}, enough for {config.app.workers} workers and all that",
-        "# drain. To change them or the address:",
+        f"# One line for each slot: {slots}, enough for {count(config.app.workers, 'worker')} and",
+        "# draining generations. To change them or the address:",
         f"# systemctl stop wssupervisor@{given.name}.socket wssupervisor@{given.name}.service,",
         "# edit, systemctl daemon-reload, start both.",
         *[f"ListenStream={address}"] * slots,
@@ -174,7 +185,7 @@ def _socket_text(given: argparse.Namespace, config: "Config") -> str:
 def _service_text(given: argparse.Namespace) -> str:
     return (
         "[Unit]\n"
-        "# Started with the service if need be. A stop or restart of the socket is one of both.\n"
+        "# The service starts the socket. Stopping or restarting the socket does so with both.\n"
         f"Requires=wssupervisor@{given.name}.socket\n"
         "\n"
         "[Service]\n"
@@ -186,29 +197,29 @@ def _homes_text(given: argparse.Namespace) -> str:
     if init_account.needs_homes(given.user, given.directory, shlex.split(given.command)):
         return ""
     return (
-        "# Nothing of the instance is in a home. For a release in one: ProtectHome=read-only\n"
+        "# No file of the instance is in a home. For a release in one: ProtectHome=read-only\n"
         "ProtectHome=tmpfs\n"
     )
 
 
 def _check_shared(given: argparse.Namespace) -> None:
-    """Raises UsageError where a reload could not succeed."""
+    """Raises UsageError if no reload could succeed."""
     if given.ready in (None, "connect"):
         raise UsageError(
-            "an AF_UNIX listener is shared by old and new workers, which a probe cannot tell"
-            " apart: give --ready notify (the server says READY=1) or --ready delay"
+            "old and new workers share an AF_UNIX listener, so that a probe may reach either. Give"
+            " --ready notify (the server sends READY=1) or --ready delay"
         )
     if given.drain_signal is None:
         raise UsageError(
-            "an AF_UNIX listener is shared by old and new workers, so that old ones must stop"
-            " accepting at a reload: give --drain-signal NAME with a signal at which the server"
-            " closes its listener and keeps its connections, or --drain-signal none if it uses the"
-            " library wssupervisor.worker"
+            "old and new workers share an AF_UNIX listener, so that old workers must stop accepting"
+            " at a reload. Give --drain-signal NAME with a signal at which the server closes its"
+            " listener and keeps its connections, or --drain-signal none if it uses the library"
+            " wssupervisor.worker"
         )
 
 
 def _unreachable(given: argparse.Namespace) -> list[str]:
-    """Root can see the release; its user may be kept out, by a home directory for example."""
+    """A warning if root can enter the release and its user cannot, as below a home directory."""
     if given.directory is None or os.geteuid() != 0 or not Path(given.directory).is_dir():
         return []
     try:
@@ -226,8 +237,8 @@ def _unreachable(given: argparse.Namespace) -> list[str]:
         return []
     return [
         (
-            f"user {given.user} may not enter {given.directory}: a directory above it keeps others"
-            " out. Install releases elsewhere, such as in /srv, let the user in (setfacl -m"
+            f"user {given.user} may not enter {given.directory}: a directory above it is closed to"
+            " other users. Install releases elsewhere, such as in /srv, allow the user (setfacl -m"
             f" u:{given.user}:x on that directory), or run the instance as its owner (--user)"
         )
     ]
@@ -239,12 +250,12 @@ def _drop_in(given: argparse.Namespace, kind: str, name: str) -> Path:
 
 
 def _write(files: list[Written], user: str, *, makes_user: bool) -> None:
-    """All of them or none, and the user. Raises OperationFailed."""
+    """Write all files or none, and make the user. Raises OperationFailed."""
     there = [str(one.path) for one in files if one.path.exists()]
     if there:
         raise OperationFailed(
-            f"{' and '.join(there)}: there already, and not overwritten; remove it, or take another"
-            " name"
+            f"{' and '.join(there)} already exists and is not overwritten. Remove it, or choose"
+            " another name"
         )
     done: list[Path] = []
     try:
@@ -284,7 +295,7 @@ def _next_steps(given: argparse.Namespace, files: list[Written]) -> str:
         ]
     else:
         steps = [
-            "  systemd does not run here, and the address is in its socket unit: give it, too",
+            "  systemd does not run here, so that the address must be given:",
             f"  wssupervisor --config {files[0].path} --listen {given.listen}",
             f"  wssctl -i {given.name} reload      after each deploy",
         ]
@@ -292,7 +303,7 @@ def _next_steps(given: argparse.Namespace, files: list[Written]) -> str:
 
 
 def _user_steps(given: argparse.Namespace, files: list[Written]) -> list[str]:
-    """Where init could not make the user: how to."""
+    """How to make the user, if init could not."""
     if given.dry_run or init_account.group(given.user) is not None:
         return []
     user, config = given.user, files[0].path

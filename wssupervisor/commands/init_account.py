@@ -1,4 +1,4 @@
-"""The user that a new instance runs as, what sharing one means, and whether it needs homes."""
+"""The user of a new instance, what sharing a user means, and whether it needs home directories."""
 
 import hashlib
 import os
@@ -13,9 +13,9 @@ from pathlib import Path
 from wssupervisor.errors import OperationFailed
 
 PREFIX = "wss-"
-"""Of the name of an instance's own user."""
+"""Prefix of the name of an instance's own user."""
 USER_CHARS = 31
-TOLD_CHARS = 6
+HASH_CHARS = 6
 UNITS = "etc/systemd/system"
 HOMES = ("/home", "/root", "/run/user")
 """What ProtectHome= hides."""
@@ -24,13 +24,13 @@ SYSUSERS_SECONDS = 30
 
 
 def own_user(instance: str) -> str:
-    """Of this instance alone. A name that no user can have is changed, and told from others."""
+    """Name of the user of this instance alone. An invalid name is changed, and ends with a hash."""
     found = f"{PREFIX}{instance}"
     if len(found) <= USER_CHARS and re.fullmatch(r"[A-Za-z0-9_-]+", instance):
         return found
-    told = "-" + hashlib.sha256(instance.encode()).hexdigest()[:TOLD_CHARS]
+    end = "-" + hashlib.sha256(instance.encode()).hexdigest()[:HASH_CHARS]
     plain = re.sub(r"[^A-Za-z0-9_-]", "-", found)
-    return plain[: USER_CHARS - len(told)] + told
+    return plain[: USER_CHARS - len(end)] + end
 
 
 def check_exists(user: str) -> None:
@@ -40,7 +40,7 @@ def check_exists(user: str) -> None:
     except KeyError:
         raise OperationFailed(
             f"there is no user {user!r}. Make it with: useradd --system --shell"
-            f" /usr/sbin/nologin {user}; or leave --user out: the instance gets a user of its own"
+            f" /usr/sbin/nologin {user}, or omit --user: the instance gets its own user"
         ) from None
 
 
@@ -73,7 +73,7 @@ def make(file: Path) -> None:
 
 
 def group(user: str) -> int | None:
-    """Its primary group; None where there is no such user yet."""
+    """Its primary group; None without such a user."""
     try:
         return pwd.getpwnam(user).pw_gid
     except KeyError:
@@ -81,7 +81,7 @@ def group(user: str) -> int | None:
 
 
 def sharing(root: str, instance: str, user: str) -> str | None:
-    """What it means that other instances run as this user; None where none does."""
+    """What it means that other instances run as this user; None if none does."""
     others = sorted(
         file.parent.name.removeprefix("wssupervisor@").removesuffix(".service.d")
         for file in Path(root, UNITS).glob("wssupervisor@*.service.d/*.conf")
@@ -92,8 +92,8 @@ def sharing(root: str, instance: str, user: str) -> str | None:
         return None
     return (
         f"user {user} also runs {', '.join(others)}: each of these instances can read the secrets"
-        f" of the others, reload them, and end their workers. Without --user {instance} gets a user"
-        " of its own"
+        f" of the others, reload them, and end their workers. Without --user, {instance} gets its"
+        " own user"
     )
 
 
@@ -105,7 +105,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def needs_homes(user: str, directory: str | None, command: Iterable[str]) -> bool:
-    """Whether the release, the program, its user's files or this package lie below a home."""
+    """Whether the release, the program, the user's files or this package are below a home."""
     places = [sys.prefix, __file__, *command]
     if directory is not None:
         places += [directory, *(os.path.join(directory, word) for word in command)]  # noqa: PTH118

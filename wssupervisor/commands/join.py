@@ -1,36 +1,37 @@
-"""join: put the instance back into its load balancer, after leave"""
+"""join: the end of leave"""
 
 import argparse
 import json
-from typing import Any
 
 from wssupervisor.control.client import Client
+from wssupervisor.control.verbs import JOIN, Empty, Join
 from wssupervisor.durations import format_duration
 
 EXAMPLES = """\
-Its health page and its agent say at once that it can be sent clients; the load balancer believes
-them after its next checks. No further connection is asked to close.
+The health page and the agent report the instance as ready at once; the load balancer sends clients
+again after its next checks. No further connection is asked to close.
 
 examples:
   wssctl join
-  wssctl -i chat leave --within 5min && systemctl restart wssupervisor@chat   joined, once it serves
+  wssctl -i chat leave --within 5min && systemctl restart wssupervisor@chat   (a restart joins)
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
-    answer = client.call("join")
+    answer = client.ask(JOIN, Empty())
     print(json.dumps(answer) if given.json else _sentence(answer))
     return 0
 
 
-def _sentence(answer: dict[str, Any]) -> str:
-    if not answer["was_out"]:
-        return "it was in its load balancer already"
-    took = format_duration(answer["seconds"])
+def _sentence(answer: Join) -> str:
+    seconds = answer["seconds"]
+    if seconds is None:
+        return "already in its load balancer"
     return (
-        f"back in its load balancer, after {took}; a client whose turn it was may still be closed"
+        f"back in its load balancer after {format_duration(seconds)}; a few connections that were"
+        " asked to close may still close"
     )

@@ -1,15 +1,15 @@
-"""metrics: what monitoring is told, as Prometheus text"""
+"""metrics: the metrics of an instance, without its HTTP page"""
 
 import argparse
 import json
 import sys
 
 from wssupervisor.control.client import Client
+from wssupervisor.control.verbs import METRICS, MetricsRequest
 
 EXAMPLES = """\
-The same as http://ADDRESS/metrics, where [http] gives an address. Connections are as the kernel's
-tables had them at the last count; a scrape that finds other numbers of descriptors has them counted
-again soon.
+The same text as http://ADDRESS/metrics, if [http] has an address. Connections are those of the last
+count from the kernel; if a scrape finds another number of descriptors, a new count follows soon.
 
 examples:
   wssctl metrics
@@ -19,11 +19,11 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="one array of metrics, for scripts")
+    parser.add_argument("--json", action="store_true", help="print one array of metrics")
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
-    found = client.call("metrics", {"json": given.json})
+    found = client.ask(METRICS, MetricsRequest(json=given.json))
     if given.json:
         print(json.dumps(found["metrics"], indent=1))
     else:

@@ -1,7 +1,7 @@
-"""What an instance recorded before it ended, read from its files: no daemon is needed.
+"""The record of an instance that does not run, read from its files without a daemon.
 
-Under systemd they are in its state directory, elsewhere beside its control socket, where a clean
-stop removes them.
+Under systemd they are in the state directory of the instance. Otherwise they are beside its control
+socket, and a clean stop removes them.
 """
 
 import os
@@ -9,20 +9,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from wssupervisor.control.documents import Event, PastReload
 from wssupervisor.control.paths import OWN, STATE, roots
 from wssupervisor.durations import parse_duration
 from wssupervisor.errors import NotRunning, UsageError
 
 EVENTS, RELOADS = "events", "reloads"
 
-Document = dict[str, Any]
+Recorded = TypeVar("Recorded", Event, PastReload)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Two files, `events` and `reloads`, whose names begin and end like this."""
+    """Two files, `events` and `reloads`, with the same beginning and end of their paths."""
 
     name: str
     begin: str
@@ -35,13 +36,13 @@ class Place:
 def find(
     name: str | None, control: str | None, environment: str | None, missing: NotRunning
 ) -> Place:
-    """Of the instance that is meant; raises `missing` if no file can be read."""
+    """The record of one instance. Raises `missing` if no file can be read."""
     given = control or (None if name else environment)
     found = [one for one in _places(name, given) if os.access(one.path(EVENTS), os.R_OK)]
     names = {one.name for one in found}
     if len(names) > 1:
         listed = ", ".join(sorted(names))
-        raise NotRunning(f"{missing}; there are records of {listed}: say which with -i NAME")
+        raise NotRunning(f"{missing}. There are records of {listed}: choose one with -i NAME")
     if not found:
         raise missing
     return max(found, key=_written_at)
@@ -50,27 +51,27 @@ def find(
 def _written_at(place: Place) -> float:
     try:
         return place.path(EVENTS).lstat().st_mtime
-    except OSError:  # gone meanwhile
+    except OSError:  # removed by now
         return 0.0
 
 
 def announce(place: Place) -> None:
-    """On standard error, so that what follows can be read by a script."""
+    """On standard error, so that scripts can read standard output."""
     print(
-        f"wssctl: instance {place.name!r} is not running; from its record {place.path(EVENTS)}:",
+        f"wssctl: instance {place.name!r} is not running; reading its record {place.path(EVENTS)}",
         file=sys.stderr,
     )
 
 
-def events(place: Place, since: str | None) -> list[Document]:
+def events(place: Place, since: str | None) -> list[Event]:
     """Oldest first. Raises UsageError."""
-    from wssupervisor.runtime.history.history import KEPT  # noqa: PLC0415 - a daemon is asked without it
+    from wssupervisor.runtime.history.history import KEPT  # noqa: PLC0415 - not needed to ask a daemon
 
     return list(_recent(_read(place.path(EVENTS), KEPT), since))
 
 
-def reloads(place: Place, since: str | None) -> list[Document]:
-    """Oldest first, each with all that is known of it. Raises UsageError."""
+def reloads(place: Place, since: str | None) -> list[PastReload]:
+    """Oldest first. Raises UsageError."""
     from wssupervisor.runtime.history.history import RELOAD_ENTRIES_KEPT  # noqa: PLC0415 - as above
     from wssupervisor.runtime.history.reloads import reloads as put_together  # noqa: PLC0415
 
@@ -102,13 +103,13 @@ def _names(directory: Path) -> list[str]:
         return []
 
 
-def _read(path: Path, most: int) -> list[Document]:
+def _read(path: Path, most: int) -> list[Event]:
     from wssupervisor.runtime.history.file import read_record  # noqa: PLC0415 - as above
 
     return read_record(path, most)
 
 
-def _recent(entries: list[Document], since: str | None) -> Iterator[Document]:
+def _recent(entries: list[Recorded], since: str | None) -> Iterator[Recorded]:
     from wssupervisor.runtime.history.history import seconds_ago  # noqa: PLC0415 - as above
 
     try:

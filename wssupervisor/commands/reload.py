@@ -1,17 +1,18 @@
-"""reload: start a new generation and cut over to it, or say why not"""
+"""reload: the request for a new generation"""
 
 import argparse
 
 from wssupervisor.commands.attempt import attempt
 from wssupervisor.control.client import Client
+from wssupervisor.control.verbs import RELOAD, ReloadRequest
 
 EXAMPLES = """\
-Reads the configuration again, resolves the release, starts a whole new generation and waits until
-all its workers are ready and stay so. From then on new connections go to it alone; the old
-generation lives until its connections have gone (reload does not wait for that).
-When anything is wrong the old generation serves on, untouched, and this fails with the reason.
+Reads the configuration again, resolves the release, starts a new generation and waits until all its
+workers are ready and stay ready. From then on only the new generation gets new connections. The old
+generation runs until its connections have closed; reload does not wait for that.
+If anything fails, the old generation keeps serving, untouched, and reload reports the reason.
 
-Ctrl-C before cutover cancels the reload: it will not happen later.
+Ctrl-C before the cutover cancels the reload.
 
 examples:
   wssctl reload
@@ -20,20 +21,24 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", default="60s", help="give up after this (default 60s)")
+    parser.add_argument(
+        "--timeout", metavar="SPAN", default="60s", help="fail after this time (default: 60s)"
+    )
     parser.add_argument(
         "--make-room",
         action="store_true",
-        help="if too many generations drain already, end the emptiest at the cutover",
+        help="if too many generations drain, end the emptiest one at the cutover",
     )
-    parser.add_argument("--no-wait", action="store_true", help="return at once, without verdict")
-    parser.add_argument("--json", action="store_true", help="the verdict as JSON")
+    parser.add_argument(
+        "--no-wait", action="store_true", help="return at once, without waiting for the result"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
-    params = {
+    request: ReloadRequest = {
         "timeout": given.timeout,
         "wait": not given.no_wait,
         "make_room": given.make_room,
     }
-    return attempt(client, "reload", params, json=given.json)
+    return attempt(client, RELOAD, request, json=given.json)

@@ -1,18 +1,18 @@
-"""rollback: cut over to the generation that was active before this one"""
+"""rollback: the request for the generation before"""
 
 import argparse
 
 from wssupervisor.commands.attempt import attempt
 from wssupervisor.control.client import Client
+from wssupervisor.control.verbs import ROLLBACK, RollbackRequest
 
 EXAMPLES = """\
-At once, where that generation is still warm: all its workers live and none was told to drain (it is
-kept for [drain] keep after the cutover, and longer while it has connections). Otherwise what is
-missing is started again from the release as it was, and judged as in a reload.
-The generation that serves now drains. It is never rolled back to; the next rollback goes one
-further back.
+Immediate if that generation is still warm: all its workers run and none was asked to drain. It is
+kept for [drain] keep after the cutover, and longer while it has connections. Otherwise the missing
+workers are started again from the same release and must become ready as in a reload.
+The active generation drains, and no later rollback returns to it: the next one goes further back.
 
-Ctrl-C before cutover cancels it: it will not happen later.
+Ctrl-C before the cutover cancels the rollback.
 
 examples:
   wssctl rollback
@@ -20,9 +20,11 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", default="60s", help="give up after this (default 60s)")
-    parser.add_argument("--json", action="store_true", help="the verdict as JSON")
+    parser.add_argument(
+        "--timeout", metavar="SPAN", default="60s", help="fail after this time (default: 60s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
-    return attempt(client, "rollback", {"timeout": given.timeout}, json=given.json)
+    return attempt(client, ROLLBACK, RollbackRequest(timeout=given.timeout), json=given.json)

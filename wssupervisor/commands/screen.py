@@ -1,7 +1,7 @@
 """The status of an instance as lines that fit a terminal: what `wssctl status` shows.
 
-Where there are too many, what matters least is left out: the workers of old generations first, then
-how far their drains are, then workers that are well, then the oldest generations.
+If there are too many, the least important are left out: first the workers of old generations, then
+the progress of their drains, then healthy workers, then the oldest generations.
 """
 
 import textwrap
@@ -10,15 +10,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any
 
-from wssupervisor.commands.sentences import count, one_line, sentence, style
+from wssupervisor.commands.sentences import one_line, sentence, style
 from wssupervisor.commands.terminal import Line, Span, Style, clipped, length, line
 from wssupervisor.commands.times import clock, zone
+from wssupervisor.control.documents import (
+    Drain,
+    Event,
+    Generation,
+    LastReload,
+    Listener,
+    OutOfRotation,
+    Status,
+    Worker,
+)
 from wssupervisor.durations import format_duration
+from wssupervisor.plural import count
 
 EVENTS_MIN = 3
-"""Recent events get so many lines before something else is left out for them."""
+"""Lines for recent events; other lines are left out before these."""
 EVENTS_WITHOUT_SCREEN = 5
 EVENTS_MAX = 50
 REASON_LINES = 3
@@ -40,12 +50,10 @@ STATES = {
     "failed": Style.BAD,
 }
 
-Document = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of what it is shown on; `lines` is None where it may be as long, and as wide, as it likes."""
+    """Size of the output; without `lines` both length and width are unlimited."""
 
     columns: int = 80
     lines: int | None = None
@@ -61,16 +69,16 @@ class Size:
 
 
 class Detail(IntEnum):
-    """What is left out, from nothing on; each leaves out what the one before does, too."""
+    """How much is left out; each leaves out what the one before does, and more."""
 
     ALL = 0
     NO_OLD_WORKERS = 1
     NO_BARS = 2
-    NO_WELL_WORKERS = 3
+    NO_HEALTHY_WORKERS = 3
 
 
-def screen(document: Document, events: Sequence[Document], size: Size) -> list[Line]:
-    """As much as there is room for."""
+def screen(document: Status, events: Sequence[Event], size: Size) -> list[Line]:
+    """As much as fits."""
     found: list[Line] = []
     wanted = min(EVENTS_MIN, len(events)) + 2
     for detail, generations in _ever_less(len(document["generations"])):
@@ -90,10 +98,10 @@ def _ever_less(generations: int) -> Iterator[tuple[Detail, int]]:
     for detail in Detail:
         yield detail, generations
     for fewer in range(generations - 1, 0, -1):
-        yield Detail.NO_WELL_WORKERS, fewer
+        yield Detail.NO_HEALTHY_WORKERS, fewer
 
 
-def headline(document: Document) -> Line:
+def headline(document: Status) -> Line:
     """The instance in one line."""
     connections = sum(one["connections"] for one in document["generations"])
     uptime = format_duration(document["uptime_seconds"])
@@ -105,20 +113,20 @@ def headline(document: Document) -> Line:
     )
 
 
-def _fixed(document: Document, size: Size, detail: Detail, generations: int) -> Iterator[Line]:
+def _fixed(document: Status, size: Size, detail: Detail, generations: int) -> Iterator[Line]:
     """All but the events."""
     yield headline(document)
     for one in document["listeners"]:
         yield _listener(one)
     if document["workers_wanted"] != document["workers_configured"]:
         yield line(
-            f"  scaled to {count(document['workers_wanted'], 'worker')}; the configuration says"
-            f" {document['workers_configured']}"
+            f"  scaled to {count(document['workers_wanted'], 'worker')} (the configuration has"
+            f" {document['workers_configured']})"
         )
-    if out := document.get("out_of_rotation"):
+    if out := document["out_of_rotation"]:
         yield line("  ", Span(_out(out), Style.WARNING))
-    if document.get("waits_for"):
-        yield line("  ", Span(f"waits for: {document['waits_for']}", Style.BUSY))
+    if document["waits_for"]:
+        yield line("  ", Span(f"waiting: {document['waits_for']}", Style.BUSY))
     yield ()
     yield from _generations(document["generations"][:generations], size, detail)
     left_out = document["generations"][generations:]
@@ -132,32 +140,32 @@ def _fixed(document: Document, size: Size, detail: Detail, generations: int) -> 
     yield from _last_reload(document["last_reload"], size)
 
 
-def _out(out: Document) -> str:
-    """That new clients should not come, and what becomes of those who are there."""
+def _out(out: OutOfRotation) -> str:
+    """Since when new clients go elsewhere, and what happens to open connections."""
     text = f"out of its load balancer for {format_duration(max(0.0, _ago(out['since'])))}"
-    by = f" (by {out['by']})" if out["by"] else ""
+    by = f" (requested by {out['by']})" if out["by"] else ""
     if not out["connections"]:
-        return f"{text}: nobody is connected{by}"
+        return f"{text}: no connection is left{by}"
     begins = -_ago(out["closes_from"])
     closes = f"asked to close in {format_duration(begins)}" if begins > 0 else "asked to close"
-    return f"{text}: {out['connections']} connected, {closes}{by}"
+    return f"{text}: {count(out['connections'], 'connection')}, {closes}{by}"
 
 
 def _state(state: str) -> Span:
     return Span(state, STATES.get(state, Style.PLAIN))
 
 
-def _listener(one: Document) -> Line:
+def _listener(one: Listener) -> Line:
     mode = one["mode"] + (f" ({one['mode_reason']})" if one["mode_reason"] else "")
-    if one.get("balance") == "client":
+    if one["balance"] == "client":
         mode += " by client address"
     if not one["survives_supervisor"] and one["mode"] != "shared":
-        mode += " while the supervisor lives"
+        mode += " while the supervisor runs"
     begin = f"  {one['name']}  {one['address']}  {mode}"
     queued = Span(f", {one['queued']} waiting" if one["queued"] else "", Style.WARNING)
     if one["mode"] == "shared":
         return line(begin, queued)
-    before = f"; it had {one['slots_before']} before" if one["slots_before"] else ""
+    before = f"; {one['slots_before']} before its last start" if one["slots_before"] else ""
     return line(
         f"{begin}, {one['slots']} slots ({one['free_slots']} free)",
         queued,
@@ -168,7 +176,7 @@ def _listener(one: Document) -> Line:
 # -- generations -------------------------------------------------------------------------------
 
 
-def _generations(generations: Sequence[Document], size: Size, detail: Detail) -> Iterator[Line]:
+def _generations(generations: Sequence[Generation], size: Size, detail: Detail) -> Iterator[Line]:
     shown = [(one, _shown_workers(one, detail)) for one in generations]
     rows = [_cells(worker) for _, workers in shown for worker in workers]
     headings = _headings(size)
@@ -177,7 +185,7 @@ def _generations(generations: Sequence[Document], size: Size, detail: Detail) ->
     for one, workers in shown:
         yield _title(one, size, with_release=detail < Detail.NO_BARS or "drain" not in one)
         if "drain" in one and detail < Detail.NO_BARS:
-            yield _drain(one, size)
+            yield _drain(one["connections"], one["drain"], size)
         if workers and not headed:
             yield line(Span(_row(headings, widths), Style.FAINT))
             headed = True
@@ -189,25 +197,25 @@ def _generations(generations: Sequence[Document], size: Size, detail: Detail) ->
                 Span(name.ljust(widths[0]), style),
                 _row(["", *rest], widths)[4 + widths[0] :],
             )
-        if detail >= Detail.NO_WELL_WORKERS and "drain" not in one:
-            well = len(one["workers"]) - len(workers)
-            yield line(f"    {count(well, 'worker')} ready")
+        if detail >= Detail.NO_HEALTHY_WORKERS and "drain" not in one:
+            healthy = len(one["workers"]) - len(workers)
+            yield line(f"    {count(healthy, 'worker')} ready")
 
 
-def _shown_workers(one: Document, detail: Detail) -> list[Document]:
+def _shown_workers(one: Generation, detail: Detail) -> list[Worker]:
     if detail >= Detail.NO_OLD_WORKERS and ("drain" in one or one["state"] == "failed"):
         return []
     return [
         worker
         for worker in one["workers"]
-        if detail < Detail.NO_WELL_WORKERS or worker["state"] != "ready"
+        if detail < Detail.NO_HEALTHY_WORKERS or worker["state"] != "ready"
     ]
 
 
-def _title(one: Document, size: Size, *, with_release: bool) -> Line:
+def _title(one: Generation, size: Size, *, with_release: bool) -> Line:
     drain = one.get("drain")
     if drain is None:
-        since = format_duration(max(0.0, _ago(one.get("active_since") or one["started_at"])))
+        since = format_duration(max(0.0, _ago(one["active_since"] or one["started_at"])))
         what = f" for {since}: {count(one['connections'], 'connection')}"
     else:
         since = format_duration(max(0.0, _ago(drain["since"])))
@@ -228,11 +236,10 @@ def _title(one: Document, size: Size, *, with_release: bool) -> Line:
     return (*begin, Span(f"  {release}", Style.FAINT))
 
 
-def _drain(one: Document, size: Size) -> Line:
+def _drain(connections: int, drain: Drain, size: Size) -> Line:
     """How much of it is done, and when it may be over."""
-    drain = one["drain"]
-    at_start, left = drain["connections_at_start"], one["connections"]
-    share = 1.0 if not at_start else max(0.0, 1 - left / at_start)
+    at_start = drain["connections_at_start"]
+    share = 1.0 if not at_start else max(0.0, 1 - connections / at_start)
     columns = BAR[size.wide]
     full = int(share * columns)
     done, to_do = ("█", "░") if size.unicode else ("#", "-")
@@ -240,18 +247,16 @@ def _drain(one: Document, size: Size) -> Line:
         "    ",
         Span(done * full, Style.BUSY),
         Span(to_do * (columns - full), Style.FAINT),
-        f" {int(100 * share):>3}%  {_outlook(one)}",
+        f" {int(100 * share):>3}%  {_outlook(connections, drain)}",
     )
 
 
-def _outlook(one: Document) -> str:
-    drain = one["drain"]
-    estimate = drain.get("estimate") or {}
-    seconds = estimate.get("empty_in_seconds")
+def _outlook(connections: int, drain: Drain) -> str:
+    seconds = drain["estimate"]["empty_in_seconds"]
     if drain["paused"]:
         return "paused"
-    if not one["connections"]:
-        kept = -_ago(drain["keep_until"]) if drain.get("keep_until") else 0.0
+    if not connections:
+        kept = -_ago(drain["keep_until"]) if drain["keep_until"] else 0.0
         text = f"empty, kept for {format_duration(kept)} more" if kept > 1 else "empty, ends now"
     elif seconds is None:
         text = "no estimate yet"
@@ -267,15 +272,15 @@ def _headings(size: Size) -> list[str]:
     return ["WORKER", "PID", connections, "QUEUED", "MEMORY", "CPU", "UP", "RESTARTS"]
 
 
-def _cells(one: Document) -> list[str]:
+def _cells(one: Worker) -> list[str]:
     memory = "-" if one["rss_bytes"] is None else f"{one['rss_bytes'] / 2**20:.0f} MB"
-    cpu = "-" if one.get("cpu_percent") is None else f"{one['cpu_percent']:.0f}%"
+    cpu = "-" if one["cpu_percent"] is None else f"{one['cpu_percent']:.0f}%"
     up = one["uptime_seconds"]
     return [
         f"{one['index']} {one['state']}" + (" sweeper" if one["sweeper"] else ""),
         str(one["pid"] or "-"),
         str(one["connections"]),
-        str(one.get("queued", "-")),
+        str(one["queued"]),
         memory,
         cpu,
         "-" if up is None else format_duration(up),
@@ -291,34 +296,31 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "    " + "  ".join([name, *rest])
 
 
-def _remarks(one: Document) -> Iterator[str]:
-    """What somebody should look at."""
-    number = int(one["number"])
+def _remarks(one: Generation) -> Iterator[str]:
+    """What an operator should look at."""
+    number = one["number"]
     if one["shares_slots"]:
-        yield f"generation {number}: workers share slots, for want of free ones"
+        yield f"generation {number}: workers share slots, because too few were free"
     for worker in one["workers"]:
-        who = f"worker {worker['index']} of generation {number}"
+        name = f"worker {worker['index']} of generation {number}"
         if "retry_at" in worker:
             wait = format_duration(max(0.0, -_ago(worker["retry_at"])))
-            why = f": the last one {worker['reason']}" if worker.get("reason") else ""
-            yield f"{who} is started again in {wait}{why}"
+            why = f": the last one {worker['reason']}" if "reason" in worker else ""
+            yield f"{name} is started again in {wait}{why}"
         if worker["still_listens"]:
-            yield f"{who} still listens: new connections may reach it,"
-            yield (
-                f"  and it will not end by itself; `wssctl drain {number} --within 0s` ends it"
-                " with its connections"
-            )
+            yield f"{name} still listens: it may get new connections, and will not end by itself;"
+            yield f"  to end it with its connections: wssctl drain {number} --within 0s"
         if worker["unresponsive_seconds"] is not None:
-            mute = format_duration(worker["unresponsive_seconds"])
-            yield f"{who} gives no sign of life for {mute}: new connections go to others"
+            silence = format_duration(worker["unresponsive_seconds"])
+            yield f"{name} has sent no heartbeat for {silence}: new connections go to others"
         if worker["state"] == "stalled":
-            yield f"{who}: {worker['reason']}"
+            yield f"{name}: {worker.get('reason', 'stalled')}"
 
 
 # -- the last reload, and events ---------------------------------------------------------------
 
 
-def _last_reload(last: Document | None, size: Size) -> Iterator[Line]:
+def _last_reload(last: LastReload | None, size: Size) -> Iterator[Line]:
     if last is None:
         yield line("  no reload yet")
         return
@@ -327,7 +329,7 @@ def _last_reload(last: Document | None, size: Size) -> Iterator[Line]:
     begin = f"last {what} {last['id']}, {when} ago"
     if last["ok"]:
         took = format_duration(last["seconds"])
-        text = f": generation {last['generation']} serves (took {took})"
+        text = f": generation {last['generation']} is active (took {took})"
         yield line(f"  {begin}", Span(text, Style.GOOD))
         return
     text = f"{begin}, FAILED: {one_line(str(last['reason']))}"
@@ -338,10 +340,10 @@ def _last_reload(last: Document | None, size: Size) -> Iterator[Line]:
         yield line("  ", Span(part, Style.BAD))
 
 
-def _event(note: Document) -> Line:
+def _event(note: Event) -> Line:
     return line("  ", Span(clock(note["at"]), Style.FAINT), "  ", Span(sentence(note), style(note)))
 
 
 def _ago(stamp: str) -> float:
-    """Seconds since an ISO 8601 instant; negative for one to come."""
+    """Seconds since an ISO 8601 instant; negative for a later one."""
     return time.time() - datetime.fromisoformat(stamp).astimezone(UTC).timestamp()

@@ -6,8 +6,9 @@ from typing import Any
 from wssupervisor.commands.terminal import Style
 from wssupervisor.durations import format_duration
 from wssupervisor.fleet.notes import NoteKind, Severity
+from wssupervisor.plural import count
 
-Note = dict[str, Any]
+Note = Mapping[str, Any]
 
 
 def sentence(note: Note) -> str:
@@ -51,10 +52,6 @@ def described(note: Note) -> str:
 def one_line(text: str) -> str:
     """A reason of several lines, such as all mistakes of a configuration, on one."""
     return text.replace(":\n", ": ").replace("\n", "; ")
-
-
-def count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def requester(document: Mapping[str, Any]) -> str:

@@ -1,9 +1,10 @@
-"""The slots that the socket unit of an instance lists, as far as its drop-ins tell."""
+"""The slots that the socket unit of an instance lists in its drop-ins."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wssupervisor.files import read_text
+from wssupervisor.plural import count
 
 if TYPE_CHECKING:
     from wssupervisor.config.model import Config
@@ -13,7 +14,7 @@ UNITS = "etc/systemd/system"
 
 
 def warnings(config: "Config", path: str) -> list[str]:
-    """Of a configuration in /etc/wssupervisor whose socket unit lists too few slots."""
+    """A warning if the socket unit of a configuration in /etc/wssupervisor lists too few slots."""
     passed = [one for one in config.listeners if one.address is None]
     found = _slots(config.name, path) if len(passed) == 1 else None
     if found is None:
@@ -25,17 +26,18 @@ def warnings(config: "Config", path: str) -> list[str]:
     if slots <= workers + 1:
         what = "every reload is refused"
     else:
-        what = "the workers of a new generation have to share slots"
+        what = "workers of a new generation must share slots"
     text = (
-        f"{place} lists {slots} slots, and with {workers} workers {what}: repeat its ListenStream="
-        f" line {wanted} times, then `systemctl daemon-reload` and, which closes all connections,"
-        f" `systemctl restart wssupervisor@{config.name}.socket wssupervisor@{config.name}.service`"
+        f"{place} lists {count(slots, 'slot')}. With {count(workers, 'worker')} {what}. Repeat its"
+        f" ListenStream= line {wanted} times, run `systemctl daemon-reload` and, which closes all"
+        f" connections, `systemctl restart wssupervisor@{config.name}.socket"
+        f" wssupervisor@{config.name}.service`"
     )
     return [text]
 
 
 def _slots(name: str, path: str) -> tuple[Path, int] | None:
-    """The drop-in that says it last, and how many; None if there is none, or it has no slots."""
+    """The drop-in that decides, and how many it lists; None without a drop-in or slots."""
     directory = Path(path).absolute().parent
     if (directory.parent.name, directory.name) != ("etc", "wssupervisor"):
         return None

@@ -1,12 +1,13 @@
-"""stop: end the instance and all its workers"""
+"""stop: the end of the instance"""
 
 import argparse
 
 from wssupervisor.control.client import Client
+from wssupervisor.control.verbs import STOP, StopRequest
 
 EXAMPLES = """\
-New connections are parked first, then the workers are asked to end (SIGTERM), then made to.
-Under systemd use `systemctl stop` instead; this says so.
+New connections are parked, then the workers get the stop signal (SIGTERM), at the limit SIGKILL.
+Refused under systemd: use `systemctl stop` there.
 
 examples:
   wssctl stop
@@ -15,10 +16,14 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--within", metavar="SPAN", help="the limit (default: [stop] timeout)")
+    parser.add_argument(
+        "--within",
+        metavar="SPAN",
+        help="kill workers that have not ended after this time (default: [stop] timeout)",
+    )
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
-    client.call("stop", {"within": given.within})
+    client.ask(STOP, StopRequest(within=given.within))
     print("stopped")
     return 0

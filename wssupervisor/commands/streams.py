@@ -1,7 +1,7 @@
-"""Standard output and error that fail: they must not change what a verb reports by its status.
+"""Standard output and error that fail: they must not change the exit status of a verb.
 
-A deploy script acts on the exit status of `wssctl reload`. A full disk or a closed pipe behind it
-says nothing about the reload.
+A deploy script acts on the exit status of `wssctl reload`. A full disk or a closed pipe does not
+mean that the reload failed.
 """
 
 import errno
@@ -15,19 +15,18 @@ from wssupervisor.harmless import harmless
 
 
 class OutputFailed(Exception):
-    """Standard output cannot be written. Not an OSError: nobody takes it for the daemon's."""
+    """Standard output cannot be written. Not an OSError, which could be the daemon's."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot write to standard output: {error.strerror}")
         self.reader_left = error.errno == errno.EPIPE
-        """As `head` does, which has all that it wants."""
+        """The reader has closed the pipe, as `head` does."""
 
 
 class Stream:
-    """A text stream whose first failure is the last, and through which nothing acts on a terminal.
+    """A text stream that fails at most once, and passes no foreign escape sequence to a terminal.
 
-    What `write` gets is shown and not obeyed, whatever it was made of. Escape sequences of our own
-    go through `draw`.
+    `write` escapes control characters. Our own escape sequences go through `draw`.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -43,7 +42,7 @@ class Stream:
         return len(text)
 
     def draw(self, text: str) -> None:
-        """Text that was made of harmless parts, such as a Span's, and of escape sequences."""
+        """Write text made of harmless parts, such as those of a Span, and of escape sequences."""
         try:
             self._stream.write(text)
         except OSError as error:
@@ -56,7 +55,7 @@ class Stream:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        # What is in the buffer would be written again at the end, and fail again.
+        # The interpreter would write the buffer again at its end, and fail again.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._stream.fileno())
         os.close(null)
@@ -66,7 +65,7 @@ class Stream:
 
 
 class Canvas:
-    """The same stream for a program that draws by itself, such as rich."""
+    """The same stream for a library that draws, such as rich."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -86,7 +85,7 @@ def draw(text: str, stream: TextIO) -> None:
 
 @contextmanager
 def guarded() -> Iterator[Stream]:
-    """Standard output in place of the real one; it raises OutputFailed where `raises` is set."""
+    """Replaces standard output; the replacement raises OutputFailed if `raises` is set."""
     before = sys.stdout, sys.stderr
     out = Stream(sys.stdout)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, Stream(sys.stderr))

@@ -1,7 +1,6 @@
 """Lines of text whose parts have a meaning, and how a meaning looks on a terminal."""
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ ERASE_LINE = "\r\x1b[K"
 
 
 class Style(Enum):
-    """What a part of a line means; the value is what a terminal is sent (ECMA-48)."""
+    """What a part of a line means; the value is its escape sequence for a terminal (ECMA-48)."""
 
     PLAIN = ""
     TITLE = "1"
@@ -28,7 +27,7 @@ class Style(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """`text` does nothing to a terminal, and is of one line: what else is in it is escaped."""
+    """`text` is one line without effect on a terminal: other characters are escaped."""
 
     text: str
     style: Style = Style.PLAIN
@@ -53,7 +52,7 @@ def length(one: Line) -> int:
 
 
 def clipped(one: Line, width: int, more: str) -> Line:
-    """At most so many columns; `more` stands at the end of one that was too long."""
+    """At most `width` columns; `more` marks the end of a line that was longer."""
     if length(one) <= width:
         return one
     room = max(0, width - len(more))
@@ -75,7 +74,7 @@ def colored(one: Line) -> str:
 
 
 def has_colors(stream: TextIO) -> bool:
-    """A terminal, and nobody said that he wants none (no-color.org)."""
+    """A terminal, unless NO_COLOR is set (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and terminal_can_draw()
 
 
@@ -88,28 +87,8 @@ def is_unicode(stream: TextIO) -> bool:
 
 
 def show(lines: Iterable[Line], stream: TextIO | None = None) -> None:
-    """Print them, in colours where they can be seen."""
+    """Print them, in colours on a terminal."""
     out = stream or sys.stdout
     form = colored if has_colors(out) else plain
     draw("\n".join(form(one) for one in lines) + "\n", out)
     out.flush()
-
-
-class LiveLine:
-    """The last line of standard error, drawn again and again; nothing where it is no terminal."""
-
-    def __init__(self, *, live: bool) -> None:
-        self.live = live
-
-    def draw(self, one: Line) -> None:
-        """As much of it as the terminal is wide."""
-        if self.live:
-            form = colored if has_colors(sys.stderr) else plain
-            width = shutil.get_terminal_size().columns - 1
-            draw(form(clipped(one, width, "...")), sys.stderr)
-            sys.stderr.flush()
-
-    def erase(self) -> None:
-        if self.live:
-            draw(ERASE_LINE, sys.stderr)
-            sys.stderr.flush()

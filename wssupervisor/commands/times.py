@@ -1,10 +1,10 @@
-"""Instants as people read them: local time with its offset from UTC; JSON keeps UTC."""
+"""Instants for operators: local time with its offset from UTC. JSON has UTC."""
 
 from datetime import datetime
 
 
 def clock(at: str) -> str:
-    """The time of day of an ISO 8601 instant; before it the date, if that is another day's."""
+    """The local time of an ISO 8601 instant, with its date unless that is today."""
     moment = _local(at)
     time = moment.strftime("%H:%M:%S")
     return (
@@ -13,7 +13,7 @@ def clock(at: str) -> str:
 
 
 def clock_with_offset(at: str) -> str:
-    """The same with the offset behind it: 09:00:00+01:00."""
+    """The same with its offset: 09:00:00+01:00."""
     return clock(at) + _offset(_local(at))
 
 
@@ -28,7 +28,7 @@ def now() -> str:
 
 
 def zone() -> str:
-    """The offset that applies now: UTC+01:00."""
+    """The current offset: UTC+01:00."""
     return f"UTC{_offset(datetime.now().astimezone())}"
 
 

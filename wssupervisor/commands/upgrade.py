@@ -1,19 +1,22 @@
-"""upgrade: let the supervisor become the version on disk; workers are not touched"""
+"""upgrade: the supervisor executes the version on disk"""
 
 import argparse
 import json
-from typing import Any
+from contextlib import suppress
 
 from wssupervisor.control.client import Client, Gone
+from wssupervisor.control.documents import Status
+from wssupervisor.control.verbs import STATUS, UPGRADE, Empty, UpgradeEvent
 from wssupervisor.errors import OperationFailed
+from wssupervisor.plural import count
 
 EXAMPLES = """\
-The supervisor re-executes itself: the same process, the same workers and sockets, the program that
-is on disk now. Nobody who is connected or connecting notices. A reload that is under way goes on,
-and so does every drain. The new program is tried before, on the real state: where it could not
-take over, nothing changes, and this fails with the reason.
+The supervisor executes the program that is on disk now and stays the same process, with the same
+workers and sockets. No connection is closed or delayed. A running reload and all drains continue.
+The new program first tests whether it can take over the current state. If it cannot, nothing
+changes, and upgrade reports the reason.
 
-This is about wssupervisor's own code; `wssctl reload` brings your server's.
+Upgrades wssupervisor itself. To deploy your server, use `wssctl reload`.
 
 examples:
   wssctl upgrade
@@ -22,37 +25,38 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
-    told: dict[str, Any] = {}
-    try:
-        client.call("upgrade", {}, lambda event: told.update(_known(event)))
-    except Gone:
-        if not told:
-            raise
-    status = client.call("status")
-    if status.get("executions", 0) <= told["executions"]:
-        raise OperationFailed("the supervisor was not re-executed; its log says why")
+    before: UpgradeEvent | None = None
+
+    def note(event: UpgradeEvent) -> None:
+        nonlocal before
+        before = event
+
+    with suppress(Gone):
+        client.ask(UPGRADE, Empty(), note)
+    if before is None:
+        raise Gone(f"the daemon at {client.path} closed the connection without an answer")
+    status = client.ask(STATUS, Empty())
+    if status["executions"] <= before["executions"]:
+        raise OperationFailed(
+            "the supervisor did not execute the new program; its log has the reason"
+        )
     found = {
-        "before": told["before"],
+        "before": before["before"],
         "version": status["version"],
         "pid": status["pid"],
         "executions": status["executions"],
     }
-    print(json.dumps(found) if given.json else _sentence(found, status))
+    print(json.dumps(found) if given.json else _sentence(before["before"], status))
     return 0
 
 
-def _known(event: dict[str, Any]) -> dict[str, Any]:
-    """What is of use here: a peer may send more and more."""
-    return {name: event[name] for name in ("before", "version", "executions") if name in event}
-
-
-def _sentence(found: dict[str, Any], status: dict[str, Any]) -> str:
+def _sentence(before: str, status: Status) -> str:
     workers = sum(len(one["workers"]) for one in status["generations"])
     return (
-        f"wssupervisor {found['version']} supervises, in place of {found['before']}; the same pid"
-        f" ({found['pid']}), and {workers} worker{'' if workers == 1 else 's'} untouched"
+        f"wssupervisor {status['version']} supervises, replacing {before}; same pid"
+        f" ({status['pid']}), {count(workers, 'worker')} untouched"
     )

@@ -1,7 +1,7 @@
-"""`wssctl status --watch`: the status, each second anew, until somebody has seen enough.
+"""`wssctl status --watch`: the status, updated every second until the operator quits.
 
-With rich on a screen of the terminal's own, which is left as it was found. It outlives the daemon:
-while nobody answers it says since when, and goes on.
+With rich it draws on the terminal's alternate screen and restores the terminal afterwards. While no
+daemon answers, it shows since when, and keeps asking.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from wssupervisor.commands.screen import Size, screen
 from wssupervisor.commands.streams import Canvas
@@ -25,24 +25,24 @@ from wssupervisor.commands.terminal import Line, Span, Style, line, show, termin
 from wssupervisor.commands.terminal_size import recent, size_of_output
 from wssupervisor.commands.times import now
 from wssupervisor.control.client import Client, Gone, Silence
+from wssupervisor.control.documents import Event, Status
+from wssupervisor.control.verbs import STATUS, Empty
 from wssupervisor.durations import format_duration
 from wssupervisor.errors import NotRunning
 
 EVERY = 1.0
 LOOK_EVERY = 0.2
-"""Between two looks at the keys and at the size of the terminal."""
+"""Interval of looking at the keys and at the size of the terminal."""
 PATIENCE = 3.0
-"""Seconds of silence after which a daemon does not answer; it speaks every 1.5 s."""
-
-Document = dict[str, Any]
+"""Seconds without a message after which a daemon counts as silent; it sends one every 1.5 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last answer, and since when there has been none."""
+    """The last answer; `at`: its monotonic instant; `silent`: why a later one is missing."""
 
-    document: Document
-    events: Sequence[Document]
+    document: Status
+    events: Sequence[Event]
     at: float
     silent: str | None = None
 
@@ -73,7 +73,7 @@ def run(given: argparse.Namespace, client: Client) -> int:
         try:
             import rich  # noqa: F401, PLC0415
         except ModuleNotFoundError:
-            text = "wssctl: for a screen that is drawn anew install rich (Debian: python3-rich)"
+            text = "wssctl: install rich to watch on the whole screen (Debian: python3-rich)"
             print(text, file=sys.stderr)
             _repeat(client, first, _print)
         else:
@@ -82,12 +82,12 @@ def run(given: argparse.Namespace, client: Client) -> int:
 
 
 def _ask(client: Client) -> Seen:
-    """Raises what `Client.call` raises."""
-    return Seen(client.call("status"), recent(client), time.monotonic())
+    """Raises what `Client.ask` raises."""
+    return Seen(client.ask(STATUS, Empty()), recent(client), time.monotonic())
 
 
 def _ask_again(client: Client, before: Seen) -> Seen:
-    """An upgrade, a restart, a death: whoever comes after is asked the next time."""
+    """During an upgrade, a restart or after a crash: the last answer, with the reason."""
     try:
         return _ask(client)
     except (Gone, NotRunning, Silence) as error:
@@ -97,14 +97,14 @@ def _ask_again(client: Client, before: Seen) -> Seen:
 # -- without a screen --------------------------------------------------------------------------
 
 
-def _repeat(client: Client, seen: Seen, tell: Callable[[Seen], None]) -> None:
+def _repeat(client: Client, seen: Seen, report: Callable[[Seen], None]) -> None:
     while True:
-        tell(seen)
+        report(seen)
         time.sleep(EVERY)
         seen = _ask_again(client, seen)
 
 
-def _document(seen: Seen) -> Document:
+def _document(seen: Seen) -> Status | dict[str, str]:
     return seen.document if seen.silent is None else {"no_answer": seen.silent}
 
 
@@ -117,7 +117,7 @@ def _print(seen: Seen) -> None:
 
 
 def _draw(client: Client, seen: Seen) -> None:
-    from rich.console import Console  # noqa: PLC0415 - it takes as long as all of wssctl
+    from rich.console import Console  # noqa: PLC0415 - takes as long as all of wssctl
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -141,12 +141,12 @@ def _draw(client: Client, seen: Seen) -> None:
         return found
 
     console = Console(file=cast(TextIO, Canvas(sys.stdout)), highlight=False)
-    leaves = False
-    while not leaves:
+    quits = False
+    while not quits:
         try:
             with (
-                _signals_end_it(),
-                _keys_are_ours(),
+                _signals_quit(),
+                _keys_unbuffered(),
                 Live(
                     console=console,
                     screen=True,
@@ -155,18 +155,18 @@ def _draw(client: Client, seen: Seen) -> None:
                     redirect_stderr=False,
                 ) as live,
             ):
-                while not leaves:
+                while not quits:
                     size = size_of_output()
                     live.update(text(size), refresh=True)
-                    leaves = _wait(EVERY, size)
-                    if not leaves and size_of_output() == size:
+                    quits = _wait(EVERY, size)
+                    if not quits and size_of_output() == size:
                         seen = _ask_again(client, seen)
         except _Suspended:
-            os.kill(os.getpid(), signal.SIGSTOP)  # with the terminal as it was; on SIGCONT go on
+            os.kill(os.getpid(), signal.SIGSTOP)  # with the terminal restored; continues on SIGCONT
 
 
 def _wait(seconds: float, size: Size) -> bool:
-    """Until it is time, or the size has changed; True when somebody wants to leave."""
+    """Wait, or until the size has changed; True if the operator quits."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and size_of_output() == size:
         if not sys.stdin.isatty():
@@ -179,8 +179,8 @@ def _wait(seconds: float, size: Size) -> bool:
 
 
 @contextmanager
-def _keys_are_ours() -> Iterator[None]:
-    """Keys come at once and are not shown; the terminal is put back afterwards."""
+def _keys_unbuffered() -> Iterator[None]:
+    """Keys arrive at once and without echo; the terminal is restored afterwards."""
     if not sys.stdin.isatty():
         yield
         return
@@ -197,8 +197,8 @@ class _Suspended(BaseException):
 
 
 @contextmanager
-def _signals_end_it() -> Iterator[None]:
-    """As Ctrl-C does, or the terminal would stay ours."""
+def _signals_quit() -> Iterator[None]:
+    """As Ctrl-C does, so that the terminal is restored."""
 
     def end(number: int, _: FrameType | None) -> None:
         if number == signal.SIGTSTP:

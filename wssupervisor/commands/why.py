@@ -1,22 +1,22 @@
-"""why: what keeps a generation alive: connections, limits, and when it may be empty"""
+"""why: what keeps a generation alive"""
 
 import argparse
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
-from wssupervisor.commands.sentences import count
 from wssupervisor.control.client import Client, DaemonError
+from wssupervisor.control.documents import Estimate, Why, WhyDrain, WhyHelper
+from wssupervisor.control.verbs import STATUS, WHY, Empty, WhyRequest
 from wssupervisor.durations import format_duration
 from wssupervisor.harmless import harmless
+from wssupervisor.plural import count
 
 EXAMPLES = """\
-Without a number: each generation that is draining. Shows the connections of a generation by peer
-address, with the age of the oldest connection (at least: as long as it has been counted) and how
-long each has been idle, from the kernel. The estimate is an exponential decay through the number of
-connections at the beginning of the drain and now; it is "unknown" until at least ten have left, in
-half a minute or more.
+Shows the connections of a generation by peer address, with the age of the oldest one (at least: the
+time since its first count) and their idle times from the kernel. The estimate is an exponential
+decay through the numbers of connections at the start of the drain and now. It is "unknown" until at
+least 10 connections have closed and half a minute has passed.
 
 examples:
   wssctl why
@@ -24,11 +24,10 @@ examples:
   wssctl -i chat why 6 --json | jq '.peers[0]'
 """
 
-Document = dict[str, Any]
 GENERATIONS_MAX = 100
-"""Of which it is asked: each answer is held until all are there."""
+"""At most this many are asked for, because all answers are held in memory."""
 PEERS_SHOWN = 15
-EMPTY = "yes, it has no connections"
+EMPTY = "now, it has no connections"
 HEADINGS = ("PEER", "CONNECTIONS", "OLDEST", "IDLE FOR")
 
 
@@ -37,50 +36,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "generation",
         type=int,
         nargs="?",
-        help="its number, as in wssctl status (default: each that is draining)",
+        help="number of the generation, as in wssctl status (default: all that drain)",
     )
     parser.add_argument(
-        "--json", action="store_true", help="the whole document; without a number, a list of them"
+        "--json",
+        action="store_true",
+        help="print one JSON object; without a generation, a list of them",
     )
 
 
 def run(given: argparse.Namespace, client: Client) -> int:
     if given.generation is None:
         return _each_drain(client, json_wanted=given.json)
-    document = client.call("why", {"generation": given.generation})
+    document = client.ask(WHY, WhyRequest(generation=given.generation))
     print(json.dumps(document, indent=1) if given.json else _text(document))
     return 0
 
 
 def _each_drain(client: Client, *, json_wanted: bool) -> int:
-    generations = client.call("status")["generations"]
+    generations = client.ask(STATUS, Empty())["generations"]
     found = []
     for one in generations[:GENERATIONS_MAX]:
         if "drain" in one:
-            with suppress(DaemonError):  # it has ended since
-                found.append(client.call("why", {"generation": one["number"]}))
+            with suppress(DaemonError):  # it has ended by now
+                found.append(client.ask(WHY, WhyRequest(generation=one["number"])))
     if json_wanted:
         print(json.dumps(found, indent=1))
     elif found:
         print("\n\n".join(_text(document) for document in found))
     else:
-        numbers = " or ".join(f"`wssctl why {int(one['number'])}`" for one in generations)
-        print("no generation is draining" + (f"; there is {numbers}" if numbers else ""))
+        commands = " or ".join(f"wssctl why {one['number']}" for one in generations)
+        print(
+            "no generation is draining"
+            + (f". Show another one with: {commands}" if commands else "")
+        )
     return 0
 
 
-def _text(document: Document) -> str:
+def _text(document: Why) -> str:
     return "\n".join(harmless(one, kept="") for one in render(document))
 
 
-def render(document: Document) -> Iterator[str]:
+def render(document: Why) -> Iterator[str]:
     """The document as lines of text."""
-    number, drain = int(document["generation"]), document["drain"]
+    number, drain = document["generation"], document["drain"]
     what = f"generation {number} ({document['release']}) is {document['state']}"
     if drain is not None:
         since = format_duration(drain["seconds"])
-        what += f" for {since}: {drain['connections_at_start']} -> {document['connections']}"
-        what += f" connection{'' if document['connections'] == 1 else 's'}"
+        what += f" for {since}: {drain['connections_at_start']} ->"
+        what += f" {count(document['connections'], 'connection')}"
     yield what
     for reason in document["reasons"]:
         yield f"  kept alive by: {reason}"
@@ -91,56 +95,54 @@ def render(document: Document) -> Iterator[str]:
     yield ""
     for one in document["workers"]:
         queued = f", {one['queued']} waiting" if one["queued"] else ""
-        counts = "" if one["reported"] is None else f" ({one['reported']} by its own account)"
+        counts = "" if one["reported"] is None else f" ({one['reported']} reported by its library)"
         yield (
             f"  worker {one['index']}, pid {one['pid'] or '-'}, {one['state']}:"
             f" {count(one['connections'], 'connection')}{counts}{queued}"
         )
-    yield from _helpers(document.get("helpers", []))
+    yield from _helpers(document["helpers"])
     if document["peers"]:
         yield ""
         yield from _peers(document)
     if drain is not None and document["connections"]:
         yield ""
-        yield f"  to end it sooner: wssctl drain {number} --within 10min"
+        yield f"  end it sooner with: wssctl drain {number} --within 10min"
 
 
-def _helpers(helpers: list[Document]) -> Iterator[str]:
-    """Processes that hold sockets of clients that have left: they keep nothing, but are odd."""
+def _helpers(helpers: list[WhyHelper]) -> Iterator[str]:
+    """Processes that hold sockets of clients that have closed: uncounted, but worth a look."""
     for one in helpers:
         uncounted = one["connections"] - one["counted"]
         if uncounted:
             yield (
-                f"  pid {one['pid']} ({one['command']}) holds sockets of"
-                f" {count(uncounted, 'client')} that left; they are not counted"
+                f"  pid {one['pid']} ({one['command']}) holds {count(uncounted, 'socket')} of"
+                " clients that have closed; these are not counted"
             )
 
 
-def _limit(drain: Document) -> str:
+def _limit(drain: WhyDrain) -> str:
     if drain["paused"]:
         return "paused"
-    how = (
-        "its connections are closed politely"
-        if drain["closes_on_request"]
-        else "its workers get SIGTERM"
-    )
+    left = drain["seconds_left"]
+    if left is None:
+        return "none; it ends when its last connection has closed"
     if drain["closing"]:
-        return f"reached: connections are being closed, until in {_span(drain['seconds_left'])}"
-    if drain["seconds_left"] is None:
-        return "none; it ends when its last connection has gone"
-    by = "over by then" if drain["closes_on_request"] else "then"
-    return f"in {_span(drain['seconds_left'])}: {how}, {by}"
+        return f"reached; connections are being closed, the last ones in {_span(left)}"
+    if drain["closes_on_request"]:
+        return f"in {_span(left)}; its workers close their connections before"
+    return f"in {_span(left)}; its workers get SIGTERM then"
 
 
-def _estimate(estimate: Document) -> str:
-    if estimate["unknown"] is not None:
+def _estimate(estimate: Estimate) -> str:
+    seconds = estimate["empty_in_seconds"]
+    if seconds is None:
         return f"unknown ({estimate['unknown']})"
     half = format_duration(estimate["half_life_seconds"])
-    about = format_duration(estimate["empty_in_seconds"])
+    about = format_duration(seconds)
     return f"in about {about} (half of the remaining connections close every {half})"
 
 
-def _peers(document: Document) -> Iterator[str]:
+def _peers(document: Why) -> Iterator[str]:
     rows = [HEADINGS]
     for one in document["peers"][:PEERS_SHOWN]:
         low, high = _span(one["idle_seconds_min"]), _span(one["idle_seconds_max"])

@@ -5,10 +5,13 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from wssupervisor.control import protocol
+from wssupervisor.control.fitting import fit
 from wssupervisor.control.paths import instances, running, systemd_runs
 from wssupervisor.control.safe_place import danger
+from wssupervisor.control.verbs import VERBS, Answer, Request, Sent, Verb
 from wssupervisor.errors import (
     EXIT_STATUS_BY_CODE,
     NotAllowed,
@@ -24,8 +27,6 @@ CONNECT_SECONDS = 5.0
 PARTS_CHARS = protocol.ANSWER_CHARS + (protocol.ANSWER_CHARS >> 3)
 """Limit of an answer in parts, with PART_COST for each: a peer may send endless empty parts."""
 PART_COST = 100
-REPEATABLE = frozenset({"status", "why", "verdict", "scale", "drain", "history", "metrics", "join"})
-"""Methods that may safely be repeated, as after an upgrade during the first request."""
 
 
 class DaemonError(OperationFailed):
@@ -137,6 +138,24 @@ class Client:
         self.path = path
         self.patience = SILENCE_SECONDS
 
+    def ask(
+        self,
+        verb: Verb[Request, Answer, Sent],
+        request: Request,
+        on_event: Callable[[Sent], None] | None = None,
+    ) -> Answer:
+        """Send a request and wait for its answer; both it and each event have their type.
+
+        Raises Misfit if they have not, and what `call` raises.
+        """
+
+        def take(event: protocol.Object) -> None:
+            if on_event is not None:
+                on_event(fit(verb.event, event))
+
+        params = cast(protocol.Object, request)
+        return fit(verb.answer, self.call(verb.name, params, take))
+
     def call(
         self,
         method: str,
@@ -150,7 +169,7 @@ class Client:
         try:
             return self._ask(method, params or {}, on_event)
         except Gone:
-            if method not in REPEATABLE:
+            if method not in VERBS or not VERBS[method].repeatable:
                 raise
         return self._ask(method, params or {}, on_event)  # to the new program, after an upgrade
 

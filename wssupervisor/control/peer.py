@@ -6,7 +6,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from wssupervisor.control.rights import RIGHTS, Right, member_may
+from wssupervisor.control.rights import Right, member_may
+from wssupervisor.control.verbs import VERBS
 from wssupervisor.errors import NotAllowed
 
 _PEER = struct.Struct("=iII")
@@ -47,7 +48,7 @@ def authorize(
 
     `instead`: the command for root, if the daemon refuses this method to every caller.
     """
-    right = RIGHTS.get(method)
+    right = VERBS[method].right if method in VERBS else None
     if right is None or peer.may(right, group_may_operate=group_may_operate):
         return
     owner = Peer(os.getpid(), os.geteuid(), os.getegid()).name

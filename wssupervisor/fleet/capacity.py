@@ -13,6 +13,7 @@ from wssupervisor.fleet import draining, steering
 from wssupervisor.fleet.actions import Action
 from wssupervisor.fleet.model import GenerationState, Policy, SlotId, WhenFull, WorkerState
 from wssupervisor.fleet.state import Generation, Reload, State
+from wssupervisor.plural import count
 
 
 def may_cut_drains(reload: Reload, policy: Policy) -> bool:
@@ -38,11 +39,10 @@ def no_slot(state: State, slots: dict[str, list[SlotId]]) -> str | None:
 
 
 def _deaf(name: str, slots: int) -> str:
-    which = "1 slot" if slots == 1 else f"{slots} slots"
     return (
-        f"no slot of listener {name!r} can be used: on {which} a worker locked a packet filter"
-        " (SO_LOCK_FILTER), which cannot be removed. Restart the instance, and its socket unit if"
-        " it has one"
+        f"no slot of listener {name!r} can be used: on {count(slots, 'slot')} a worker locked a"
+        " packet filter (SO_LOCK_FILTER), which cannot be removed. Restart the instance, and its"
+        " socket unit if it has one"
     )
 
 
@@ -145,11 +145,9 @@ def _way_out(found: list[Generation]) -> str:
     first = found[0]
     if first.state is GenerationState.ACTIVE:
         return f"End its draining workers with `wssctl drain {first.number} --within 0s`"
-    count = draining.connections(first)
+    connections = draining.connections(first)
     which = "it" if len(found) == 1 else "the emptiest"
-    closing = (
-        f"closing {count} connection{'' if count == 1 else 's'}" if count else "which is empty"
-    )
+    closing = f"closing {count(connections, 'connection')}" if connections else "which is empty"
     return (
         f"End {which}, {closing}, with `wssctl drain {first.number} --within 0s` or"
         " `wssctl reload --make-room`"

@@ -14,6 +14,7 @@ from wssupervisor.fleet.model import Policy, SlotId, WorkerState
 from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import SendDrain, SendResume, Signal
 from wssupervisor.fleet.state import ReleasingSockets, ReloadKind, State, Worker
+from wssupervisor.plural import count
 
 RELEASE_SECONDS = lifecycle.RELEASE_SECONDS
 ACCEPTING = frozenset({WorkerState.STARTING, WorkerState.READY})
@@ -108,7 +109,7 @@ def waits_for(state: State) -> str:
         for worker in _old(state)
         if worker.releasing is None or worker.releasing.holds is not False
     ]
-    return f"{len(which)} old worker{'' if len(which) == 1 else 's'} to stop accepting"
+    return f"{count(len(which), 'old worker')} to stop accepting"
 
 
 def cancel(state: State, now: float) -> Iterator[Action]:

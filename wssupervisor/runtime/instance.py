@@ -24,7 +24,8 @@ from wssupervisor.fleet.actions import Action
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.fleet.notes import NoteKind
-from wssupervisor.runtime.api.methods import Requests
+from wssupervisor.runtime.api.call import Services
+from wssupervisor.runtime.api.dispatch import Requests
 from wssupervisor.runtime.background import warn_unpinned
 from wssupervisor.runtime.fd_store import CONTROL, FdStore, slots_name, split
 from wssupervisor.runtime.handover import attempts, document, recovery, state_file
@@ -306,7 +307,7 @@ class Instance:
         stop = stop_command(config.name)
         server = ControlServer(
             parts.control,
-            Requests(parts.supervisor, parts.watch, upgrade, parts.scrape).handle,
+            Requests(Services(parts.supervisor, parts.watch, upgrade, parts.scrape)).handle,
             group_may_operate=config.control.group_may_operate,
             instead={} if stop is None else {"stop": stop},
         )

@@ -16,7 +16,7 @@ VERDICTS_KEPT = 16
 
 
 def error_of(outcome: Outcome, lines: Sequence[str] = ()) -> WssError:
-    """What a requester is told who did not get what he asked for; `lines` of the worker's words."""
+    """The error for an outcome that is not the requested one; `lines`: the worker's last output."""
     if not isinstance(outcome, Failed):
         return OperationFailed(f"unexpected answer {outcome}")
     kinds = {"busy": Busy, "not-running": NotRunning, "reload-failed": ReloadFailed}
@@ -69,13 +69,13 @@ class PendingRequests:
         return answer
 
     def cancel(self, request: RequestId) -> None:
-        """No client waits for the answer any longer; harmless once it has been given."""
+        """The requester no longer waits; harmless after the answer."""
         self._begun.pop(request, None)
         if self._waiting.pop(request, None) is not None:
             self._post(RequesterGone(request))
 
     async def ask(self, request: RequestId, event: Event) -> Outcome:
-        """Post a request and wait for its one answer. Cancelled: the requester has left."""
+        """Post a request and wait for its one answer. If it is cancelled, so is the request."""
         try:
             return await self.request(request, event)
         finally:
@@ -91,7 +91,7 @@ class PendingRequests:
         return self._begun.get(request)
 
     def give(self, request: RequestId, outcome: Outcome) -> None:
-        """The fleet has answered; nobody may be waiting any more."""
+        """The fleet has answered; the requester may have gone."""
         waiting = self._waiting.pop(request, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(outcome)
@@ -110,7 +110,7 @@ class PendingRequests:
             del self._verdicts[old]
 
     def verdict_of(self, reload: int) -> asyncio.Future[Verdict] | None:
-        """Done once that reload has ended; None if that was too long ago to be known still."""
+        """Done once that reload has ended; None if its result is no longer known."""
         known = reload in self._verdicts or reload > self._settled
         return self._verdict(reload) if known else None
 
@@ -119,7 +119,7 @@ class PendingRequests:
     ) -> RequestId | None:
         """Wait again for the requester of that reload, if an upgrade cut it off; then `cancel`.
 
-        None for any other caller: it learns the verdict, and cancels nothing by leaving.
+        None for any other caller: it gets the verdict, and cancels nothing when it goes.
         """
         if reload is None or reload.id != number or reload.request is None:
             return None

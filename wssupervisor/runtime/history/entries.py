@@ -1,19 +1,18 @@
-"""An entry of the history as a file has it: what its readers rely on is there, or it is none."""
+"""Entries of the history read from a file: a line without what its readers need is none."""
 
 import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from wssupervisor import bounded_json
+from wssupervisor.control.documents import Event
 
 LINE_BYTES_MAX = 60 << 10
-"""As the control protocol sends it, in one line, it must leave room for what is around it."""
+"""Of a line of the control protocol, with room for what is around the entry."""
 NUMBER_MAX = 1 << 53
 _AT = re.compile(r"(19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
-
-Entry = dict[str, Any]
 
 NEEDED: Mapping[str, frozenset[str]] = {
     "reload-begun": frozenset({"reload"}),
@@ -23,15 +22,15 @@ NEEDED: Mapping[str, frozenset[str]] = {
     "drain-begun": frozenset({"generation"}),
     "generation-retired": frozenset({"generation"}),
 }
-"""By kind, what the history of reloads is put together from."""
+"""Fields that the history of reloads needs, by kind."""
 NEEDED_WITH_CONNECTIONS = frozenset({"seconds", "forced", "lost"})
-"""Of a generation that has gone and had connections."""
+"""Fields of a retired generation that had connections."""
 TEXTS = frozenset({"reload", "attempt", "reason", "release", "via", "by", "worker"})
 COUNTS = frozenset({"generation", "replaced", "connections", "forced", "lost", "by_pid"})
 
 
-def entry(line: bytes) -> Entry | None:
-    """What a line of the file says; None for what is no entry."""
+def entry(line: bytes) -> Event | None:
+    """The entry on a line of the file, None if it is not one."""
     if len(line) > LINE_BYTES_MAX:
         return None
     try:
@@ -40,10 +39,11 @@ def entry(line: bytes) -> Entry | None:
         return None
     if not isinstance(found, dict) or not _is_entry(found):
         return None
-    return found if line.isascii() or len(json.dumps(found)) <= LINE_BYTES_MAX else None
+    fits = line.isascii() or len(json.dumps(found)) <= LINE_BYTES_MAX
+    return cast(Event, found) if fits else None
 
 
-def _is_entry(found: Entry) -> bool:
+def _is_entry(found: Mapping[str, Any]) -> bool:
     kind = found.get("kind")
     if not isinstance(kind, str) or not _is_instant(found.get("at")):
         return False
@@ -55,7 +55,7 @@ def _is_entry(found: Entry) -> bool:
 
 
 def _is_instant(at: object) -> bool:
-    """As the history writes it: UTC, of a year that every reader can tell in its own zone."""
+    """As the history writes it: UTC, in a year that exists in every time zone."""
     if not isinstance(at, str) or not _AT.fullmatch(at):
         return False
     try:
@@ -74,7 +74,7 @@ def _is_field(name: str, value: object) -> bool:
         case bool():
             return name not in TEXTS | COUNTS and name != "seconds"
         case int() | float():
-            if not abs(value) <= NUMBER_MAX or name in TEXTS:  # not a number is not, either
+            if not abs(value) <= NUMBER_MAX or name in TEXTS:  # `not <=`, because of NaN
                 return False
             whole = isinstance(value, int) or name not in COUNTS
             return whole and (value >= 0 or name not in COUNTS | {"seconds"})
@@ -82,7 +82,7 @@ def _is_field(name: str, value: object) -> bool:
 
 
 def _is_text(value: str) -> bool:
-    """Not one half of a surrogate pair, which cannot be written anywhere."""
+    """Without a lone surrogate, which cannot be encoded."""
     try:
         value.encode()
     except UnicodeEncodeError:

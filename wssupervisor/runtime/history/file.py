@@ -1,42 +1,42 @@
-"""What happened, as JSON lines on disk: it outlives the supervisor, and a reboot where it can.
+"""The history as JSON lines on disk, which outlive the supervisor and may outlive a reboot.
 
-Each entry is one write to a file opened with O_APPEND, so that a death leaves at most one torn
-line, the last; whoever reads skips it. When the file has reached its size it becomes the older one,
-in place of the one before it: at most two are there.
+Each entry is one write to a file opened with O_APPEND, so that a crash leaves at most one torn
+line, the last; readers skip it. A file that has reached its size is renamed and replaces the one
+renamed before: at most two exist.
 
-The daemon believes only files of its own in a directory that nobody else may write; and whatever
-they say, what is no entry is passed over.
+The daemon reads only files of its own in a directory that no other user may write, and skips lines
+that are not entries.
 """
 
 import contextlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from wssupervisor import files
+from wssupervisor.control.documents import Event
 from wssupervisor.control.socket_file import identity
 from wssupervisor.own_directory import OwnDirectory
-from wssupervisor.runtime.history.entries import Entry, entry
+from wssupervisor.runtime.history.entries import entry
 
 log = structlog.get_logger()
 
 MODE = 0o640
 OLDER = ".1"
-"""After the path: the file before this one."""
+"""Suffix of the file that was renamed."""
 READ_BYTES_MAX = 4 << 20
-"""Of each file, from its end on: more than is ever written."""
+"""Read from the end of each file: more than is ever written."""
 
 
 class HistoryFile:
-    """Owns its descriptor. What cannot be written is a warning, never an end."""
+    """Owns its descriptor. A failure to write is logged as a warning and never raised."""
 
     def __init__(self, path: str, size: int, *, makes_directory: bool = False) -> None:
-        """`size`: bytes, after which it becomes the older one."""
+        """`size`: bytes, after which the file is renamed."""
         self._path = path
         self._directory = OwnDirectory(Path(path).parent, makes=makes_directory)
         self._name = Path(path).name
@@ -44,12 +44,12 @@ class HistoryFile:
         self._file: int | None = None
         self._size = 0
         self._torn = False
-        """The last line there has no end: what comes next begins one of its own."""
+        """The last line has no end: the next entry begins with a newline."""
         self.works = True
-        """Whether the last entry was written."""
+        """The last entry was written."""
 
-    def append(self, entry: Mapping[str, Any]) -> None:
-        """Write it down; where that fails this is said once, until it works again."""
+    def append(self, entry: Event) -> None:
+        """Write an entry. Of failures in a row only the first is logged."""
         line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
         try:
             self._append(line)
@@ -57,7 +57,7 @@ class HistoryFile:
             self.close()
             if self.works:
                 log.warning(
-                    "history cannot be written down: a restart will forget what happens now",
+                    "cannot write the history: a restart will lose the events from now on",
                     path=self._path,
                     why=error.strerror or str(error),
                 )
@@ -66,7 +66,7 @@ class HistoryFile:
             self.works = True
 
     def is_lost(self) -> bool:
-        """Whether what was written is not where a later program looks for it. Raises OSError."""
+        """Whether the open file is no longer the one at the path. Raises OSError."""
         if self._file is None:
             return False
         found = os.fstat(self._file)
@@ -99,8 +99,8 @@ class HistoryFile:
         self._directory.replace(self._name, self._name + OLDER)
         self._open()
 
-    def read(self, most: int) -> list[Entry]:
-        """The last entries, the oldest first; what is no entry is passed over."""
+    def read(self, most: int) -> list[Event]:
+        """The last entries, oldest first; other lines are skipped."""
         pieces = []
         for name in (self._name + OLDER, self._name):
             try:
@@ -109,26 +109,26 @@ class HistoryFile:
                 continue
             except OSError as error:
                 path = str(self._directory.path / name)
-                log.warning("history cannot be read", path=path, why=error.strerror or str(error))
+                log.warning("cannot read the history", path=path, why=error.strerror or str(error))
         return _entries(pieces, most)
 
     def close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with contextlib.suppress(OSError):  # of a write that was late; the file is closed
+            with contextlib.suppress(OSError):  # reports an earlier write; the file is closed
                 os.close(file)
 
     def remove(self) -> None:
-        """Nothing is left of it."""
+        """Remove both files."""
         self.close()
         with contextlib.suppress(OSError):
             self._directory.remove(self._name, self._name + OLDER)
 
 
-def read_record(path: Path, most: int) -> list[Entry]:
-    """The last entries that a daemon of any user wrote, for showing them; nothing hangs on them.
+def read_record(path: Path, most: int) -> list[Event]:
+    """The last entries that a daemon of any user wrote, only to be shown.
 
-    What cannot be read is passed over.
+    Files that cannot be read are skipped.
     """
     pieces = []
     for one in (f"{path}{OLDER}", str(path)):
@@ -141,8 +141,8 @@ def read_record(path: Path, most: int) -> list[Entry]:
     return _entries(pieces, most)
 
 
-def _entries(pieces: Iterable[bytes], most: int) -> list[Entry]:
-    found: deque[Entry] = deque(maxlen=most)
+def _entries(pieces: Iterable[bytes], most: int) -> list[Event]:
+    found: deque[Event] = deque(maxlen=most)
     for piece in pieces:
         found.extend(one for line in piece.split(b"\n") if (one := entry(line)) is not None)
     return list(found)

@@ -1,8 +1,8 @@
-"""The history of reloads and roll backs, each put together from what was noted of it."""
+"""The history of reloads and rollbacks, each assembled from its events."""
 
 from collections.abc import Iterable
-from typing import Any
 
+from wssupervisor.control.documents import Event, PastReload, ReloadDrain
 from wssupervisor.fleet.notes import NoteKind
 
 KINDS = frozenset(
@@ -18,15 +18,12 @@ KINDS = frozenset(
         NoteKind.STOPPED,
     )
 )
-"""Of the notes that tell of reloads."""
+"""Kinds of events that the history of reloads is made from."""
 CUT_OFF = "the instance ended before its verdict"
 
-Entry = dict[str, Any]
-Document = dict[str, Any]
 
-
-def reloads(entries: Iterable[Entry]) -> list[Document]:
-    """Each with who asked, its verdict, and what became of the generation it replaced."""
+def reloads(entries: Iterable[Event]) -> list[PastReload]:
+    """Each with its requester, its verdict, and what became of the generation that it replaced."""
     story = _Story()
     for entry in entries:
         story.take_in(entry)
@@ -34,40 +31,36 @@ def reloads(entries: Iterable[Entry]) -> list[Document]:
 
 
 class _Story:
-    """Ids and numbers begin anew with each start of the instance."""
+    """Ids and numbers begin at 1 with each start of the instance."""
 
     def __init__(self) -> None:
-        self.found: list[Document] = []
-        self._under_way: dict[str, Document] = {}
-        self._draining: dict[int, Document] = {}
+        self.found: list[PastReload] = []
+        self._under_way: dict[str, PastReload] = {}
+        self._draining: dict[int, ReloadDrain] = {}
         """By the generation that was replaced."""
 
-    def take_in(self, entry: Entry) -> None:
-        match entry["kind"]:
-            case "started" | "stopped":
+    def take_in(self, entry: Event) -> None:
+        match entry:
+            case {"kind": "started" | "stopped"}:
                 self._instance_ended()
-            case "reload-begun":
-                self._begin(entry, "reload")
-            case "rollback-begun":
-                self._begin(entry, "rollback")
-            case "reload-failed":
-                self._end(entry, ok=False)
-            case "cutover":
-                self._end(entry, ok=True)
-            case "drain-begun":
-                if drain := self._drain(entry["generation"]):
-                    drain["connections"] = entry.get("connections")
-            case "generation-retired":
-                self._retired(entry)
+            case {"kind": "reload-begun", "reload": str(reload)}:
+                self._begin(entry, reload, "reload")
+            case {"kind": "rollback-begun", "reload": str(reload)}:
+                self._begin(entry, reload, "rollback")
+            case {"kind": "reload-failed", "reload": str(reload), "attempt": str(attempt)}:
+                self._end(entry, reload, attempt, ok=False)
+            case {"kind": "cutover", "reload": str(reload), "attempt": str(attempt)}:
+                self._cut_over(self._end(entry, reload, attempt, ok=True))
+            case {"kind": "drain-begun", "generation": int(generation)}:
+                if generation in self._draining:
+                    self._draining[generation]["connections"] = entry.get("connections")
+            case {"kind": "generation-retired", "generation": int(generation)}:
+                self._retired(entry, generation)
 
-    def _drain(self, generation: int) -> Document | None:
-        reload = self._draining.get(generation)
-        return None if reload is None else reload["drain"]
-
-    def _begin(self, entry: Entry, kind: str) -> Document:
-        reload = {
+    def _begin(self, entry: Event, name: str, kind: str) -> PastReload:
+        reload: PastReload = {
             "at": entry["at"],
-            "id": entry["reload"],
+            "id": name,
             "kind": kind,
             "via": entry.get("via"),
             "by": entry.get("by"),
@@ -81,43 +74,53 @@ class _Story:
             "drain": None,
         }
         self.found.append(reload)
-        self._under_way[reload["id"]] = reload
+        self._under_way[name] = reload
         return reload
 
-    def _end(self, entry: Entry, *, ok: bool) -> None:
-        reload = self._under_way.pop(entry["reload"], None)
-        if reload is None:  # its beginning is not kept any more
-            reload = self._begin(entry, entry["attempt"])
-            del self._under_way[reload["id"]]
+    def _end(self, entry: Event, name: str, attempt: str, *, ok: bool) -> PastReload:
+        if name not in self._under_way:  # the entry of its beginning is no longer kept
+            self._begin(entry, name, attempt)
+        reload = self._under_way.pop(name)
         reload["ok"] = ok
-        for name in ("reason", "generation", "replaced", "seconds", "release"):
-            reload[name] = entry.get(name)
-        if not ok:
-            return
-        if (woken := self._draining.pop(entry["generation"], None)) is not None:
-            woken["drain"]["state"] = "rolled-back-to"
-        if reload["replaced"] is not None:
-            reload["drain"] = dict.fromkeys(
-                ("state", "seconds", "connections", "drained", "forced", "lost")
-            ) | {"state": "draining"}
-            self._draining[reload["replaced"]] = reload
+        reload["reason"] = entry.get("reason")
+        reload["generation"] = entry.get("generation")
+        reload["replaced"] = entry.get("replaced")
+        reload["seconds"] = entry.get("seconds")
+        reload["release"] = entry.get("release")
+        return reload
 
-    def _retired(self, entry: Entry) -> None:
-        drain = self._drain(entry["generation"])
+    def _cut_over(self, reload: PastReload) -> None:
+        """The generation that is active now drains no longer; the one that it replaced does."""
+        generation, replaced = reload["generation"], reload["replaced"]
+        if generation is not None and (woken := self._draining.pop(generation, None)) is not None:
+            woken["state"] = "rolled-back-to"
+        if replaced is not None:
+            drain: ReloadDrain = {
+                "state": "draining",
+                "seconds": None,
+                "connections": None,
+                "drained": None,
+                "forced": None,
+                "lost": None,
+            }
+            reload["drain"] = self._draining[replaced] = drain
+
+    def _retired(self, entry: Event, generation: int) -> None:
+        drain = self._draining.pop(generation, None)
         if drain is None:
             return
-        del self._draining[entry["generation"]]
         drain["state"] = "cut-off" if entry.get("stopped") else "over"
-        if entry.get("connections") is not None:
-            for name in ("seconds", "connections", "forced", "lost"):
-                drain[name] = entry[name]
-            closed = entry["forced"] + entry["lost"]
-            drain["drained"] = max(0, entry["connections"] - closed)
+        match entry:
+            case {"connections": int(connections), "forced": int(forced), "lost": int(lost)}:
+                drain["seconds"] = entry.get("seconds")
+                drain["connections"] = connections
+                drain["forced"], drain["lost"] = forced, lost
+                drain["drained"] = max(0, connections - forced - lost)
 
     def _instance_ended(self) -> None:
         for reload in self._under_way.values():
             reload["ok"], reload["reason"] = False, CUT_OFF
-        for reload in self._draining.values():  # without a clean stop
-            reload["drain"]["state"] = "cut-off"
+        for drain in self._draining.values():  # without a clean stop
+            drain["state"] = "cut-off"
         self._under_way.clear()
         self._draining.clear()

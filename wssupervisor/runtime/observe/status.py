@@ -4,22 +4,22 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import psutil
 
 from wssupervisor import __version__
 from wssupervisor.config.model import Balance
+from wssupervisor.control import documents
+from wssupervisor.control.documents import LastReload, OutOfRotation, Status
 from wssupervisor.fleet.model import SlotId
 from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.state import Verdict
 from wssupervisor.fleet.view import FleetView, GenerationView, ListenerView, WorkerView
+from wssupervisor.plural import count
 from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.observe.usage import Use
 from wssupervisor.runtime.observe.why import estimate
-
-Document = dict[str, Any]
 
 
 def document(
@@ -30,7 +30,7 @@ def document(
     usage: Mapping[int, Use],
     *,
     stored: bool,
-) -> Document:
+) -> Status:
     """One JSON object; its keys are stable. `usage` is of workers' main processes, by pid.
 
     `stored`: systemd holds the sockets that we bound, so that they survive us.
@@ -48,7 +48,7 @@ def document(
         "workers_wanted": view.workers_wanted,
         "workers_configured": view.workers_configured,
         "waits_for": view.waits_for,
-        "out_of_rotation": out_of_balancer(view),
+        "out_of_rotation": out_of_rotation(view),
         "listeners": [
             {
                 "name": one.name,
@@ -77,7 +77,7 @@ def _balance(one: ListenerView) -> str | None:
     return Balance.CLIENT.value if one.by_client else Balance.RANDOM.value
 
 
-def out_of_balancer(view: FleetView) -> Document | None:
+def out_of_rotation(view: FleetView) -> OutOfRotation | None:
     """Since when and for whom it is out of its load balancer; None while it is in."""
     out = view.out_of_rotation
     if out is None:
@@ -105,7 +105,7 @@ def headline(view: FleetView, listeners: ListenerSet) -> str:
     parts += [_in_words(one) for one in view.generations if one.drain is None]
     if len(draining) > DRAINS_SHOWN:
         left = sum(one.connections for one in draining)
-        parts.append(f"{len(draining)} generations draining, {_count(left, 'connection')}")
+        parts.append(f"{len(draining)} generations draining, {count(left, 'connection')}")
     else:
         parts += [_in_words(one) for one in draining]
     for name, before in listeners.slots_before.items():
@@ -121,9 +121,9 @@ _KINDS = {"start": "start", "reload": "reload", "rollback": "rollback"}
 
 
 def _in_words(one: GenerationView) -> str:
-    begin = f"generation {one.number} {one.state.value}, {_count(len(one.workers), 'worker')}"
+    begin = f"generation {one.number} {one.state.value}, {count(len(one.workers), 'worker')}"
     before = "" if one.drain is None else f"{one.drain.connections_at_start} -> "
-    return f"{begin}, {before}{_count(one.connections, 'connection')}"
+    return f"{begin}, {before}{count(one.connections, 'connection')}"
 
 
 def _local(at: float) -> str:
@@ -131,14 +131,10 @@ def _local(at: float) -> str:
     return datetime.fromisoformat(wall(at)).astimezone().isoformat(" ", "seconds")
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def _generation(
     one: GenerationView, order: dict[str, list[SlotId]], usage: Mapping[int, Use], now: float
-) -> Document:
-    found: Document = {
+) -> documents.Generation:
+    found: documents.Generation = {
         "number": one.number,
         "state": one.state.value,
         "release": one.release,
@@ -165,9 +161,9 @@ def _generation(
 
 def _worker(
     one: WorkerView, order: dict[str, list[SlotId]], usage: Mapping[int, Use], now: float
-) -> Document:
+) -> documents.Worker:
     use = None if one.pid is None else usage.get(one.pid)
-    found: Document = {
+    found: documents.Worker = {
         "index": one.id.index,
         "pid": one.pid,
         "slots": {name: order[name].index(slot) for name, slot in one.slots.items()},
@@ -202,7 +198,7 @@ def _rss(pid: int | None) -> int | None:
         return None
 
 
-def _verdict(verdict: Verdict | None) -> Document | None:
+def _verdict(verdict: Verdict | None) -> LastReload | None:
     if verdict is None:
         return None
     return {

@@ -3,12 +3,21 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from wssupervisor.control.documents import (
+    Estimate,
+    Why,
+    WhyConnection,
+    WhyDrain,
+    WhyHelper,
+    WhyPeer,
+    WhyWorker,
+)
 from wssupervisor.durations import format_duration
 from wssupervisor.fleet.estimate import Unknown, emptying
 from wssupervisor.fleet.model import GenerationState, WorkerId, WorkerState
 from wssupervisor.fleet.view import GenerationView, WorkerView
+from wssupervisor.plural import count
 from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.kernel.inet_diag import Held, held
 from wssupervisor.runtime.kernel.procfs import command_name
@@ -25,8 +34,7 @@ PEERS_NAMED = 3
 
 METHOD = "exponential decay through the counts at the drain's start and now"
 
-Document = dict[str, Any]
-NO_DRAIN: Document = {
+NO_DRAIN: Estimate = {
     "empty_in_seconds": None,
     "unknown": "it does not drain",
     "method": METHOD,
@@ -125,7 +133,7 @@ def _connections(
                     yield SeenConnection(owners[one.inode], one, age)
 
 
-def document(generation: GenerationView, seen: Seen) -> Document:
+def document(generation: GenerationView, seen: Seen) -> Why:
     """All that can be said of a generation that is there, with what was seen of its workers."""
     connections = seen.connections
     now = time.monotonic()
@@ -164,7 +172,7 @@ def _reasons(generation: GenerationView, connections: int, now: float, seen: See
         case GenerationState.FAILED:
             found.append("its workers are ending")
     if connections:
-        found.append(f"{connections} connection{'s' if connections != 1 else ''}")
+        found.append(count(connections, "connection"))
     found += [
         f"{one.counted} of them held open only by pid {one.pid} ({one.command}): the process that"
         " accepted them has closed them, and their clients wait for the end"
@@ -213,7 +221,7 @@ def _unseen(hidden: Sequence[int]) -> list[str]:
     return [text]
 
 
-def _worker(one: WorkerView) -> Document:
+def _worker(one: WorkerView) -> WhyWorker:
     return {
         "index": one.id.index,
         "pid": one.pid,
@@ -224,7 +232,7 @@ def _worker(one: WorkerView) -> Document:
     }
 
 
-def _helper(one: Helper) -> Document:
+def _helper(one: Helper) -> WhyHelper:
     return {
         "worker": one.worker.index,
         "pid": one.pid,
@@ -234,7 +242,7 @@ def _helper(one: Helper) -> Document:
     }
 
 
-def _peers(connections: Sequence[SeenConnection]) -> list[Document]:
+def _peers(connections: Sequence[SeenConnection]) -> list[WhyPeer]:
     by_peer: dict[str, list[SeenConnection]] = {}
     for one in connections:
         by_peer.setdefault(one.socket.peer, []).append(one)
@@ -251,7 +259,7 @@ def _peers(connections: Sequence[SeenConnection]) -> list[Document]:
     ]
 
 
-def _connection(one: SeenConnection) -> Document:
+def _connection(one: SeenConnection) -> WhyConnection:
     return {
         "peer": one.socket.peer,
         "port": one.socket.port,
@@ -267,7 +275,7 @@ def _connection(one: SeenConnection) -> Document:
     }
 
 
-def _drain(generation: GenerationView, now: float) -> Document | None:
+def _drain(generation: GenerationView, now: float) -> WhyDrain | None:
     drain, workers = generation.drain, _living(generation)
     if drain is None:
         return None
@@ -284,7 +292,7 @@ def _drain(generation: GenerationView, now: float) -> Document | None:
     }
 
 
-def estimate(at_start: int, connections: int, seconds: float) -> Document:
+def estimate(at_start: int, connections: int, seconds: float) -> Estimate:
     """Of a drain; `method` says how; where nothing can be said, `unknown` says why."""
     found = emptying(at_start, connections, seconds)
     if isinstance(found, Unknown):
