@@ -1,9 +1,10 @@
 """Modules, rooms, arrows, floors and circles, read from the source alone: nothing is imported.
 
-A *module* is one file; an *arrow* leads from an importer to what it imports, late imports included.
-A *room* is a package without packages in it, or a module beside packages. The *floor* of a node is
-the longest way down from it: the ground floor (0) imports nothing of wssupervisor. The members of a
-circle share a floor.
+A *module* is one file; an *arrow* leads from an importer to what it imports. Late imports count;
+modules that are loaded by name (verbs, by `import_module`) are not seen, so the reach of wssctl is
+that of its parser and of single verbs. A *room* is a package without packages in it, or a module
+beside packages. The *floor* of a node is the longest way down from it: the ground floor (0) imports
+nothing of wssupervisor. The members of a circle share a floor.
 """
 
 import ast
