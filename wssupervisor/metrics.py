@@ -7,7 +7,7 @@ release would make a new series at each deploy.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from wssupervisor.fleet.counters import (
     ATTEMPTS,
@@ -39,6 +39,21 @@ class Sample:
     value: float
 
 
+class SampleDocument(TypedDict):
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class FamilyDocument(TypedDict):
+    """An entry of `wssctl metrics --json`."""
+
+    name: str
+    type: str
+    help: str
+    samples: list[SampleDocument]
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     name: str
@@ -46,8 +61,8 @@ class Family:
     help: str
     samples: tuple[Sample, ...]
 
-    def document(self) -> dict[str, Any]:
-        samples = [
+    def document(self) -> FamilyDocument:
+        samples: list[SampleDocument] = [
             {"name": one.name, "labels": dict(one.labels), "value": one.value}
             for one in self.samples
         ]

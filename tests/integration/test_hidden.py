@@ -1,4 +1,4 @@
-"""Workers that cannot be looked into: of another user or not dumpable, where rights are few."""
+"""Workers that may not be inspected: of another user or not dumpable, where rights are few."""
 
 import socket
 import sys
@@ -71,14 +71,14 @@ def test_a_worker_that_cannot_be_looked_into_is_ready_and_said_to_be_hidden(daem
     before = daemon.active_pids()
     daemon.ctl("status")  # takes a census
     daemon.wait_for(
-        lambda _: "worker cannot be looked into" in daemon.log(), within=SOON, what="the warning"
+        lambda _: "cannot inspect a worker" in daemon.log(), within=SOON, what="the warning"
     )
     for _ in range(4):
         daemon.ctl("status")
 
     assert daemon.active_pids() == before
     assert "it closed its listening socket" not in daemon.log()
-    assert 1 == daemon.log().count("worker cannot be looked into")
+    assert 1 == daemon.log().count("cannot inspect a worker")
     assert "CapabilityBoundingSet=" in daemon.log()
 
 
@@ -97,7 +97,7 @@ def test_a_drain_of_a_hidden_worker_ends_with_its_connections(daemon: Daemon) ->
         counts(daemon, (2, 0), (1, 3))
         connected(stack, daemon, 2)
         counts(daemon, (2, 1), (1, 3))
-        assert "cannot be looked into" in daemon.ctl("why", "1").out
+        assert "may not be inspected" in daemon.ctl("why", "1").out
         for old in olds:
             old.close()
         daemon.wait_for(

@@ -69,9 +69,9 @@ def idle(daemon: Daemon, peer: str) -> float:
 def test_an_active_or_warm_or_paused_generation_says_so(settings: Settings) -> None:
     with Daemon(replace(settings, keep="60s")) as daemon:
         daemon.start()
-        assert "kept alive by: it is the active one" in daemon.ctl("why", "1").out
+        assert "kept alive by: it is active: new connections go to it" in daemon.ctl("why", "1").out
         daemon.reload()
-        assert "[drain] keep: it can be rolled back to for" in daemon.ctl("why", "1").out
+        assert "kept for a rollback for" in daemon.ctl("why", "1").out
         daemon.ctl("drain", "1", "--within", "5min")
         assert "limit: in 4min 5" in daemon.ctl("why", "1").out.replace("5min", "4min 59s")
         daemon.ctl("drain", "1", "--pause")

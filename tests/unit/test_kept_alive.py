@@ -80,7 +80,7 @@ def test_why_prints_how_many_connections_look_kept_alive_and_from_where() -> Non
     [line] = [one for one in render(found) if PROXY in one]
     assert line.startswith(
         "  kept alive by: 2 of them (from 127.0.0.7) answered and silent for 1min 1s or more,"
-        " 400 bytes received and 5000 sent in all: "
+        " 400 bytes received and 5000 sent in total: "
     )
 
 

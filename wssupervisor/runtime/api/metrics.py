@@ -7,5 +7,5 @@ from wssupervisor.runtime.api.call import Call
 async def answer(call: Call[MetricsRequest, Empty]) -> Metrics:
     scrape = call.services.scrape
     if call.request.get("json", False):
-        return {"metrics": scrape.documents()}
+        return {"metrics": [{**family} for family in scrape.documents()]}
     return {"text": scrape.text()}

@@ -1,4 +1,4 @@
-"""Who asked for something over the control socket, as the history tells it."""
+"""The requester of a method of the control socket, as the history shows it."""
 
 import os
 from typing import Any
@@ -11,13 +11,13 @@ from wssupervisor.runtime.kernel.procfs import parent_of
 
 
 def requester(peer: Peer) -> Requester:
-    """`via` systemd for the client of its `systemctl reload`, which runs beside us."""
+    """`via` is systemd for the client that `systemctl reload` starts in our service."""
     via = "systemd" if _is_systemds(peer.pid) else "wssctl"
     return Requester(via, peer.name, peer.pid)
 
 
 def log_request(peer: Peer, what: str, **details: Any) -> None:
-    """Of one user a bounded number of lines: requests can come as fast as they are read."""
+    """Log a request. The lines of each user are limited, because requests can come quickly."""
     logging.limited("info", what, {"by": peer.name}, by_pid=peer.pid, **details)
 
 
@@ -27,5 +27,5 @@ def _is_systemds(pid: int) -> bool:
         return False
     try:
         return parent_of(pid) == os.getppid() and text_of(pid) == text_of(os.getpid())
-    except OSError:  # not to be seen from our sandbox, or gone
+    except OSError:  # invisible from our sandbox, or gone
         return False

@@ -1,7 +1,7 @@
-"""Writing to a disk, which may hang: done in order, by a thread of its own.
+"""Writes to a disk that may hang: in order, in a thread of their own.
 
-It is waited for, but for a moment at most: as a rule an entry is written before the next action is
-done, and a disk that hangs holds up nothing.
+The caller waits for each write, at most WAIT_SECONDS: normally an entry is on disk before the next
+action, and a disk that hangs blocks nothing.
 """
 
 import contextvars
@@ -13,13 +13,13 @@ from contextlib import suppress
 from wssupervisor import quiet_thread
 
 WAIT_SECONDS = 0.1
-"""For one job; while any waits longer, no other is waited for."""
+"""Limit for one job. While a job takes longer, callers do not wait for others."""
 MOST = 1000
-"""So many may wait; one more is not done."""
+"""At most this many jobs wait; a further one is dropped."""
 
 
 class SlowWrites:
-    """What a job raises is its own affair."""
+    """Exceptions of jobs are ignored."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -29,7 +29,7 @@ class SlowWrites:
         self._late = False
 
     def do(self, job: Callable[[], object]) -> bool:
-        """Waits for it, for at most WAIT_SECONDS; False if it is late. Never raises."""
+        """Run a job and wait at most WAIT_SECONDS; False if it takes longer. Never raises."""
         with self._changed:
             if len(self._jobs) >= MOST:
                 return False
@@ -47,7 +47,7 @@ class SlowWrites:
             return self._done()
 
     def flush(self, within: float) -> bool:
-        """Wait until all is done; False where it is not."""
+        """Wait until all jobs are done; False at the limit of `within` seconds."""
         with self._changed:
             return self._changed.wait_for(self._done, within)
 
@@ -55,7 +55,7 @@ class SlowWrites:
         return not self._jobs
 
     def _start(self) -> None:
-        context = contextvars.copy_context()  # what each line of the log has
+        context = contextvars.copy_context()  # the fields of each log line
         with suppress(RuntimeError):  # no more threads: the next call tries again
             quiet_thread.start(lambda: context.run(self._run), self._name)
             self._started = True

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import psutil
 
@@ -22,7 +21,7 @@ class Scrape:
         """In Prometheus' text format."""
         return metrics.text(self._families())
 
-    def documents(self) -> list[dict[str, Any]]:
+    def documents(self) -> list[metrics.FamilyDocument]:
         """The same as JSON-able data."""
         return [one.document() for one in self._families()]
 

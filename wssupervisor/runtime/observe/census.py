@@ -20,7 +20,7 @@ class Count:
     """Inodes of the listener's slots that the worker's tree holds."""
     unattributed: int
     descriptors: Mapping[WorkerId, int]
-    """All that the worker's tree has open, of whatever kind."""
+    """All open descriptors of the worker's tree."""
     held: frozenset[int]
     """Inodes of all connections of our workers."""
     began_at: float
@@ -28,9 +28,9 @@ class Count:
     strays: frozenset[int] = frozenset()
     """Inodes of the unattributed ones."""
     hidden: frozenset[WorkerId] = frozenset()
-    """Workers with a process that cannot be looked into."""
+    """Workers with a process that may not be inspected."""
     held_up: frozenset[WorkerId] = frozenset()
-    """Of the stalled ones those with a thread that waits for a client."""
+    """Stalled workers with a thread that waits for a client."""
 
 
 def take(
@@ -41,14 +41,14 @@ def take(
 ) -> Count:
     """One round: descriptors, inet_diag, descriptors. May run in a thread; raises OSError.
 
-    `others`: sockets of processes that belong to no worker any more.
+    `others`: sockets of processes that no longer belong to a worker.
 
-    A socket with an inode belongs to whose tree holds it, in any state: CLOSE_WAIT is a client that
-    may still read. But when the process that accepted it has let it go, and only helpers that
-    inherited it are left, no process will send that client anything. Inode 0 is queued (the queue's
-    length tells) or closed by its process. A descriptor that moves while we read is found before or
-    after; a socket that is in neither reading was in flight between processes, or is somebody
-    else's: unattributed.
+    A socket with an inode belongs to the worker whose tree holds it, in any state: in CLOSE_WAIT
+    the client may still read. But if the process that accepted it has closed it, and only helpers
+    that inherited it are left, no process will send that client anything. Inode 0 is queued (and
+    counted in the queue's length) or closed by its process. A descriptor that moves during the
+    round is found before or after; a socket in neither reading was in flight between processes, or
+    belongs to another program: unattributed.
     """
     began_at, cpu = time.monotonic(), time.thread_time()
     before = {worker: process.socket_inodes() for worker, process in processes.items()}
@@ -87,8 +87,8 @@ def take(
 def may_have_changed(last: Count, processes: Mapping[WorkerId, Process]) -> bool:
     """Whether a census now might find other counts, at the cost of a system call a process.
 
-    A hint: something was opened or closed, not necessarily a connection. True where nothing can
-    be said: an unknown worker, an old kernel.
+    A hint: something was opened or closed, not necessarily a connection. True if that is not known,
+    as for an unknown worker or an old kernel.
     """
     return any(
         not (now := process.descriptor_count()) or now != last.descriptors.get(worker)

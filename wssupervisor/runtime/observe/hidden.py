@@ -1,9 +1,9 @@
-"""Workers that cannot be looked into: what can be known of them without their descriptors.
+"""Workers that may not be inspected: what is known of them without their descriptors.
 
 A process of another user, or one with rights that we lack, shows no descriptors (/proc/PID/fd). It
-is neither idle nor gone. Its slots are taken to be with it, and its connections are found by
-exclusion: those that no other worker holds. Of a worker that gets no new ones, they are at most
-those that were there at the first count after its last one can have come.
+counts as neither idle nor gone. It is assumed to hold its slots, and its connections are found by
+exclusion: those that no other worker holds. A worker that gets no new connections has at most those
+of the first count after its last one can have arrived.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ ADVICE = (
 
 
 class Hidden:
-    """What the last counts left over."""
+    """What the last counts could not attribute."""
 
     def __init__(self) -> None:
         self._at_most: dict[WorkerId, frozenset[int]] = {}
-        self.told: set[WorkerId] = set()
-        """Those that an operator has been told of."""
+        self.warned: set[WorkerId] = set()
+        """Workers that a warning has named."""
 
     def judged(
         self,
@@ -35,7 +35,7 @@ class Hidden:
         slots: Mapping[WorkerId, AbstractSet[SlotId]],
         closed: AbstractSet[WorkerId],
     ) -> Count:
-        """The same count, with what is known of hidden workers.
+        """The same count, with the connections and slots of hidden workers.
 
         `slots`: what each worker was given; `closed`: workers that get no new connection.
         """
@@ -52,7 +52,7 @@ class Hidden:
         for worker, own in at_most.items():
             counts[worker] += len(own)
         others = sorted(found.hidden - closed)
-        for at, worker in enumerate(others):  # which of them has which cannot be known
+        for at, worker in enumerate(others):  # an even split: which has which is not known
             counts[worker] += len(rest) // len(others) + (at < len(rest) % len(others))
         listening = dict(found.listening)
         for worker in found.hidden:

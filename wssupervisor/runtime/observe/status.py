@@ -71,14 +71,14 @@ def document(
 
 
 def _balance(one: ListenerView) -> str | None:
-    """How new connections are spread over workers; None where whoever accepts first has them."""
+    """How new connections are spread over workers; None if the first to accept gets them."""
     if one.shared:
         return None
     return Balance.CLIENT.value if one.by_client else Balance.RANDOM.value
 
 
 def out_of_rotation(view: FleetView) -> OutOfRotation | None:
-    """Since when and for whom it is out of its load balancer; None while it is in."""
+    """The leave that is in force; None while the instance is in its load balancer."""
     out = view.out_of_rotation
     if out is None:
         return None
@@ -94,9 +94,9 @@ def out_of_rotation(view: FleetView) -> OutOfRotation | None:
 
 
 def headline(view: FleetView, listeners: ListenerSet) -> str:
-    """The instance in one line, for `systemctl status`: what serves, what drains, what is wrong.
+    """The instance in one line for `systemctl status`: what is active, drains or failed.
 
-    The advice of a failed reload comes last: it is what may be cut off.
+    The reason of a failed reload comes last, because the end may be cut off.
     """
     parts = [view.state.value]
     if view.out_of_rotation is not None:
@@ -116,7 +116,7 @@ def headline(view: FleetView, listeners: ListenerSet) -> str:
 
 
 DRAINS_SHOWN = 1
-"""More draining generations are counted: the line also has to hold why a reload failed."""
+"""More draining generations are only counted, to leave room for the reason of a failed reload."""
 _KINDS = {"start": "start", "reload": "reload", "rollback": "rollback"}
 
 
@@ -127,7 +127,7 @@ def _in_words(one: GenerationView) -> str:
 
 
 def _local(at: float) -> str:
-    """A monotonic instant as systemctl would show it: local time, with its offset."""
+    """A monotonic instant as systemctl shows it: local time with its offset."""
     return datetime.fromisoformat(wall(at)).astimezone().isoformat(" ", "seconds")
 
 
@@ -191,7 +191,7 @@ def _worker(
 
 
 def _rss(pid: int | None) -> int | None:
-    """Resident memory of the main process; None when it has gone."""
+    """Resident memory of the main process; None after its end."""
     try:
         return None if pid is None else int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""How much of the processor each worker uses, looked up once a second."""
+"""The processor time of each worker, read once a second."""
 
 import time
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import psutil
 
 SPAN = 0.5
-"""Seconds at least between two looks that a share is made of."""
+"""Shortest interval, in seconds, that a share is computed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Of a main process: `seconds` so far; `percent` of one core, None until it was seen twice."""
+    """Of a main process: `seconds` so far; `percent` of a core, None before the second reading."""
 
     at: float
     seconds: float
@@ -34,13 +34,13 @@ class Usage:
                 continue
             try:
                 times = psutil.Process(pid).cpu_times()
-            except (psutil.Error, OSError):  # gone, or we have no descriptor left to look with
+            except (psutil.Error, OSError):  # gone, or no descriptor is left to read it
                 continue
             found[pid] = _use(before, now, times.user + times.system)
         self.by_pid = found
 
 
 def _use(before: Use | None, now: float, seconds: float) -> Use:
-    if before is None or seconds < before.seconds:  # the second: another process by now
+    if before is None or seconds < before.seconds:  # fewer seconds: another process has this pid
         return Use(now, seconds, None)
     return Use(now, seconds, round(100 * (seconds - before.seconds) / (now - before.at), 1))

@@ -1,4 +1,4 @@
-"""Looks at queues, handshakes and connections again and again, and tells the fleet."""
+"""Observes queues, handshakes and connections repeatedly, and posts them to the fleet."""
 
 import asyncio
 import time
@@ -25,13 +25,13 @@ from wssupervisor.runtime.systemd import ServiceNotifier
 log = structlog.get_logger()
 
 LOOKS_A_STALL = 5
-"""So many looks at the queues in the time after which one that does not move is stalled."""
+"""Looks at the queues in `accept_stall`, the time after which a queue without change is stalled."""
 LOOK_SECONDS = (0.05, 0.4)
-"""At least and at most between two looks."""
+"""Shortest and longest interval between two looks."""
 CHORE_SECONDS = 1.0
-"""Between two rounds of what may wait: orphans, systemd's status line."""
+"""Interval of work that can wait: orphans, systemd's status line."""
 UNTIMED = frozenset({InstanceState.STARTING, InstanceState.STOPPING})
-"""Limits of the configuration hold for these, not systemd's own."""
+"""States with limits of the configuration: systemd's own timeouts are extended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,46 +50,46 @@ class Watch:
         mend: Callable[[], object],
         saved: WatchState | None = None,
     ) -> None:
-        """`mend`: make again what was swept away; raises nothing."""
+        """`mend`: makes deleted files again; never raises."""
         self._supervisor = supervisor
         self._notifier = notifier
         self._counting = asyncio.Lock()
         self._last: census.Count | None = None
         self.first_seen: dict[int, float] = {} if saved is None else dict(saved.first_seen)
-        """When each connection that lives was first counted, by the inode of our end."""
+        """When each open connection was first counted, by the inode of our end."""
         self._hidden = Hidden()
         self._pace = CensusPace()
         self._alive_at = 0.0
         self._chore_at = 0.0
         self._blind: str | None = None
-        """Why the last look failed; said once."""
+        """Why the last look failed; logged once."""
         self.usage = Usage()
         self.lag = Histogram() if saved is None else saved.lag
-        """How much later than asked for the loop went on."""
+        """Scheduling delays of the event loop, in seconds."""
         self._mend = mend
         supervisor.history.follow(self._note)
 
     def save(self, *, lean: bool) -> WatchState:
-        """`lean`: without when each connection was first counted."""
+        """`lean`: without `first_seen`."""
         return WatchState({} if lean else dict(self.first_seen), self.lag)
 
     def _note(self, note: Mapping[str, object]) -> None:
         """Update systemd's status line, and count connections that the noted event may cost."""
-        self._tell_status(self._supervisor.view())
+        self._report_status(self._supervisor.view())
         kind = NoteKind.named(str(note["kind"]))
         if kind is not None:
             self._pace.noted(kind)
-        if kind is NoteKind.CUTOVER and self._hidden.told:
+        if kind is NoteKind.CUTOVER and self._hidden.warned:
             self._pace.count_at_once()
 
     def look(self) -> None:
-        """Slots, queues, processes, output: all that is cheap."""
+        """Look at slots, queues, processes and output: all that is cheap."""
         supervisor, listeners = self._supervisor, self._supervisor.listeners
         if listeners.probes_left:
             fleet = supervisor.view()
             if fleet.active() is not None:
                 listeners.take_back_probes(fleet.unheld_slots)
-        over = supervisor.handshakes.over()  # before the queues: what leaves it is seen in them
+        over = supervisor.handshakes.over()  # before the queues, which get what is over
         listeners.unblock(supervisor.crew.shared_slots())
         queues = listeners.look()
         if None in queues.values():
@@ -102,7 +102,7 @@ class Watch:
         supervisor.retry()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Observe until cancelled."""
         loop = asyncio.get_running_loop()
         counting: asyncio.Task[None] | None = None
         try:
@@ -111,7 +111,7 @@ class Watch:
                 if time.monotonic() >= self._chore_at:
                     self._chore_at = time.monotonic() + CHORE_SECONDS
                     never_raises("chores", self._do_chores)
-                self._say_alive()
+                self._report_alive()
                 if self._census_is_due() and (counting is None or counting.done()):
                     counting = loop.create_task(self.count())
                 due = time.monotonic() + (pause := self._look_seconds())
@@ -129,11 +129,11 @@ class Watch:
         fleet = self._supervisor.view()
         self._look_at_listeners(fleet)
         self.usage.look([worker.pid for worker in _workers(fleet) if worker.pid is not None])
-        self._tell_status(fleet)
+        self._report_status(fleet)
         if fleet.state in UNTIMED:
             self._notifier.extend()
 
-    def _tell_status(self, fleet: FleetView) -> None:
+    def _report_status(self, fleet: FleetView) -> None:
         self._notifier.status(headline(fleet, self._supervisor.listeners))
 
     def _look_seconds(self) -> float:
@@ -141,10 +141,10 @@ class Watch:
         return min(max(self._supervisor.fleet.policy.accept_stall / LOOKS_A_STALL, low), high)
 
     def glance(self) -> bool:
-        """Look; what cannot be seen now (no descriptor left) may be seen next time: False."""
+        """Look; False if that fails now, as without a free descriptor."""
         try:
             self.look()
-        except Exception as error:  # at the loop's edge: not seeing must not end what serves
+        except Exception as error:  # at the loop's edge: a failed look must not end the supervisor
             if str(error) != self._blind:
                 log.exception("cannot look at the sockets")
             self._blind = str(error)
@@ -152,7 +152,7 @@ class Watch:
         self._blind = None
         return True
 
-    def _say_alive(self) -> None:
+    def _report_alive(self) -> None:
         interval = self._notifier.watchdog
         now = time.monotonic()
         if interval is not None and now - self._alive_at >= interval:
@@ -160,7 +160,7 @@ class Watch:
             self._alive_at = now
 
     async def count(self) -> None:
-        """Take one census and tell the fleet."""
+        """Take one census and post it to the fleet."""
         async with self._counting:
             supervisor = self._supervisor
             self._pace.begin(time.monotonic())
@@ -203,10 +203,10 @@ class Watch:
     def _with_hidden(self, found: census.Count) -> census.Count:
         workers = {worker.id: worker for worker in _workers(self._supervisor.view())}
         slots = {worker: frozenset(one.slots.values()) for worker, one in workers.items()}
-        for worker in found.hidden & workers.keys() - self._hidden.told:
-            self._hidden.told.add(worker)
+        for worker in found.hidden & workers.keys() - self._hidden.warned:
+            self._hidden.warned.add(worker)
             log.warning(
-                "worker cannot be looked into",
+                "cannot inspect a worker",
                 worker=str(worker),
                 pid=workers[worker].pid,
                 advice=ADVICE,
@@ -217,7 +217,7 @@ class Watch:
         return self._hidden.judged(found, slots, closed)
 
     async def connections_of(self, generation: int) -> why.Seen:
-        """What the kernel tells of each of its connections. Raises OSError."""
+        """What the kernel reports of each connection of a generation. Raises OSError."""
         async with self._counting:
             supervisor = self._supervisor
             own = {
@@ -240,7 +240,7 @@ class Watch:
         return not self._pace.put_off(growth, now)
 
     def _counts_may_differ(self) -> bool:
-        """Whether a census now may find other counts than the last one; a hint only."""
+        """Whether a census now may find other counts than the last one; only a hint."""
         processes = self._supervisor.crew.processes()
         return self._last is None or census.may_have_changed(self._last, processes)
 
@@ -253,7 +253,7 @@ class Watch:
         await self.count()
 
     def freshen(self) -> None:
-        """For monitoring: have the connections counted soon if their numbers may have changed."""
+        """For monitoring: count soon if the numbers of connections may have changed."""
         supervisor = self._supervisor
         need, reloading = supervisor.fleet.census_need(), supervisor.view().reload is not None
         hastens = self._pace.refreshes_metrics(need, time.monotonic(), reloading=reloading)

@@ -1,4 +1,4 @@
-"""What keeps a generation alive, looked up when somebody asks: `wssctl why`."""
+"""What keeps a generation alive, for `wssctl why`."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ PEERS_MAX = 50
 CONNECTIONS_MAX = 50
 HELPERS_MAX = 50
 PEERS_NAMED = 3
-"""Lines of an answer, which has to fit into 64 KiB; the rest is counted."""
+"""Limits of an answer, in entries; the rest is counted."""
 
 METHOD = "exponential decay through the counts at the drain's start and now"
 
@@ -43,12 +43,12 @@ NO_DRAIN: Estimate = {
 
 KEEP_ALIVE_SECONDS = 60.0
 """A server of WebSockets pings its clients more often (uvicorn and websockets each 20 s), and a
-client that waits for an answer has sent something last."""
+client that waits for an answer was the last to send."""
 KEEP_ALIVE = "idle keep-alive connection"
 
 
 def looks_kept_alive(one: Held, after: float = KEEP_ALIVE_SECONDS) -> bool:
-    """Answered, and silent in both directions since: as a proxy or scraper keeps a connection.
+    """Answered, and silent in both directions since, as a proxy or a scraper keeps a connection.
 
     Whether it was upgraded to a WebSocket the kernel does not report. `after`: seconds of silence.
     """
@@ -58,7 +58,7 @@ def looks_kept_alive(one: Held, after: float = KEEP_ALIVE_SECONDS) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SeenConnection:
-    """A connection of a worker; `age` at least, in seconds, None where it was never counted."""
+    """A connection of a worker; `age`: at least, in seconds, None before its first count."""
 
     worker: WorkerId
     socket: Held
@@ -67,7 +67,7 @@ class SeenConnection:
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """A process that holds connections which the process that accepted them has let go.
+    """A process that holds connections which the process that accepted them has closed.
 
     `counted`: how many of them keep the generation, because their client is still there.
     """
@@ -81,18 +81,18 @@ class Helper:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What keeps some workers alive, as the kernel knows it."""
+    """What keeps some workers alive, read from the kernel."""
 
     connections: tuple[SeenConnection, ...] = ()
     helpers: tuple[Helper, ...] = ()
     hidden: tuple[int, ...] = ()
-    """Processes that cannot be looked into."""
+    """Processes that may not be inspected."""
 
 
 def look(
     pools: Sequence[Pool], processes: Mapping[WorkerId, Process], first_seen: Mapping[int, float]
 ) -> Seen:
-    """The connections of these workers over TCP; of AF_UNIX ones the kernel tells no peer.
+    """The TCP connections of these workers; AF_UNIX connections have no peer address.
 
     `first_seen`: when each was first counted, by inode. May run in a thread; raises OSError.
     """
@@ -134,7 +134,7 @@ def _connections(
 
 
 def document(generation: GenerationView, seen: Seen) -> Why:
-    """All that can be said of a generation that is there, with what was seen of its workers."""
+    """The document of a generation, with what was seen of its workers."""
     connections = seen.connections
     now = time.monotonic()
     total, drain = generation.connections, generation.drain
@@ -162,11 +162,11 @@ def _living(generation: GenerationView) -> list[WorkerView]:
 
 
 def _reasons(generation: GenerationView, connections: int, now: float, seen: Seen) -> list[str]:
-    """In words, the weightiest first."""
+    """In words, the most important first."""
     found = []
     match generation.state:
         case GenerationState.ACTIVE:
-            found.append("it is the active one: new connections go to it")
+            found.append("it is active: new connections go to it")
         case GenerationState.STARTING:
             found.append("it is starting")
         case GenerationState.FAILED:
@@ -175,27 +175,27 @@ def _reasons(generation: GenerationView, connections: int, now: float, seen: See
         found.append(count(connections, "connection"))
     found += [
         f"{one.counted} of them held open only by pid {one.pid} ({one.command}): the process that"
-        " accepted them has closed them, and their clients wait for the end"
+        " accepted them has closed them, and their clients wait for the close"
         for one in seen.helpers
         if one.counted
     ]
     found += _kept_alive(seen.connections)
     if any(one.paused for one in generation.workers):
-        found.append("its drain is paused, until: wssctl drain --resume")
+        found.append("its drain is paused until: wssctl drain --resume")
     keep = now if generation.drain is None else generation.drain.keep_until or now
     if keep > now and generation.state is GenerationState.DRAINING:
-        found.append(f"[drain] keep: it can be rolled back to for {keep - now:.0f} s more")
+        found.append(f"kept for a rollback for {keep - now:.0f} s more ([drain] keep)")
     if any(one.held_for_rollback for one in generation.workers):
-        found.append("a roll back to it is under way")
+        found.append("a rollback to it is running")
     if any(one.still_listens for one in generation.workers):
-        found.append("a worker still listens where new connections arrive")
+        found.append("a worker still listens on the shared listener, and may get new connections")
     if not found:
         found.append("waiting for one more connection count before stopping")
     return found
 
 
 def _kept_alive(connections: Sequence[SeenConnection]) -> Iterator[str]:
-    """Connections that may be nobody's: said with what is known of them."""
+    """Connections that look idle, with what is known of them."""
     found = [one.socket for one in connections if looks_kept_alive(one.socket)]
     if not found:
         return
@@ -205,7 +205,7 @@ def _kept_alive(connections: Sequence[SeenConnection]) -> Iterator[str]:
     shown = ", ".join(peers[:PEERS_NAMED]) + (", ..." if len(peers) > PEERS_NAMED else "")
     yield (
         f"{len(found)} of them (from {shown}) answered and silent for {format_duration(least)} or"
-        f" more, {received} bytes received and {sent} sent in all: if these are no WebSockets"
+        f" more, {received} bytes received and {sent} sent in total: unless they are WebSockets"
         " without pings, they look like idle keep-alive connections of a proxy or a scraper"
     )
 
@@ -215,8 +215,8 @@ def _unseen(hidden: Sequence[int]) -> list[str]:
         return []
     shown = ", ".join(map(str, hidden))
     text = (
-        f"pid {shown} cannot be looked into: every connection that was there when its drain began"
-        " counts as its own until it is closed"
+        f"pid {shown} may not be inspected: all connections that were open when its drain began"
+        " count as its own until they close"
     )
     return [text]
 
@@ -293,7 +293,7 @@ def _drain(generation: GenerationView, now: float) -> WhyDrain | None:
 
 
 def estimate(at_start: int, connections: int, seconds: float) -> Estimate:
-    """Of a drain; `method` says how; where nothing can be said, `unknown` says why."""
+    """The end of a drain; `unknown` gives the reason if there is no estimate."""
     found = emptying(at_start, connections, seconds)
     if isinstance(found, Unknown):
         return {"empty_in_seconds": None, "unknown": found.reason, "method": METHOD}
