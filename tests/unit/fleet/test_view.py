@@ -188,3 +188,51 @@ def test_a_drain_is_kept_as_long_as_the_last_of_its_workers() -> None:
 
     assert shown is not None
     assert shown.keep_until == 99.0
+
+
+def flags(fleet: Driven, generation: int = 1) -> list[bool]:
+    """Of worker 0: should_listen, gets_no_more, paused, held_for_rollback, closing."""
+    (one,) = [
+        found
+        for shown in view(fleet.state, 20).generations
+        if shown.number == generation
+        for found in shown.workers
+        if found.id.index == 0
+    ]
+    return [
+        one.should_listen,
+        one.gets_no_more,
+        one.paused,
+        one.held_for_rollback,
+        one.closing,
+    ]
+
+
+def test_a_ready_worker_should_listen_and_a_draining_one_gets_no_more() -> None:
+    fleet = draining()
+
+    assert flags(fleet, 2) == [True, False, False, False, False]
+    assert flags(fleet, 1) == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize(("field", "at"), [("paused_at", 2), ("held_for_rollback", 3)])
+def test_what_holds_a_drain_is_shown(field: str, at: int) -> None:
+    fleet = draining()
+    setattr(fleet.living(worker(1, 0)).drain, field, 15.0)
+
+    assert bool(flags(fleet)[at])
+    assert [bool(one) for one in flags(fleet)].count(True) == 2, "and that it gets no more"
+
+
+def test_a_worker_that_closes_its_connections_is_shown_as_that() -> None:
+    fleet = draining()
+    fleet.living(worker(1, 0)).closing_by = 30.0
+
+    assert flags(fleet)[4] is True
+
+
+def test_a_draining_worker_that_may_still_get_connections_is_shown_as_that() -> None:
+    fleet = draining()
+    fleet.look(19, slot_10=1)
+
+    assert flags(fleet)[1] is False
