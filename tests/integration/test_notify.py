@@ -148,7 +148,7 @@ def test_what_another_user_sends_is_refused_and_told_once(
     notify.close()
 
     assert 1 == len(found)
-    assert "which is no process of this worker" in str(found[0])
+    assert "which is not a process of this worker" in str(found[0])
 
 
 @needs_root

@@ -1,4 +1,4 @@
-"""Servers that bind an address themselves, in place of the descriptor that they are given."""
+"""Servers that bind an address themselves instead of using the descriptor that they are given."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -20,9 +20,9 @@ ANY_PORT = 0
 
 
 def taken_by_us(lines: Iterable[str], addresses: Sequence[str]) -> str | None:
-    """What to do about a worker that could not bind an address, if that is what its words say.
+    """What to do about a worker that could not bind an address, if its last words show that.
 
-    `addresses`: those of the listeners, in their order.
+    `addresses`: of the listeners, in their order.
     """
     for line in lines:
         if not _IN_USE.search(line):
@@ -32,9 +32,9 @@ def taken_by_us(lines: Iterable[str], addresses: Sequence[str]) -> str | None:
             if re.search(rf"\b{re.escape(port)}\b", line):
                 return f"it binds {address} itself, which this instance holds; {_take(at)}"
         return (
-            "an address that it binds itself is in use. If that is the one it should serve,"
-            f" {_take(0)}; any other (for metrics, say) must differ between generations, which run"
-            " side by side"
+            "an address that it binds itself is in use. If that is the address it should serve,"
+            f" {_take(0)}; any other address (for metrics, say) must differ between generations,"
+            " which run side by side"
         )
     return None
 
@@ -47,9 +47,9 @@ def _take(at: int) -> str:
 
 
 def same_address(listeners: ListenerSet, process: Process, given: Collection[SlotId]) -> str | None:
-    """What is wrong with a process that listens beside its slots: it joined the group.
+    """What is wrong with a process that listens next to its slots: its socket joined the group.
 
-    It gets no new connection there, as none is steered to a socket that is no slot. Raises OSError.
+    No connection is steered to a socket that is not a slot. Raises OSError.
     """
     for at, pool in enumerate(listeners.pools.values()):
         if not isinstance(pool, TcpPool):
@@ -71,7 +71,7 @@ def same_address(listeners: ListenerSet, process: Process, given: Collection[Slo
 
 
 def wrapped(process: Process) -> str | None:
-    """What is wrong where the server is not the process that was started: $LISTEN_PID is."""
+    """What is wrong if the server is not the process that was started, which $LISTEN_PID names."""
     main = command_name(process.pid)
     for pid in sorted(process.members() - {process.pid}):
         name = command_name(pid)
@@ -79,14 +79,14 @@ def wrapped(process: Process) -> str | None:
             return (
                 f"accepted no connection: $LISTEN_PID is {process.pid} ({main}), which started pid"
                 f" {pid} ({name}) without exec, and a server takes its socket only if that is its"
-                " own pid. Start the server with exec, or tell it the descriptor"
+                " own pid. Start the server with exec, or pass it the descriptor"
                 f" {FIRST_DESCRIPTOR} ({{fd}} in [app] command)"
             )
     return None
 
 
 def another_address(listeners: ListenerSet, process: Process) -> str | None:
-    """The same of one that listens elsewhere, which may be for something else. Raises OSError."""
+    """What may be wrong with a process that listens on another address. Raises OSError."""
     slots = {slot.inode for pool in listeners.pools.values() for slot in pool.slots}
     own = process.socket_inodes() - slots
     found = [

@@ -1,4 +1,4 @@
-"""Our end of a worker's channel: what it says, within bounds, and what we say to it."""
+"""Our end of a worker's channel: receives its messages within limits, and sends it ours."""
 
 import socket
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from wssupervisor.worker import protocol
 from wssupervisor.worker.protocol import Bad, FromSupervisor, FromWorker
 
 MESSAGES_PER_LOOK = 32
-"""Of one worker: one that floods us waits for our next look."""
+"""Per worker: the rest of a flood waits for the next look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +19,13 @@ class ChannelState:
 
 
 class Channel:
-    """Owns our socket, and until it is passed on the worker's."""
+    """Owns our socket and, until it is passed on, the worker's socket."""
 
     def __init__(self, own: socket.socket, theirs: socket.socket, *, closed: bool = False) -> None:
         self._socket, self._theirs = own, theirs
         self._closer = Closer()
         self.closed = closed
-        """By the worker, or by us after it broke the protocol."""
+        """Closed by the worker, or by us after it broke the protocol."""
 
     @classmethod
     def create(cls) -> "Channel":
@@ -40,7 +40,7 @@ class Channel:
 
     @classmethod
     def restore(cls, state: ChannelState) -> "Channel":
-        """Its worker has had its end since its start."""
+        """Our end only: the worker has had its own since its start."""
         own = inherited(state.descriptor)
         return cls(own, own, closed=state.closed)
 
@@ -57,13 +57,13 @@ class Channel:
 
     @property
     def is_deaf(self) -> bool:
-        """Too many descriptors that its worker sent are not closed yet: nothing is received."""
+        """Whether receiving has paused: too many descriptors that came are not closed yet."""
         return self._closer.is_full
 
     def receive(self) -> list[FromWorker | Bad]:
-        """What has come since the last look, at most MESSAGES_PER_LOOK; never blocks.
+        """The messages since the last look, at most MESSAGES_PER_LOOK; never blocks.
 
-        Types that we do not know are left out. A bad message is the last that is heard.
+        Leaves out unknown types. After a bad message the channel is closed.
         """
         found: list[FromWorker | Bad] = []
         for _ in range(MESSAGES_PER_LOOK):
@@ -91,7 +91,7 @@ class Channel:
         return found
 
     def send(self, message: FromSupervisor) -> bool:
-        """False where it is not to be had: gone, or so far behind that its buffer is full."""
+        """Send; False if the worker has closed the channel, or its buffer is full."""
         if self.closed:
             return False
         try:

@@ -1,4 +1,4 @@
-"""Child processes of ours that answer one question or do one job, and are no workers."""
+"""Child processes of the supervisor, other than workers, that answer one question or do one job."""
 
 import contextlib
 import os
@@ -10,14 +10,14 @@ from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR, placing
 from wssupervisor.runtime.kernel.pidfd import open_child
 
 KEPT_VARIABLES = frozenset({"PATH", "LANG", "HOME"})
-"""Of our environment, for helpers. None that says where Python imports from: see helper.py."""
+"""Variables that helpers inherit. None of them affects Python's import path: see helper.py."""
 
 
 class Child:
-    """A helper of ours; a short one says all on its output, and by its exit status."""
+    """A helper process; a short-lived one answers by its output and its exit status."""
 
     def __init__(self, pid: int) -> None:
-        """Raises OSError: then it is ended."""
+        """If it raises OSError, the process was killed."""
         self.pid = pid
         self._pidfd = open_child(pid)
         HELPERS.add(pid)
@@ -37,7 +37,7 @@ class Child:
         """Start it with `descriptor` as its 3, and `more` variables. Raises OSError.
 
         `question`: its standard input. `errors`: its standard error goes to `output`, too.
-        `own_session`: it may outlive us.
+        `own_session`: it may outlive the supervisor.
         """
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         variables = {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}
@@ -55,16 +55,16 @@ class Child:
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
             )
         finally:
-            with contextlib.suppress(OSError):  # it runs by now
+            with contextlib.suppress(OSError):  # the child is already running
                 os.close(null)
         return cls(pid)
 
     def fileno(self) -> int:
-        """Readable from its end on."""
+        """A descriptor that becomes readable when the process ends."""
         return self._pidfd
 
     def status(self) -> int | None:
-        """Its exit status, once it has ended; None where a signal ended it."""
+        """Its exit status, once it has ended; None if a signal ended it."""
         with contextlib.suppress(ChildProcessError):
             found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
             if found is not None and found.si_code == os.CLD_EXITED:
@@ -72,7 +72,7 @@ class Child:
         return None
 
     def end(self) -> None:
-        """It has said what it had to say, or took too long; then it is reaped with the orphans."""
+        """Kill it, after it has answered or took too long; it is reaped with the orphans."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         os.close(self._pidfd)

@@ -1,4 +1,4 @@
-"""The living workers: spawned, signalled, and looked after until no process of them is left."""
+"""The living workers: spawns, signals and watches them until none of their processes is left."""
 
 import asyncio
 import signal
@@ -33,12 +33,12 @@ from wssupervisor.worker.protocol import FromSupervisor
 log = structlog.get_logger()
 
 STATUS_RETRY_SECONDS = 0.02
-"""Seconds between two questions how a process ended that is no child of ours."""
+"""Seconds between two attempts to learn how a process ended that is not our child."""
 NOT_EXECUTED = (126, 127)
-"""Exit statuses of a shell that could not run what it was to; its last line says why."""
+"""Exit statuses of a shell that could not run its command; its last line gives the reason."""
 LAST_WORD_CHARS = 300
 LAST_WORDS_RETRY_SECONDS = 0.002
-"""Seconds between two looks whether an ended worker's last words are here."""
+"""Seconds between two checks whether an ended worker's last words have arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class CrewState:
 
 
 class Crew:
-    """Spawns, watches and signals workers; what it sees goes out as events."""
+    """Spawns, watches and signals workers; posts what it sees as events."""
 
     def __init__(
         self,
@@ -65,11 +65,11 @@ class Crew:
         relay_started: Callable[[], None],
         saved: CrewState | None = None,
     ) -> None:
-        """`notify_at`: how the paths of the workers' notify sockets begin; None: have none.
+        """`notify_at`: prefix of the paths of the workers' notify sockets; None: no paths.
 
-        `takes`: whether `tell` has room for more of what workers wrote. `kill_after`: seconds from
-        SIGTERM to SIGKILL, of the policy in force. `relay_started`: see Relay. `saved`: by the
-        previous program.
+        `takes`: whether `tell` has room for more worker output. `kill_after`: seconds from SIGTERM
+        to SIGKILL under the current policy. `relay_started`: see Relay. `saved`: the previous
+        program's state.
         """
         self._store = store
         self._instance = instance
@@ -93,15 +93,15 @@ class Crew:
             self.relay.succeed()
 
     def save(self, *, lean: bool) -> CrewState:
-        """`lean`: without what ended workers wrote, and their last words."""
+        """`lean`: without the output and last words of ended workers."""
         outputs = OutputReaderState() if lean else self.outputs.save()
         workers = tuple(handle.save(worker) for worker, handle in self._handles.items())
         return CrewState(workers, outputs, self.relay.save())
 
-    # -- what the fleet asks for --------------------------------------------------------------
+    # -- orders of the fleet ------------------------------------------------------------------
 
     def spawn(self, spawn: Spawn) -> int:
-        """Start it and watch it; returns its pid. Raises OSError: then nothing is left of it."""
+        """Start a worker and watch it; return its pid. If it raises OSError, nothing is left."""
         worker, release = spawn.worker, spawn.release
         need_room()
         with ExitStack() as stack:
@@ -114,7 +114,7 @@ class Crew:
             stack.callback(channel.close)
             names = list(self._listeners.pools)
             self._listeners.hand_out(spawn.slots, worker)
-            # Before it lives: we may die in the next moment.
+            # Before the process exists: the supervisor may die right after the fork.
             stored = worker_name(worker)
             self._store.put(stored, [*output.descriptors(), notify.fileno(), channel.fileno()])
             stack.callback(self._store.drop, [stored])
@@ -141,7 +141,7 @@ class Crew:
         return process.pid
 
     def _forget(self, worker: WorkerId, handle: WorkerHandle) -> None:
-        """One that was started, and could not be watched."""
+        """Undo the registration of a worker that was started but could not be watched."""
         self._handles.pop(worker, None)
         self.outputs.forget(worker)
         self._messages.end(handle)
@@ -149,7 +149,7 @@ class Crew:
             asyncio.get_running_loop().remove_reader(handle.process.pidfd)
 
     def _notify_socket(self, worker: WorkerId) -> NotifySocket:
-        """At its path; where that cannot be had, by a name in the kernel. Raises OSError."""
+        """A socket at the worker's path, or an abstract one if that fails. Raises OSError."""
         at = self._notify_at
         path = None if at is None else f"{at}.{worker}"
         try:
@@ -159,13 +159,13 @@ class Crew:
                 raise
             self._warn(
                 worker,
-                f"{path} cannot be made ({error.strerror}): NOTIFY_SOCKET is an abstract address,"
-                " which not every server knows",
+                f"{path} cannot be created ({error.strerror}): NOTIFY_SOCKET is an abstract"
+                " address, which not every server supports",
             )
             return NotifySocket.create(None)
 
     def mend(self) -> bool:
-        """Make swept notify sockets again; True if there were any. Raises OSError."""
+        """Recreate notify sockets whose files were deleted; True if any were. Raises OSError."""
         lost = [one for one in self._handles.items() if one[1].notify.is_lost()]
         for worker, handle in lost:
             again = handle.notify.made_again()
@@ -193,12 +193,12 @@ class Crew:
         self._messages.begin(worker, handle)
 
     def finish(self) -> None:
-        """All workers have ended: pass on what they wrote last."""
+        """Pass on the last output, after all workers have ended."""
         self.outputs.finish()
         self.relay.end()
 
     def without_channel(self) -> list[WorkerId]:
-        """Workers with which nobody can talk."""
+        """Workers whose channel is closed."""
         return [worker for worker, handle in self._handles.items() if handle.channel.closed]
 
     def _variables(self, spawn: Spawn, names: list[str], notify: str) -> dict[str, str]:
@@ -226,12 +226,12 @@ class Crew:
             send(signal.Signals[name])
 
     def free_clients(self, worker: WorkerId) -> None:
-        """No process serves what is left of it: let its clients connect again. Raises OSError."""
+        """End the connections that no process serves, so clients reconnect. Raises OSError."""
         if handle := self._handles.get(worker):
             leftover.free_clients(self._listeners, handle.process)
 
     def say(self, worker: WorkerId, message: FromSupervisor) -> None:
-        """To a worker that uses the library; a worker that cannot get it counts as one without."""
+        """Send to a worker that uses the library; if that fails, it counts as one without."""
         if handle := self._handles.get(worker):
             self._messages.send(worker, handle, message)
 
@@ -254,12 +254,12 @@ class Crew:
                 worker=str(worker),
                 pid=handle.process.pid,
                 advice=(
-                    "it has become another user: end it yourself, and let the supervisor run as"
-                    " root, with CAP_KILL in CapabilityBoundingSet="
+                    "it runs as another user now: end it yourself, and run the supervisor as root,"
+                    " with CAP_KILL in CapabilityBoundingSet="
                 ),
             )
 
-    # -- what is seen -------------------------------------------------------------------------
+    # -- observation --------------------------------------------------------------------------
 
     def process(self, worker: WorkerId) -> Process | None:
         handle = self._handles.get(worker)
@@ -269,12 +269,12 @@ class Crew:
         return {worker: handle.process for worker, handle in self._handles.items()}
 
     def shared_slots(self) -> set[SlotId]:
-        """Those that several living workers were given."""
+        """Slots that were given to several living workers."""
         given = Counter(slot for handle in self._handles.values() for slot in handle.slots.values())
         return {slot for slot, count in given.items() if count > 1}
 
     def seems_to_listen(self, worker: WorkerId) -> bool:
-        """As far as can be seen at once; where not, a census tells."""
+        """Whether it still has its slots, as far as is visible at once; a census decides."""
         handle = self._handles.get(worker)
         if handle is None:
             return True
@@ -286,7 +286,7 @@ class Crew:
         return None if handle is None else handle.status
 
     def look(self) -> None:
-        """Pass their output on, and see who let its slot go or has gone with all its tree."""
+        """Pass output on, and find workers that released their slot or whose tree has ended."""
         self.relay.look()
         self.outputs.look()
         self.strays.look(self._handles, self._kill_after())
@@ -296,9 +296,9 @@ class Crew:
                 self._look_after(worker, handle)
 
     def look_for_holders(self) -> Callable[[], Callable[[], None]] | None:
-        """What looks, in a thread, for other processes with our sockets, if it is time to.
+        """A scan for other processes with our sockets, to run in a thread; None: not due yet.
 
-        It returns what takes in the result, in the loop.
+        The scan returns a function that applies its result, to be called in the loop.
         """
         if not self.strays.scan_is_due():
             return None
@@ -313,7 +313,7 @@ class Crew:
         return look
 
     def reap_orphans(self) -> None:
-        """Reap what workers left behind and we inherited."""
+        """Reap the ended processes that workers left behind and the supervisor inherited."""
         reap_orphans(frozenset(handle.process.pid for handle in self._handles.values()))
 
     def _look_again(self, worker: WorkerId) -> None:
@@ -326,13 +326,13 @@ class Crew:
             return
         loop = asyncio.get_running_loop()
         loop.remove_reader(handle.process.pidfd)
-        if handle.process.reap() is None:  # one that is not our child: how it ended is told later
+        if handle.process.reap() is None:  # not our child: its exit status is known later
             loop.call_later(STATUS_RETRY_SECONDS, self._main_ended, worker)
             return
         self._look_after(worker, handle)
 
     def _look_after(self, worker: WorkerId, handle: WorkerHandle) -> None:
-        """Its main process has ended: it is gone when all of its tree are."""
+        """Follow a worker whose main process has ended until its whole tree has."""
         self.strays.look(self._handles, self._kill_after())
         members = handle.process.members()
         if not (members and handle.leftover) and not self.outputs.is_complete(worker):
@@ -343,7 +343,7 @@ class Crew:
         if not members:
             self._finish_exit(worker, handle)
             return
-        if handle.killed:  # one of them may have forked in that moment
+        if handle.killed:  # a member may have forked at that moment
             handle.process.kill()
         if not handle.leftover:
             handle.leftover = True
@@ -354,14 +354,14 @@ class Crew:
             self._post(MainProcessEnded(worker, ended, advice))
 
     def _advice(self, ended: Exit, last_words: Sequence[str]) -> str | None:
-        """What its last words say of the end, where that can be told from them."""
+        """Why it ended, if its last words show that."""
         addresses = [pool.address for pool in self._listeners.pools.values()]
         if ended.status in NOT_EXECUTED and last_words:
             return printable(last_words[-1][:LAST_WORD_CHARS])
         return taken_by_us(last_words, addresses)
 
     def _finish_exit(self, worker: WorkerId, handle: WorkerHandle) -> None:
-        """No process of its tree is left. What raises before it is forgotten is done again."""
+        """Forget a worker whose tree has ended. After an exception before that, runs again."""
         self._messages.read_notify(worker, handle)
         last_words = self.outputs.ended(worker)
         self._listeners.held_probes.end(handle.process)

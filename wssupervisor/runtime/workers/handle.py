@@ -1,4 +1,4 @@
-"""One worker as the crew has it: its process, and what belongs to it."""
+"""One worker as the crew holds it: its process, sockets and output."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,7 +32,7 @@ class WorkerHandleState:
 
 @dataclass(slots=True)
 class WorkerHandle:
-    """One worker's process and the things that belong to it; owns them all."""
+    """A worker's process, output, notify socket and channel; owns them all."""
 
     process: Process
     output: Output
@@ -43,14 +43,14 @@ class WorkerHandle:
     marks: Marks
     status: str | None = None
     library: str | None = None
-    """How it called itself when it joined; None for a worker without the library."""
+    """The library's name, sent when the worker joined; None for a worker without the library."""
     killed: bool = False
     leftover: bool = False
     """The end of its main process was posted."""
     flooding: bool = False
-    """It said so much that we hear the rest at our next look."""
+    """Sent too much on the channel: the rest is read at the next look."""
     unheard: bool = False
-    """The same of its notify socket."""
+    """Sent too much on the notify socket: the rest is read at the next look."""
 
     repeated: Repeated = field(default_factory=Repeated)
 
@@ -83,7 +83,7 @@ class WorkerHandle:
         )
 
     def close(self) -> None:
-        """All but the output, which is read to its end. Never raises."""
+        """Close all but the output, which is read to its end. Never raises."""
         for close in (self.channel.close, self.process.close, self.notify.close):
             with suppress(OSError):
                 close()

@@ -1,4 +1,4 @@
-"""Asking a short process of our own, and hearing all that it says."""
+"""Runs a short-lived helper process, and reads its whole output."""
 
 import asyncio
 import os
@@ -13,12 +13,12 @@ from wssupervisor import start_directory
 from wssupervisor.runtime.workers.child import Child
 
 SAID_BYTES = 1 << 16
-"""Of what it says, the end is kept."""
+"""Only the end of its output is kept, of this size."""
 SAID_MOST = 1 << 20
-"""Whoever says more than this is ended."""
+"""A helper that writes more than this is killed."""
 ISOLATED = ("-I", "-X", "utf8", *(["-B"] if sys.dont_write_bytecode else []))
-"""No variable, no directory of a user and no working directory decides what is imported. What is
-written to us is UTF-8 under every locale."""
+"""No variable, no directory of a user and no working directory affects imports. The helper writes
+UTF-8 under every locale."""
 _MODULE = """
 import sys
 name, own, *more = sys.argv[1:]
@@ -32,17 +32,17 @@ runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 def module(name: str) -> list[str]:
-    """A module of this package as a program.
+    """The command that runs a module of this package as a program.
 
-    It finds this very package before any other installation of it, and libraries wherever we found
-    ours, but all of that after the standard library.
+    The program finds this package before any other installation of it, and libraries where the
+    daemon found them. Both come after the standard library.
     """
     own = str(Path(__file__).parents[2])
     return [sys.executable, *ISOLATED, "-c", _MODULE, name, own, *_libraries()]
 
 
 def _libraries() -> list[str]:
-    """Where the daemon imports from, less the directory of its script or that it was started in."""
+    """The daemon's import path, without its script's and its start directory."""
     others = {os.environ.get(start_directory.VARIABLE), os.path.dirname(sys.executable)}  # noqa: PTH120
     return [one for one in sys.path if os.path.isabs(one) and one not in others]  # noqa: PTH117
 
@@ -69,12 +69,12 @@ async def ask_child(
     errors: bool = False,
     where: AbstractContextManager[None] | None = None,
 ) -> Said | None:
-    """What it writes, `errors` included if wished, until it ends; None after so many seconds.
+    """Run a command until it ends; return its output, or None after `within` seconds.
 
-    One that writes without an end is ended.
-
-    It has `descriptor` as its 3, reads `question` on its standard input, gets `more` variables, and
-    starts in / unless `where` enters another directory. Raises OSError.
+    The child has `descriptor` as its 3, reads `question` on its standard input, gets `more`
+    variables, and starts in / unless `where` enters another directory. With `errors`, its standard
+    error counts as output, too. A child that writes more than SAID_MOST bytes is killed. Raises
+    OSError.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with os.fdopen(reading, "rb", 0) as pipe:
@@ -100,7 +100,7 @@ def _spawned(
     *,
     errors: bool,
 ) -> Child:
-    # A file: it takes any length at once, and is never waited for.
+    # A file takes a question of any length at once; a pipe could block.
     asked = os.memfd_create("wssupervisor-question", os.MFD_CLOEXEC)
     try:
         os.write(asked, question.encode())
@@ -125,7 +125,7 @@ async def _until_it_ends(child: Child, pipe: FileIO) -> Said:
 
 
 async def _read_all(pipe: FileIO) -> tuple[str, bool]:
-    """The end of what is written until the last writer has gone; whether there was no end."""
+    """The end of what is written until the last writer closes; whether it was too much."""
     reader = asyncio.StreamReader(limit=SAID_BYTES)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)

@@ -1,9 +1,10 @@
-"""Which processes are ours: by descent, by our control group, and by what they still have of us.
+"""Which processes are ours: by descent, by control group, and by what they have inherited.
 
 A process may change its name, its environment and its session, and close what it has inherited. As
-long as we live it stays a descendant of ours: we are the subreaper of all that workers start. After
-a supervisor's death it stays in the control group, where systemd made one for us. And whoever holds
-a listening socket of ours is to be reckoned with, wherever it came from.
+long as the supervisor lives, the process stays its descendant: the supervisor is the subreaper of
+everything that workers start. After a supervisor's death the process stays in the control group, if
+systemd made one for the instance. Any process that holds one of our listening sockets counts, no
+matter how it got it.
 """
 
 import os
@@ -33,16 +34,16 @@ class Marks:
     """What a process that left its worker's tree may still have of it."""
 
     main: int
-    """The tree's session, too."""
+    """Pid of the main process, and id of the tree's session."""
     identity: tuple[str, ...]
     pipe: int
-    """Inode of its output; 0 where it has none."""
+    """Inode of its output; 0 if it has none."""
     slots: frozenset[SlotId]
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """One process as it was seen; `started` is its identity, with the pid."""
+    """A process at one moment; pid and `started` together identify it."""
 
     pid: int
     started: int
@@ -53,12 +54,12 @@ class Traits:
 
 
 def identity_in(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Whose process has this environment."""
+    """The values of IDENTITY in this environment, which name a worker."""
     return tuple(variables.get(name, "") for name in IDENTITY)
 
 
 def traits(pid: int) -> Traits | None:
-    """None when it has gone."""
+    """The traits of a process; None if it has ended."""
     started = start_time(pid)
     if started is None:
         return None
@@ -72,7 +73,7 @@ def traits(pid: int) -> Traits | None:
 
 
 def owner(one: Traits, marks: Mapping[WorkerId, Marks]) -> WorkerId | None:
-    """Whose tree it has left; by a slot only where one worker alone has that."""
+    """The worker whose tree it has left; a slot decides only if exactly one worker has it."""
     for worker, own in marks.items():
         named = any(own.identity) and one.identity == own.identity
         if named or one.session == own.main or own.pipe in one.pipes:

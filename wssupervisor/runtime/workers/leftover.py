@@ -1,4 +1,4 @@
-"""What is left of a worker whose main process has ended: does it serve, and what becomes of it."""
+"""Processes left of a worker whose main process has ended: do they still serve clients?"""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ from wssupervisor.runtime.workers.serving import Acceptor
 SECONDS = {Acceptor.MAIN: 0.3, None: 1.0, Acceptor.OTHERS: 10.0}
 """How long to wait for the tree to accept, by which of its processes was seen to accept before.
 
-One that accepts takes a waiting connection within milliseconds, unless it is busy; until this is
-over the clients of a dead main process hang.
+A process that accepts takes a waiting connection within milliseconds, unless it is busy. Clients of
+a dead main process hang for this long.
 """
 LOOK_SECONDS = 0.05
 ACCEPTS = ("inet_csk_accept", "skb_wait_for_more_packets")
@@ -27,14 +27,14 @@ ACCEPTS = ("inet_csk_accept", "skb_wait_for_more_packets")
 
 
 async def serves(listeners: ListenerSet, process: Process, action: JudgeLeftover) -> bool:
-    """Whether a process of the tree accepts on one of its slots, or accepted what the tree holds.
+    """Whether a process of the tree accepts on its slots, or accepted connections it still holds.
 
     Raises WssError, OSError.
     """
     held = process.socket_inodes()
     listens = held & set(action.slots.values())
     if process.hidden():
-        listens = set(action.slots.values())  # so it is asked
+        listens = set(action.slots.values())  # assume that it listens, and probe it
     others_accept = process.serving.acceptor is Acceptor.OTHERS
     if others_accept and (action.drain_signalled or not listens):
         return not held.isdisjoint(listeners.connection_inodes())
@@ -54,7 +54,7 @@ async def serves(listeners: ListenerSet, process: Process, action: JudgeLeftover
 async def _accepts(listeners: ListenerSet, process: Process, name: str, slot: SlotId) -> bool:
     pool = listeners.pools[name]
     if pool.why_shared is not None or name not in listeners.steerings:
-        # Any worker could take a probe: so look for a process that waits for one.
+        # Any worker could take a probe, so look for a process that waits for a connection.
         return any(_waits(pid, slot) for pid in process.members())
     return await readiness.accepts(
         listeners, listeners.steerings[name], process, slot, lambda: None
@@ -62,7 +62,7 @@ async def _accepts(listeners: ListenerSet, process: Process, name: str, slot: Sl
 
 
 def _take_back(listeners: ListenerSet, action: JudgeLeftover) -> None:
-    """Or a sweeper would have to be started for the probe that waits in the slot."""
+    """Take the slots back; otherwise the probe waiting in a slot would need a sweeper."""
     for name, slot in action.slots.items():
         steering = listeners.steerings.get(name)
         if steering is not None and slot not in steering.weights:
@@ -92,13 +92,13 @@ def _thread_waits(pid: int, thread: str, slot: SlotId) -> bool:
 
 
 def _watches(pid: int, number: str, slot: SlotId) -> bool:
-    """An epoll descriptor has the socket among its targets (proc_pid_fdinfo(5))."""
+    """Whether an epoll descriptor has the socket among its targets (proc_pid_fdinfo(5))."""
     lines = _read(f"/proc/{pid}/fdinfo/{number}").splitlines()
     return any(line.startswith("tfd:") and f" ino:{slot:x} " in f"{line} " for line in lines)
 
 
 def _read(path: str) -> str:
-    """Empty where the process has gone, or may not be looked into."""
+    """The file's text; empty if the process has ended or cannot be inspected."""
     try:
         with open(path) as file:  # noqa: PTH123 - a third of pathlib's cost
             return file.read()
@@ -107,10 +107,10 @@ def _read(path: str) -> str:
 
 
 def free_clients(listeners: ListenerSet, process: Process) -> int:
-    """End all connections of the tree, so that their clients connect again; how many.
+    """End all connections of the tree, so that their clients reconnect; return how many.
 
-    A forked helper may not end at SIGTERM: it has inherited the main process's handlers. Those that
-    may not be shared with us end with the process that holds them.
+    A forked helper may survive SIGTERM: it has inherited the main process's handlers. A connection
+    whose descriptor the supervisor may not duplicate ends with the process that holds it.
     """
     connections = listeners.connection_inodes()
     freed: set[int] = set()
@@ -123,6 +123,6 @@ def free_clients(listeners: ListenerSet, process: Process) -> int:
                 freed.add(inode)
                 try:
                     one.shutdown(socket.SHUT_RDWR)
-                finally:  # the last close of it may be ours
+                finally:  # ours may be the last descriptor
                     CLIENTS.close([one.detach()])
     return len(freed)

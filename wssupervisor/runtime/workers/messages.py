@@ -1,4 +1,4 @@
-"""What workers report, by sd_notify or over the library's channel, as events; and what they get."""
+"""Turns workers' reports (sd_notify, the library's channel) into events; sends them messages."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,12 +34,12 @@ from wssupervisor.worker.protocol import (
 )
 
 SIGNS_A_WATCHDOG = 3
-"""Heartbeats that a worker is asked for in the time within which it must give one."""
+"""Heartbeats that a worker is asked to send per watchdog timeout."""
 LIBRARY_CHARS = 100
 
 
 class Messages:
-    """Reads both sockets of each worker; `warn` gets what is wrong with a message."""
+    """Reads both sockets of each worker; calls `warn` with what is wrong with a message."""
 
     def __init__(
         self, post: Callable[[Event], None], warn: Callable[[WorkerId, str], None]
@@ -60,13 +60,13 @@ class Messages:
 
     @staticmethod
     def end(handle: WorkerHandle) -> None:
-        """Read nothing more. Never raises."""
+        """Stop reading. Never raises."""
         for reader in (handle.notify.fileno(), handle.channel.fileno()):
             with suppress(OSError):
                 asyncio.get_running_loop().remove_reader(reader)
 
     def look(self, worker: WorkerId, handle: WorkerHandle) -> None:
-        """Post reports that were held back, and read again from a worker that sent too much."""
+        """Post the reports held back, and resume reading from a worker that sent too much."""
         for event in handle.repeated.waiting():
             self._post(event)
         loop = asyncio.get_running_loop()
@@ -78,14 +78,14 @@ class Messages:
             loop.add_reader(handle.channel.fileno(), self._read_channel, worker, handle)
 
     def send(self, worker: WorkerId, handle: WorkerHandle, message: FromSupervisor) -> None:
-        """To a worker that uses the library; one that does not read loses its channel."""
+        """Send to a worker that uses the library; close the channel of one that does not read."""
         if not handle.channel.closed and not handle.channel.send(message):
-            self._drop_channel(worker, handle, "it does not read what it is told")
+            self._drop_channel(worker, handle, "it does not read its messages")
 
     # -- sd_notify ----------------------------------------------------------------------------
 
     def read_notify(self, worker: WorkerId, handle: WorkerHandle) -> None:
-        """Post what has come on the notify socket."""
+        """Post what has arrived on the notify socket."""
         members = cache(handle.process.members)
         messages = handle.notify.receive(lambda pid: pid in members())
         if handle.notify.is_deaf and not handle.unheard:
@@ -145,7 +145,7 @@ class Messages:
                 assert_never(message)
 
     def _drop_channel(self, worker: WorkerId, handle: WorkerHandle, reason: str | None) -> None:
-        """The worker closed its end, or broke the protocol: nothing more is read from it."""
+        """Stop reading: the worker closed its end, or broke the protocol."""
         asyncio.get_running_loop().remove_reader(handle.channel.fileno())
         handle.channel.closed = True
         handle.flooding = False

@@ -1,4 +1,4 @@
-"""sd_notify from one worker: its own socket, and a strict reading of what comes."""
+"""sd_notify from one worker: a socket of its own, and a strict parser for its messages."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ class NotifySocketState:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """The assignments we act upon; others are none of our business, as sd_notify(3) has it."""
+    """The assignments that have an effect; others are ignored, as sd_notify(3) requires."""
 
     ready: bool = False
     stopping: bool = False
@@ -75,15 +75,15 @@ def parse(data: bytes) -> Notification | Malformed:
 
 
 def printable(text: str) -> str:
-    """Text of a worker that does nothing to a terminal."""
+    """A worker's text without terminal control characters."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 class NotifySocket:
-    """A file, as systemd's own is: puma's sd_notify, for one, knows no abstract addresses.
+    """A socket file, like systemd's own: puma's sd_notify, for one, knows no abstract addresses.
 
-    Where there is no path, or it is too long, an abstract one all the same. The sender is checked
-    with each message: a worker of root may have become another user, and is known by its pid then.
+    Without a path, or if the path is too long, the address is abstract. The sender of each message
+    is checked: a worker started as root may have changed its user, and is identified by its pid.
     """
 
     def __init__(self, sock: socket.socket, address: str, path: str | None) -> None:
@@ -96,7 +96,7 @@ class NotifySocket:
 
     @classmethod
     def create(cls, path: str | None) -> "NotifySocket":
-        """`path` is ours: what a dead supervisor left there is removed. Raises OSError."""
+        """Bind `path`, after removing what a dead supervisor left there. Raises OSError."""
         if path is not None and len(os.fsencode(path)) > UNIX_PATH_BYTES:
             path = None
         if path is not None and os.geteuid() == 0:
@@ -114,16 +114,16 @@ class NotifySocket:
         return cls(inherited(state.descriptor), state.address, state.path)
 
     def is_lost(self) -> bool:
-        """Whether its file was swept away: its worker is not heard any more. Raises OSError."""
+        """Whether its file was deleted, so that its worker cannot reach us. Raises OSError."""
         return self._path is not None and identity(self._path) != self._file
 
     def made_again(self) -> "NotifySocket":
-        """Another one at the same path, which its worker goes by. Raises OSError."""
+        """A new socket at the same path, which its worker sends to. Raises OSError."""
         assert self._path is not None
         return type(self)(_bound(self._path), self.address, self._path)
 
     def abandon(self) -> None:
-        """Close it, and leave what is at its path."""
+        """Close the socket, and leave the file at its path."""
         if self._socket.fileno() >= 0:
             self._closer.close([self._socket.detach()])
 
@@ -132,13 +132,13 @@ class NotifySocket:
 
     @property
     def is_deaf(self) -> bool:
-        """Too many descriptors that came are not closed yet: nothing is received."""
+        """Whether receiving has paused: too many descriptors that came are not closed yet."""
         return self._closer.is_full
 
     def receive(self, ours: Callable[[int], bool]) -> list[Notification | Malformed]:
-        """What has come since the last look, at most MESSAGES_PER_LOOK; never blocks.
+        """The messages since the last look, at most MESSAGES_PER_LOOK; never blocks.
 
-        `ours`: whether a pid is the worker's, asked for senders of another user.
+        `ours`: whether a pid is the worker's; called for senders of another user.
         """
         found: list[Notification | Malformed] = []
         space = socket.CMSG_SPACE(_CREDENTIALS.size) + ROOM
@@ -152,13 +152,13 @@ class NotifySocket:
                 )
             except BlockingIOError:
                 break
-            # Those that came along (BARRIER=1, FDSTORE=1) are closed: that answers.
+            # Descriptors in the message (BARRIER=1, FDSTORE=1) are closed: that is the answer.
             self._closer.close(descriptors_in(control))
             pid, uid = _sender(control)
             if uid not in (0, os.geteuid()) and not (pid and ours(pid)):
                 strangers += 1
-                if strangers == 1:  # anybody may send: they do not fill the log
-                    text = f"sent by uid {uid}, pid {pid}, which is no process of this worker"
+                if strangers == 1:  # any process may send, and must not fill the log
+                    text = f"sent by uid {uid}, pid {pid}, which is not a process of this worker"
                     found.append(Malformed(text))
             else:
                 found.append(parse(data))
@@ -172,15 +172,15 @@ class NotifySocket:
 
 
 def bound_again(address: str) -> int:
-    """The descriptor of one that a dead supervisor had, and its worker still sends to.
+    """Bind a dead supervisor's address again, because its worker still sends to it.
 
-    Raises OSError.
+    Returns the descriptor. Raises OSError.
     """
     return _bound(address.replace("@", "\0", 1) if address.startswith("@") else address).detach()
 
 
 def remove_others(begin: str, used: Container[str]) -> None:
-    """Remove what dead supervisors left of sockets whose paths begin so, but for those in use."""
+    """Remove socket files of dead supervisors whose paths have this prefix, but for `used` ones."""
     directory, name = os.path.split(begin)
     with contextlib.suppress(OSError):
         for path in Path(directory).iterdir():
@@ -189,7 +189,7 @@ def remove_others(begin: str, used: Container[str]) -> None:
 
 
 def _bound(name: str) -> socket.socket:
-    """At a path, an abstract name that begins with NUL, or one that the kernel chooses for ""."""
+    """Bind a path, an abstract name (begins with NUL), or for "" a name chosen by the kernel."""
     with unix_socket(socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         if name == "" or name.startswith("\0"):
@@ -201,7 +201,7 @@ def _bound(name: str) -> socket.socket:
 
 
 def _sender(control: list[tuple[int, int, bytes]]) -> tuple[int | None, int | None]:
-    """Its pid and uid."""
+    """The sender's pid and uid."""
     for level, kind, data in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             pid, uid, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])

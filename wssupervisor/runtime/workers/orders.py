@@ -23,7 +23,7 @@ LEAVE_REASON = "server going out of service; please reconnect"
 
 
 def carry_out(crew: Crew, order: Order) -> None:
-    """Never waits. Raises OSError and WssError: then the order is still to be carried out."""
+    """Carry out one order, without waiting. If it raises OSError or WssError, it must run again."""
     match order:
         case Signal(worker=worker, name=name, rest=rest):
             crew.signal(worker, name, rest=rest)

@@ -1,10 +1,10 @@
-"""What a worker writes: a pipe for the worker, and a file in memory for us.
+"""What a worker writes: a pipe for the worker, and a file in memory for the supervisor.
 
-Standard output and error of a worker are a pipe, because a file would be truncated by whatever
-opens /dev/stderr (docs/internals/platform.md#output-through-a-pipe-or-a-file). A relay (relay.py)
-moves the bytes into a memfd, whether or not a supervisor lives. The supervisor reads behind the
-relay and frees the pages it has read, so the file stays small. If it falls far behind, the relay
-drops the oldest bytes, and the hole shows how many.
+Standard output and error of a worker are a pipe, because opening /dev/stderr would truncate a file
+(docs/internals/platform.md#output-through-a-pipe-or-a-file). A relay (relay.py) moves the bytes
+into a memfd, whether or not a supervisor lives. The supervisor reads behind the relay and frees the
+pages it has read, so the file stays small. If the supervisor falls far behind, the relay drops the
+oldest bytes, and the hole in the file shows how many.
 """
 
 import errno
@@ -24,15 +24,15 @@ LINE_BYTES = 8192
 READ_BYTES = 1 << 16
 """Read at most this much at once: 65,536 empty lines cost 3 ms."""
 TAIL_BYTES = 1 << 16
-"""The last lines are found in this much, however much was not read yet."""
+"""The last lines are looked for in this much, no matter how much is still unread."""
 PIPE_BYTES = 1 << 18
 PIPE_MODE = 0o622
-"""A worker that has changed its user may open /dev/stderr, too."""
+"""Lets a worker that has changed its user open /dev/stderr."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputState:
-    """`partial`: the begun line, latin-1; `inode`: the pipe's."""
+    """`partial`: the line without its end so far, latin-1; `inode`: the pipe's."""
 
     descriptor: int
     read_to: int
@@ -48,13 +48,13 @@ class OutputState:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What the worker gets; owns the descriptors."""
+    """The worker's ends of the pipe; owns the descriptors."""
 
     output: int
     errors: int
-    """Opened once more: Node, for one, sets flags on an opening."""
+    """A second open file description: Node, for one, sets flags on its own."""
     spare: int
-    """A reading end that nobody reads: with it no write fails, even if all other readers die."""
+    """A reading end that is never read: keeps writes from failing if all other readers die."""
 
     def close(self) -> None:
         for descriptor in (self.output, self.errors, self.spare):
@@ -64,14 +64,14 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """`skipped`: bytes before these lines that are gone."""
+    """`skipped`: bytes lost before these lines."""
 
     lines: list[str]
     skipped: int = 0
 
 
 class Output:
-    """Owns the file and our reading end of the pipe, which only the relay reads from."""
+    """Owns the file and our reading end of the pipe; only the relay reads from the pipe."""
 
     def __init__(self, descriptor: int, pipe: int) -> None:
         self.descriptor = descriptor
@@ -80,23 +80,23 @@ class Output:
         self._freed_to = 0
         self._partial = b""
         self._skipped = 0
-        """Bytes that are missing and not told of yet."""
+        """Lost bytes that are not reported yet."""
         self._in_gap = False
-        """What comes next is the end of a line whose begin is missing."""
+        """The next bytes are the end of a line whose start is lost."""
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._goal: int | None = None
         self._seen = (0, 0.0)
 
     @classmethod
     def create(cls, name: str) -> tuple["Output", Ends]:
-        """A new one, and what the worker gets of it. Raises OSError."""
+        """A new output, and the ends for the worker. Raises OSError."""
         opened: list[int] = []
         try:
             opened.append(os.memfd_create(name, os.MFD_CLOEXEC))
             opened += os.pipe2(os.O_CLOEXEC)
             memfd, reading, writing = opened
             os.fchmod(reading, PIPE_MODE)
-            with suppress(OSError):  # a user's share of pipe memory is limited
+            with suppress(OSError):  # pipe memory is limited per user
                 fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             opened.append(os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_CLOEXEC))
             spare = fcntl.fcntl(reading, fcntl.F_DUPFD_CLOEXEC, 0)
@@ -127,27 +127,27 @@ class Output:
         return os.fstat(self.pipe).st_ino
 
     def descriptors(self) -> list[int]:
-        """All that must come back after our death."""
+        """All descriptors that a successor needs if this supervisor dies."""
         return [self.descriptor, self.pipe]
 
     def close(self) -> None:
         for descriptor in self.descriptors():
             os.close(descriptor)
 
-    # -- what is in the file ------------------------------------------------------------------
+    # -- bytes in the file --------------------------------------------------------------------
 
     def unread(self) -> int:
-        """Bytes in the file that were not read yet, those included that are gone."""
+        """Bytes in the file that were not read yet, lost ones included."""
         return os.fstat(self.descriptor).st_size - self._read_to
 
     def read(self, limit: int = READ_BYTES) -> Words:
-        """The next lines, of at most so many bytes; a begun line waits for its end."""
+        """The next lines, at most `limit` bytes; a line without its end is kept for later."""
         at = self._data_from(self._read_to)
         if at > self._read_to:
             self._miss(at - self._read_to)
         chunk = os.pread(self.descriptor, limit, self._read_to)
         if self._data_from(self._read_to) != self._read_to:
-            return Words([])  # given up while we read it: what we have is partly zeros
+            return Words([])  # the relay dropped bytes while we read: the chunk is partly zeros
         self._read_to += len(chunk)
         lines = self._split(self._after_gap(chunk))
         self._free()
@@ -158,7 +158,7 @@ class Output:
         return Words(lines, skipped)
 
     def rest(self) -> Words:
-        """The line that was begun, when nothing more will come."""
+        """The last line, which has no newline, once nothing more will arrive."""
         partial, self._partial = self._partial, b""
         skipped, self._skipped = self._skipped, 0
         lines = [_readable(partial)] if partial else []
@@ -166,7 +166,7 @@ class Output:
         return Words(lines, skipped)
 
     def last_lines(self) -> tuple[str, ...]:
-        """The last LAST_LINES lines that were written, read or not; they stay unread."""
+        """The last LAST_LINES lines written, read or not. Does not mark them as read."""
         size = os.fstat(self.descriptor).st_size
         begin = self._data_from(max(self._read_to, size - TAIL_BYTES))
         tail = os.pread(self.descriptor, TAIL_BYTES, begin)
@@ -181,7 +181,7 @@ class Output:
         return tuple([*before, *lines][-LAST_LINES:])
 
     def _data_from(self, at: int) -> int:
-        """Where the next bytes are that were not given up."""
+        """The offset of the next bytes that were not dropped."""
         try:
             return os.lseek(self.descriptor, at, os.SEEK_DATA)
         except OSError as error:
@@ -196,7 +196,7 @@ class Output:
         self._in_gap = True
 
     def _after_gap(self, chunk: bytes) -> bytes:
-        """Without the end of a line whose begin is missing."""
+        """The chunk without the end of a line whose start is lost."""
         if not self._in_gap:
             return chunk
         lost, newline, rest = chunk.partition(b"\n")
@@ -219,10 +219,10 @@ class Output:
             punch(self.descriptor, self._freed_to, whole_pages)
             self._freed_to = whole_pages
 
-    # -- what is on its way there -------------------------------------------------------------
+    # -- bytes in the pipe --------------------------------------------------------------------
 
     def is_complete(self) -> bool:
-        """Whether all is in the file that was written before this was asked the first time."""
+        """Whether the file has everything that was written before the first such call."""
         pending = self.pending()
         if self._goal is None:
             self._goal = os.fstat(self.descriptor).st_size + pending
@@ -232,7 +232,7 @@ class Output:
         return done
 
     def stuck_for(self, now: float) -> float:
-        """Seconds for which there was something to move and nothing was."""
+        """Seconds for which the pipe had bytes and the relay moved none."""
         size, since = self._seen
         grown = os.fstat(self.descriptor).st_size
         if grown != size or not self.pending():
@@ -241,7 +241,7 @@ class Output:
         return now - since
 
     def move(self) -> None:
-        """Do what a relay does, while there is none."""
+        """Move bytes as a relay does, while there is no relay."""
         if not self.pending():
             return
         file = own_opening(self.descriptor)
@@ -252,14 +252,14 @@ class Output:
                 os.close(file)
 
     def pending(self) -> int:
-        """Bytes in the pipe. The kernel answers when it is not moving any of them."""
+        """Bytes in the pipe. Blocks while the kernel is moving some of them."""
         found = bytearray(4)
         fcntl.ioctl(self.pipe, termios.FIONREAD, found)
         return int(struct.unpack("=i", found)[0])
 
 
 def _lines(data: bytes) -> list[str]:
-    """Data without its last newline as lines; in bulk, as nearly all lines are harmless."""
+    """Split data without its last newline into lines; in bulk if all are harmless, as most are."""
     text = data.decode("utf-8", "backslashreplace")
     lines = text.split("\n")
     harmless = text.replace("\n", "").replace("\t", "").isprintable()
@@ -273,7 +273,7 @@ def _lines(data: bytes) -> list[str]:
 
 
 def _readable(line: bytes) -> str:
-    """Text that does nothing to a terminal."""
+    """The line as text without terminal control characters."""
     text = line.rstrip(b"\r").decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text

@@ -1,7 +1,7 @@
-"""Reads what all workers wrote and passes it to the log, within a budget for each turn.
+"""Reads the output of all workers and passes it to the log, within a time budget per turn.
 
-What the log has no room for stays in the workers' files, which the relay keeps within bounds. What
-an ended worker left there is read in the same way.
+Output for which the log has no room stays in the workers' files, whose size the relay limits. The
+output of an ended worker is read in the same way.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from wssupervisor.runtime.workers.output import Output, OutputState, Words
 from wssupervisor.runtime.workers.relay import Relay
 
 TURN_SECONDS = 0.005
-"""For all workers together, before the loop has its turn again."""
+"""For all workers together, before control returns to the event loop."""
 PAUSE_SECONDS = 0.005
 FULL_SECONDS = 0.05
 """Until the next look while the log is full."""
 FINISH_SECONDS = 1.0
 LAST_WORDS_SECONDS = 0.5
-"""An ended worker's last words are waited for, as they decide what a failed reload shows."""
+"""How long to wait for an ended worker's last words: a failed reload shows them."""
 LAST_WORDS_KEPT = 32
-"""Ended workers whose last lines are kept for whoever asks why."""
+"""Ended workers whose last lines are kept for later requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedOutputState:
-    """What a worker wrote that has ended; the log has not taken it yet."""
+    """Output of an ended worker that the log has not taken yet."""
 
     worker: WorkerId
     pid: int
@@ -37,7 +37,7 @@ class EndedOutputState:
 
 @dataclass(frozen=True, slots=True)
 class OutputReaderState:
-    """`last_words`: of ended workers, whose output was read to its end or not."""
+    """`last_words`: the last lines of ended workers, including those not in `ended`."""
 
     ended: tuple[EndedOutputState, ...] = ()
     last_words: dict[WorkerId, tuple[str, ...]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Source:
 
 
 class OutputReader:
-    """Owns the outputs of ended workers; those of others belong to the crew."""
+    """Owns the outputs of ended workers; the crew owns those of living workers."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class OutputReader:
             self._relay.move(output)
 
     def save(self) -> OutputReaderState:
-        """Without the outputs of living workers: the crew saves those."""
+        """The outputs of ended workers; the crew saves those of living workers."""
         ended = tuple(
             EndedOutputState(one.worker, one.pid, one.output.save())
             for one in self._sources
@@ -88,13 +88,13 @@ class OutputReader:
         self._relay.move(output)
 
     def forget(self, worker: WorkerId) -> None:
-        """Of one that was started in vain: its maker closes its output."""
+        """Drop the output of a worker whose start failed; the caller closes it."""
         for one in [one for one in self._sources if one.worker == worker]:
             self._sources.remove(one)
             self._relay.forget(one.output)
 
     def is_complete(self, worker: WorkerId) -> bool:
-        """Whether all is here that a worker wrote before this was asked first, or never will be."""
+        """Whether all output before the first such call has arrived, or the wait is over."""
         now = time.monotonic()
         for one in self._sources:
             if one.worker == worker and not one.ended:
@@ -106,7 +106,7 @@ class OutputReader:
         return True
 
     def ended(self, worker: WorkerId) -> tuple[str, ...]:
-        """Its last lines. Nothing more comes; all of it is passed on as the log takes it."""
+        """Mark a worker as ended; return its last lines. The log gets the rest as it has room."""
         lines = self.last_lines(worker)
         self._last_words[worker] = lines
         while len(self._last_words) > LAST_WORDS_KEPT:
@@ -119,14 +119,14 @@ class OutputReader:
         return lines
 
     def last_lines(self, worker: WorkerId) -> tuple[str, ...]:
-        """The last lines it wrote, also for some time after its end."""
+        """The last lines it wrote, available for some time after its end."""
         for one in self._sources:
             if one.worker == worker and not one.ended:
                 return one.output.last_lines()
         return self._last_words.get(worker, ())
 
     def look(self) -> None:
-        """Read until all is read, the log is full, or the turn is over; then again soon."""
+        """Read until all is read, the log is full, or the turn is over; schedule the next turn."""
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -135,9 +135,9 @@ class OutputReader:
             self._again = asyncio.get_running_loop().call_later(pause, self.look)
 
     def _turn(self, until: float) -> bool:
-        """Whether something is left to be read."""
+        """Take one turn; return whether something is left to read."""
         todo = deque(self._sources)
-        self._sources.rotate(-1)  # none is always the last
+        self._sources.rotate(-1)  # so that no worker is always the last
         while todo and self._takes() and time.monotonic() < until:
             one = todo.popleft()
             if one.output.unread():
@@ -150,7 +150,7 @@ class OutputReader:
 
     @staticmethod
     def _is_over(one: Source) -> bool:
-        """What its worker wrote last may still be on its way."""
+        """Whether the end of an ended worker's output has arrived, or the wait is over."""
         late = one.complete_by is None or time.monotonic() >= one.complete_by
         return late or not one.output.pending()
 
@@ -165,7 +165,7 @@ class OutputReader:
         one.output.close()
 
     def finish(self) -> None:
-        """At the end of the program: read what is left, for a moment at most."""
+        """Read what is left at the end of the program, for at most FINISH_SECONDS."""
         if self._again is not None:
             self._again.cancel()
         until = time.monotonic() + FINISH_SECONDS

@@ -35,12 +35,12 @@ SHIM = (
     ' if [ -n "$WATCHDOG_USEC" ]; then WATCHDOG_PID=$$; export WATCHDOG_PID; fi;'
     ' exec "$@"'
 )
-"""All that the shell sees of ours: LISTEN_PID must be the worker's own pid, known only there."""
+"""The only shell code of ours: LISTEN_PID must be the worker's own pid, known only here."""
 
 
 STATUS_WITHIN = 0.5
-"""Seconds after its end in which the kernel may come to know how a process that is no child of ours
-ended: it does when its parent has waited for it."""
+"""Seconds to wait for the exit status of a process that is not our child: the kernel reports it
+once the parent has waited for the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +54,19 @@ class ProcessState:
 
 
 class Process:
-    """Owns the pidfd of the main process, which is readable from its end on."""
+    """Owns the pidfd of the main process, which becomes readable when the process ends."""
 
     def __init__(self, pid: int, pidfd: int, identity: tuple[str, ...]) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.exit: Exit | None = None
         self.probes = 0
-        """Connections of our own that it has accepted, and that we hold open."""
+        """Probes of ours that it has accepted and that we hold open."""
         self._identity = identity
         self._ended_at: float | None = None
         self.serving = Serving(pid)
         self._seen: dict[int, int | None] = {pid: None}
-        with contextlib.suppress(OSError):  # without a descriptor left; `members` looks again
+        with contextlib.suppress(OSError):  # out of descriptors; `members` tries again
             self._seen[pid] = start_time(pid)
         """Members ever seen, with their start time: a daemon that left the tree stays ours."""
 
@@ -82,9 +82,10 @@ class Process:
     ) -> "Process":
         """Start the command with these descriptors as 3, 4, ..., in a session of its own.
 
-        In ours, its process group would be orphaned by our death: the kernel then sends SIGHUP to
-        one with a stopped member (setpgid(2)). `output` becomes its standard output and, unless
-        there are `errors`, its standard error. Raises OSError.
+        In the supervisor's session, the supervisor's death would orphan the worker's process group,
+        and the kernel sends SIGHUP to an orphaned group with a stopped member (setpgid(2)).
+        `output` becomes its standard output and, without `errors`, its standard error. Raises
+        OSError.
         """
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -100,7 +101,7 @@ class Process:
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
             )
         finally:
-            with contextlib.suppress(OSError):  # it runs by now
+            with contextlib.suppress(OSError):  # the child is already running
                 os.close(null)
         return cls(pid, open_child(pid), identity_in(variables))
 
@@ -116,14 +117,14 @@ class Process:
 
     @classmethod
     def restore(cls, state: ProcessState) -> "Process":
-        """After a supervisor's death it is no child of ours."""
+        """The saved process; not our child if the supervisor that started it has died."""
         found = cls(state.pid, state.pidfd, state.identity)
         found.exit, found._seen = state.exit, dict(state.seen)
         found.serving.acceptor = state.acceptor
         return found
 
     def reap(self) -> Exit | None:
-        """How the main process ended; None while it lives, or while that is not known yet."""
+        """How the main process ended; None while it lives, or while its status is unknown."""
         if self.exit is None:
             try:
                 found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
@@ -139,7 +140,7 @@ class Process:
         return self.exit
 
     def _exit_of_stranger(self) -> Exit | None:
-        """The same of one that is a dead supervisor's child, not ours."""
+        """The same for the child of a dead supervisor."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         if not poll.poll(0):
@@ -152,9 +153,9 @@ class Process:
         return Exit() if now - self._ended_at >= STATUS_WITHIN else None
 
     def members(self) -> frozenset[int]:
-        """Living pids of the tree: descendants, and whoever was one once.
+        """Living pids of the tree: descendants, and processes that once were descendants.
 
-        Raises OSError where that cannot be seen now: it must not be taken for an empty tree.
+        Raises OSError if /proc cannot be read now: that must not be taken for an empty tree.
         """
         if self.exit is None and self._seen.get(self.pid) is None:
             self._seen[self.pid] = start_time(self.pid)
@@ -176,19 +177,19 @@ class Process:
         return frozenset(living)
 
     def seen(self) -> AbstractSet[int]:
-        """Members as they were last looked at, the main process included."""
+        """Members found at the last look, the main process included."""
         return self._seen.keys()
 
     def adopt(self, pid: int, started: int) -> None:
-        """A process that left the tree, and is known to be of it."""
+        """Count a process that left the tree as its member again."""
         self._seen[pid] = started
 
     def marks(self, pipe: int, slots: frozenset[SlotId]) -> Marks:
-        """What those that leave the tree may still have of it."""
+        """What a process that leaves the tree may still have of it."""
         return Marks(self.pid, self._identity, pipe, slots)
 
     def _left_behind(self) -> set[int]:
-        """Where those of the tree can be whose parent has gone: ours now, if we started them."""
+        """Pids to search for members whose parent has ended: our children, if we started them."""
         starter = self._identity[STARTER]
         return set(pids()) if starter not in ("", supervisor_id()) else children(os.getpid())
 
@@ -200,17 +201,18 @@ class Process:
         return {inode for pid in self.members() for inode in socket_inodes(pid)}
 
     def sockets(self) -> dict[int, dict[int, int]]:
-        """Of each process of the tree: the sockets it holds, by inode, with their descriptors."""
+        """The descriptors of sockets that each process of the tree holds, by pid and inode."""
         return {pid: socket_descriptors(pid) for pid in self.members()}
 
     def hidden(self) -> frozenset[int]:
-        """Those of the tree whose descriptors we may not see: of another uid, or with rights."""
+        """Members whose descriptors we may not list: of another uid, or with capabilities."""
         return frozenset(pid for pid in self.members() if not may_look(pid))
 
     def took(self, inode: int) -> bool:
-        """Whether a process of the tree holds this probe, which is remembered.
+        """Whether a process of the tree holds this probe; remembers the holders.
 
-        One that cannot be looked into may hold it: nobody else was steered to.
+        A process that cannot be inspected counts as a holder: the probe was steered to this worker
+        alone.
         """
         holders = {pid for pid in self.members() if inode in socket_inodes(pid)}
         if holders:
@@ -218,9 +220,9 @@ class Process:
         return bool(holders) or bool(self.hidden())
 
     def descriptor_count(self) -> int:
-        """Open descriptors of the whole tree, less those of our probes.
+        """Open descriptors of the whole tree, without those of our probes.
 
-        0 where the kernel (before 6.2) does not tell.
+        0 if the kernel does not report it (before 6.2).
         """
         total = 0
         for pid in self.members():
@@ -229,20 +231,20 @@ class Process:
         return max(0, total - self.probes)
 
     def has_placed(self, inodes: Sequence[int]) -> bool:
-        """Its main process still has these sockets where they were placed at its start."""
+        """Whether its main process still has these sockets at the descriptors of its start."""
         try:
             found = [
                 os.stat(f"/proc/{self.pid}/fd/{FIRST_DESCRIPTOR + at}").st_ino  # noqa: PTH116
                 for at in range(len(inodes))
             ]
         except PermissionError:
-            return True  # as far as can be seen
+            return True  # unknown, so assumed
         except OSError:
             return False
         return found == list(inodes)
 
     def signal(self, number: int) -> None:
-        """To the main process; when that has gone, to each that is left."""
+        """Signal the main process, or if it has ended, each process that is left."""
         if self.exit is not None:
             self.signal_rest(number)
             return
@@ -250,7 +252,7 @@ class Process:
             signal.pidfd_send_signal(self.pidfd, number)
 
     def may_signal(self) -> bool:
-        """Whether this user may: a worker may have become another one."""
+        """Whether the supervisor may signal it: a worker may have changed its user."""
         if self.exit is None:
             with contextlib.suppress(ProcessLookupError):
                 try:
@@ -260,12 +262,12 @@ class Process:
         return True
 
     def signal_rest(self, number: int) -> None:
-        """To all of the tree but the main process."""
+        """Signal all processes of the tree but the main one."""
         for pid in self.members() - {self.pid}:
             send(pid, self._seen.get(pid), number)
 
     def kill(self) -> None:
-        """SIGKILL to every process of the tree, stopped ones included."""
+        """Send SIGKILL to every process of the tree, stopped ones included."""
         if self.exit is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
@@ -278,7 +280,7 @@ class Process:
 
 @functools.cache
 def supervisor_id() -> str:
-    """Ours, as workers carry it; no other supervisor has had it, or ever will until a reboot.
+    """The id of this supervisor in its workers' environment, unique until a reboot.
 
     Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""Readiness by a probe: the candidate accepted a connection of ours, and answered it.
+"""Readiness by a probe: the worker accepted a connection of ours, and answered it.
 
 A connect alone proves nothing (docs/internals/platform.md#a-connect-proves-no-accept), so the
 kernel is asked which process holds the server's end of the connection.
@@ -34,25 +34,25 @@ LOOK_SECONDS = 0.01
 SLOW_LOOK_SECONDS = 0.1
 SLOW_AFTER_SECONDS = 2.0
 SUSPECT_SECONDS = 1.0
-"""After so long, and again and again, a look where else it may listen."""
+"""How often to check whether an unready worker listens elsewhere."""
 ANSWER_SECONDS = 5.0
-"""For one answer; one that does not come is asked for again, until the worker's time is over."""
+"""For one answer; without an answer the probe asks again, until the worker's time is over."""
 RETRY_CHECK_SECONDS = 0.2
 CHILD_SECONDS = 5.0
-"""For the child that asks: to start, and to end."""
+"""Extra time for the child that asks to start and to end."""
 
 
 class NeverReady(Exception):
-    """It will not be ready, however long it is given; completes: it ..."""
+    """The worker cannot become ready, no matter how long the wait. The text completes "it ..."."""
 
 
 async def ready(
     listeners: ListenerSet, process: Process, probe: Probe, tried: Callable[[str], None]
 ) -> None:
-    """Return when the process is ready, as the probe has it; until then, or cancelled, wait.
+    """Wait until the process is ready by the standard of the probe, or until cancelled.
 
-    `tried` is told what was wrong with each try of a check, and where else the process listens.
-    Raises NeverReady, SteeringRefused, ListenFailed, OSError.
+    Calls `tried` with what was wrong with each attempt of a check, and where else the process
+    listens. Raises NeverReady, SteeringRefused, ListenFailed, OSError.
     """
 
     def suspect() -> None:
@@ -69,7 +69,7 @@ async def ready(
         check = None if probe.check is None or probe.check.listener != name else probe.check
         try:
             await _probed(listeners, process, name, slot, check, tried, suspect)
-        except Unreachable as error:  # nothing can be asked, and nothing is wrong with the worker
+        except Unreachable as error:  # no probe can be sent, and the worker is not to blame
             log.warning("worker is not probed", listener=name, pid=process.pid, why=str(error))
 
 
@@ -82,12 +82,12 @@ async def _probed(
     tried: Callable[[str], None],
     suspect: Callable[[], None],
 ) -> None:
-    """On one listener. Raises what `ready` does, and Unreachable."""
+    """The same for one listener. Raises what `ready` does, and Unreachable."""
     steering = listeners.steerings[name]
     if check is not None:
         await _checked(steering, process, slot, check, tried, suspect)
         return
-    # The kernel has no event for an accept() elsewhere.
+    # The kernel has no event for an accept() in another process.
     while not await accepts(listeners, steering, process, slot, suspect):  # noqa: ASYNC110
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -99,7 +99,7 @@ async def accepts(
     slot: SlotId,
     suspect: Callable[[], None],
 ) -> bool:
-    """One try: False where it cannot be reached, or somebody else who shares the slot took it."""
+    """Probe once; False if the probe did not arrive, or another worker on the slot took it."""
     async with _connection(steering, process, slot, suspect) as taken:
         if taken is None:
             return False
@@ -112,7 +112,7 @@ async def accepts(
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A connection of ours that the process has accepted; `inode` 0: and has closed again."""
+    """A connection of ours that the process has accepted; `inode` 0: it has closed it again."""
 
     client: socket.socket
     inode: int
@@ -122,7 +122,7 @@ class Taken:
 async def _connection(
     steering: Steering, process: Process, slot: SlotId, suspect: Callable[[], None]
 ) -> AsyncIterator[Taken | None]:
-    """One that the process has accepted from its slot; None as `accepts` says."""
+    """A connection that the process has accepted from its slot; None if `accepts` is False."""
     with probe_socket(steering.pool) as (client, source):
         client.setblocking(False)
         listening = steering.pool.by_inode(slot)
@@ -151,7 +151,7 @@ async def _checked(
     tried: Callable[[str], None],
     suspect: Callable[[], None],
 ) -> None:
-    """Ask again and again, each time over a connection of its own, until the answer is right."""
+    """Ask repeatedly, each time over a new connection, until the answer is right."""
     first = True
     while True:
         async with _connection(steering, process, slot, suspect) as taken:
@@ -169,7 +169,7 @@ async def _checked(
 
 
 async def _asked(client: socket.socket, steering: Steering, check: Check) -> str | None:
-    """What a child process has to say of the worker's answer; None where it is right."""
+    """What is wrong with the worker's answer, by a child process; None if it is right."""
     question = {
         "by": check.by.value,
         "address": steering.pool.reachable_host,
@@ -193,7 +193,7 @@ async def _asked(client: socket.socket, steering: Steering, check: Check) -> str
 
 
 def judged(said: Said | None) -> str | None:
-    """Only a good word and a good end are good."""
+    """What is wrong; None only if the probe reported success and exited with status 0."""
     if said is None:
         return "was asked by a probe that did not end"
     if said.endless:
@@ -226,10 +226,10 @@ async def _taken(
     suspect: Callable[[], None],
     listening: Slot,
 ) -> int | None:
-    """The inode of the other end, once the process holds it; None: it never will.
+    """The inode of the server's end, once the process holds it; None: it never will.
 
-    0: it has closed it again, as its words, its end or its reset show. A process that lets us wait
-    is looked at.
+    0: the process has closed it again, as sent bytes, an end or a reset show. Calls `suspect` while
+    the process does not accept.
     """
     unbroken = listening.times_down
     began = time.monotonic()
@@ -245,8 +245,8 @@ async def _taken(
         if heard is Heard.RESET:
             return 0 if listening.reset_nobody(unbroken) else None
         if found is None:
-            return None  # the handshake was given up: its queue was full
-        if listening.defers():  # since we connected: it would never see us
+            return None  # the kernel dropped the handshake: the queue was full
+        if listening.defers():  # set since we connected: the worker would never see us
             return None
         if time.monotonic() >= suspect_at:
             suspect()

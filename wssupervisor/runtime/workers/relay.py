@@ -1,8 +1,9 @@
-"""Our end of the relay: the process that moves what workers write into files that we read.
+"""Our end of the relay: the process that moves workers' output into files that we read.
 
-One for each instance, in a session of its own. It goes on when we die, until nobody can write any
-more. One that died or hangs is replaced: we hold all pipes and files, too. A supervisor that takes
-over starts its own, gives it everything, and lets the one before it go.
+Each instance has one relay, in a session of its own. It outlives the supervisor and runs until its
+pipes have no writers left. The supervisor replaces a relay that died or hangs, because it holds all
+pipes and files, too. A supervisor that takes over starts its own relay, gives it all pipes and
+files, and ends the previous relay.
 """
 
 import asyncio
@@ -30,10 +31,10 @@ log = structlog.get_logger()
 
 INSTANCE = "WSSUPERVISOR_RELAY"
 STARTER = "WSSUPERVISOR_RELAY_OF"
-"""Variables of a relay. Not those of a worker: it belongs to none."""
+"""Variables of a relay. It has none of a worker's variables: it belongs to no worker."""
 PROGRAM = relay_program.__file__
 RETRY_SECONDS = 1.0
-"""After this long the next one is started in place of one that ended."""
+"""Shortest time between two starts of a relay."""
 STUCK_SECONDS = 2.0
 END_SECONDS = 1.0
 MOVE, THROW_AWAY = b"move", b"throw away"
@@ -47,20 +48,20 @@ class RelayState:
 
 
 class Relay:
-    """Owns its process, and the pipes that only what left its worker can write to."""
+    """Owns the relay's process, and the pipes whose last writers have left their worker."""
 
     def __init__(
         self, instance: str, started: Callable[[], None], saved: RelayState | None = None
     ) -> None:
-        """`started` is called after each start of a process, for its identity to be saved."""
+        """`started` is called after each start of a relay, to save its identity."""
         self._instance = instance
         self._started = started
         self._known = {} if saved is None else living(instance, saved)
-        """Relays that we, or supervisors before us, have started: pid to start time."""
+        """Relays that this supervisor or an earlier one started: pid to start time."""
         self._outputs: list[Output] = []
         self._left: list[int] = []
         self._untold: list[Output | int] = []
-        """What it could not be told of yet: it reads slowly."""
+        """Pipes not handed over yet, because the relay reads slowly."""
         self._process: Child | None = None
         self._socket: socket.socket | None = None
         self._start_at = 0.0
@@ -70,24 +71,24 @@ class Relay:
         return RelayState(tuple(self._known.items()))
 
     def is_relay(self, pid: int, started: int) -> bool:
-        """Whether this process is a relay: by its identity, as any process can set a variable."""
+        """Whether this process is a relay; by its identity: any process can set a variable."""
         return self._known.get(pid) == started
 
     def move(self, output: Output) -> None:
-        """From now on, what is written to its pipe goes into its file."""
+        """Have the relay move the bytes of this output's pipe into its file from now on."""
         self._outputs.append(output)
         if self._socket is None:
-            self._start()  # gives it all
+            self._start()  # hands all outputs over
         else:
             self._say(output)
 
     def forget(self, output: Output) -> None:
-        """Its worker was started in vain: nothing is written there."""
+        """Drop the output of a worker whose start failed: nothing is written to it."""
         self._outputs = [one for one in self._outputs if one is not output]
         self._untold = [one for one in self._untold if one is not output]
 
     def release(self, output: Output) -> None:
-        """Its worker has ended and all was read; what still writes there is not read."""
+        """Stop reading: the worker has ended. The relay discards what remaining writers write."""
         if output not in self._outputs:
             return
         self._outputs.remove(output)
@@ -98,7 +99,7 @@ class Relay:
             self._say(own)
 
     def look(self) -> None:
-        """Replace one that hangs or is gone; do its work meanwhile."""
+        """Replace a relay that hangs or has ended; move the bytes here meanwhile."""
         now = time.monotonic()
         for pipe in [pipe for pipe in self._left if not _has_writers(pipe)]:
             self._left.remove(pipe)
@@ -124,14 +125,14 @@ class Relay:
         return None if self._process is None else self._process.pid
 
     def succeed(self) -> None:
-        """Let those go that dead supervisors of this instance, or we before an upgrade, started."""
+        """End relays started by dead supervisors of this instance, or by us before an upgrade."""
         for pid, started in self._known.items():
             if pid != self.pid:
                 pidfd.send(pid, started, signal.SIGTERM)
                 pidfd.send(pid, started, signal.SIGCONT)
 
     def end(self) -> None:
-        """All workers have ended: nobody writes any more that anybody would read."""
+        """End the relay after all workers have ended, when there is no output left to read."""
         if self._process is None:
             return
         ended = os.dup(self._process.fileno())
@@ -167,7 +168,7 @@ class Relay:
         self._socket = ours
         if (started := start_time(self._process.pid)) is not None:
             self._known[self._process.pid] = started
-        with suppress(OSError):  # its end is noticed then by what it does not move any more
+        with suppress(OSError):  # without a reader, its end shows in bytes that are not moved
             loop = asyncio.get_running_loop()
             loop.add_reader(self._process.fileno(), self._ended, self._process)
         self._untold.clear()
@@ -178,7 +179,7 @@ class Relay:
         self._started()
 
     def _say(self, one: Output | int) -> None:
-        """Hand over a pipe with its file, or one whose bytes are thrown away."""
+        """Hand over a pipe with its file, or a pipe whose bytes are discarded."""
         if self._socket is None:
             return
         if isinstance(one, Output):
@@ -187,7 +188,7 @@ class Relay:
             what, descriptors = THROW_AWAY, [one]
         try:
             socket.send_fds(self._socket, [what], descriptors)
-        except OSError:  # its queue is full, or it has ended, which we hear of
+        except OSError:  # its queue is full, or it has ended (see _ended)
             self._untold.append(one)
 
     def _ended(self, process: Child) -> None:
@@ -211,15 +212,15 @@ class Relay:
 def living(instance: str, saved: RelayState) -> dict[int, int]:
     """The saved relays that live, with their start times.
 
-    If none does, those that carry our variables: one that was started right before a death was not
-    saved.
+    If none does, the relays found by their variables: a relay that was started right before its
+    supervisor died was not saved.
     """
     found = {pid: started for pid, started in saved.relays if is_alive(pid, started)}
     return found or _by_variables(instance)
 
 
 def _by_variables(instance: str) -> dict[int, int]:
-    """Relays whose supervisor has died, or is the program that we were."""
+    """Relays whose supervisor has died, or was this process before an upgrade."""
     found = {}
     for pid in pids():
         own = environment(pid)

@@ -1,11 +1,12 @@
-"""Moves what workers write from their pipes into the memory files that the supervisor reads.
+"""Moves workers' output from their pipes into the memory files that the supervisor reads.
 
-Run by relay.py as a program of its own, of the standard library only. It outlives the supervisor,
-so that no worker ever blocks or fails for writing. Descriptor 3 is a socket: each message brings
-the reading end of a pipe, and its file; without a file, what comes is thrown away.
+relay.py runs this file as a program of its own; it uses the standard library only. The relay
+outlives the supervisor, so that no worker ever blocks or fails because of its output. Descriptor 3
+is a socket: each message brings the reading end of a pipe and its file. The bytes of a pipe without
+a file are discarded.
 
-Each byte is either in the pipe or in the file, whenever this is killed: splice(2) holds the pipe's
-lock until both are true. A lock on each file (flock) keeps two of these from writing to it.
+Each byte is either in the pipe or in the file, even if the relay is killed: splice(2) holds the
+pipe's lock for the whole move. A lock on each file (flock) keeps a second relay from writing to it.
 """
 
 import _signal  # type: ignore[import-not-found] # `signal` imports enum
@@ -19,11 +20,11 @@ import sys
 CONTROL = 3
 MOVE_BYTES = 1 << 18
 LIMIT_BYTES = 16 << 20
-"""As much is kept of what a worker wrote and nobody read; beyond it the oldest is given up."""
+"""Most unread output kept per worker; beyond this the oldest bytes are dropped."""
 KEPT_BYTES = 4 << 20
 PAGE = 4096
 RETRY_LOCK_MS = 20
-"""Between two attempts to get a file that another relay has not let go yet."""
+"""Between two attempts to lock a file that another relay still has."""
 NO_SPLICE = (errno.EINVAL, errno.EPERM, errno.ENOSYS)
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 
@@ -38,7 +39,7 @@ def punch(file: int, begin: int, end: int) -> None:
 
 
 def bound(file: int, limit: int = LIMIT_BYTES) -> None:
-    """Give up the oldest of a file that holds more than `limit` bytes."""
+    """Drop the oldest bytes of a file that holds more than `limit` bytes."""
     found = os.fstat(file)
     if found.st_blocks * 512 > limit:
         end = (found.st_size - limit * KEPT_BYTES // LIMIT_BYTES) // PAGE * PAGE
@@ -60,7 +61,7 @@ def move(pipe: int, file: int) -> bool:
 
 
 def _copy(pipe: int, file: int, error: OSError) -> bool:
-    """Where it cannot be spliced, or there is no memory left for it."""
+    """Copy what splice(2) cannot move, or has no memory for."""
     data = os.read(pipe, MOVE_BYTES)
     try:
         if error.errno not in NO_SPLICE:
@@ -88,9 +89,9 @@ class Relay:
         self._control: _socket.socket | None = _socket.socket(fileno=CONTROL)
         self._control.setblocking(False)
         self._files: dict[int, int | None] = {}
-        """By pipe: the file that we have locked; None: thrown away."""
+        """By pipe: the file that we have locked; None: bytes are discarded."""
         self._locked: dict[int, int] = {}
-        """By pipe: a file that another has locked."""
+        """By pipe: a file that another relay has locked."""
         self._poll = select.poll()
         self._poll.register(CONTROL, select.POLLIN)
         self._signals, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -99,7 +100,7 @@ class Relay:
         _signal.set_wakeup_fd(self._woken)
 
     def run(self) -> None:
-        """Until the supervisor has gone and nobody can write any more."""
+        """Run until the supervisor has closed its end and no pipe has a writer left."""
         while self._control is not None or self._files or self._locked:
             for ready, _ in self._poll.poll(RETRY_LOCK_MS if self._locked else None):
                 if ready == CONTROL and self._control is not None:
@@ -113,7 +114,7 @@ class Relay:
                 self._begin(pipe, file)
 
     def _hear(self, control: _socket.socket) -> bool:
-        """Take one message in; False when there is none, or never will be again."""
+        """Process one message; False if there is none, or the socket is closed."""
         try:
             data, ancillary, _, _ = control.recvmsg(16, _socket.CMSG_SPACE(8))
         except BlockingIOError:
@@ -144,7 +145,7 @@ class Relay:
         self._poll.register(pipe, select.POLLIN)
 
     def _throw_away(self, new: int) -> None:
-        """From now on nobody reads what comes from this pipe."""
+        """Discard what comes from this pipe from now on."""
         inode = os.fstat(new).st_ino
         for pipe in [*self._files, *self._locked]:
             if os.fstat(pipe).st_ino == inode:
@@ -168,7 +169,7 @@ class Relay:
         os.close(pipe)
 
     def _hand_over(self) -> None:
-        """Our supervisor has gone, and another has given its pipes to a relay of its own."""
+        """Release all files if our supervisor has ended: another relay has them, too."""
         while self._control is not None and self._hear(self._control):
             pass
         if self._control is None:

@@ -1,7 +1,7 @@
-"""What a worker reports again and again: each repetition would cost a step, and a saved state.
+"""Merges repeated reports of a worker: each report posted costs a step and a saved state.
 
-The first report is posted at once. Of those that follow before the next look only the last one is,
-at that look: a worker that floods its supervisor keeps nothing else from being done.
+The first report is posted at once. Of the reports that follow before the next look, only the last
+is posted, at that look. A worker that floods its supervisor cannot keep it from other work.
 """
 
 from wssupervisor.fleet.events import Event, LibraryConnected, SlotReleased, WorkerReady
@@ -10,14 +10,14 @@ Report = WorkerReady | LibraryConnected | SlotReleased
 
 
 class Repeated:
-    """Of one worker."""
+    """The repeated reports of one worker."""
 
     def __init__(self) -> None:
         self._posted: set[type[Report]] = set()
         self._last: dict[type[Report], Report] = {}
 
     def now(self, report: Report) -> Report | None:
-        """The report if it is to be posted now; otherwise it waits."""
+        """The report, if it is to be posted now; otherwise None, and the report waits."""
         kind = type(report)
         if kind in self._posted:
             self._last[kind] = report
@@ -26,12 +26,12 @@ class Repeated:
         return report
 
     def waiting(self) -> list[Event]:
-        """At a look: the reports that have waited for it."""
+        """The reports that have waited for this look."""
         found: list[Event] = list(self._last.values())
         self._posted = set(self._last)
         self._last.clear()
         return found
 
     def forget(self) -> None:
-        """Its channel is closed: what was reported there before is over."""
+        """Drop the waiting reports: the channel is closed."""
         self._last.clear()

@@ -1,9 +1,9 @@
-"""Which process of a worker's tree accepted which of its connections, as far as was seen.
+"""Which process of a worker's tree accepted which of its connections, as far as was observed.
 
 A helper that is forked while clients are connected inherits their connections, and serves none of
-them. Nothing in the kernel tells the two apart, so what is known is remembered: who took the probe
-at the start, and who held each connection first. A fork's copy has the number that the original
-has; a descriptor that was passed on to be served elsewhere, in general, has not.
+them. The kernel does not distinguish acceptor and heir. So this module remembers which process took
+the probe at the start, and which process held each connection first. A fork's copy has the same
+descriptor number as the original; a descriptor passed to a process that serves it usually has not.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ class Acceptor(Enum):
 
 
 class Serving:
-    """Of one tree; `acceptor` is None while nothing has shown which of its processes accept."""
+    """State for one tree; `acceptor` is None until a process of it was seen to accept."""
 
     def __init__(self, main: int, acceptor: Acceptor | None = None) -> None:
         self._main = main
@@ -34,10 +34,10 @@ class Serving:
     def look(
         self, sockets: Sockets, connections: AbstractSet[int], peer_left: AbstractSet[int]
     ) -> dict[int, frozenset[int]]:
-        """Take in who holds what now; connections that only helpers hold, with their pids.
+        """Record the current holders; return connections that only helpers hold, with their pids.
 
-        Whoever accepted such a connection has closed it, or has ended. `peer_left`: those whose
-        client sends nothing any more.
+        The process that accepted such a connection has closed it, or has ended. `peer_left`:
+        connections whose client has stopped sending.
         """
         if sockets.keys() == {self._main} and not self._first:
             if self.acceptor is None and not connections.isdisjoint(sockets[self._main]):

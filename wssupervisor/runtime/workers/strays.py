@@ -1,9 +1,9 @@
-"""Processes of workers that have left their worker's tree: whose they are, and how they end.
+"""Processes that have left their worker's tree: which worker they belong to, and how they end.
 
-One that still has something of its worker (its session, output, environment, or a slot that no
-other worker has) belongs to the tree again, drains and ends with it. What belongs to no worker any
-more keeps its slots from counting as free. If it has a slot it is ended; if not it may live until
-the instance stops.
+A process that still has something of its worker (its session, output, environment, or a slot that
+no other worker has) is put back into the tree; it drains and ends with the worker. A process that
+no longer belongs to any worker keeps its slots from counting as free. The supervisor ends it if it
+holds a slot; otherwise it may live until the instance stops.
 """
 
 import asyncio
@@ -26,24 +26,24 @@ from wssupervisor.runtime.workers.process import Process
 log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
-"""Between two looks at known strays and at the control group; a new orphan is seen at once."""
+"""Between two looks at known strays and the control group. New orphans are seen at every look."""
 SCAN_SECONDS = 30.0
-"""Between two looks at all processes for holders of our sockets, at the least."""
+"""Shortest time between two scans of all processes for holders of our sockets."""
 SCAN_SHARE = 0.0005
-"""Of one core, at most, for those."""
+"""Share of one core that these scans may use."""
 END_LOOK_SECONDS = 0.02
 KILLED_WITHIN = 2.0
 
 
 @dataclass(slots=True)
 class Stray:
-    """`ours`: certainly a worker's; another process may have been given a socket by anyone."""
+    """`ours`: started by a worker, for certain; any process could have passed it the socket."""
 
     started: int
     sockets: frozenset[int]
     ours: bool
     told_at: float | None = None
-    """When it got SIGTERM."""
+    """When SIGTERM was sent to it."""
 
 
 class Tree(Protocol):
@@ -55,10 +55,10 @@ Trees = Mapping[WorkerId, Tree]
 
 
 class Strays:
-    """Of one instance; `slots` are all its listening sockets."""
+    """The strays of one instance; `slots` are all its listening sockets."""
 
     def __init__(self, slots: frozenset[SlotId], is_relay: Callable[[int, int], bool]) -> None:
-        """`is_relay`: of a pid and start time; a relay has the pipes of all workers."""
+        """`is_relay` takes a pid and start time; a relay holds the pipes of all workers."""
         self._slots = slots
         self._is_relay = is_relay
         self._found: dict[int, Stray] = {}
@@ -67,18 +67,18 @@ class Strays:
 
     @property
     def occupied(self) -> frozenset[SlotId]:
-        """Slots that some process holds that is no worker's."""
+        """Slots held by a process that belongs to no worker."""
         return self.sockets & self._slots
 
     @property
     def sockets(self) -> frozenset[int]:
-        """All sockets of strays: what is connected to them is not on its way to a worker."""
+        """All sockets of strays: connections to them are not on their way to a worker."""
         return frozenset[int]().union(*(one.sockets for one in self._found.values()))
 
-    # -- who they are -------------------------------------------------------------------------
+    # -- which worker they belong to ----------------------------------------------------------
 
     def look(self, trees: Trees, kill_after: float) -> None:
-        """Give what left its tree back to it; end what holds a slot and belongs to no worker."""
+        """Put strays back into their worker's tree; end those without a worker that hold a slot."""
         now = time.monotonic()
         again = now >= self._look_at
         seen = set[int]().union(*(one.process.seen() for one in trees.values()))
@@ -95,7 +95,7 @@ class Strays:
                 self._end_holder(pid, one, trees, kill_after, now)
 
     def _in_group(self, trees: Trees, seen: set[int]) -> set[int]:
-        """Those of a supervisor before us: they are not our descendants."""
+        """Processes that an earlier supervisor started: they are not our descendants."""
         if not control_group.is_ours():
             return set()
         new = set(control_group.members()) - seen - descent.HELPERS - {os.getpid()}
@@ -124,17 +124,17 @@ class Strays:
         self._found[one.pid] = Stray(one.started, one.sockets, ours)
         held = len(one.sockets & self._slots)
         (log.warning if held else log.info)(
-            "process belongs to no worker any more",
+            "process no longer belongs to any worker",
             pid=one.pid,
             command=command_name(one.pid),
             slots=held,
-            then="it ends when the instance stops" if not held else "its slots are not used",
+            then="ended when the instance stops" if not held else "its slots are not used",
         )
 
     def _end_holder(
         self, pid: int, one: Stray, trees: Trees, kill_after: float, now: float
     ) -> None:
-        """What holds a slot may take clients of the worker that gets that slot next."""
+        """End a stray with a slot: it may take clients of the worker that gets the slot next."""
         slots = one.sockets & self._slots
         shared = any(slots & own.marks.slots for own in trees.values())
         if not one.ours or not slots or shared:
@@ -146,13 +146,13 @@ class Strays:
         elif now - one.told_at >= kill_after:
             pidfd.send(pid, one.started, signal.SIGKILL)
 
-    # -- who else holds our sockets -----------------------------------------------------------
+    # -- other holders of our sockets ---------------------------------------------------------
 
     def scan_is_due(self) -> bool:
         return time.monotonic() >= self._scan_at
 
     def scan(self, known: frozenset[int]) -> set[int]:
-        """All other processes that hold a slot. May run in a thread."""
+        """Find all other processes that hold a slot. May run in a thread."""
         cpu = time.thread_time()
         found = descent.holding(self._slots, known)
         cost = time.thread_time() - cpu
@@ -160,16 +160,16 @@ class Strays:
         return found
 
     def scanned(self, found: set[int], trees: Trees) -> None:
-        """Take in what a scan has found."""
+        """Process the result of a scan."""
         for pid in found.difference(*(one.process.members() for one in trees.values())):
             self._judge(pid, trees, ours=pid in self._found and self._found[pid].ours)
 
     # -- the end ------------------------------------------------------------------------------
 
     async def end(self, kill_after: float, progress: Callable[[], None]) -> None:
-        """All workers have ended: end all that they have left, wherever it hides.
+        """End every process that the workers left behind, after all workers have ended.
 
-        `progress` is called every second.
+        Calls `progress` every second.
         """
         left = self._left()
         if not left:
