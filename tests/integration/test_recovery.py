@@ -258,9 +258,9 @@ def rewritten(daemon: Daemon, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
-    "of another boot": ("it is of another boot", {"boot": "5e7-0"}),
-    "of a newer version": ("does not know its format", {"version": 2}),
-    "of another instance": ("it is of instance 'other'", {"name": "other"}),
+    "of another boot": ("it is from another boot", {"boot": "5e7-0"}),
+    "of a newer version": ("in a format that", {"version": 2}),
+    "of another instance": ("it belongs to instance 'other'", {"name": "other"}),
     "no state at all": ("it cannot be read", {"document": {"version": 1, "program": "9"}}),
 }
 
@@ -349,7 +349,7 @@ def test_a_new_start_waits_until_systemd_has_let_go_of_the_sockets(settings: Set
         rewritten(daemon, lambda data: data.update(boot="another"))
         daemon.start()
 
-        assert "it is of another boot" in daemon.log()
+        assert "it is from another boot" in daemon.log()
         assert daemon.stop() == 0
 
 

@@ -204,7 +204,7 @@ BREAKAGES = {
         "while True:\n    print('x' * 65536)\n",
         "it wrote more than 1 MiB",
     ),
-    "ends at once": ("wssupervisor/__main__.py", "raise SystemExit(3)\n", "it said nothing"),
+    "ends at once": ("wssupervisor/__main__.py", "raise SystemExit(3)\n", "it wrote nothing"),
     "knows another state": (
         "wssupervisor/runtime/handover/document.py",
         "VERSION = 2\n",
@@ -242,7 +242,7 @@ def test_a_program_that_cannot_take_over_changes_nothing(
 
         assert answer.status == 1
         assert reason in answer.err
-        assert "serves on, unchanged" in answer.err
+        assert "keeps running, unchanged" in answer.err
         assert grown < MOST_GROWN
         assert daemon.status()["executions"] == 1
         assert unchanged(pids, daemon.active_pids())
@@ -276,7 +276,7 @@ def test_a_program_that_hangs_on_trial_does_not_hold_up_the_old_one(
         )
 
         assert again.status == 75
-        assert "an upgrade is under way" in again.err
+        assert "an upgrade is already under way" in again.err
 
 
 def test_an_instance_that_stops_is_not_upgraded(settings: Settings) -> None:

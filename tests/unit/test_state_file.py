@@ -100,9 +100,9 @@ def test_a_shorter_state_over_a_longer_one_is_whole(file: StateFile, written: Sa
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"version": 2}, "does not know its format"),
-        ({"boot": "another"}, "it is of another boot of this machine"),
-        ({"name": "feed"}, "it is of instance 'feed'"),
+        ({"version": 2}, "in a format that"),
+        ({"boot": "another"}, "it is from another boot of this machine"),
+        ({"name": "feed"}, "it belongs to instance 'feed'"),
         ({"orders": [{"worker": "1.0.1"}]}, "it cannot be read: KeyError"),
         ({"orders": [{"type": "Quit", "status": 0}]}, "it cannot be read: KeyError"),
         ({"document": None}, "it cannot be read: TypeError"),

@@ -1,1 +1,1 @@
-"""What one supervisor saves and the next restores: at an upgrade, and after a death."""
+"""What one supervisor saves and the next restores, at an upgrade or after a death."""

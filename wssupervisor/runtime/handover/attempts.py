@@ -1,7 +1,8 @@
-"""Recoveries that did not succeed, remembered over starts.
+"""Counts failed recoveries across starts.
 
-A recovery may fail for a reason that passes (no descriptors, a full disk), so it is tried again.
-One that fails in the same way each time would keep the instance down for ever: it is given up.
+A recovery may fail for a reason that passes (no descriptors, a full disk), so the next start tries
+again. A recovery that always fails in the same way would keep the instance down for ever, so the
+supervisor gives it up.
 """
 
 import json
@@ -20,21 +21,21 @@ from wssupervisor.own_directory import OwnDirectory
 log = structlog.get_logger()
 
 SUFFIX = ".tries"
-"""After the path of the state."""
+"""Appended to the path of the state."""
 SAME_MAX = 3
-"""Failures in one place, one after the other."""
+"""Consecutive failures in the same place."""
 UNFINISHED_MAX = 5
-"""Recoveries one after the other that ended without a word: killed by a watchdog, or crashed."""
+"""Consecutive recoveries that ended without an error: killed by a watchdog, or crashed."""
 SETTLED_SECONDS = 10.0
-"""What goes wrong so soon after a recovery is held to be of it."""
+"""A failure this soon after a recovery counts as a failure of the recovery."""
 BYTES_MAX = 1 << 14
 REASON_CHARS = 300
-UNFINISHED = "it did not come to its end"
+UNFINISHED = "it did not finish"
 BEGAN = "it served"
 
 
 def hopeless(ends: Sequence[str]) -> str | None:
-    """Why there is no use in trying once more, from how the last ones ended; None if there is."""
+    """Why another recovery is useless, judged by how the last ones ended; None if it is not."""
     last = ends[-1] if ends else BEGAN
     most = UNFINISHED_MAX if last == UNFINISHED else SAME_MAX
     if last == BEGAN or list(ends[-most:]) != [last] * most:
@@ -43,16 +44,16 @@ def hopeless(ends: Sequence[str]) -> str | None:
 
 
 class Attempts:
-    """Owns the file. Where it cannot be written nothing is counted."""
+    """Owns the file. If it cannot be written, nothing is counted."""
 
     def __init__(self, path: str) -> None:
         self._directory = OwnDirectory(Path(path).parent)
         self._name = Path(path).name
         self._ends: list[str] | None = None
-        """How the last recoveries ended, this one included; None while there is none."""
+        """How the last recoveries ended, this one included; None if none is under way."""
 
     def begin(self) -> str | None:
-        """Before a recovery; why it must not be tried once more, and then nothing is counted."""
+        """Count a recovery before it starts; return why it must not start, counting nothing."""
         before = self._read()
         if (why := hopeless(before)) is not None:
             self.over()
@@ -62,22 +63,22 @@ class Attempts:
         return None
 
     def began(self) -> None:
-        """It serves: a death without a word is another's doing from now on."""
+        """Record that the recovered supervisor serves: a crash from now on has another cause."""
         self._end(BEGAN)
 
     def failed(self, error: BaseException) -> None:
-        """What it failed of; nothing where none is under way."""
+        """Record why the recovery failed; does nothing if none is under way."""
         if self._ends is not None:
             self._end(described(error))
             log.error(
                 "the recovery failed",
                 why=self._ends[-1],
                 attempt=_in_a_row(self._ends),
-                advice=f"after {SAME_MAX} such failures the next start goes on without its state",
+                advice=f"after {SAME_MAX} such failures the next start ignores the saved state",
             )
 
     def over(self) -> None:
-        """It has succeeded, or there is nothing to recover."""
+        """Forget the attempts: the recovery has succeeded, or there is nothing to recover."""
         self._ends = None
         with suppress(OSError):
             self._directory.remove(self._name)
@@ -106,7 +107,7 @@ class Attempts:
 
 
 def described(error: BaseException) -> str:
-    """What it is and where it was raised: that stays the same while pids in its text do not."""
+    """The error's type and place, which stay the same over attempts; pids in its text do not."""
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     place = ""
@@ -116,5 +117,5 @@ def described(error: BaseException) -> str:
 
 
 def _in_a_row(ends: Sequence[str]) -> int:
-    """How many of the last ones are the same."""
+    """How many of the last attempts ended in the same way."""
     return len(list(takewhile(lambda one: one == ends[-1], reversed(ends))))

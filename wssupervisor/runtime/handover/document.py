@@ -1,12 +1,12 @@
-"""What one program saves and the next restores: all of it is listed here, in `save` and `restore`.
+"""What one program saves and the next restores: `save` and `restore` here list all of it.
 
-Each class keeps its own state beside it: `save()` makes it, and `restore(state)`, or a constructor
-that takes it as `saved`, makes the object again. Two kinds of programs restore:
+Each class with state has a state class next to it: `save()` returns a state, and `restore(state)`,
+or a constructor that takes it as `saved`, makes the object again. A program restores in two cases:
 
-- one that was re-executed, in the same process: the document comes in a memfd, and descriptors stay
-  open under their numbers, because `execv` keeps the process, its children and its open files;
-- one that starts after a death: the document comes from the state file, and `recovery` has put into
-  it the descriptors that systemd held, or that living workers share.
+- after a re-execution, in the same process: the document is in a memfd, and descriptors keep their
+  numbers, because `execv` keeps the process, its children and its open files;
+- after a death: the document is in the state file, and `recovery` has replaced its descriptors with
+  those that systemd held, or that living workers share.
 """
 
 import json
@@ -35,15 +35,15 @@ from wssupervisor.runtime.supervisor import Supervisor, SupervisorState
 from wssupervisor.runtime.systemd import ServiceNotifier
 
 VERSION = 1
-"""Of the document; one that it cannot read is refused by the program on trial."""
+"""Version of the format; the program on trial refuses a version that it cannot read."""
 READ_BYTES = 1 << 20
 NOTIFY = ".notify"
-"""After the control socket's path: where workers find their NOTIFY_SOCKET, one each."""
+"""Appended to the control socket's path: prefix of each worker's NOTIFY_SOCKET."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandoverDocument:
-    """Instants are CLOCK_MONOTONIC, which runs through an upgrade. `http` None: no such socket."""
+    """Instants are CLOCK_MONOTONIC, which an upgrade does not reset. `http` None: no socket."""
 
     version: int
     program: str
@@ -64,7 +64,7 @@ class HandoverDocument:
             raise OperationFailed(f"its state cannot be taken over: {error}") from error
 
     def descriptors(self) -> Iterator[int]:
-        """All that must stay open over `execv`."""
+        """All descriptors that must stay open across `execv`."""
         for one in self.listeners.listeners:
             yield from one.pool.all_descriptors()
         for worker in self.supervisor.crew.workers:
@@ -78,18 +78,18 @@ class HandoverDocument:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the parts of an instance are given at each start, and do not save."""
+    """What the parts of an instance get at each start, and do not save."""
 
     config: Config
     path: str
-    """Of the control socket."""
+    """Path of the control socket."""
     reread: Reread
     store: FdStore
     notifier: ServiceNotifier
     keep: Callable[[Sequence[Action]], object]
-    """Save what is decided, and what is about to be done; never raises."""
+    """Save the state, and the actions that are about to be done; never raises."""
     mend: Callable[[], object]
-    """Make again what was swept away; never raises."""
+    """Recreate files that were deleted; never raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Parts:
     """The objects of an instance whose state outlives the program."""
 
     config_text: str | None
-    """What the configuration file said."""
+    """The text of the configuration file."""
     supervisor: Supervisor
     history: History
     watch: Watch
@@ -107,9 +107,9 @@ class Parts:
 
 
 def save(parts: Parts, *, lean: bool) -> HandoverDocument:
-    """All of it; `lean`: only what decisions depend on, as it is saved at each step.
+    """The whole state; `lean`: only what decisions depend on, which is saved at each step.
 
-    Waits a moment for the history's file unless it is lean.
+    Unless lean, waits a moment until the history's file is written.
     """
     supervisor = parts.supervisor
     return HandoverDocument(
@@ -132,10 +132,10 @@ def restore(
     made: AsyncExitStack,
     claimed: ControlSocket | None = None,
 ) -> Parts:
-    """What `save` has listed, as objects; `made` closes them where the start fails.
+    """The objects of a saved state; `made` closes them if the start fails.
 
     `claimed`: the control socket after a death. Then nothing was attached or re-bound yet, and the
-    steering in force is left as it is. None: after a re-execution, which attaches it again.
+    steering in force stays as it is. None: after a re-execution, which attaches the steering again.
 
     Raises OperationFailed, SteeringRefused.
     """
@@ -169,7 +169,7 @@ def _parts(
     control: ControlSocket,
     saved: HandoverDocument | None,
 ) -> Parts:
-    """Each from its state in `saved`. Raises ListenFailed where nothing is restored."""
+    """Make each part from its state in `saved`. May raise ListenFailed if `saved` is None."""
     history = History(around.path, None if saved is None else saved.history)
     made.callback(history.close)
 
@@ -202,7 +202,7 @@ def _parts(
 
 
 def backlogs(config: Config) -> Mapping[str, int]:
-    """The limit of the queues of each listener's slots."""
+    """The limit of a slot's queue, by listener."""
     return {one.name: one.backlog for one in config.listeners}
 
 
@@ -219,7 +219,7 @@ def write(document: HandoverDocument) -> int:
 
 
 def read(memfd: int) -> HandoverDocument:
-    """What was written there. Raises OperationFailed with what is wrong."""
+    """The document in a memfd. Raises OperationFailed with what is wrong."""
     text = b""
     while piece := os.pread(memfd, READ_BYTES, len(text)):
         text += piece

@@ -1,4 +1,4 @@
-"""The slots of a supervisor that died: held by systemd, shared by workers, or bound again."""
+"""The slots of a supervisor that died: held by systemd, duplicated from workers, or bound again."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ from wssupervisor.runtime.systemd import Passed
 
 
 class NothingLeft(Exception):
-    """No socket was held, and no worker lives."""
+    """systemd held no sockets, and no worker lives."""
 
 
 class FoundSlots:
@@ -34,12 +34,15 @@ class FoundSlots:
         self._config = config
         self._workers = workers
         self.borrowed = False
-        """Living workers had to share slots: the steering was not in force all the time."""
+        """Slots were duplicated from workers: the steering was not in force all the time."""
         self.exchanged: dict[SlotId, SlotId] = {}
-        """Slots that no process held any longer, and those that were bound in their place."""
+        """Lost slots, which no process held, with the slots bound in their place."""
 
     def find(self, passed: Sequence[Passed], stored: RestoredFds) -> ListenerSetState:
-        """Raises Unusable, NothingLeft; ListenFailed if living workers cannot be adopted."""
+        """The listeners with their slots.
+
+        Raises Unusable, NothingLeft; ListenFailed if living workers cannot be adopted.
+        """
         sockets = self._sockets(passed, stored)
         listeners = tuple(self._listener(one, sockets) for one in self._saved.listeners)
         return replace(self._saved, listeners=listeners)
@@ -80,13 +83,13 @@ class FoundSlots:
         return replace(one, pool=pool, steering=steering)
 
     def _now(self, slot: SlotId) -> SlotId:
-        """The slot in its place, if it was lost."""
+        """The slot itself, or its replacement if it was lost."""
         return self.exchanged.get(slot, slot)
 
     def _borrow(
         self, one: PoolState, missing: Sequence[SlotId], sockets: dict[SlotId, int]
     ) -> None:
-        """Have living workers share the slots that nobody held for us, and bind what is lost.
+        """Duplicate missing slots from living workers, and bind replacements for lost ones.
 
         Raises Unusable, NothingLeft, ListenFailed.
         """
@@ -111,7 +114,7 @@ class FoundSlots:
             self.exchanged[slot] = inode
 
     def _share(self, pid: int, number: int) -> int:
-        """A worker's descriptor as one of ours. Raises ListenFailed."""
+        """Duplicate a worker's descriptor. Raises ListenFailed."""
         try:
             return share(pid, number)
         except OSError as error:
@@ -125,7 +128,7 @@ class FoundSlots:
         )
 
     def _bind(self, one: PoolState, like: int | None) -> int:
-        """Raises ListenFailed."""
+        """Bind a socket of the listener, with the address of `like` if given. Raises Unusable."""
         listen = next(listen for listen in self._config.listeners if listen.name == one.name)
         address = listen.address
         if like is not None:

@@ -1,4 +1,4 @@
-"""The workers of a supervisor that died: from what it saved, what systemd held, and /proc."""
+"""The workers of a supervisor that died, found in its state, in systemd's store and in /proc."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ from wssupervisor.runtime.workers.relay import living
 
 
 class FoundWorkers:
-    """Of the fleet's `state`; `notify_at`: how the paths of their notify sockets begin."""
+    """The workers of the fleet's `state`; `notify_at`: prefix of their notify sockets' paths."""
 
     def __init__(self, saved: SavedState, state: State, notify_at: str) -> None:
         crew = saved.document.supervisor.crew
@@ -33,12 +33,15 @@ class FoundWorkers:
         self._relays = living(saved.name, crew.relay)
         self.carriers = orphans.carriers(saved.name, orphans.supervisors_of(saved))
         self.running: dict[WorkerId, int] = {}
-        """The main process of each worker of which a process lives."""
+        """The main process of each worker that has a living process."""
         self.gone: dict[WorkerId, Exit] = {}
         self.members_of: dict[WorkerId, dict[int, int]] = {}
 
     def find(self, stored: RestoredFds) -> tuple[WorkerHandleState, ...]:
-        """Those of which a process lives; their descriptors are the caller's. Raises OSError."""
+        """The workers that have a living process; the caller owns their descriptors.
+
+        Raises OSError.
+        """
         found = (self._worker(worker, stored) for worker in self._state.workers())
         return tuple(worker for worker in found if worker is not None)
 
@@ -82,7 +85,7 @@ class FoundWorkers:
         )
 
     def _members(self, worker: WorkerId) -> dict[int, int]:
-        """Living processes of its tree, with their start times."""
+        """Living processes of the worker's tree, with their start times."""
         found = dict(self.carriers.get(orphans.key(worker), {}))
         known = self._known.get(worker)
         if known is not None:
@@ -105,7 +108,7 @@ class FoundWorkers:
 
 
 def _how(pidfd: int | None, pid: int | None, known: WorkerHandleState | None) -> Exit:
-    """How the main process ended, as far as anybody knows."""
+    """How the main process ended, from the kernel or the saved state; empty if unknown."""
     told = None if pidfd is None or pid is None else exit_of(pidfd, pid)
     if told is None and known is not None:
         told = known.process.exit
@@ -131,7 +134,7 @@ def _output(
     worker: WorkerId,
     known: WorkerHandleState | None,
 ) -> OutputState:
-    """From where it was read to; what was given back since then is not there any more."""
+    """The worker's output, from where the last supervisor had read to, without dropped bytes."""
     name = f"wssupervisor-{worker}"
     descriptor, pipe = (stored.take(worker_name(worker), kind) for kind in ("memfd", "pipe:"))
     if pipe is None and known is not None and known.output.inode:
@@ -155,7 +158,7 @@ def _output(
 
 
 def _opened(pids: Iterable[int], link: str, flags: int) -> int | None:
-    """What one of these processes has open under that name, opened anew."""
+    """The file that one of these processes has open under this name, opened again."""
     for pid in pids:
         for path in descriptors_named(pid, link):
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Processes that a dead supervisor's workers consist of, or have left."""
+"""Processes of a dead supervisor's workers, and processes that these workers left behind."""
 
 import signal
 from collections.abc import Container, Iterable, Mapping
@@ -20,7 +20,7 @@ Members = dict[int, int]
 
 
 def supervisors_of(saved: SavedState) -> set[str]:
-    """Who started what we look for, each dead by now."""
+    """Ids of the dead supervisors that started the saved workers."""
     workers = saved.document.supervisor.crew.workers
     found = {worker.process.identity[STARTER] for worker in workers}
     found.add(saved.supervisor)
@@ -28,12 +28,12 @@ def supervisors_of(saved: SavedState) -> set[str]:
 
 
 def key(worker: WorkerId) -> tuple[str, ...]:
-    """How its processes carry its id in their environment."""
+    """The worker's id as in its processes' environment."""
     return (str(worker.generation), str(worker.index), str(worker.incarnation))
 
 
 def carriers(instance: str, supervisors: Container[str]) -> dict[tuple[str, ...], Members]:
-    """Living processes of workers that those supervisors of the instance started, by worker."""
+    """Living processes of the workers that these supervisors of the instance started, by worker."""
     found: dict[tuple[str, ...], Members] = {}
     for pid in pids():
         own = identity_in(environment(pid))
@@ -49,12 +49,12 @@ def carriers(instance: str, supervisors: Container[str]) -> dict[tuple[str, ...]
 
 
 def root(members: Mapping[int, int]) -> int | None:
-    """The process of a tree that the others descend from."""
+    """The process of a tree from which the others descend."""
     return min((pid for pid in members if parent_of(pid) not in members), default=None)
 
 
 def end_strangers(carriers: Mapping[tuple[str, ...], Members], known: Iterable[WorkerId]) -> None:
-    """End what workers left that had ended before: nobody knows of it any more."""
+    """End processes of workers that had ended before, which the fleet no longer knows."""
     keys = {key(one) for one in known}
     left = {
         pid: started
@@ -72,9 +72,9 @@ def end_strangers(carriers: Mapping[tuple[str, ...], Members], known: Iterable[W
 def end_holders(
     slots: frozenset[SlotId], living: Mapping[WorkerId, kin.Marks], members: Container[int]
 ) -> None:
-    """End what holds a slot and belongs to no living worker: it would take the next one's clients.
+    """End processes without a living worker that hold a slot: they would take its next clients.
 
-    A slot that a living worker has may be shared, and its holder be of that worker's tree.
+    Slots of living workers are left out: they may be shared, with a holder in that worker's tree.
     """
     slots -= frozenset[SlotId]().union(*(own.slots for own in living.values()))
     found = [

@@ -1,4 +1,4 @@
-"""The supervisor before this one, by its state: it may live, although we have its lock."""
+"""Detects, from the saved state, a previous supervisor that lives although we have its lock."""
 
 import contextlib
 import os
@@ -10,11 +10,14 @@ from wssupervisor.runtime.kernel import control_group
 from wssupervisor.runtime.kernel.procfs import environment, is_alive
 
 OF_WORKERS = "WSSUPERVISOR_GENERATION"
-"""A variable that each worker is started with."""
+"""A variable in each worker's environment."""
 
 
 def refuse_living(file: StateFile, name: str, control: str, *, is_service: bool) -> None:
-    """The lock's file may have been swept from under one that lives. Raises InstanceRunning."""
+    """Refuse to start if the supervisor that saved the state lives. Raises InstanceRunning.
+
+    Its lock file may have been deleted.
+    """
     with contextlib.suppress(Unusable):
         found = file.read(name)
         pid, _, started = ("" if found is None else found.supervisor).partition(":")
@@ -28,7 +31,7 @@ def refuse_living(file: StateFile, name: str, control: str, *, is_service: bool)
 
 
 def _may_supervise(pid: int, *, is_service: bool) -> bool:
-    """Not a process of another user or, in our service, a worker that the state merely names."""
+    """False for a process of another user and, in our service, for a worker named by the state."""
     try:
         if Path(f"/proc/{pid}").stat().st_uid != os.geteuid():
             return False

@@ -1,8 +1,8 @@
-"""Finding what a supervisor that died left behind, so that this one can go on in its place.
+"""Finds what a supervisor that died left behind, so that this supervisor can take its place.
 
-From three sources: what it saved, what systemd held for it (sockets, and per worker a pidfd, its
-output, its notify socket, its channel), and /proc. Where nothing was held, living workers share
-their sockets (`pidfd_getfd`). The result is the document that a re-execution would hand on, and
+There are three sources: the saved state, systemd's store (sockets, and per worker a pidfd, its
+output, its notify socket, its channel), and /proc. Sockets missing in the store are duplicated from
+living workers (`pidfd_getfd`). The result is a document like that of a re-execution, and
 `document.restore` reads it in the same way.
 """
 
@@ -33,12 +33,12 @@ from wssupervisor.runtime.workers.kin import Marks
 log = structlog.get_logger()
 
 Load = Callable[[str | None], Config]
-"""The configuration, from what its file said; raises ConfigInvalid."""
+"""Make the configuration from the text of its file; raises ConfigInvalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`exchanged`: slots that nobody held any more, and those that were bound in their place.
+    """`exchanged`: lost slots, which no process held, with the slots bound in their place.
 
     `steered`: the steering was in force all the time; otherwise indexes have moved.
     """
@@ -54,13 +54,13 @@ class Found:
     exchanged: Mapping[SlotId, SlotId]
 
     def event(self) -> Recovered:
-        """What the fleet has to know of it."""
+        """The event for the fleet."""
         before = self.document.program
         return Recovered(__version__, before, self.running, self.gone, self.orders, self.exchanged)
 
 
 def names_needed(found: Found) -> set[str]:
-    """What must stay in systemd's store."""
+    """The names that must stay in systemd's store."""
     return {
         CONTROL,
         *(slots_name(one.pool.name) for one in found.document.listeners.listeners),
@@ -76,9 +76,9 @@ def find(
     notify_at: str,
     load: Load,
 ) -> Found | None:
-    """What the last supervisor of this instance left, if it died and somebody may be connected.
+    """What the last supervisor of this instance left, if it died while clients may be connected.
 
-    None: nothing, or nothing to be trusted, which is then said. Raises ListenFailed where living
+    None: it left nothing, or nothing to be trusted, which is logged. Raises ListenFailed if living
     workers cannot be taken over.
     """
     try:
@@ -87,12 +87,12 @@ def find(
             return None
         state = saved.document.load_fleet().state
         if not can_recover(state):
-            log.info("the last supervisor died before it served, or in its stop: starting anew")
+            log.info("the last supervisor died before it served, or in its stop: a fresh start")
             return None
         config = load(saved.document.config_text)
         return _found(saved, state, config, notify_at, passed, stored)
     except NothingLeft:
-        log.info("the last supervisor died, and nothing of it is left: starting anew")
+        log.info("the last supervisor died, and no worker of it is left: a fresh start")
         return None
     except (Unusable, OperationFailed, ConfigInvalid) as error:
         place = file.set_aside()
@@ -138,7 +138,7 @@ def _found(
 
 
 def slots_before(file: StateFile, name: str) -> frozenset[SlotId]:
-    """What were the slots of a supervisor that died, as far as it was written down."""
+    """The slots of a supervisor that died, from its saved state; empty without a usable state."""
     try:
         found = file.read(name)
         return frozenset() if found is None else frozenset(found.document.load_fleet().state.slots)

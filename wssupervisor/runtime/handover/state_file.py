@@ -1,8 +1,9 @@
-"""The file to which a supervisor saves its state at each step, for one that starts after its death.
+"""The file to which a supervisor saves its state at each step, for the successor after its death.
 
-Two files, written by turns: a death in the middle of one leaves the other, which is then the state
-before the step, none of whose actions was begun. They lie beside the control socket (under systemd
-on a tmpfs), hold what is in the environment of the workers, and go with a supervisor that ends.
+Two files are written by turns. A death in the middle of a write leaves the other file with the
+state before the step, of which no action was begun yet. The files are next to the control socket
+(under systemd on a tmpfs) and contain the workers' environment. A supervisor that ends removes
+them.
 """
 
 import contextlib
@@ -27,29 +28,29 @@ from wssupervisor.runtime.handover import document
 from wssupervisor.runtime.handover.document import HandoverDocument
 
 VERSION = 1
-"""Of the document; state of another version is set aside."""
+"""Version of the format; state of another version is set aside."""
 SUFFIX = ".state"
-"""After the control socket's path; then .0 and .1."""
+"""Appended to the control socket's path, followed by .0 or .1."""
 _HEADER = re.compile(rb"wssupervisor-state ([0-9]{20}) ([0-9]{10}) ([0-9]{10})\n")
 HEADER_BYTES = 62
 ASIDE = ".aside"
-"""After the name of a file with which no supervisor will go on."""
+"""Appended to the name of a file that no supervisor will use."""
 SHOWN_CHARS = 200
 BYTES_MAX = 16 << 20
-"""More than any fleet needs: a few KiB a worker, and the environment of each release."""
+"""More than any fleet needs: a few KiB per worker, and the environment of each release."""
 
 
 class Unusable(Exception):
-    """There is state, but it must not be trusted; says why."""
+    """The state must not be trusted; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
     """`at`: when it was written, CLOCK_MONOTONIC of the boot `boot`.
 
-    `supervisor`: the one that wrote it, as its workers carry it in their environment; `user`: its
-    effective uid. `orders`: what the last step wanted of workers; see `Recovered`. The descriptors
-    in `document` are numbers in a process that is gone.
+    `supervisor`: id of the writer, as in its workers' environment; `user`: the writer's effective
+    uid. `orders`: the last step's orders to workers; see `Recovered`. The descriptors in `document`
+    are numbers in a process that has ended.
     """
 
     version: int
@@ -67,7 +68,7 @@ class StateFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        """Of both, without their endings."""
+        """Path of both files, without their endings."""
         self._paths = [f"{path}.0", f"{path}.1"]
         self._directory = OwnDirectory(Path(path).parent)
         self._names = [Path(one).name for one in self._paths]
@@ -75,27 +76,27 @@ class StateFile:
         self._sequence = 0
 
     def is_there(self) -> bool:
-        """Whether the next supervisor will find what was written last. Raises OSError."""
+        """Whether a successor would find the files that were written last. Raises OSError."""
         return bool(self._files) and all(
             identity(path) == (found.st_dev, found.st_ino)
             for path, found in zip(self._paths, map(os.fstat, self._files), strict=True)
         )
 
     def exists(self) -> bool:
-        """Whether there is anything under these names, readable or not."""
+        """Whether a file has one of these names, readable or not."""
         return any(os.path.lexists(path) for path in self._paths)
 
     def write(self, saved: SavedState) -> None:
-        """Raises OSError: then neither file is left."""
+        """Save the state. If it raises OSError, both files are removed."""
         self.write_plain(plain(saved))
 
     def write_plain(self, saved: Mapping[str, Any]) -> None:
-        """The same for what is plain already."""
+        """The same for a state that is plain already."""
         try:
             if not self._files:
                 self._open()
             elif not self.is_there():
-                self.close()  # swept away: nobody would find what we write
+                self.close()  # deleted: a successor would not find these files
                 self._open()
             self._sequence += 1
             parts = [memoryview(_with_head(self._sequence, json.dumps(saved).encode()))]
@@ -104,17 +105,17 @@ class StateFile:
                 written = os.pwrite(file, parts[0], at)
                 parts[0], at = parts[0][written:], at + written
         except OSError:
-            self.remove()  # what stands there is not true any more
+            self.remove()  # their contents are out of date
             raise
 
     def _open(self) -> None:
-        """What another program wrote there is older than what we write."""
+        """Open both files, with sequence numbers above those of earlier writers."""
         self._sequence = max((sequence for sequence, _ in self._contents()[0]), default=0)
         for name in self._names:
             self._files.append(self._directory.open(name, os.O_RDWR | os.O_CREAT, 0o600))
 
     def read(self, name: str) -> SavedState | None:
-        """The last that was written whole; None where there is nothing. Raises Unusable."""
+        """The last state that was written completely; None without files. Raises Unusable."""
         found, why = self._contents()
         if not found:
             if self.exists():
@@ -127,20 +128,20 @@ class StateFile:
             own = (VERSION, document.VERSION)
             if (version, data["document"]["version"]) != own:
                 raise Unusable(
-                    f"wssupervisor {str(program)[:SHOWN_CHARS]} wrote it, and {__version__} does"
-                    " not know its format"
+                    f"wssupervisor {str(program)[:SHOWN_CHARS]} wrote it, in a format that"
+                    f" {__version__} does not know"
                 )
             saved: SavedState = typed(SavedState, data)
         except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
             raise Unusable(f"it cannot be read: {repr(error)[:SHOWN_CHARS]}") from error
         if saved.boot != boot_id():
-            raise Unusable("it is of another boot of this machine")
+            raise Unusable("it is from another boot of this machine")
         if saved.name != name:
-            raise Unusable(f"it is of instance {saved.name[:SHOWN_CHARS]!r}")
+            raise Unusable(f"it belongs to instance {saved.name[:SHOWN_CHARS]!r}")
         return saved
 
     def user(self, name: str) -> int | None:
-        """The effective uid of the supervisor that wrote it; None where there is none."""
+        """The effective uid of the supervisor that wrote the state; None without a usable state."""
         try:
             found = self.read(name)
         except Unusable:
@@ -150,17 +151,17 @@ class StateFile:
     def close(self) -> None:
         files, self._files = self._files, []
         for file in files:
-            with contextlib.suppress(OSError):  # of a write that was late; the file is closed
+            with contextlib.suppress(OSError):  # reports an earlier write; the file is closed
                 os.close(file)
 
     def remove(self) -> None:
-        """Nothing is left that anybody could go on with."""
+        """Remove both files. Never raises."""
         self.close()
         with contextlib.suppress(OSError):
             self._directory.remove(*self._names)
 
     def set_aside(self) -> str:
-        """No supervisor goes on with it, but it can be looked at; returns the files' pattern."""
+        """Rename the files, so that no supervisor uses them; return a pattern of their names."""
         self.close()
         for name in self._names:
             with contextlib.suppress(OSError):
@@ -173,7 +174,7 @@ class StateFile:
             self._directory.remove(*(name + ASIDE for name in self._names))
 
     def _contents(self) -> tuple[list[tuple[int, bytes]], str | None]:
-        """Sequence number and text of each file that is whole; why one was not even read."""
+        """Sequence number and text of each complete file; why a file could not be read."""
         found, why = [], None
         for name in self._names:
             try:
@@ -194,7 +195,7 @@ class StateFile:
 
 
 def _with_head(sequence: int, body: bytes) -> bytes:
-    """Raises OSError for more than would be read again."""
+    """The body with its header. Raises OSError if a successor could not read that much."""
     if len(body) > BYTES_MAX - HEADER_BYTES:
         raise OSError(EFBIG, f"it is larger than {size(BYTES_MAX)}")
     head = f"wssupervisor-state {sequence:020} {len(body):010} {zlib.crc32(body):010}\n"

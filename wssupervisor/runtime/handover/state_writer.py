@@ -1,4 +1,4 @@
-"""Saves, at each step, what the next supervisor needs should this one die."""
+"""Saves at each step what a successor needs if this supervisor dies."""
 
 import os
 import time
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class StateWriter:
-    """Of the instance `name`; `save` makes the document."""
+    """Saves the state of the instance `name`; `save` makes the document."""
 
     def __init__(self, file: StateFile, name: str, save: Callable[[], HandoverDocument]) -> None:
         self._file = file
@@ -28,14 +28,14 @@ class StateWriter:
     def keep(self, actions: Sequence[Action]) -> None:
         """Save the state, and the actions that are about to be done. Never raises.
 
-        Where it fails, both files are removed: what they say would be out of date.
+        If saving fails, both files are removed, because their contents would be out of date.
         """
         try:
             self._write(actions)
-        except Exception as error:  # noqa: BLE001 - what was decided is to be done all the same
+        except Exception as error:  # noqa: BLE001 - the decided actions must still be done
             self._file.remove()
             if not self._fails:
-                log.error(  # noqa: TRY400 - what to do about it is not in the traceback
+                log.error(  # noqa: TRY400 - a traceback would not help the operator
                     "cannot save state: if the supervisor dies now, its successor will stop all"
                     " workers",
                     why=str(error),
@@ -46,14 +46,14 @@ class StateWriter:
             self._fails = False
 
     def mend(self, actions: Sequence[Action]) -> bool:
-        """Save again if the files were swept away; whether they were, and are there now."""
+        """Save again if the files were deleted; True if they were and exist again."""
         if self._file.is_there():
             return False
         self.keep(actions)
         return self._file.is_there()
 
     def _write(self, actions: Sequence[Action]) -> None:
-        """Raises OSError, and what else is wrong with the state."""
+        """Write the state. Raises OSError, and any error of making the document."""
         orders = tuple(one for one in actions if isinstance(one, Order))
         self._file.write(
             SavedState(

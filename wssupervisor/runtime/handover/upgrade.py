@@ -1,8 +1,9 @@
-"""Re-executing the supervisor from disk: same process, same children, same sockets, new program.
+"""Re-executes the supervisor from disk: same process, same children, same sockets, new program.
 
-`execv` keeps all of that (docs/internals/platform.md#execv-keeps-children-and-descriptors). The new
-program is first tried in a process of its own, on the real state; if it cannot restore that state,
-nothing happens. From the last look at the state to `execv` nothing else runs.
+`execv` keeps all of that (docs/internals/platform.md#execv-keeps-children-and-descriptors). A trial
+first runs the new program in a process of its own, on the real state. If the new program cannot
+restore that state, the upgrade fails and nothing changes. From the last save of the state to
+`execv` nothing else runs.
 """
 
 import os
@@ -25,12 +26,12 @@ log = structlog.get_logger()
 
 TRIAL = "WSSUPERVISOR_TRIAL"
 RESUME = "WSSUPERVISOR_RESUME"
-"""Variables with the number of the descriptor that the state is in."""
+"""Variables with the number of the descriptor that has the state."""
 TRIAL_SECONDS = 30.0
 READY = "ready to take over: wssupervisor "
 LINES_SHOWN = 10
 FLUSH_SECONDS = 0.5
-"""How long the log may take to be written; nothing else runs meanwhile."""
+"""Longest wait for the log to be written; nothing else runs meanwhile."""
 HANDLED = frozenset(
     {
         signal.SIGTERM,
@@ -42,7 +43,7 @@ HANDLED = frozenset(
         signal.SIGWINCH,
     }
 )
-"""Held back from `execv` until there are handlers again: by default they would end us."""
+"""Blocked from before `execv` until handlers are set again: by default they end the process."""
 
 
 class Upgrade:
@@ -52,7 +53,7 @@ class Upgrade:
         save: Callable[[], HandoverDocument],
         quiet: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
-        """`why_not`: why it cannot be done now; `quiet`: no request is answered within it."""
+        """`why_not`: why an upgrade is impossible now; `quiet`: a context without requests."""
         self._why_not = why_not
         self._save = save
         self._quiet = quiet
@@ -61,10 +62,10 @@ class Upgrade:
     async def run(self, about_to: Callable[[str], Awaitable[None]]) -> NoReturn:
         """Become the program that is on disk, unless it cannot take over.
 
-        `about_to` is told its version right before. Raises Busy, OperationFailed.
+        Calls `about_to` with the new version right before. Raises Busy, OperationFailed.
         """
         if self._under_way:
-            raise Busy("an upgrade is under way; try again when it is done")
+            raise Busy("an upgrade is already under way; try again when it is done")
         self._refuse_bad_moment()
         self._under_way = True
         try:
@@ -108,9 +109,9 @@ class Upgrade:
         elif said.endless:
             what = f"cannot take over: it wrote more than {SAID_MOST >> 20} MiB"
         else:
-            what = f"cannot take over: {last or 'it said nothing'}"
+            what = f"cannot take over: {last or 'it wrote nothing'}"
         raise OperationFailed(
-            f"the supervisor on disk {what}; wssupervisor {__version__} serves on, unchanged",
+            f"the supervisor on disk {what}; wssupervisor {__version__} keeps running, unchanged",
             lines=lines[-LINES_SHOWN:],
         )
 
@@ -143,12 +144,12 @@ def _command() -> list[str]:
 
 
 def is_resumed() -> bool:
-    """Whether this process continues another program, or is asked if it could."""
+    """Whether this process continues another program, or is a trial of that."""
     return TRIAL in os.environ or RESUME in os.environ
 
 
 def on_trial() -> HandoverDocument | None:
-    """What this process is asked to be able to take over, if it is such a trial.
+    """The state that this process must be able to restore, if it is a trial; otherwise None.
 
     Raises OperationFailed.
     """
@@ -157,7 +158,7 @@ def on_trial() -> HandoverDocument | None:
 
 
 def left_to_us() -> HandoverDocument | None:
-    """What the program before us left in this process. Raises OperationFailed."""
+    """The state that the previous program left in this process. Raises OperationFailed."""
     descriptor = os.environ.pop(RESUME, None)
     if descriptor is None:
         return None
