@@ -286,5 +286,5 @@ def test_a_recovery_that_always_fails_is_given_up_and_it_serves_anew(chat: Servi
     assert len(chat.worker_pids()) == chat.workers
     text = chat.machine.journal(f"--unit={chat.service}")
     assert text.count("the recovery failed") == SAME_MAX
-    assert "the recovery is given up: state of the last supervisor is set aside" in text
+    assert "recovery given up: state of the last supervisor is set aside" in text
     chat.reload()

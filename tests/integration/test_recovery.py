@@ -296,7 +296,7 @@ def test_a_recovery_that_fails_in_the_same_way_at_each_start_is_given_up(
             assert all(alive(pid) for pid in old)
         daemon.start()
 
-        assert "the recovery is given up: state of the last supervisor is set" in daemon.log()
+        assert "recovery given up: state of the last supervisor is set" in daemon.log()
         assert set(workers_of(settings.name)) == set(daemon.active_pids())
         aside = sorted(one.name for one in daemon.private.glob("*.aside"))
         assert aside == ["control.sock.state.0.aside", "control.sock.state.1.aside"]

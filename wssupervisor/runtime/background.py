@@ -1,4 +1,4 @@
-"""What takes longer than a moment: probing a worker, reading the release of a reload."""
+"""Tasks that take longer than a moment: probing a worker, reading the release of a reload."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -37,14 +37,14 @@ _REFUSED: dict[type[Exception], str] = {
 UNPINNED_REST = "; `wssctl check FILE` shows all"
 READ_SECONDS = 30.0
 READ_AT_ONCE_MAX = 4
-"""Releases of reloads that were given up are still being read, perhaps for ever."""
+"""Releases read at once. Reading continues for reloads that were given up, perhaps for ever."""
 
 Reread = Callable[[], Config]
 """Read the configuration again; raises ConfigInvalid."""
 
 
 class BackgroundTasks:
-    """Each is a task whose result is posted; whatever goes wrong must not end what serves."""
+    """Each task posts its result; a failing task must not end the supervisor."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class BackgroundTasks:
         look: Callable[[], object],
         tasks: asyncio.TaskGroup,
     ) -> None:
-        """`look`: read the sockets now, before a result is posted that depends on them."""
+        """`look`: read the sockets now, before posting a result that depends on them."""
         self._tasks = tasks
         self._look = look
         self._config = config
@@ -67,16 +67,16 @@ class BackgroundTasks:
         self._aside = Aside(READ_AT_ONCE_MAX, READ_SECONDS)
         self._probes: dict[WorkerId, asyncio.Task[None]] = {}
         self.warnings: dict[int, list[str]] = {}
-        """What the last reload's release is not pinned in, by the reload's number."""
+        """Unpinned parts of the last reload's release, by the reload's number."""
 
     def probe(self, action: Probe) -> None:
-        """Begin to find out whether a worker accepts connections."""
+        """Start probing whether a worker accepts connections."""
         task = self._tasks.create_task(self._probe(action))
         self._probes[action.worker] = task
         task.add_done_callback(lambda _: self._probes.pop(action.worker, None))
 
     def end_probe(self, worker: WorkerId) -> None:
-        """The result is no longer needed."""
+        """Cancel a probe: its result is no longer needed."""
         if probe := self._probes.pop(worker, None):
             probe.cancel()
 
@@ -85,14 +85,14 @@ class BackgroundTasks:
             self.end_probe(worker)
 
     def judge(self, action: JudgeLeftover) -> None:
-        """Begin to find out whether what is left of a worker serves."""
+        """Start finding out whether the processes left of a worker serve clients."""
         self.end_probe(action.worker)
         task = self._tasks.create_task(self._judge(action))
         self._probes[action.worker] = task
         task.add_done_callback(lambda _: self._probes.pop(action.worker, None))
 
     def resolve(self, reload: int) -> None:
-        """Begin to read the release of a reload."""
+        """Start reading the release of a reload."""
         self._tasks.create_task(self._resolve(reload))
 
     async def _probe(self, action: Probe) -> None:
@@ -110,7 +110,7 @@ class BackgroundTasks:
             self._post(ProbeFailed(action.worker, bounded(str(error))))
         except Exception as error:
             if not isinstance(error, WssError | OSError):
-                log.exception("probe stumbled")
+                log.exception("internal error in a probe")
             self._post(ProbeFailed(action.worker, bounded(f"could not be probed: {error}")))
         else:
             self._post(ProbePassed(action.worker))
@@ -123,10 +123,10 @@ class BackgroundTasks:
             serves = await leftover.serves(self._listeners, process, action)
         except Exception as error:
             if not isinstance(error, WssError | OSError):
-                log.exception("judging what is left of a worker stumbled")
-            log.warning("cannot judge what is left of a worker", why=str(error))
+                log.exception("internal error in judging a worker's remaining processes")
+            log.warning("cannot judge a worker's remaining processes", why=str(error))
             serves = process.serving.acceptor is not Acceptor.MAIN
-        self._look()  # a probe of ours may have been in its queue
+        self._look()  # a probe of ours may have been in the worker's queue
         self._post(LeftoverJudged(action.worker, serves))
 
     async def _resolve(self, reload: int) -> None:
@@ -141,13 +141,13 @@ class BackgroundTasks:
             self._post(ReleaseRefused(reload, str(error)))
             return
         except Exception as error:
-            log.exception("reload stumbled")
+            log.exception("internal error in a reload")
             text = bounded(f"the release could not be read: {error!r}")
             self._post(ReleaseRefused(reload, text))
             return
         self.warnings = {reload: warnings}
         warn_unpinned(warnings)
-        self._look()  # a slot that was freed a moment ago counts
+        self._look()  # so that a slot freed a moment ago counts
         self._post(ReleaseResolved(reload, release, policy))
 
     def _read_release(self) -> tuple[Release, Policy, list[str]]:
@@ -155,7 +155,9 @@ class BackgroundTasks:
         changed = restart_needed(self._config, config)
         if changed:
             keys = ", ".join(changed)
-            text = f"{keys} changed, which needs a restart; restart the instance, or put it back"
+            text = (
+                f"{keys} changed, which needs a restart; restart the instance, or undo the change"
+            )
             raise ConfigInvalid([text])
         release = resolve(config)
         return release, config.policy(), bounded_all(unpinned(release), UNPINNED_REST)
@@ -163,11 +165,11 @@ class BackgroundTasks:
 
 def warn_unpinned(warnings: Sequence[str]) -> None:
     for warning in bounded_all(warnings, UNPINNED_REST):
-        log.warning("release is not pinned as a whole", why=warning)
+        log.warning("release is not completely pinned", why=warning)
 
 
 def _reason(error: ConfigInvalid | ReleaseInvalid) -> str:
-    """A sentence; several mistakes of a configuration have a line each below it."""
+    """The reason as a sentence; several mistakes in a configuration get a line each below it."""
     begin = _REFUSED[type(error)]
     if isinstance(error, ConfigInvalid) and len(error.problems) > 1:
         return "\n".join([f"{begin} ({len(error.problems)} mistakes):", *error.shown])

@@ -1,9 +1,9 @@
-"""Doing what the fleet decided, whatever fails meanwhile.
+"""Performs the fleet's actions, even if some of them fail.
 
-The rule: between `Fleet.handle` and the last of its actions nothing raises and nothing blocks. What
-went wrong with an action is its result, where it has one, and is posted like any other result. An
-action without a result is tried again until it is done, or its worker has gone: the fleet relies on
-it. Tests make every system call of a step fail, one at a time (tests/integration/test_faults.py).
+The rule: between `Fleet.handle` and the last of its actions nothing raises and nothing blocks. If
+an action has a result, its failure is posted as that result. An action without a result is tried
+again until it succeeds or its worker has ended, because the fleet relies on it. Tests make every
+system call of a step fail, one at a time (tests/integration/test_faults.py).
 """
 
 from collections.abc import Callable, Container, Iterable
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 
 class Deeds:
-    """`perform` does one action and may raise; `post` takes the event that says so."""
+    """`perform` does one action and may raise; `post` gets the event for its failure."""
 
     def __init__(
         self, perform: Callable[[Action], object], post: Callable[[Event], object]
@@ -52,30 +52,30 @@ class Deeds:
 
     @property
     def pending(self) -> tuple[Order, ...]:
-        """Actions that could not be done yet, in their order."""
+        """Actions that failed and are still to be done, in their order."""
         return tuple(self._pending)
 
     def do(self, actions: Iterable[Action]) -> None:
-        """All of them, in their order; one that fails does not stop the others. Never raises."""
+        """Perform all actions, in their order, even if one of them fails. Never raises."""
         for action in actions:
             log.debug("action", what=repr(action))
             try:
                 self._perform(action)
-            except Exception as error:  # noqa: BLE001 - the rule: the others are still to be done
+            except Exception as error:  # noqa: BLE001 - the other actions must still be done
                 self._failed(action, error)
 
     def retry(self, alive: Container[WorkerId]) -> None:
-        """Try again what failed, for workers that are still there. Never raises."""
+        """Try failed actions again, for workers that still live. Never raises."""
         pending, self._pending = self._pending, []
         for action in pending:
             if action.worker not in alive:
                 continue
             try:
                 self._perform(action)
-            except Exception:  # noqa: BLE001 - reported when it failed first
+            except Exception:  # noqa: BLE001 - logged when it first failed
                 self._pending.append(action)
             else:
-                log.info("done after all", what=type(action).__name__, worker=str(action.worker))
+                log.info("action done", what=type(action).__name__, worker=str(action.worker))
 
     def _failed(self, action: Action, error: Exception) -> None:
         why = bounded(in_words(error))
@@ -102,7 +102,7 @@ class Deeds:
 
     def _try_again(self, action: Order, why: str) -> None:
         log.error(
-            "action failed: it is tried again until it is done",
+            "action failed: retrying until it succeeds",
             what=type(action).__name__,
             worker=str(action.worker),
             why=why,
@@ -111,7 +111,7 @@ class Deeds:
 
 
 def never_raises(what: str, deed: Callable[[], object]) -> None:
-    """Do it; what goes wrong is logged, and must not keep the actions of a step from being done."""
+    """Do the deed, and log its failure: it must not prevent the actions of a step."""
     try:
         deed()
     except Exception as error:

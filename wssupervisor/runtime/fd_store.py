@@ -1,4 +1,4 @@
-"""What came back from systemd's file descriptor store at a start."""
+"""systemd's file descriptor store: stores descriptors, and takes them back at a start."""
 
 import os
 import select
@@ -10,16 +10,16 @@ from wssupervisor.runtime.systemd import Passed
 from wssupervisor.systemd_protocol import notify
 
 STORED = "wss-"
-"""How the names of what we put into systemd's file descriptor store begin."""
+"""Prefix of our names in systemd's file descriptor store."""
 STORED_AT_ONCE = 200
-"""One message carries 253 descriptors at the most (SCM_MAX_FD)."""
+"""Descriptors per message. The kernel allows at most 253 (SCM_MAX_FD)."""
 BARRIER_SECONDS = 5.0
 CONTROL = "control"
 """Name of the control socket in the store."""
 
 
 class RestoredFds:
-    """What came back from systemd's store, by name; owns what nobody has taken."""
+    """Descriptors from systemd's store, by name; owns those that were not taken."""
 
     def __init__(self, passed: Iterable[Passed]) -> None:
         self._by_name: dict[str, list[int]] = {}
@@ -46,7 +46,7 @@ class RestoredFds:
 
 
 def _kind(descriptor: int) -> str:
-    """What it is, in a word that `RestoredFds.take` can be asked for."""
+    """The descriptor's kind, for `RestoredFds.take`: its socket type or its link in /proc."""
     link = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
     if not link.startswith("socket:"):
         return link
@@ -55,7 +55,7 @@ def _kind(descriptor: int) -> str:
 
 
 def split(passed: Sequence[Passed]) -> tuple[list[Passed], RestoredFds]:
-    """Sockets of units, and what we had stored ourselves."""
+    """Sockets of units, and descriptors that a supervisor had stored."""
     own = [one for one in passed if one.name.startswith(STORED)]
     return [one for one in passed if not one.name.startswith(STORED)], RestoredFds(own)
 
@@ -66,25 +66,25 @@ def worker_name(worker: WorkerId) -> str:
 
 
 def slots_name(listener: str) -> str:
-    """Name of the slots, in the store, of a listener that we bound."""
+    """Name in the store for the slots of a listener that the supervisor bound."""
     return f"slots-{listener}"
 
 
 class FdStore:
-    """systemd's file descriptor store: what lies there under a name comes back after our death.
+    """systemd's file descriptor store: a successor gets the stored descriptors by name.
 
-    Every call is harmless where there is none; `available` says whether there is one.
+    Without a store every call does nothing; `available` shows whether there is a store.
     """
 
     def __init__(self) -> None:
-        # systemd tells since version 254; before that all that runs as a service may try.
+        # systemd sets FDSTORE since version 254; with older versions every service may try.
         limit = os.environ.get("FDSTORE", "1" if "INVOCATION_ID" in os.environ else "0")
         self.available = "NOTIFY_SOCKET" in os.environ and limit not in ("", "0")
         self.confirmed = False
-        """systemd has taken in all that was put there before the last `settle`."""
+        """systemd has received everything stored before the last `settle`."""
 
     def put(self, name: str, descriptors: Sequence[int]) -> None:
-        """Under one name as many as one likes; what is there already is not stored twice."""
+        """Store any number of descriptors under a name; systemd stores duplicates only once."""
         if not self.available:
             return
         for at in range(0, len(descriptors), STORED_AT_ONCE):
@@ -98,7 +98,7 @@ class FdStore:
                 notify(f"FDSTOREREMOVE=1\nFDNAME={STORED}{name}")
 
     def settle(self) -> None:
-        """Wait until systemd has taken in all that was put there: `confirmed` says whether."""
+        """Wait until systemd has received everything stored; `confirmed` shows whether it has."""
         if not self.available:
             return
         ours, theirs = os.pipe2(os.O_CLOEXEC)

@@ -1,7 +1,7 @@
-"""One instance from its start to its end: the order in which everything is set up.
+"""One instance from its start to its end: sets everything up, in order, and takes it down.
 
-It begins in one of three ways: with nothing to restore; as another program in the same process,
-after an upgrade; or in place of a supervisor that died, whose workers still serve.
+An instance begins in one of three ways: with nothing to restore; after an upgrade, as another
+program in the same process; or in place of a supervisor that died, whose workers still serve.
 """
 
 import asyncio
@@ -65,9 +65,7 @@ from wssupervisor.runtime.workers.notify_socket import remove_others
 
 log = structlog.get_logger()
 
-NOT_TOLD = (
-    "in shared mode a worker stops accepting only when it is told, and [drain] signal is none"
-)
+NOT_TOLD = "in shared mode a worker stops accepting only on request, and [drain] signal is none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +76,11 @@ class Source:
     overrides: Overrides
 
     def load(self, text: str | None) -> Config:
-        """From what the file said. Raises ConfigInvalid."""
+        """Make the configuration from the file's text. Raises ConfigInvalid."""
         return load_config(self.path, self.overrides, text)
 
     def reread(self) -> Config:
-        """From what the file says now. Raises ConfigInvalid."""
+        """Make the configuration from the current file. Raises ConfigInvalid."""
         return self.load(read_config(self.path))
 
 
@@ -95,12 +93,12 @@ class Beginning:
     begin: Callable[[Supervisor], None]
     restores: bool
     listening: int | None = None
-    """The control socket, where systemd held it while no supervisor ran."""
+    """The control socket, if systemd held it while no supervisor ran."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """All that is built before the loop begins."""
+    """The objects that are built before the loop starts."""
 
     parts: Parts
     server: ControlServer
@@ -109,7 +107,7 @@ class Running:
 
 
 class Instance:
-    """Owns the state file, and what lies in systemd's store."""
+    """Owns the state file, and the descriptors in systemd's store."""
 
     def __init__(self, name: str, control: str, source: Source) -> None:
         self._name = name
@@ -121,7 +119,7 @@ class Instance:
         self._attempts = Attempts(self._control + state_file.SUFFIX + attempts.SUFFIX)
 
     async def run(self, before: HandoverDocument | None) -> Ended:
-        """Serve until stopped; `before`: what the program before us left. Raises WssError."""
+        """Serve until stopped; `before`: the previous program's state. Raises WssError."""
         try:
             return await self._run(before)
         except Exception as error:
@@ -129,11 +127,11 @@ class Instance:
             raise
 
     async def _run(self, before: HandoverDocument | None) -> Ended:
-        async with AsyncExitStack() as made:  # a start that fails closes what it has made
+        async with AsyncExitStack() as made:  # if the start fails, closes what it has made
             beginning = self._beginning(before, made)
             running = self._set_up(beginning, made)
             made.pop_all()
-        # A supervisor that fails from here on leaves its workers, and all that the next one needs.
+        # A supervisor that fails from here on leaves its workers, and all that a successor needs.
         supervisor = running.parts.supervisor
         begin = partial(self._begin, beginning, supervisor)
         ended = await supervisor.run(begin, running.parts.watch.run)
@@ -146,7 +144,7 @@ class Instance:
         asyncio.get_running_loop().call_later(SETTLED_SECONDS, self._attempts.over)
 
     async def _end(self, running: Running, *, succeeded: bool) -> None:
-        """All workers have ended: remove all that only a next supervisor of theirs would need."""
+        """Remove, after all workers have ended, everything that only a successor would need."""
         parts, supervisor = running.parts, running.parts.supervisor
         kill_after = supervisor.fleet.policy.kill_after
         await supervisor.crew.strays.end(kill_after, self._notifier.progress)
@@ -164,7 +162,7 @@ class Instance:
         supervisor.listeners.close()
         self._store.drop([CONTROL, *(slots_name(name) for name in supervisor.listeners.pools)])
 
-    # -- how it begins ------------------------------------------------------------------------
+    # -- start --------------------------------------------------------------------------------
 
     def _beginning(self, before: HandoverDocument | None, made: AsyncExitStack) -> Beginning:
         raise_limit()
@@ -200,17 +198,17 @@ class Instance:
             return self._after_death(found, control, made)
         self._attempts.over()
         self._forget(stored.names, None)
-        self._store.settle()  # what systemd holds of our sockets keeps their addresses taken
+        self._store.settle()  # sockets left in systemd's store would keep their addresses in use
         self._file.remove()
         if problem is not None:
             raise problem
         return self._first(config, text, passed, slots, control, made)
 
     def _give_up_what_is_hopeless(self) -> None:
-        """A recovery that fails in the same way each time is not tried for ever."""
+        """Set the state aside if its recovery has failed repeatedly in the same way."""
         if self._file.exists() and (why := self._attempts.begin()) is not None:
             log.error(
-                "the recovery is given up: state of the last supervisor is set aside",
+                "recovery given up: state of the last supervisor is set aside",
                 why=why,
                 files=self._file.set_aside(),
             )
@@ -224,7 +222,7 @@ class Instance:
         control: ControlSocket,
         made: AsyncExitStack,
     ) -> Beginning:
-        """With nothing to restore."""
+        """The beginning of an instance with nothing to restore."""
         release = resolve(config)
         warn_unpinned(unpinned(release))
         check_limit(config)
@@ -261,7 +259,7 @@ class Instance:
         )
 
     def _forget(self, names: frozenset[str], found: Found | None) -> None:
-        """Give back what no supervisor will need again, or it piles up."""
+        """Remove stored descriptors and socket files that are no longer needed."""
         needed = set() if found is None else recovery.names_needed(found)
         self._store.drop(names - needed)
         workers = () if found is None else found.document.supervisor.crew.workers
@@ -324,7 +322,7 @@ class Instance:
         return Running(parts, server, agent, counts)
 
     def _upkeep(self, parts: Parts, server: ControlServer, writer: StateWriter) -> Upkeep:
-        """The directory and its lock first: the others lie in it."""
+        """Mends the directory and its lock first, because the other files are in it."""
         supervisor = parts.supervisor
 
         def control() -> bool:
@@ -344,7 +342,7 @@ class Instance:
         return Upkeep(mends, supervisor.listeners.pools.values())
 
     def _store_sockets(self, parts: Parts) -> None:
-        """Let systemd hold what would be lost with us, before a worker relies on it."""
+        """Store in systemd the sockets that would be lost with us, before workers use them."""
         self._store.put(CONTROL, [parts.control.listening.fileno()])
         for name, pool in parts.supervisor.listeners.pools.items():
             if pool.source == "self":
@@ -353,9 +351,11 @@ class Instance:
 
 
 def _handed_over(parts: Parts) -> HandoverDocument:
-    """For the program on disk. Raises Busy."""
+    """The document for the program on disk. Raises Busy."""
     if not parts.supervisor.retry():
-        raise Busy("what was decided for a worker cannot be done yet (see the log); try again")
+        raise Busy(
+            "an action for a worker still fails and is being retried (see the log); try again"
+        )
     return document.save(parts, lean=False)
 
 
@@ -371,11 +371,14 @@ def _greet(config: Config, listeners: ListenerSet, control: str) -> None:
             **({} if pool.why_shared is None else {"shared": pool.why_shared}),
         )
         if pool.why_shared is not None and config.drain.signal is None:
-            log.warning("old workers will go on accepting", listener=pool.name, why=NOT_TOLD)
+            log.warning("old workers will keep accepting", listener=pool.name, why=NOT_TOLD)
 
 
 def _missing_slots(pools: Sequence[Pool]) -> Mapping[str, int]:
-    """How many there were in the last run. One that ended well with fewer sets the new measure."""
+    """Slots before, by listener, of listeners that have fewer now.
+
+    A run that ends well with fewer slots makes their number the new reference.
+    """
     missing, now = SlotCounts(pools).missing(), {pool.name: pool for pool in pools}
     for name, before in missing.items():
         log.warning(
@@ -383,7 +386,7 @@ def _missing_slots(pools: Sequence[Pool]) -> Mapping[str, int]:
             listener=name,
             slots=len(now[name].slots),
             before=before,
-            advice="if that is not meant, stop the service and the socket unit, and start both",
+            advice="if this is not intended, stop the service and the socket unit, and start both",
         )
     return missing
 

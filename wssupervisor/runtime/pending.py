@@ -1,4 +1,4 @@
-"""Requests that wait: each gets its one answer, each reload its one verdict."""
+"""Waiting requests: each request gets one answer, and each reload one verdict."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ VERDICTS_KEPT = 16
 
 
 def error_of(outcome: Outcome, lines: Sequence[str] = ()) -> WssError:
-    """The error for an outcome that is not the requested one; `lines`: the worker's last output."""
+    """The error for an outcome other than the requested one; `lines`: the worker's last output."""
     if not isinstance(outcome, Failed):
         return OperationFailed(f"unexpected answer {outcome}")
     kinds = {"busy": Busy, "not-running": NotRunning, "reload-failed": ReloadFailed}
@@ -28,7 +28,7 @@ def error_of(outcome: Outcome, lines: Sequence[str] = ()) -> WssError:
 
 @dataclass(frozen=True, slots=True)
 class PendingRequestsState:
-    """`last_request`: the last number that was given out. Clients do not outlive a connection."""
+    """`last_request`: the last number in use. Waiting clients are not saved."""
 
     last_request: int
     verdicts: tuple[Verdict, ...]
@@ -44,10 +44,10 @@ class PendingRequests:
         self._post = post
         self._waiting: dict[RequestId, asyncio.Future[Outcome]] = {}
         self._begun: dict[RequestId, int] = {}
-        """The reload or rollback that each waiting request has begun."""
+        """The reload or rollback that each waiting request has started."""
         self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
         self._settled = 0
-        """The youngest reload that has a verdict."""
+        """The latest reload that has a verdict."""
         if saved is not None:
             for verdict in sorted(saved.verdicts, key=lambda one: one.reload):
                 self.settle(verdict)
@@ -62,36 +62,36 @@ class PendingRequests:
         return self._last_request
 
     def request(self, request: RequestId, event: Event) -> asyncio.Future[Outcome]:
-        """Post a request; its one answer is the future's. Stop waiting with `cancel`."""
+        """Post a request; its one answer resolves the future. Stop waiting with `cancel`."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[request] = answer
         self._post(event)
         return answer
 
     def cancel(self, request: RequestId) -> None:
-        """The requester no longer waits; harmless after the answer."""
+        """Stop waiting for a request; does nothing after the answer."""
         self._begun.pop(request, None)
         if self._waiting.pop(request, None) is not None:
             self._post(RequesterGone(request))
 
     async def ask(self, request: RequestId, event: Event) -> Outcome:
-        """Post a request and wait for its one answer. If it is cancelled, so is the request."""
+        """Post a request and wait for its one answer. Cancelling the call cancels the request."""
         try:
             return await self.request(request, event)
         finally:
             self.cancel(request)
 
     def begun(self, request: RequestId, reload: int) -> None:
-        """The fleet has begun this reload or rollback for a request that waits."""
+        """Record that the fleet has started this reload or rollback for a request."""
         if request in self._waiting:
             self._begun[request] = reload
 
     def reload_of(self, request: RequestId) -> int | None:
-        """The reload or rollback that the request has begun, until it is left."""
+        """The reload or rollback that the request has started, until `cancel`."""
         return self._begun.get(request)
 
     def give(self, request: RequestId, outcome: Outcome) -> None:
-        """The fleet has answered; the requester may have gone."""
+        """Pass on the fleet's answer; does nothing if the requester no longer waits."""
         waiting = self._waiting.pop(request, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(outcome)
@@ -99,7 +99,7 @@ class PendingRequests:
     # -- verdicts -----------------------------------------------------------------------------
 
     def settle(self, verdict: Verdict) -> None:
-        """That reload has ended; harmless when it is known."""
+        """Record the verdict of a reload; does nothing if it is already recorded."""
         if verdict.reload <= self._settled:
             return
         self._settled = verdict.reload
@@ -110,16 +110,16 @@ class PendingRequests:
             del self._verdicts[old]
 
     def verdict_of(self, reload: int) -> asyncio.Future[Verdict] | None:
-        """Done once that reload has ended; None if its result is no longer known."""
+        """A future with the reload's verdict; None if the verdict is no longer kept."""
         known = reload in self._verdicts or reload > self._settled
         return self._verdict(reload) if known else None
 
     def wait_instead(
         self, reload: ReloadView | None, number: int, caller: Requester
     ) -> RequestId | None:
-        """Wait again for the requester of that reload, if an upgrade cut it off; then `cancel`.
+        """Let a requester that an upgrade cut off wait again for its reload; then call `cancel`.
 
-        None for any other caller: it gets the verdict, and cancels nothing when it goes.
+        None for any other caller: it gets the verdict, but does not cancel the reload by leaving.
         """
         if reload is None or reload.id != number or reload.request is None:
             return None
@@ -138,7 +138,7 @@ class PendingRequests:
 
 
 def _is_same(requester: Requester | None, caller: Requester) -> bool:
-    """The very process: another one of the same user has not requested the reload."""
+    """Whether user and pid match: another process of the same user did not request the reload."""
     if requester is None:
         return False
     return (requester.user, requester.pid) == (caller.user, caller.pid)

@@ -1,4 +1,4 @@
-"""What each signal asks of the daemon."""
+"""The effect of each signal on the daemon."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from wssupervisor.runtime.terminal import Terminal
 log = structlog.get_logger()
 
 HANG_UP_SECONDS = 0.3
-"""From a SIGHUP to its verdict where there is a terminal: tmux signals before it closes."""
+"""From a SIGHUP to a decision if there is a terminal: tmux sends SIGHUP before it closes it."""
 
 
 def obey_signals(supervisor: Supervisor, upgrade: Upgrade) -> None:
@@ -25,7 +25,7 @@ def obey_signals(supervisor: Supervisor, upgrade: Upgrade) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, _stop, supervisor)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        log.info("SIGHUP is ignored, as nohup wants it; reload with wssctl reload")
+        log.info("SIGHUP is ignored because of nohup; reload with wssctl reload")
     else:
         loop.add_signal_handler(signal.SIGHUP, _hang_up, supervisor, Terminal())
     for name in FORWARDABLE:
@@ -38,14 +38,14 @@ def obey_signals(supervisor: Supervisor, upgrade: Upgrade) -> None:
         task.add_done_callback(upgrades.discard)
 
     loop.add_signal_handler(signal.SIGUSR2, begin_upgrade)
-    # Those that came while we were re-executed are handled now.
+    # Signals that arrived during the re-execution are handled now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
 def _hang_up(supervisor: Supervisor, terminal: Terminal) -> None:
-    """A reload, as an operator or a script asks for it; not when a terminal is closed.
+    """Reload if an operator or a script sent the signal, but not if a terminal was closed.
 
-    The kernel and the shell both send the same signal then, to everything that ran there.
+    On a close, the kernel and the shell send SIGHUP to every process of that terminal.
     """
     if terminal.exists or terminal.lost_lately(time.monotonic()):
         loop = asyncio.get_running_loop()
@@ -77,6 +77,6 @@ async def _upgrade(upgrade: Upgrade) -> None:
 
 
 def _stop(supervisor: Supervisor) -> None:
-    """The first time politely; who cannot wait says so a second time."""
+    """Stop gracefully; a second signal stops at once."""
     stopping = supervisor.view().state is InstanceState.STOPPING
     supervisor.post(StopRequested(None, within=0.0 if stopping else None))

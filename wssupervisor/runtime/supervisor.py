@@ -1,4 +1,4 @@
-"""The loop: events in, the fleet decides, actions out. Everything else hangs off it."""
+"""The core of an instance: passes events to the fleet, and performs the actions it decides on."""
 
 import asyncio
 import time
@@ -66,12 +66,12 @@ from wssupervisor.runtime.workers.output import Words
 log = structlog.get_logger()
 
 PASSING = (Observed, CensusTaken, TimePassed, WorkerAlive, WorkerCounted)
-"""Events that will come again: without consequences they are not worth to be written down."""
+"""Recurring events: without actions they do not cause a save of the state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the instance ended; `lines`: the last that the worker in question wrote."""
+    """How the instance ended; `lines`: the last output of the worker that caused the end."""
 
     status: int
     reason: str | None = None
@@ -80,7 +80,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class SupervisorState:
-    """`executions`: programs that this process has been. `cut_over_at`: see Supervisor."""
+    """`executions`: programs that this process has run. `cut_over_at`: see Supervisor."""
 
     executions: int
     handshakes: HandshakesState
@@ -90,7 +90,7 @@ class SupervisorState:
 
 
 class Supervisor:
-    """One instance. `post` is the only way in, `perform` the only way out."""
+    """One instance. Every event enters by `post`, and every action leaves by `perform`."""
 
     def __init__(
         self,
@@ -106,17 +106,17 @@ class Supervisor:
         keep: Callable[[Sequence[Action]], object],
         saved: SupervisorState | None = None,
     ) -> None:
-        """`notify_at`: how the paths of the workers' notify sockets begin.
+        """`notify_at`: prefix of the paths of the workers' notify sockets.
 
-        `look`: read the sockets now. `keep`: save what is decided, and what is about to be done.
-        Neither raises. `saved`: by the program before us.
+        `look`: read the sockets now. `keep`: save the state, and the actions that are about to be
+        done. Neither raises. `saved`: the previous program's state.
         """
         self.config = config
         self.listeners = listeners
         self.fleet = fleet
         self.store = store
         self.executions = 1 if saved is None else saved.executions + 1
-        """Programs that this process has been, counting upgrades."""
+        """Programs that this process has run: 1, and 1 for each upgrade."""
         self.history = history
         self._events: deque[Event] = deque()
         self._handling = True
@@ -146,18 +146,18 @@ class Supervisor:
         )
         before = {} if saved is None else saved.cut_over_at
         self.cut_over_at = {reload: Moment(*at) for reload, at in before.items()}
-        """When the table of each of the last cutovers took force, by reload."""
+        """When the table of each of the last cutovers took effect, by reload."""
         self._look = look
         self._keep = keep
         self._steered_at = Moment(0.0, 0.0)
         self._unsure_since: float | None = None
-        """After a death: since when a table may have been in force that we are about to attach."""
+        """After a death: since when the table of the next `_steer` may already be in force."""
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._clock = Clock()
 
     def save(self, *, lean: bool) -> SupervisorState:
-        """`lean`: only what decisions depend on, as it is saved at each step."""
+        """`lean`: only what decisions depend on, which is saved at each step."""
         return SupervisorState(
             self.executions,
             self.handshakes.save(),
@@ -169,7 +169,7 @@ class Supervisor:
     async def run(
         self, begin: Callable[[], None], watch: Callable[[], Coroutine[Any, Any, None]]
     ) -> Ended:
-        """Serve until told to stop, or until the start has failed."""
+        """Serve until a stop, or until the start has failed."""
         self._handling = False
         async with self._tasks as tasks:
             watching = tasks.create_task(watch())
@@ -182,18 +182,18 @@ class Supervisor:
         return ended
 
     def start(self, release: Release) -> None:
-        """Begin with the first generation."""
+        """Start the first generation."""
         self._look()
         self.post(StartRequested(release, self.config.policy()))
 
     def resume(self, before: str) -> None:
-        """Go on with what was under way in the program before us, of that version."""
+        """Continue the work of the previous program, of version `before`."""
         self._clock.stand_still()
         self._look()
         self.post(Reexecuted(__version__, before))
 
     def recover(self, event: Recovered, at: float, *, steered: bool) -> None:
-        """Go on in place of a supervisor that died and saved its state at this instant.
+        """Continue the work of a supervisor that died, and that saved its state at this instant.
 
         `steered`: the steering was in force all the time; otherwise indexes have moved.
         """
@@ -210,7 +210,10 @@ class Supervisor:
     # -- events -------------------------------------------------------------------------------
 
     def post(self, event: Event) -> None:
-        """Tell the fleet; what it wants is done before this returns (unless called from within)."""
+        """Pass an event to the fleet, and perform its actions before returning.
+
+        Within a step the event is only queued.
+        """
         self._events.append(event)
         if self._handling:
             return
@@ -237,7 +240,7 @@ class Supervisor:
         self.deeds.do(actions)
 
     def _relay_started(self) -> None:
-        """Save its identity, unless a step is under way: that ends with a step that saves."""
+        """Save the relay's identity, unless a step is under way: a later step will save it."""
         if not self._handling:
             self._keep(self.deeds.pending)
 
@@ -257,12 +260,12 @@ class Supervisor:
     # -- actions ------------------------------------------------------------------------------
 
     def retry(self) -> bool:
-        """Do what could not be done before; whether nothing is left of it."""
+        """Try failed actions again; True if none is left."""
         self.deeds.retry(self.crew.processes())
         return not self.deeds.pending
 
     def perform(self, action: Action) -> None:
-        """Do it now, or start what will post its result; never waits. May raise: see deeds."""
+        """Do an action now, or start a task that posts its result; never waits. May raise."""
         if isinstance(action, Order):
             if isinstance(action, Signal):
                 self._background.end_probe(action.worker)
@@ -297,7 +300,7 @@ class Supervisor:
         seen = self.view()
         active = seen.active()
         if active is None or name not in seen.policy.forward_signals:
-            if name != "SIGWINCH":  # any terminal sends that
+            if name != "SIGWINCH":  # any terminal sends SIGWINCH
                 log.info("signal ignored", signal=name, why="[app] forward_signals lacks it")
             return
         workers = [worker.id for worker in active.workers if worker.pid is not None]
@@ -306,26 +309,26 @@ class Supervisor:
             self.crew.signal(worker, name)
 
     def recover_slots(self) -> None:
-        """Let slots listen that a worker shut down: indexes may have moved."""
+        """Listen again on slots that a worker shut down; their indexes may have changed."""
         for listener in self.listeners.recover():
             log.error("slot was shut down by a worker", listener=listener.name)
             self.post(SlotsReordered(listener.name, listener.slots))
 
     def _mend_slots(self) -> None:
-        """Before a replacement starts and calls listen() itself, which would hide that it moved."""
+        """Recover slots before a replacement calls listen(), which would hide changed indexes."""
         never_raises("slots", self.recover_slots)
 
     def _steer(self, action: Steer) -> None:
-        """Raises WssError, OSError: then the table before is in force."""
+        """Put a table into force. If it raises WssError or OSError, the old one stays in force."""
         self.recover_slots()
         if action.cutover is not None:
             self._check(action.cutover)
         moment = self.listeners.steer(action.table)
-        # It is in force: nothing that follows may say that it is not.
+        # The table is in force: nothing that follows may report a failure.
         since, self._unsure_since = self._unsure_since, None
         self._steered_at = moment if since is None else Moment(since, moment.done)
         if action.cutover is not None:
-            # Known before the verdict is: with it the state is written down.
+            # Set before the verdict, because the verdict's step saves the state.
             self.cut_over_at[reload_name(action.cutover.reload)] = self._steered_at
             while len(self.cut_over_at) > VERDICTS_KEPT:
                 del self.cut_over_at[next(iter(self.cut_over_at))]
@@ -333,7 +336,7 @@ class Supervisor:
         self.post(Steered(action.epoch))
 
     def _check(self, cutover: PendingCutover) -> None:
-        """A worker that is ready may have bound the address itself. Raises SteeringRefused."""
+        """Raise SteeringRefused if a ready worker has bound the address itself."""
         for worker, slots in cutover.workers.items():
             process = self.crew.process(worker)
             wrong = process and same_address(self.listeners, process, slots.values())
@@ -341,7 +344,7 @@ class Supervisor:
                 raise SteeringRefused(f"worker {worker.index} {wrong}")
 
     def warnings_of(self, reload: int) -> list[str]:
-        """What is not pinned of the release that this reload made live; while it is the last."""
+        """Unpinned parts of the release of this reload, if it is the last one; otherwise none."""
         return self._background.warnings.get(reload, [])
 
     def _note(self, note: Note) -> None:
@@ -355,7 +358,7 @@ class Supervisor:
         self.history.add(note, extra)
 
     def view(self) -> FleetView:
-        """What the fleet looks like now."""
+        """A view of the fleet now."""
         return self.fleet.view(time.monotonic())
 
 

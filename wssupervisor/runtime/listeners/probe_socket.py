@@ -34,7 +34,7 @@ def longer_queues(before: Mapping[SlotId, int], candidates: Sequence[Slot]) -> l
 
 @contextmanager
 def marked(slot: Slot) -> Iterator[None]:
-    """Inside, connections that arrive in this slot can be told from those in others."""
+    """Inside the context, connections that arrive in this slot differ from those in others."""
     slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     try:
         yield

@@ -63,7 +63,7 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class SteeringState:
-    """`order`: inode by group index. `probes`: ours that nobody has accepted yet, by slot."""
+    """`order`: inode by group index. `probes`: our probes not accepted yet, by slot."""
 
     order: tuple[SlotId, ...]
     weights: dict[SlotId, int]

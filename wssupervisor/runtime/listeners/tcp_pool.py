@@ -32,7 +32,7 @@ _QUEUE_AT = 24
 LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 PEER_LEFT = frozenset({TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.CLOSE})
 REMEMBERED = 1024
-"""Probes of ours whose server's ends are told from connections of clients, even in their close."""
+"""Probes remembered, to distinguish their server's ends from clients, even while they close."""
 FEWEST_SLOTS = 3
 """Old generation, new generation, parking: fewer slots leave nothing to steer."""
 
