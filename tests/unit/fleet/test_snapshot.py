@@ -15,6 +15,7 @@ from wssupervisor.fleet.snapshot import (
     SHOWN_CHARS,
     VERSION,
     SnapshotInvalid,
+    _has_union,
     dump,
     load,
     plain,
@@ -140,3 +141,10 @@ def test_none_is_read_back_only_as_what_may_be_none() -> None:
     assert typed(int | None, 7) == 7
     with pytest.raises(TypeError):
         typed(Signal | Kill, None)
+
+
+def test_two_types_make_a_union_and_one_with_none_does_not() -> None:
+    assert _has_union(Signal | Kill)
+    assert _has_union(tuple[Signal | Kill, ...])
+    assert not _has_union(Signal | None)
+    assert not _has_union(tuple[Signal, ...])

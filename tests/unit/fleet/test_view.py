@@ -236,3 +236,11 @@ def test_a_draining_worker_that_may_still_get_connections_is_shown_as_that() -> 
     fleet.look(19, slot_10=1)
 
     assert flags(fleet)[1] is False
+
+
+def test_the_active_generation_is_found_among_those_shown() -> None:
+    shown = view(draining().state, 14).active
+
+    assert shown is not None
+    assert shown.number == 2
+    assert view(starting().state, 2).active is None
