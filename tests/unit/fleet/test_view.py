@@ -239,8 +239,8 @@ def test_a_draining_worker_that_may_still_get_connections_is_shown_as_that() -> 
 
 
 def test_the_active_generation_is_found_among_those_shown() -> None:
-    shown = view(draining().state, 14).active
+    shown = view(draining().state, 14).active()
 
     assert shown is not None
     assert shown.number == 2
-    assert view(starting().state, 2).active is None
+    assert view(starting().state, 2).active() is None
