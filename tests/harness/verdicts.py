@@ -21,7 +21,7 @@ HTTP = 'path = "/healthz"'
 WEBSOCKET = 'path = "/"\nsend = "ping"\nexpect = "ping"'
 READY = {"http": HTTP, "websocket": WEBSOCKET}
 WAYS = ("connect", "notify", "http", "websocket")
-NO_ANSWER = "it has accepted a connection, and not answered yet"
+NO_ANSWER = "it has accepted a connection but not answered yet"
 DIED = "exited with status|no such table|was not ready within"
 """The last where it takes longer to die than it was given."""
 

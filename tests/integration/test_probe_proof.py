@@ -196,17 +196,17 @@ def test_a_probe_that_is_killed_is_a_failure(settings: Settings) -> None:
     own = running(settings, KILLS_PROBES, ready_by="websocket", ready_timeout="3s")
     with Daemon(own) as daemon:
         assert daemon.run_to_its_end(within=SERVING_WITHIN) == 1
-        assert "it was asked by a probe that was killed" in daemon.log()
+        assert "it could not be checked: the probe was killed" in daemon.log()
 
 
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (None, "was asked by a probe that did not end"),
-        (Said("", 0), "was asked by a probe that came to no verdict"),
-        (Said("goods", 0), "was asked by a probe that came to no verdict"),
-        (Said(GOOD, 1), "was asked by a probe that failed with status 1"),
-        (Said(GOOD, None), "was asked by a probe that was killed"),
+        (None, "could not be checked: the probe did not end"),
+        (Said("", 0), "could not be checked: the probe gave no verdict"),
+        (Said("goods", 0), "could not be checked: the probe gave no verdict"),
+        (Said(GOOD, 1), "could not be checked: the probe failed with status 1"),
+        (Said(GOOD, None), "could not be checked: the probe was killed"),
         (Said(f"{WRONG}answered 500", 0), "answered 500"),
         (Said(GOOD, 0), None),
     ],

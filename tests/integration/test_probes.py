@@ -12,7 +12,7 @@ from tests.harness.load import load
 from tests.harness.settings import Settings
 
 SOON = 10.0
-NO_ANSWER = "it (did not answer within 5s|has accepted a connection, and not answered yet)"
+NO_ANSWER = "it (did not answer within 5s|has accepted a connection but not answered yet)"
 """The second, if its start took more time than the question has."""
 HTTP = 'path = "/healthz"'
 WEBSOCKET = 'path = "/"\nsend = "ping"\nexpect = "ping"'

@@ -104,7 +104,7 @@ def test_a_closed_terminal_is_not_a_deploy_and_ends_nothing(settings: Settings) 
 
         pids = daemon.active_pids()
         terminal.hang_up()
-        wait_logged(daemon, "SIGHUP came with the loss of the terminal: not a reload")
+        wait_logged(daemon, "SIGHUP caused by the loss of the terminal: not reloading")
 
         assert unchanged(pids, daemon.active_pids())
         assert "terminal lost; serving continues" in daemon.log()
@@ -140,7 +140,7 @@ def test_a_terminal_that_is_closed_under_the_foreground_ends_nothing(
         pids = daemon.active_pids()
         terminal.hang_up()
         wait_until(
-            lambda: "SIGHUP came with the loss" in log.read_text(),
+            lambda: "SIGHUP caused by the loss" in log.read_text(),
             within=WITHIN,
             what="what the daemon makes of it",
         )

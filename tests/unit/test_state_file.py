@@ -83,7 +83,7 @@ def test_a_flipped_bit_is_noticed(file: StateFile, written: SavedState, tmp_path
     data[300] ^= 1
     path.write_bytes(data)
 
-    with pytest.raises(Unusable, match="it is torn"):
+    with pytest.raises(Unusable, match="it is incomplete"):
         file.read(NAME)
 
 

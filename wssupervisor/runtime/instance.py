@@ -70,7 +70,7 @@ NOT_TOLD = "in shared mode a worker stops accepting only on request, and [drain]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the configuration comes from."""
+    """The sources of the configuration."""
 
     path: str | None
     overrides: Overrides

@@ -56,7 +56,7 @@ def _hang_up(supervisor: Supervisor, terminal: Terminal) -> None:
 
 def _decide(supervisor: Supervisor, terminal: Terminal) -> None:
     if terminal.lost_lately(time.monotonic() - HANG_UP_SECONDS):
-        log.info("SIGHUP came with the loss of the terminal: not a reload")
+        log.info("SIGHUP caused by the loss of the terminal: not reloading")
     else:
         _reload(supervisor)
 

@@ -1,4 +1,4 @@
-"""What a control client may request, as events of the fleet, and what it is answered.
+"""The requests of control clients: each becomes events of the fleet, and gets an answer.
 
-A method of the table of verbs has a module of its name here, whose `answer` takes a `Call`.
+Each method in the table of verbs has a module with its name here; its `answer` takes a `Call`.
 """

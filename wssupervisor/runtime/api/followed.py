@@ -8,7 +8,7 @@ from wssupervisor.control.documents import Event
 from wssupervisor.runtime.history.history import History
 
 WAITING_MAX = 1000
-"""Events that may wait for one client. It does not get those beyond."""
+"""At most this many events wait for one client; further events are dropped."""
 
 Events = asyncio.Queue[Event]
 

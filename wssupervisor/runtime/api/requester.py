@@ -22,7 +22,7 @@ def log_request(peer: Peer, what: str, **details: Any) -> None:
 
 
 def _is_systemds(pid: int) -> bool:
-    """A process of our own service that systemd started itself: its ExecReload=."""
+    """Whether systemd started this process in our service, for ExecReload=."""
     if not {"INVOCATION_ID", "NOTIFY_SOCKET"} <= os.environ.keys():
         return False
     try:

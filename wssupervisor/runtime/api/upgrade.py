@@ -6,7 +6,7 @@ from wssupervisor.runtime.api.call import Call
 
 
 async def answer(call: Call[Empty, UpgradeEvent]) -> Empty:
-    """Does not return: the client's connection ends, and it asks the new program."""
+    """Never returns: the connection ends with the upgrade, and the client asks the new program."""
     call.log("upgrade requested")
 
     async def about_to(version: str) -> None:

@@ -169,7 +169,7 @@ def _parts(
     control: ControlSocket,
     saved: HandoverDocument | None,
 ) -> Parts:
-    """Make each part from its state in `saved`. May raise ListenFailed if `saved` is None."""
+    """The parts, each with its state in `saved`. May raise ListenFailed if `saved` is None."""
     history = History(around.path, None if saved is None else saved.history)
     made.callback(history.close)
 

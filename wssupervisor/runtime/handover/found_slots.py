@@ -58,7 +58,7 @@ class FoundSlots:
             for descriptor in found.values():
                 if descriptor not in {one.descriptor for one in passed}:
                     os.close(descriptor)
-            raise Unusable("the socket unit has other sockets than before")
+            raise Unusable("the socket unit passed other sockets than before")
         return found
 
     def _listener(self, one: ListenerState, sockets: dict[SlotId, int]) -> ListenerState:

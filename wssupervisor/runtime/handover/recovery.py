@@ -87,12 +87,16 @@ def find(
             return None
         state = saved.document.load_fleet().state
         if not can_recover(state):
-            log.info("the last supervisor died before it served, or in its stop: a fresh start")
+            log.info(
+                "the last supervisor died before serving or in its stop: starting without its state"
+            )
             return None
         config = load(saved.document.config_text)
         return _found(saved, state, config, notify_at, passed, stored)
     except NothingLeft:
-        log.info("the last supervisor died, and no worker of it is left: a fresh start")
+        log.info(
+            "the last supervisor died, and none of its workers is left: starting without its state"
+        )
         return None
     except (Unusable, OperationFailed, ConfigInvalid) as error:
         place = file.set_aside()

@@ -119,7 +119,7 @@ class StateFile:
         found, why = self._contents()
         if not found:
             if self.exists():
-                raise Unusable(why or "it is torn")
+                raise Unusable(why or "it is incomplete")
             return None
         _, text = max(found)
         try:

@@ -10,7 +10,7 @@ from wssupervisor import bounded_json
 from wssupervisor.control.documents import Event
 
 LINE_BYTES_MAX = 60 << 10
-"""Of a line of the control protocol, with room for what is around the entry."""
+"""Longest entry that fits into a line of the control protocol, with room for its envelope."""
 NUMBER_MAX = 1 << 53
 _AT = re.compile(r"(19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 

@@ -90,7 +90,7 @@ class _Story:
         return reload
 
     def _cut_over(self, reload: PastReload) -> None:
-        """The generation that is active now drains no longer; the one that it replaced does."""
+        """The active generation no longer drains; the generation that it replaced does."""
         generation, replaced = reload["generation"], reload["replaced"]
         if generation is not None and (woken := self._draining.pop(generation, None)) is not None:
             woken["state"] = "rolled-back-to"

@@ -24,7 +24,7 @@ class Usage:
         self.by_pid: dict[int, Use] = {}
 
     def look(self, pids: Iterable[int]) -> None:
-        """Take the next sample; those that have gone are forgotten."""
+        """Take the next sample; forget processes that have ended."""
         found: dict[int, Use] = {}
         for pid in pids:
             before = self.by_pid.get(pid)

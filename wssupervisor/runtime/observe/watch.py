@@ -89,7 +89,7 @@ class Watch:
             fleet = supervisor.view()
             if fleet.active() is not None:
                 listeners.take_back_probes(fleet.unheld_slots)
-        over = supervisor.handshakes.over()  # before the queues, which get what is over
+        over = supervisor.handshakes.over()  # before the queues, which show those that complete
         listeners.unblock(supervisor.crew.shared_slots())
         queues = listeners.look()
         if None in queues.values():

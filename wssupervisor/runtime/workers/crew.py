@@ -361,7 +361,7 @@ class Crew:
         return taken_by_us(last_words, addresses)
 
     def _finish_exit(self, worker: WorkerId, handle: WorkerHandle) -> None:
-        """Forget a worker whose tree has ended. After an exception before that, runs again."""
+        """Forget a worker whose tree has ended. If this fails, the next look repeats it."""
         self._messages.read_notify(worker, handle)
         last_words = self.outputs.ended(worker)
         self._listeners.held_probes.end(handle.process)

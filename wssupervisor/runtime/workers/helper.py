@@ -125,7 +125,7 @@ async def _until_it_ends(child: Child, pipe: FileIO) -> Said:
 
 
 async def _read_all(pipe: FileIO) -> tuple[str, bool]:
-    """The end of what is written until the last writer closes; whether it was too much."""
+    """The end of the output up to the last writer's close; whether it exceeds SAID_MOST."""
     reader = asyncio.StreamReader(limit=SAID_BYTES)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)

@@ -132,7 +132,7 @@ class NotifySocket:
 
     @property
     def is_deaf(self) -> bool:
-        """Whether receiving has paused: too many descriptors that came are not closed yet."""
+        """Whether receiving has paused: too many received descriptors are not closed yet."""
         return self._closer.is_full
 
     def receive(self, ours: Callable[[int], bool]) -> list[Notification | Malformed]:

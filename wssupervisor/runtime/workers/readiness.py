@@ -159,7 +159,7 @@ async def _checked(
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             if first:
-                tried("has accepted a connection, and not answered yet")
+                tried("has accepted a connection but not answered yet")
                 first = False
             wrong = await _asked(taken.client, steering, check)
         if wrong is None:
@@ -169,7 +169,7 @@ async def _checked(
 
 
 async def _asked(client: socket.socket, steering: Steering, check: Check) -> str | None:
-    """What is wrong with the worker's answer, by a child process; None if it is right."""
+    """Have a child process check the worker's answer; what is wrong with it, or None."""
     question = {
         "by": check.by.value,
         "address": steering.pool.reachable_host,
@@ -195,17 +195,17 @@ async def _asked(client: socket.socket, steering: Steering, check: Check) -> str
 def judged(said: Said | None) -> str | None:
     """What is wrong; None only if the probe reported success and exited with status 0."""
     if said is None:
-        return "was asked by a probe that did not end"
+        return "could not be checked: the probe did not end"
     if said.endless:
-        return "was asked by a probe that wrote without an end"
+        return "could not be checked: the probe wrote too much"
     if said.status != 0:
         how = "was killed" if said.status is None else f"failed with status {said.status}"
-        return f"was asked by a probe that {how}"
+        return f"could not be checked: the probe {how}"
     if said.text == GOOD:
         return None
     if said.text.startswith(WRONG):
         return said.text.removeprefix(WRONG)
-    return "was asked by a probe that came to no verdict"
+    return "could not be checked: the probe gave no verdict"
 
 
 async def _connected(client: socket.socket, steering: Steering) -> bool:

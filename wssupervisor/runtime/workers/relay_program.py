@@ -47,7 +47,7 @@ def bound(file: int, limit: int = LIMIT_BYTES) -> None:
 
 
 def move(pipe: int, file: int) -> bool:
-    """Move what is in the pipe to the end of the file; False when no writer is left."""
+    """Move the pipe's bytes to the end of the file; False if no writer is left."""
     try:
         at = os.fstat(file).st_size
         moved = os.splice(pipe, file, MOVE_BYTES, offset_dst=at, flags=os.SPLICE_F_NONBLOCK)
@@ -145,7 +145,7 @@ class Relay:
         self._poll.register(pipe, select.POLLIN)
 
     def _throw_away(self, new: int) -> None:
-        """Discard what comes from this pipe from now on."""
+        """Discard the bytes of this pipe from now on."""
         inode = os.fstat(new).st_ino
         for pipe in [*self._files, *self._locked]:
             if os.fstat(pipe).st_ino == inode:
