@@ -75,12 +75,6 @@ def allowed() -> tuple[Allowed, ...]:
     return tuple(Allowed(**entry) for entry in entries)
 
 
-@cache
-def baseline() -> dict[str, int]:
-    """Place (a file or directory) -> how many findings it may still have."""
-    return dict(tomllib.loads((HERE / "baseline.toml").read_text()))
-
-
 def files() -> Iterator[Path]:
     for place in PLACES:
         path = ROOT / place
@@ -187,18 +181,3 @@ def findings() -> tuple[Finding, ...]:
         for finding in findings_of(path)
         if not any(permits(entry, finding) for entry in allowed())
     )
-
-
-def place_of(file: str, places: dict[str, int]) -> str | None:
-    """The longest place of the baseline that the file is in."""
-    inside = [place for place in places if file == place or file.startswith(f"{place}/")]
-    return max(inside, key=len, default=None)
-
-
-def counts(places: dict[str, int]) -> dict[str, int]:
-    """Place (of the baseline, or else a file) -> how many findings."""
-    result: dict[str, int] = {}
-    for finding in findings():
-        place = place_of(finding.file, places) or finding.file
-        result[place] = result.get(place, 0) + 1
-    return result
