@@ -68,7 +68,7 @@ def _sentence(verdict: Attempted) -> str:
     took = format_duration(verdict["seconds"]) if verdict["seconds"] else "under 1ms"
     return (
         f"generation {verdict['generation']} is active, replacing {verdict['replaced']}"
-        f" ({took}). Follow the drain with: wssctl status --watch"
+        f" ({took})\nFollow the drain with: wssctl status --watch"
     )
 
 
