@@ -56,7 +56,7 @@ def test_it_follows_leave_and_join_and_so_does_the_health_page(
         assert before == 200
         assert out.status == 503
         since = daemon.status()["out_of_rotation"]["since"]
-        assert out.body.startswith("out of its load balancer, as ")
+        assert out.body.startswith("out of its load balancer (requested by ")
         assert f"; out of rotation since {since[:19]}" in out.body
         assert get(pages, "/livez").status == 200
 

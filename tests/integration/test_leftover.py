@@ -174,7 +174,7 @@ def test_clients_that_have_left_keep_no_generation_though_helpers_hold_their_soc
     assert list(differences(document, list(keys("why.md")))) == []
     assert {one["pid"] for one in document["helpers"]} <= set(helpers)
     assert (first["connections"], first["counted"]) == (5, 0)
-    assert f"pid {first['pid']} ({first['command']}) holds sockets of 5 clients" in text
+    assert f"pid {first['pid']} ({first['command']}) holds 5 sockets of clients" in text
     assert retired["lost"] == 0
 
 

@@ -74,7 +74,7 @@ def test_a_release_that_answers_after_a_while_is_waited_for(settings: Settings) 
         gate.touch()
 
         assert reloading.wait(20.0 * slowness()) == 0
-        assert reloading.communicate()[0].startswith("generation 2 serves")
+        assert reloading.communicate()[0].startswith("generation 2 is active")
 
 
 def test_no_child_of_a_probe_is_left(settings: Settings) -> None:

@@ -188,6 +188,6 @@ def _figures(side: Side) -> Besieged:
         most_processes=max(side.most_processes, processes),
         processes=processes,
         memory_before_mb=side.first[1],
-        most_memory_mb=max(side.most_mb, megabytes),
+        most_memory_mb=max(side.first[1], side.most_mb, megabytes),
         memory_mb=megabytes,
     )
