@@ -1,8 +1,10 @@
 """A supervisor dies and its successor continues: no client notices."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -435,3 +437,40 @@ def test_a_recovered_instance_is_not_taken_for_a_dead_one(settings: Settings) ->
 
         assert second.run_to_its_end(WITHIN) == 1
         assert unchanged(pids, daemon.active_pids())
+
+
+KEEPS = """
+import select, socket
+listening, kept = socket.socket(fileno=3), []
+while True:
+    select.select([listening], [], [])
+    kept.append(listening.accept()[0])
+"""
+
+
+@pytest.mark.parametrize("change", ["death", "upgrade"])
+def test_a_probe_that_the_worker_never_closes_is_no_client_of_the_next_supervisor(
+    settings: Settings, tmp_path: Path, change: str
+) -> None:
+    (tmp_path / "keeps.py").write_text(KEEPS)
+    own = replace(
+        settings,
+        command=(sys.executable, str(tmp_path / "keeps.py")),
+        listeners=("raw",),
+        workers=1,
+    )
+    with Daemon(own) as daemon:
+        daemon.start()
+        if change == "death":
+            daemon.die()
+            daemon.start()
+        else:
+            assert daemon.ctl("upgrade").status == 0
+        daemon.reload()
+        daemon.wait_for(
+            lambda status: len(status["generations"]) == 1, within=WITHIN, what="the drain's end"
+        )
+        events = map(json.loads, daemon.ctl("events", "--json").out.splitlines())
+        [retired] = [one for one in events if one["kind"] == "generation-retired"]
+
+        assert retired["connections"] == 0

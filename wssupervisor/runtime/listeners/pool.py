@@ -10,7 +10,11 @@ from wssupervisor.fleet.model import SlotId
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """`path` is None for TCP; `lock` is None where systemd made the socket."""
+    """`path` is None for TCP; `lock` is None if systemd made the socket.
+
+    `probes`: inodes of the server's ends of our probes, which are no clients. A server that never
+    closes one keeps it after the supervisor that made it.
+    """
 
     name: str
     source: str
@@ -19,6 +23,7 @@ class PoolState:
     promise: dict[str, str]
     path: str | None = None
     lock: int | None = None
+    probes: tuple[int, ...] = ()
 
     def all_descriptors(self) -> tuple[int, ...]:
         """The lock's, too."""

@@ -31,7 +31,7 @@ _QUEUE_AT = 24
 
 LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 PEER_LEFT = frozenset({TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.CLOSE})
-REMEMBERED = 1024
+REMEMBERED = 256
 """Probes remembered, to distinguish their server's ends from clients, even while they close."""
 FEWEST_SLOTS = 3
 """Old generation, new generation, parking: fewer slots leave nothing to steer."""
@@ -149,7 +149,14 @@ class TcpPool:
 
     def save(self) -> PoolState:
         descriptors = tuple(slot.socket.fileno() for slot in self.slots)
-        return PoolState(self.name, self.source, self.why_shared, descriptors, dict(self.promise))
+        return PoolState(
+            self.name,
+            self.source,
+            self.why_shared,
+            descriptors,
+            dict(self.promise),
+            probes=tuple(self._own),
+        )
 
     @classmethod
     def restore(cls, state: PoolState) -> "TcpPool":
@@ -165,6 +172,7 @@ class TcpPool:
             slots,
             state.why_shared,
             dict(state.promise),
+            deque(state.probes, maxlen=REMEMBERED),
         )
 
     @property
