@@ -121,7 +121,7 @@ def test_fewer_slots_than_before_are_told_and_serve_everybody(chat: Service) -> 
     chat.machine.systemctl("start", chat.socket, chat.service)
 
     assert "ws has 10 slots, had 22" in chat.machine.show(chat.service, "StatusText")
-    assert "it had 22 before" in chat.ctl("status").stdout
+    assert "; 22 before its last start" in chat.ctl("status").stdout
     with chat.load() as clients:
         chat.reload()
         clients.more(100)
