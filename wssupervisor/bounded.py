@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 TEXT_CHARS = 8000
-"""Of one text: at worst six bytes each, which leaves room for the rest of a line."""
+"""Limit of one text: at worst six bytes a character, which leaves room for the rest of a line."""
 ITEM_CHARS = 500
-"""Of each of several texts, such as the mistakes of a configuration."""
+"""Limit of each of several texts, such as the mistakes of a configuration."""
 
 
 def bounded(text: str, most: int = TEXT_CHARS) -> str:

@@ -8,7 +8,7 @@ NESTING_MAX = 32
 
 
 def parse(text: str | bytes) -> Any:
-    """Raises ValueError if it is not plain JSON, or nested too deeply."""
+    """Parse JSON. Raises ValueError if the text is not plain JSON, or nested too deeply."""
     try:
         found = json.loads(text, parse_constant=_refuse)
     except RecursionError:

@@ -29,7 +29,7 @@ from typing import Any
 from wssupervisor.bounded import TEXT_CHARS, bounded, bounded_all
 
 PROBLEMS_CHARS = TEXT_CHARS - 500
-"""Of all mistakes of a configuration: leaves room for the beginning of a reason."""
+"""Limit of all mistakes of a configuration together: leaves room for the start of a reason."""
 
 
 class WssError(Exception):

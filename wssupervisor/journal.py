@@ -34,7 +34,7 @@ class Journal:
         self._socket: socket.socket | None = None
 
     def send(self, entry: bytes) -> None:
-        """Raises OSError if the journal cannot be reached."""
+        """Send one encoded entry. Raises OSError if the journal cannot be reached."""
         try:
             sock = self._socket or self._connect()
             try:

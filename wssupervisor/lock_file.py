@@ -71,7 +71,7 @@ class LockFile:
 
 
 def _refuse_foreign(lock: int) -> None:
-    """Raises OSError, and closes it, if it is not our file: others could hold it forever."""
+    """Close the lock and raise OSError if the file is not ours: its owner could hold it forever."""
     found = os.fstat(lock)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
         os.close(lock)

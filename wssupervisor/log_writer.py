@@ -21,7 +21,7 @@ from wssupervisor.log_allowance import Allowance
 
 OWN_BYTES = 4 << 20
 OUTPUT_BYTES = 1 << 20
-"""Of worker output. While this much waits, output stays where the workers wrote it."""
+"""Limit of waiting worker output. Beyond this, output stays where the workers wrote it."""
 ENTRY_BYTES = 64
 """The cost of an entry besides its text."""
 AT_ONCE = 4096
@@ -146,7 +146,7 @@ class Writer:
         quiet_thread.start(self._run, "log")
 
     def put(self, record: Record, *, output: bool = False) -> None:
-        """Never blocks, never raises."""
+        """Queue a record. Never blocks, never raises."""
         lane, size = self._output if output else self._own, record.size()
         with self._changed:
             if lane.bytes and lane.bytes + size > lane.bound:
@@ -168,7 +168,7 @@ class Writer:
             self._changed.notify_all()
 
     def has_room(self) -> bool:
-        """For more worker output; what does not find any stays with the workers meanwhile."""
+        """Whether the lane has room for more output; otherwise that stays in the workers' files."""
         if self._allowance is not None and self._allowance.left(time.monotonic()) <= 0:
             return False
         return self._output.bytes < self._output.bound // 2

@@ -112,7 +112,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _config_text(given: argparse.Namespace) -> str:
-    """Without the address, which only the socket unit has."""
+    """Return the configuration file's text, without the address, which only the socket unit has."""
     words = shlex.split(given.command)
     workers = given.workers if given.workers.isdecimal() else _quoted(given.workers)
     lines = [
@@ -141,7 +141,7 @@ def _config_text(given: argparse.Namespace) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As a TOML string; JSON strings are TOML strings."""
+    """Quote text as a TOML string, which every JSON string is."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -303,7 +303,7 @@ def _next_steps(given: argparse.Namespace, files: list[Written]) -> str:
 
 
 def _user_steps(given: argparse.Namespace, files: list[Written]) -> list[str]:
-    """How to make the user, if init could not."""
+    """Return the steps that make the user, if init could not make it."""
     if given.dry_run or init_account.group(given.user) is not None:
         return []
     user, config = given.user, files[0].path

@@ -115,7 +115,7 @@ def _sentence(answer: Leave) -> str:
 
 
 class _Progress(ProgressLine):
-    """How many connections are left."""
+    """The progress line of a leave: how many connections are left."""
 
     def __init__(self, *, wanted: bool) -> None:
         super().__init__(wanted=wanted)
@@ -133,7 +133,7 @@ class _Progress(ProgressLine):
         self.show(line(Span(text, Style.BUSY)))
 
     def state(self) -> str:
-        """What an interrupt leaves behind."""
+        """Describe what continues after Ctrl-C has ended the wait."""
         if not self.events:
             return "see `wssctl status`"
         return (

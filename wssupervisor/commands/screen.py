@@ -78,7 +78,7 @@ class Detail(IntEnum):
 
 
 def screen(document: Status, events: Sequence[Event], size: Size) -> list[Line]:
-    """As much as fits."""
+    """Return as many lines as fit, leaving out the least important."""
     found: list[Line] = []
     wanted = min(EVENTS_MIN, len(events)) + 2
     for detail, generations in _ever_less(len(document["generations"])):
@@ -114,7 +114,7 @@ def headline(document: Status) -> Line:
 
 
 def _fixed(document: Status, size: Size, detail: Detail, generations: int) -> Iterator[Line]:
-    """All but the events."""
+    """Yield all lines except those of events."""
     yield headline(document)
     for one in document["listeners"]:
         yield _listener(one)
@@ -141,7 +141,7 @@ def _fixed(document: Status, size: Size, detail: Detail, generations: int) -> It
 
 
 def _out(out: OutOfRotation) -> str:
-    """Since when new clients go elsewhere, and what happens to open connections."""
+    """Say since when new clients go elsewhere, and what happens to open connections."""
     text = f"out of its load balancer for {format_duration(max(0.0, _ago(out['since'])))}"
     by = f" (requested by {out['by']})" if out["by"] else ""
     if not out["connections"]:
@@ -237,7 +237,7 @@ def _title(one: Generation, size: Size, *, with_release: bool) -> Line:
 
 
 def _drain(connections: int, drain: Drain, size: Size) -> Line:
-    """How much of it is done, and when it may be over."""
+    """Describe how much of a drain is done, and when it may be over."""
     at_start = drain["connections_at_start"]
     share = 1.0 if not at_start else max(0.0, 1 - connections / at_start)
     columns = BAR[size.wide]
@@ -297,7 +297,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _remarks(one: Generation) -> Iterator[str]:
-    """What an operator should look at."""
+    """Yield what an operator should look at in this generation."""
     number = one["number"]
     if one["shares_slots"]:
         yield f"generation {number}: workers share slots, because too few were free"

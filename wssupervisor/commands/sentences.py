@@ -12,7 +12,7 @@ Note = Mapping[str, Any]
 
 
 def sentence(note: Note) -> str:
-    """The note in words; one that is not known here by its kind and all that it says."""
+    """Return the note in words; a note of an unknown kind as its kind and all its fields."""
     kind = NoteKind.named(note["kind"])
     try:
         return described(note) if kind is None else one_line(kind.sentence.format_map(_Words(note)))
@@ -57,7 +57,7 @@ def one_line(text: str) -> str:
 def requester(document: Mapping[str, Any]) -> str:
     """The user, systemd or the signal that requested something."""
     via, user = document.get("via"), document.get("by")
-    if via == "systemd":  # its client runs as the service's user, and not as the one who asked
+    if via == "systemd":  # its client runs as the service's user, not as the operator
         return "systemd (systemctl reload)"
     return str(user or via or "an unknown requester")
 

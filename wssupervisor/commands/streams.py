@@ -79,7 +79,7 @@ class Canvas:
 
 
 def draw(text: str, stream: TextIO) -> None:
-    """See `Stream.draw`."""
+    """Call `Stream.draw` if the stream is one of ours, else write the text."""
     (stream.draw if isinstance(stream, Stream) else stream.write)(text)
 
 

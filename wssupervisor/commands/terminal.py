@@ -64,7 +64,7 @@ def clipped(one: Line, width: int, more: str) -> Line:
 
 
 def colored(one: Line) -> str:
-    """As a terminal shows it."""
+    """Return the line with escape sequences for a terminal."""
     return "".join(
         f"\x1b[{span.style.value}m{span.text}\x1b[0m"
         if span.style.value and span.text
@@ -74,7 +74,7 @@ def colored(one: Line) -> str:
 
 
 def has_colors(stream: TextIO) -> bool:
-    """A terminal, unless NO_COLOR is set (no-color.org)."""
+    """Whether the stream is a terminal and NO_COLOR is not set (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and terminal_can_draw()
 
 

@@ -34,7 +34,7 @@ DESCRIPTORS_PER_WORKER = 6
 SPARE_DESCRIPTORS = 20
 """For short uses: while a worker is started, and while /proc is read."""
 CLIENTS = 100
-"""At most 64 at the control socket, and 32 at [http]."""
+"""Descriptors for clients: at most 64 at the control socket, and 32 at [http]."""
 
 
 class Mode(Enum):
@@ -196,7 +196,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """`interval` 0: workers need not send heartbeats."""
+    """`interval`: seconds; 0: workers need not send heartbeats."""
 
     interval: float = 0.0
     replace_after: float = 60.0

@@ -144,9 +144,9 @@ class Client:
         request: Request,
         on_event: Callable[[Sent], None] | None = None,
     ) -> Answer:
-        """Send a request and wait for its answer; both it and each event have their type.
+        """Send a request and wait for its answer; check the types of the answer and of each event.
 
-        Raises Misfit if they have not, and what `call` raises.
+        Raises Misfit if a type is wrong, and what `call` raises.
         """
 
         def take(event: protocol.Object) -> None:

@@ -48,14 +48,14 @@ class ControlSocket:
 
     @classmethod
     def restore(cls, path: str, state: ControlState) -> "ControlSocket":
-        """Clients that connected meanwhile are in its queue."""
+        """Take over lock and socket; clients that connected meanwhile are in the socket's queue."""
         lock = LockFile.held(path, state.lock)
         found = cls(path, lock, made_directory=state.made_directory)
         found.adopt(state.listening)
         return found
 
     def save(self) -> ControlState:
-        """Only while it listens."""
+        """Return the state for `restore`. Call it only while the socket listens."""
         assert self._lock is not None
         return ControlState(self.listening.fileno(), self._lock.fileno(), self._made_directory)
 

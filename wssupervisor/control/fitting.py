@@ -42,7 +42,7 @@ class Misfit(ValueError):
 
 
 def fit(kind: type[T], value: object) -> T:
-    """The same value, as a `kind`, which is a TypedDict. Raises Misfit."""
+    """Return the value unchanged, typed as the TypedDict `kind`. Raises Misfit."""
     _check(kind, value, "")
     return cast(T, value)
 
@@ -83,7 +83,7 @@ def _check_object(kind: Any, value: object, where: str) -> None:
 
 
 def _check_union(kinds: tuple[Any, ...], value: object, where: str) -> None:
-    """None and one other type, or several plain ones."""
+    """Check a union: of None and one other type, or of several plain types. Raises Misfit."""
     if value is None and type(None) in kinds:
         return
     others = [one for one in kinds if one is not type(None)]
@@ -114,12 +114,12 @@ def keys_of(kind: Any) -> Mapping[str, Any]:
 
 
 def of_union(kind: Any) -> tuple[Any, ...]:
-    """The types of a union; of another type itself."""
+    """Return the types of a union; for another type, only itself."""
     return get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
 
 
 def _words(kind: Any) -> str:
-    """What is allowed."""
+    """Describe the allowed values, for the text of a Misfit."""
     origin = get_origin(kind)
     if origin is Annotated:
         return str(kind.__metadata__[0])

@@ -95,7 +95,7 @@ def make_directory(directory: Path) -> bool:
 
 
 def _make(directory: Path, mode: int = 0o750) -> bool:
-    """Make it and its parents. For any umask, other users can write to none of them."""
+    """Make a directory with its parents, none of them writable for other users under any umask."""
     if directory.is_dir():
         return False
     _make(directory.parent, 0o755)
@@ -170,7 +170,7 @@ def running() -> dict[str, str]:
 
 
 def _reach(path: str) -> Reach | None:
-    """Whether a daemon listens there: a killed daemon leaves its socket behind."""
+    """Connect to find out whether a daemon listens: a killed one leaves its socket behind."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(path)

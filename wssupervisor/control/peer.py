@@ -29,7 +29,7 @@ class Peer:
 
     @property
     def is_owner(self) -> bool:
-        """Root, or the user that the daemon runs as."""
+        """Whether the caller is root, or the user that the daemon runs as."""
         return self.uid in (0, os.geteuid())
 
     def may(self, right: Right, *, group_may_operate: bool) -> bool:
@@ -44,7 +44,7 @@ def peer_of(sock: socket.socket) -> Peer:
 def authorize(
     peer: Peer, method: str, *, group_may_operate: bool, instead: str | None = None
 ) -> None:
-    """Raises NotAllowed. Unknown methods are left to the handler, which refuses them.
+    """Check the caller's right to a method. The handler refuses unknown methods. Raises NotAllowed.
 
     `instead`: the command for root, if the daemon refuses this method to every caller.
     """

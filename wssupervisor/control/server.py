@@ -256,12 +256,12 @@ async def _send_answer(writer: asyncio.StreamWriter, message: protocol.Object) -
 
 
 async def _send(writer: asyncio.StreamWriter, message: protocol.Object) -> None:
-    """Raises ProtocolError if the message is too long, _ClientGone."""
+    """Send a message. Raises ProtocolError if it is too long, and _ClientGone."""
     await _write(writer, protocol.encode(message))
 
 
 async def _write(writer: asyncio.StreamWriter, line: bytes) -> None:
-    """Raises _ClientGone."""
+    """Write a line, and wait while the client's buffer is full. Raises _ClientGone."""
     writer.write(line)
     try:
         await asyncio.wait_for(writer.drain(), WRITE_SECONDS)

@@ -28,7 +28,7 @@ def identity(path: str) -> Identity | None:
 
 @contextmanager
 def unix_socket(kind: int) -> Iterator[socket.socket]:
-    """A non-blocking one, which is closed again if the block raises. Raises OSError."""
+    """Yield a non-blocking AF_UNIX socket, closed again if the block raises. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK)
     try:
         yield sock
@@ -51,7 +51,7 @@ def bind(sock: socket.socket, path: str, mode: int) -> None:
 
 
 def bound(path: str) -> socket.socket:
-    """Raises OSError."""
+    """Return a socket that listens at the path. Raises OSError."""
     with unix_socket(socket.SOCK_STREAM) as sock:
         bind(sock, path, MODE)
         sock.listen(BACKLOG)

@@ -41,9 +41,9 @@ class Verb(Generic[Request, Answer, Sent]):
     event: type[Sent]
     repeatable: bool = False
     prints: bool = False
-    """Its purpose is its output, so that it fails if that cannot be written."""
+    """Whether the verb exists for its output, so that it fails if that cannot be written."""
     recorded: bool = False
-    """If the instance does not run, its record is read."""
+    """Whether the verb reads the instance's record if no daemon runs."""
 
 
 STATUS = Verb(

@@ -28,10 +28,10 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Connect to each of its slots until it has accepted: `ProbePassed`, or `ProbeFailed`.
+    """Connect to each slot of the worker until it accepts: `ProbePassed`, or `ProbeFailed`.
 
-    With a `check`, also until it has answered that on its listener. Each failed try is a
-    `ProbeTried`. It has no limit of its own: the fleet ends the worker at its limit.
+    With a `check`, also send that request until the worker answers as expected. Each failed try
+    is a `ProbeTried`. The probe has no time limit: the fleet ends a worker that takes too long.
     """
 
     worker: WorkerId
@@ -41,10 +41,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class PendingCutover:
-    """What a table completes: this reload, whose candidate has these workers on these slots.
+    """The cutover that a table completes: the reload, and its candidate's workers and slots.
 
-    Each of them must listen on its slots alone: one that bound the address itself would take
-    connections that are steered to others.
+    Each worker must listen on its slots only: a worker that bound the address itself would take
+    connections that are steered to other workers.
     """
 
     reload: int
@@ -102,7 +102,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DrainChanged:
-    """`seconds`: to the limit; None without a limit, or while the drain is paused."""
+    """`seconds`: time left until the limit; None without a limit, or while the drain is paused."""
 
     generation: int
     workers: int
@@ -144,7 +144,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The request that waits has begun this reload or rollback; its answer follows."""
+    """The waiting request has begun this reload or rollback; its answer follows."""
 
     request: RequestId
     reload: int

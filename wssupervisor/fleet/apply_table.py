@@ -41,7 +41,7 @@ def steered(state: State, epoch: int, now: float) -> Iterable[Action]:
 
 
 def failed(state: State, epoch: int, reason: str, now: float) -> Iterator[Action]:
-    """It is not, and the previous one still is. Fail a start or a cutover that needs it."""
+    """The table was refused; the previous one stays in force. Fail a waiting start or cutover."""
     own = state.steering
     if epoch != own.epoch or own.in_flight is None:
         return

@@ -13,18 +13,18 @@ from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.state import Drain, ReloadPhase, State
 
 CENSUS_SECONDS = 0.5
-"""Between two censuses while an answer waits for one."""
+"""Seconds between two censuses while an answer waits for a count."""
 IDLE_CENSUS_SECONDS = 30.0
-"""Between two censuses otherwise: a dump of the kernel's table costs a millisecond if empty."""
+"""Seconds between two censuses otherwise: even an empty dump of the kernel's table costs 1 ms."""
 CENSUS_SHARE = 0.01
-"""Of one core, at most, while an answer waits; the census that decides a drain is not held up."""
+"""At most this share of one core while an answer waits; a census that decides a drain is exempt."""
 IDLE_CENSUS_SHARE = 0.0005
 FRESH_SECONDS = 1.0
 """A census no older than this is good enough for `status`."""
 EXPENSIVE_CENSUS_SECONDS = 0.01
 """A census that costs more is not taken for `status` unless descriptors hint at other counts."""
 ASKED_SHARE = 0.05
-"""Of one core, at most, for censuses that are taken for `status` alone."""
+"""At most this share of one core for censuses that are taken for `status` alone."""
 COUNTED_FOR = frozenset(
     {
         NoteKind.RELOAD_BEGUN,
@@ -33,7 +33,7 @@ COUNTED_FOR = frozenset(
         NoteKind.WORKER_UNRESPONSIVE,
     }
 )
-"""What follows these depends on a census, or reports how many connections were lost or left."""
+"""Notes that make a census due: what follows decides by, or reports, a number of connections."""
 
 
 class Need(Enum):
@@ -69,7 +69,7 @@ def _drains(state: State) -> Iterator[Drain]:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The last census that succeeded: when it began, and what it cost in processor seconds."""
+    """The last successful census: when it began, and its cost in processor seconds."""
 
     began_at: float
     cpu_seconds: float
@@ -99,7 +99,7 @@ class CensusPace:
         self._due_at = now + pause(taken.cpu_seconds, need)
 
     def noted(self, kind: NoteKind) -> None:
-        """The fleet noted something; what follows may depend on a census."""
+        """The fleet made a note of this kind, after which a census may be due."""
         if kind in COUNTED_FOR:
             self.count_at_once()
 
@@ -127,7 +127,8 @@ class CensusPace:
     def put_off(self, growth: float, now: float) -> bool:
         """Put the census that is due off if it has become too expensive for its interval.
 
-        `growth`: descriptors of all workers now, by those at the last census; the cost grows alike.
+        `growth`: open descriptors of all workers now, divided by those at the last census. The cost
+        of a census grows in proportion.
         """
         assert self._last is not None
         cost = max(1.0, growth) * self._last.cpu_seconds

@@ -1,11 +1,11 @@
 """Every decision about generations: one event in, the actions that follow from it out.
 
-A step (`Fleet.handle`) has two halves. First the event changes the state, one case each: it is a
-fact, so it is believed, unless what it is about is over. Then `_settle` looks at the whole state
-and acts on it. So a condition stands in one place, and not in every case that can make it true.
-The order within `_settle` is part of the design: time, stalls, the attempt under way, the table,
-and only then what relies on the table (respawns, sweepers, closes, the end of a generation). An
-action assumes nothing: only its result event changes what the fleet believes.
+A step (`Fleet.handle`) has two halves. First the event changes the state, with one case for each
+event class. An event is a fact: it is accepted unless its subject is gone. Then `_settle` examines
+the whole state and acts on it. So each condition is checked in one place, and not in every case
+that can make it true. The order within `_settle` is part of the design: time, stalls, the attempt
+under way, the table, and only then what relies on the table (respawns, sweepers, closes, the end of
+a generation). Requesting an action never implies that it succeeded: only its result event does.
 
 What always holds, and why. Names in brackets are checks of the random walks in tests/property; a
 unit test holds that each of them is named here.
@@ -23,15 +23,15 @@ ready before.
 
 **A cutover is earned, then made, then reported** [check_cutover]. The phase `cutting` begins when
 every seat serves and its worker has been ready for `stable`. `reloading.settle` runs before
-`apply_table.settle`, so the same step asks for the table of that very state. That `Steer` carries
+`apply_table.settle`, so the same step requests the table of exactly this state. `Steer` carries
 the candidate's workers and slots [carries_its_candidate]: a worker that bound the address itself
 makes it fail. `cut_over` runs on `Steered` of that epoch only; the answer, the note and the drain
 of the old generation follow it, so none of them can be true without the table. The table and its
 way of balancing come from one policy, that of the generation that is steered to [check_balance].
 
 **A failure is final** [failed_reloads_stay_failed, only_what_was_asked_for_is_run]. Before
-`cutting` no table names a slot of the candidate, so to forget the candidate is enough. From
-`cutting` on nothing but `SteerFailed` fails the attempt (no deadline, no requester that leaves, no
+`cutting` no table names a slot of the candidate, so discarding the candidate is enough. From
+`cutting` on only `SteerFailed` fails the attempt (no deadline, no disconnected requester, no
 stop), because the table may be in force already. A release that is resolved late finds another
 attempt or none: numbers of attempts and generations never repeat.
 
@@ -101,8 +101,8 @@ tables reads either. Workers are asked to close after the lead, and again only a
 last round, or when what they were asked has become void.
 
 **Old news is no news**. Every result names what it is about: a worker by its incarnation, a table
-by its epoch, a release by its attempt. If that is gone, or in a state in which the result means
-nothing, the case does nothing.
+by its epoch, a release by its attempt. If that subject is gone, or its state gives the result no
+meaning, the event is ignored.
 
 **Time wakes the loop for a reason** [check_deadline]. Each `deadlines` stands beside the function
 that acts at these instants, under the same conditions. A past instant at which nothing changes
@@ -112,8 +112,8 @@ would keep the loop spinning; a missing one would let a limit pass unnoticed.
 data: workers, slots and generations refer to each other by id. `snapshot` takes its shape from the
 annotations, so no field can be forgotten, and `view` is defined on every state. A supervisor may
 be replaced between any two actions: the state is saved before the actions of its step, and
-`resuming` repeats what may not have been done. So each order may arrive twice, and must be
-harmless then.
+`resuming` repeats those that may not have been carried out. So each order may arrive twice, and
+the second must be harmless.
 
 **In the end it rests** [teardown]. With workers that obey and clients that leave, one generation
 serves with every seat filled, every other slot is free, every queue empty and every request
@@ -204,7 +204,7 @@ class Fleet:
             self.state.slots |= {slot: SlotWatch() for slot in listener.slots}
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        """Take one fact in; returns what is to be done about it, in this order."""
+        """Apply one event; return the actions that follow, in the order to carry them out."""
         if self.state.quit:
             return self._too_late(event)
         actions = list(self._take_in(event, now))
@@ -226,7 +226,7 @@ class Fleet:
 
     @property
     def policy(self) -> Policy:
-        """The one in force: that of the generation that serves."""
+        """The policy in force: that of the generation that serves."""
         return self.state.policy
 
     @property
@@ -235,7 +235,7 @@ class Fleet:
         return self.state.verdict
 
     def view(self, now: float) -> FleetView:
-        """All that others may read."""
+        """Return the read-only view of the fleet, for `status` and for the runtime."""
         return view(self.state, now)
 
     def census_need(self) -> census_pace.Need:
@@ -322,7 +322,7 @@ class Fleet:
         return []
 
     def _settle(self, now: float) -> Iterator[Action]:
-        """What follows from the state as it is now; steering before anything that relies on it."""
+        """Yield the actions that the current state requires; steering before what relies on it."""
         state = self.state
         yield from self._pass_time(now)
         yield from stall.settle(state, now)
@@ -427,7 +427,7 @@ class Fleet:
                 )
                 yield from failing.look_for_slots(state, worker, event, now)
         for generation in state.in_state(GenerationState.DRAINING):
-            # It gets no new ones: what is found now was there at the start, and counted late.
+            # It gets no new connections: those found now existed at the start, but were missed.
             found = sum(worker.connections for worker in generation.workers.values())
             generation.connections_at_start = max(generation.connections_at_start, found)
         yield from leaving.counted(state, event, now)

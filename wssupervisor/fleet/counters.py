@@ -23,14 +23,14 @@ CAUSES = (
     "signal",
     "unknown",
 )
-"""Of a worker's end; see `worker.cause`."""
+"""Causes of a worker's end; see `lifecycle.cause`."""
 ATTEMPTS = ("reload", "rollback")
 VERDICTS = ("succeeded", "failed", "refused")
 
 
 @dataclass(slots=True)
 class Histogram:
-    """`counts`: how many were in each bucket, with one more for those above all bounds."""
+    """`counts`: observations in each bucket; the last one counts those above all bounds."""
 
     counts: list[int] = field(default_factory=list)
     total: float = 0.0
@@ -45,13 +45,13 @@ class Histogram:
 
 @dataclass(slots=True)
 class Counters:
-    """Since the instance's start, over upgrades and deaths of its supervisor; they only grow.
+    """Totals since the instance started, kept over upgrades and deaths of its supervisor.
 
     `reloads` by attempt and verdict, as "reload failed"; `exits` by cause.
     """
 
     notes: dict[str, int] = field(default_factory=dict)
-    """How many there were of each kind that has a metric."""
+    """Number of notes of each kind that has a metric."""
     reloads: dict[str, int] = field(default_factory=dict)
     reload_seconds: Histogram = field(default_factory=Histogram)
     exits: dict[str, int] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Counters:
     """Connections of workers that ended unasked."""
 
     def of(self, kind: NoteKind) -> int:
-        """How many notes of a kind that has a metric."""
+        """Return the number of notes of a kind that has a metric."""
         return self.notes.get(kind.value, 0)
 
     def take_in(self, note: Note) -> None:

@@ -30,7 +30,7 @@ def begin(state: State, generation: Generation, now: float) -> Iterator[Action]:
 def limit(
     state: State, request: RequestId, number: int, within: float, now: float
 ) -> Iterator[Action]:
-    """End it within this many seconds from now; `inf` removes its limit."""
+    """End the generation within this many seconds from now; `inf` removes its limit."""
     generation = _draining(state, number)
     if generation is None:
         yield _not_draining(state, request, number)
@@ -77,7 +77,7 @@ def _cut_short(generation: Generation) -> Note:
 
 
 def end_early(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """End it now, closing its connections, because another generation needs its room."""
+    """End a generation now, closing its connections, because another one needs its room."""
     yield _cut_short(generation)
     yield from _set_limit(generation, 0.0, state.policy.close_over, now)
     for worker in generation.workers.values():
@@ -93,7 +93,7 @@ def worker_exited(generation: Generation, worker: Worker) -> None:
 
 
 def over(generation: Generation, now: float) -> Note:
-    """Its last worker has ended: note the duration, and the fate of its connections."""
+    """Return the note of a completed drain: its duration, and the fate of its connections."""
     return Note(
         NoteKind.GENERATION_RETIRED,
         {
@@ -114,7 +114,7 @@ def hold_for_rollback(generation: Generation) -> None:
 
 
 def keep_draining(state: State, generation: Generation, now: float) -> Iterator[Action]:
-    """It keeps draining as before. Workers that were started for the rollback are ended."""
+    """The rollback failed: keep draining as before, and end workers that were started for it."""
     generation.state = GenerationState.DRAINING
     for worker in generation.workers.values():
         if worker.drain is None:
@@ -123,7 +123,7 @@ def keep_draining(state: State, generation: Generation, now: float) -> Iterator[
 
 
 def end(generation: Generation) -> Iterator[Action]:
-    """It is active again. The workers in its seats serve as if they had never drained."""
+    """The generation is active again: workers in its seats serve as if they had never drained."""
     generation.drain_since = None
     for worker in _could_serve_again(generation):
         yield from lifecycle.end_drain(worker)
@@ -161,7 +161,7 @@ def paused(generation: Generation) -> bool:
 
 
 def deadline(generation: Generation) -> float | None:
-    """When its last worker must end; None: when it is empty, or while it is paused."""
+    """Return when its last worker must end; None without a limit, or while paused."""
     if paused(generation):
         return None
     found = [
@@ -185,7 +185,7 @@ def connections(generation: Generation) -> int:
 
 
 def empty(generation: Generation) -> bool:
-    """Whether it is proven empty: only `keep`, or a pause, keeps its workers alive."""
+    """Whether the generation is proven empty: only `keep` or a pause keeps its workers alive."""
     return all(
         worker.state is WorkerState.STOPPING
         or (worker.drain is not None and worker.drain.empty_rounds >= lifecycle.EMPTY_ROUNDS)
@@ -206,7 +206,7 @@ def oldest(state: State) -> list[Generation]:
 
 
 def _set_limit(generation: Generation, within: float, over: float, now: float) -> Iterator[Action]:
-    """`over`: the share of that time in which workers with the library close connections."""
+    """`over`: the share of `within` in which workers with the library close their connections."""
     for worker in generation.workers.values():
         drain = worker.drain
         if drain is None or worker.state is WorkerState.STOPPING:

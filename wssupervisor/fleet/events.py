@@ -158,7 +158,7 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class LibraryConnected:
-    """It uses the library. `closes`, `releases_sockets`: what it can be asked to do."""
+    """The worker uses the library. `closes`, `releases_sockets`: what it can be asked to do."""
 
     worker: WorkerId
     closes: bool
@@ -167,7 +167,7 @@ class LibraryConnected:
 
 @dataclass(frozen=True, slots=True)
 class LibraryDisconnected:
-    """Its channel is closed: from now on it is treated like a worker without the library."""
+    """The worker's channel is closed: it is now treated like a worker without the library."""
 
     worker: WorkerId
 
@@ -181,7 +181,7 @@ class WorkerAlive:
 
 @dataclass(frozen=True, slots=True)
 class WorkerCounted:
-    """The number of connections that it reports."""
+    """The number of connections that the worker itself reports."""
 
     worker: WorkerId
     connections: int
@@ -200,7 +200,7 @@ class ProbeFailed:
 
 @dataclass(frozen=True, slots=True)
 class ProbeTried:
-    """One try failed, and another will follow. `reason` completes: it ..."""
+    """A try failed, and another follows. `reason` completes "it ...", meaning the worker."""
 
     worker: WorkerId
     reason: str
@@ -230,7 +230,7 @@ class MainProcessEnded:
     """The worker's main process has ended, but other processes of its tree live.
 
     Posted immediately, and possibly repeated. `WorkerExited` follows when the last process has
-    ended. `advice`: as there.
+    ended. `advice`: as in `WorkerExited`.
     """
 
     worker: WorkerId
@@ -300,7 +300,7 @@ class CensusTaken:
 
 @dataclass(frozen=True, slots=True)
 class Reexecuted:
-    """The supervisor was replaced by another program in the same process; both by version."""
+    """The supervisor was re-executed, from the version `before` to `version`."""
 
     version: str
     before: str

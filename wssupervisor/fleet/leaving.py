@@ -141,7 +141,7 @@ def _why_not(state: State) -> str | None:
 
 
 def _ask_at(out: OutOfRotation, worker: Worker) -> float:
-    """When it is next asked to close its connections; `inf`: never, at present."""
+    """Return when the worker is next asked to close its connections; `inf`: not at present."""
     if not worker.closes_on_request or worker.state not in CLOSERS or worker.closing_by is not None:
         return inf
     if not worker.connections and not worker.reported:

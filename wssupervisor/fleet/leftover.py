@@ -46,14 +46,14 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
 
 
 def _tell_rest(worker: Worker, policy: Policy) -> Iterator[Action]:
-    """Its main process ended as asked: the other processes have the rest of the time."""
+    """The main process ended as asked: its other processes get the rest of the time."""
     waits, worker.rest_at = worker.rest_at is not None, None
     if waits:
         yield Signal(worker.id, policy.stop_signal)
 
 
 def _let_drain(worker: Worker, policy: Policy, now: float) -> None:
-    """It keeps its connections and gets no new ones. No drain signal: only for main processes."""
+    """Keep its connections and send it no new ones. Only main processes get the drain signal."""
     if worker.state is WorkerState.READY:
         worker.state = WorkerState.DRAINING
     if worker.drain is None:

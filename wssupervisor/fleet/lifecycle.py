@@ -36,7 +36,7 @@ def note(kind: NoteKind, worker: Worker, **fields: str | float | None) -> Note:
 
 
 def cause(worker: Worker, how: Exit | str) -> str:
-    """Return why it ended, as one of `counters.CAUSES`. `how` is a string if it did not start."""
+    """Return why it ended: one of `counters.CAUSES`. `how` is a string if it was never started."""
     if isinstance(how, str):
         return "not-started"
     if expected(worker):
@@ -56,13 +56,13 @@ def cause(worker: Worker, how: Exit | str) -> str:
 
 
 def expected(worker: Worker) -> bool:
-    """Whether it, or first its main process, was asked to end before it ended."""
+    """Whether the worker (or its main process, if that ended first) was asked to end."""
     ordered = worker.leftover is None or worker.leftover.stop_signalled
     return worker.state is WorkerState.STOPPING and ordered
 
 
 def at_stake(worker: Worker) -> int:
-    """Connections that its end closes. Those of a main process that ended first are gone."""
+    """Return the connections that its end closes, or that were lost with its main process."""
     leftover = worker.leftover
     if leftover is None or leftover.serves or leftover.stop_signalled:
         return worker.connections
@@ -70,7 +70,7 @@ def at_stake(worker: Worker) -> int:
 
 
 def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action]:
-    """It has a pid now. It may have been asked to end during the spawn."""
+    """The worker has a pid now. It may have been asked to end during the spawn."""
     worker.pid = pid
     actions: list[Action] = [note(NoteKind.WORKER_SPAWNED, worker)]
     if worker.state is WorkerState.STOPPING:
@@ -92,7 +92,7 @@ def judge(worker: Worker, policy: Policy) -> list[Action]:
 
 
 def ready(worker: Worker, now: float) -> list[Action]:
-    """It can serve. A repeated or late report has no effect."""
+    """The worker can serve. A repeated or late report has no effect."""
     if worker.state is not WorkerState.STARTING or worker.pid is None:
         return []
     worker.state = WorkerState.READY
@@ -133,7 +133,7 @@ def send_drain(worker: Worker) -> SendDrain:
 
 
 def end_drain(worker: Worker) -> list[Action]:
-    """It gets new connections again, as if it had never drained."""
+    """The worker gets new connections again, as if it had never drained."""
     worker.state = WorkerState.READY
     worker.reason = None
     worker.drain = None
@@ -143,7 +143,7 @@ def end_drain(worker: Worker) -> list[Action]:
 
 
 def library_connected(worker: Worker, *, closes: bool, releases_sockets: bool) -> list[Action]:
-    """It uses the library, and gets the orders that it has missed."""
+    """The worker uses the library, and gets the orders that it has missed."""
     worker.closes_on_request = closes
     worker.releases_sockets = releases_sockets
     if closes and worker.state is WorkerState.DRAINING and not worker.sweeper:
@@ -152,13 +152,13 @@ def library_connected(worker: Worker, *, closes: bool, releases_sockets: bool) -
 
 
 def library_disconnected(worker: Worker) -> None:
-    """It can no longer receive orders."""
+    """The worker can no longer receive orders."""
     worker.closes_on_request = worker.releases_sockets = False
     worker.reported = worker.asked_until = None
 
 
 def show_life(worker: Worker, now: float) -> list[Action]:
-    """It sent a heartbeat. An unresponsive worker gets new connections again."""
+    """The worker sent a heartbeat. If it was unresponsive, it gets new connections again."""
     worker.alive_at = now
     since, worker.unresponsive_since = worker.unresponsive_since, None
     if since is None or worker.state is not WorkerState.READY:
@@ -167,12 +167,12 @@ def show_life(worker: Worker, now: float) -> list[Action]:
 
 
 def watched(worker: Worker) -> bool:
-    """Whether it has ever sent a heartbeat, and is expected to send them."""
+    """Whether the worker has sent a heartbeat and must keep sending them."""
     return worker.watchdog > 0 and worker.alive_at is not None and worker.state is WorkerState.READY
 
 
 def given_up_at(worker: Worker, policy: Policy) -> float | None:
-    """When an unresponsive worker is replaced: later if that would lose connections."""
+    """Return when an unresponsive worker is replaced: later if that would lose connections."""
     if worker.unresponsive_since is None or not watched(worker):
         return None
     patience = policy.replace_after if worker.connections else worker.watchdog
@@ -196,7 +196,7 @@ def _notice_unresponsive(worker: Worker, now: float) -> list[Action]:
 
 
 def cancel_close(worker: Worker) -> None:
-    """It must stop closing. The connections that it still has were not closed."""
+    """Cancel a request to close connections: those that the worker still has were not closed."""
     if worker.closing_by is not None:
         worker.forced = max(0, worker.forced - worker.connections)
     worker.closing_by = None
@@ -239,13 +239,13 @@ def can_serve_again(worker: Worker) -> bool:
 
 
 def mark_stalled(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
-    """It no longer accepts. It keeps its connections and gets no new ones."""
+    """The worker no longer accepts: note it; it keeps its connections and gets no new ones."""
     noted = note(NoteKind.WORKER_STALLED, worker, reason=reason)
     return [noted, *stop_serving(worker, policy, reason, now)]
 
 
 def stop_serving(worker: Worker, policy: Policy, reason: str, now: float) -> list[Action]:
-    """The same, if it was already reported."""
+    """Stop sending it connections, as `mark_stalled` does, but without a note."""
     worker.state = WorkerState.STALLED
     worker.reason = reason
     return begin_drain(worker, policy, 0.0, now) if worker.drain is None else []
@@ -291,7 +291,7 @@ def counted(
         return []
     drain.empty_rounds = drain.empty_rounds + 1 if alone and not connections else 0
     if still_listens and began_at < drain.since + RELEASE_SECONDS:
-        return []  # it may be about to
+        return []  # it may be about to release the listener
     before, drain.still_listens = drain.still_listens, still_listens
     if still_listens and not before:
         return [note(NoteKind.STILL_LISTENS, worker, drain_signalled=drain.signalled)]
@@ -349,7 +349,7 @@ def deadlines(worker: Worker, policy: Policy) -> list[float]:
 
 
 def ends_at(worker: Worker, policy: Policy) -> float | None:
-    """When a draining worker must end, even with connections; None: never."""
+    """Return when a draining worker must end, even with connections; None: no limit."""
     drain = worker.drain
     if worker.closing_by is not None or drain is None or drain.deadline is None:
         return worker.closing_by

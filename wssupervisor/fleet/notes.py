@@ -59,7 +59,7 @@ class NoteKind(Enum):
 
     @classmethod
     def named(cls, value: str) -> Self | None:
-        """None for a kind that another version has recorded."""
+        """Return the kind with this value; None for a kind that only another version knows."""
         return next((kind for kind in cls if kind.value == value), None)
 
     STARTED = (
@@ -274,6 +274,6 @@ class Note:
 
     @property
     def is_warning(self) -> bool:
-        """How it is logged; an end that was not expected is a warning, too."""
+        """Whether it is logged as a warning, which includes every unexpected end."""
         bad = self.kind.severity in (Severity.WARNING, Severity.FAILURE)
         return bad or self.fields.get("expected") is False

@@ -154,6 +154,6 @@ def _steer_again(state: State) -> Iterator[Action]:
         return
     own.retry_at = None
     own.epoch += 1
-    for watch in state.slots.values():  # each may just have been steered to
+    for watch in state.slots.values():  # any of them may just have been in a table
         watch.left_epoch = own.epoch
     yield Steer(own.epoch, own.in_flight, steering.pending_cutover(state))

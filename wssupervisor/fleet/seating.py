@@ -80,7 +80,7 @@ def remove(state: State, worker: Worker, how: str, now: float) -> Iterator[Actio
 
 
 def sweeper_ended(generation: Generation, now: float, *, died: bool) -> None:
-    """Let the next one start at once, unless this one died."""
+    """Let the next sweeper start at once, or after a pause if this sweeper died."""
     generation.sweep_failures = generation.sweep_failures + 1 if died else 0
     pause = backoff.delay(generation.policy, generation.sweep_failures)
     generation.sweep_at = now + pause if pause else None
@@ -91,7 +91,7 @@ def _seat_of(generation: Generation, worker_id: WorkerId) -> Seat | None:
 
 
 def _plan_respawn(seat: Seat, generation: Generation, worker: Worker, now: float) -> None:
-    """Its worker is gone or no longer counts. Decide when the next one may start."""
+    """The seat's worker is gone or no longer counts. Decide when the next worker may start."""
     policy = generation.policy
     was_ready = worker.ready_at is not None and now - worker.ready_at >= backoff.stable_time(policy)
     seat.failures = 1 if was_ready else seat.failures + 1
@@ -129,7 +129,7 @@ def gave_way(generation: Generation, seat: Seat) -> Worker | None:
 
 
 def can_return(state: State, worker: Worker) -> bool:
-    """Whether it accepts again, and no sweeper accepts in its place."""
+    """Whether the worker could serve its seat again, and no other worker has any of its slots."""
     return steering.could_serve(worker) and _alone(state, worker.slots, but=worker)
 
 
@@ -267,7 +267,7 @@ def too_many_sweepers(state: State, generation: Generation, now: float) -> bool:
 
 
 def _held_up(state: State, generation: Generation, worker: Worker, now: float) -> bool:
-    """Whether it is a sweeper that does not accept from its queue."""
+    """Whether the worker is a sweeper that does not accept from its queue."""
     if worker.sweeps is None or worker.leftover is not None:
         return False
     stuck_since = state.slots[worker.sweeps].stuck_since
@@ -324,7 +324,7 @@ def _separate_from_drains(state: State, generation: Generation, now: float) -> I
 
 
 def _drain_occupants(generation: Generation, seat: Seat, now: float) -> Iterator[Action]:
-    """Let its worker, and one that it stands in for, drain without a seat."""
+    """Let the seat's worker, and the worker that it stands in for, drain without a seat."""
     if seat.stands_in_for is not None:
         worker = generation.workers[seat.stands_in_for]
         seat.stands_in_for = None

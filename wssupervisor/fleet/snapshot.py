@@ -72,7 +72,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 @cache
 def _shape(kind: type) -> tuple[tuple[str, bool], ...]:
-    """The fields of a dataclass, and whether each holds members of a union."""
+    """Return the name of each field, and whether the field holds members of a union."""
     hints = _hints(kind)
     return tuple((one.name, _has_union(hints[one.name])) for one in fields(kind))
 
@@ -82,7 +82,7 @@ def _has_union(hint: Any) -> bool:
 
 
 def _members(hint: Any) -> list[Any]:
-    """Of a union, without None; [] for another type."""
+    """Return the members of a union, without None; [] for a type that is not a union."""
     if get_origin(hint) not in (Union, UnionType):
         return []
     return [one for one in get_args(hint) if one is not NoneType]

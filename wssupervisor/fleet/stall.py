@@ -54,7 +54,7 @@ def look(watch: SlotWatch, queued: int, now: float) -> None:
 
 
 def stalled(watch: SlotWatch, limit: float, now: float) -> bool:
-    """The queue has not moved for `limit` seconds."""
+    """Whether the queue has not moved for `limit` seconds."""
     return watch.stuck_since is not None and now - watch.stuck_since >= limit
 
 
@@ -79,7 +79,7 @@ def observed(state: State, event: Observed, now: float) -> Iterator[Action]:
 def counted(
     state: State, worker: Worker, connections: int, event: CensusTaken, now: float
 ) -> Iterator[Action]:
-    """Of two censuses since it stalled the second found more connections: it has accepted."""
+    """The second of two censuses since a worker stalled found more connections: it has accepted."""
     if worker.stalled_since is None or event.began_at < worker.stalled_since:
         return
     if worker.id in event.held_up:
@@ -91,8 +91,8 @@ def counted(
                 state.slots[slot].stuck_since = now
         yield from accepts(state, worker, now)
     elif worker.sweeper and worker.state is WorkerState.STALLED and connections == 0:
-        # The next one may do better. One that accepts again could do so before it is signalled: it
-        # ends as any other, when its queue is empty.
+        # A new sweeper may do better. This one could accept again before it is signalled; then it
+        # ends like any other, when its queue is empty.
         limit = patience(state.generations[worker.id.generation].policy)
         if _stuck(state, worker, limit, now):
             yield from lifecycle.stop(worker, state.policy, now)
@@ -133,7 +133,7 @@ def _reason(seconds: float) -> str:
 
 
 def _accepts_again(state: State, worker: Worker) -> bool:
-    """All its queues have moved; if it gave way, no other worker can have emptied them."""
+    """Whether all its queues have moved, and not because another worker emptied them."""
     since = worker.stalled_since or 0.0
     if not all((state.slots[slot].moved_at or 0.0) > since for slot in worker.slots.values()):
         return False
@@ -157,7 +157,7 @@ def _others_accept(state: State, worker: Worker) -> bool:
 
 
 def accepts(state: State, worker: Worker, now: float) -> Iterator[Action]:
-    """It was only slow: it gets its place back, unless another worker already serves there."""
+    """The worker was only slow: it gets its place back unless another worker serves there now."""
     since = worker.stalled_since or now
     match worker.state:
         case WorkerState.READY | WorkerState.DRAINING:
@@ -184,7 +184,7 @@ def _apart(state: State, worker: Worker) -> bool:
 
 
 def _give_up(state: State, worker: Worker, policy: Policy, now: float) -> Iterator[Action]:
-    """It drains and does not accept: a sweeper serves its queue."""
+    """A draining worker does not accept: let a sweeper serve its queue."""
     reason = _reason(patience(policy))
     if reloading.judging(state, worker.id):
         yield from _fail(state, worker, reason, now)
@@ -268,7 +268,7 @@ def _due(generation: Generation, worker: Worker) -> float:
 
 
 def _replaced_from(generation: Generation, worker: Worker) -> float:
-    """The same for a worker that its clients may hold up: after the last census that found that."""
+    """Return `_due`, postponed while censuses find that slow clients hold up the worker."""
     due = _due(generation, worker)
     if worker.held_up_at is None:
         return due
@@ -342,4 +342,4 @@ def _deadlines(state: State, generation: Generation) -> Iterator[float]:
         elif seating.gave_way(generation, seat) is None:
             yield max(_replaced_from(generation, worker), _pause_over(generation, seat))
         elif (later := _replaced_from(generation, worker)) > due:
-            yield later  # the one that gave way may have its place back then
+            yield later  # the worker that gave way may have its place back then

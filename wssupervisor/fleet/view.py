@@ -1,4 +1,4 @@
-"""All that others may read of the fleet: derived, read-only, for `status` and for the runtime."""
+"""The read-only view of the fleet, derived from its state, for `status` and for the runtime."""
 
 from dataclasses import dataclass
 

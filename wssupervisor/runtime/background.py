@@ -37,7 +37,7 @@ _REFUSED: dict[type[Exception], str] = {
 UNPINNED_REST = "; `wssctl check FILE` shows all"
 READ_SECONDS = 30.0
 READ_AT_ONCE_MAX = 4
-"""Releases read at once. Reading continues for reloads that were given up, perhaps for ever."""
+"""At most this many releases are read at once: reading one may hang after its reload ended."""
 
 Reread = Callable[[], Config]
 """Read the configuration again; raises ConfigInvalid."""
@@ -169,7 +169,7 @@ def warn_unpinned(warnings: Sequence[str]) -> None:
 
 
 def _reason(error: ConfigInvalid | ReleaseInvalid) -> str:
-    """The reason as a sentence; several mistakes in a configuration get a line each below it."""
+    """Return the reason as a sentence; several mistakes in a configuration follow, one a line."""
     begin = _REFUSED[type(error)]
     if isinstance(error, ConfigInvalid) and len(error.problems) > 1:
         return "\n".join([f"{begin} ({len(error.problems)} mistakes):", *error.shown])

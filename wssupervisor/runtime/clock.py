@@ -8,7 +8,7 @@ import structlog
 log = structlog.get_logger()
 
 STALL_SECONDS = 1.0
-"""This long without an event (the watch makes five per second) means that we did not run."""
+"""Seconds without an event that show that this process did not run: the watch makes 5 a second."""
 CATCH_UP_SECONDS = 0.3
 """Pause of the fleet's clock after a stall: everything is read before anything is judged."""
 

@@ -111,7 +111,7 @@ class Deeds:
 
 
 def never_raises(what: str, deed: Callable[[], object]) -> None:
-    """Do the deed, and log its failure: it must not prevent the actions of a step."""
+    """Call `deed`, and log its failure, which must not prevent the actions of a step."""
     try:
         deed()
     except Exception as error:

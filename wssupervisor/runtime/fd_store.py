@@ -28,7 +28,7 @@ class RestoredFds:
         self.names = frozenset(self._by_name)
 
     def take(self, name: str, kind: str) -> int | None:
-        """The first descriptor of that name whose link in /proc contains `kind`."""
+        """Return the first descriptor of that name whose link in /proc contains `kind`, or None."""
         for descriptor in self._by_name.get(name, []):
             if kind in _kind(descriptor):
                 self._by_name[name].remove(descriptor)
@@ -55,7 +55,7 @@ def _kind(descriptor: int) -> str:
 
 
 def split(passed: Sequence[Passed]) -> tuple[list[Passed], RestoredFds]:
-    """Sockets of units, and descriptors that a supervisor had stored."""
+    """Split descriptors into sockets of units, and those that a supervisor had stored."""
     own = [one for one in passed if one.name.startswith(STORED)]
     return [one for one in passed if not one.name.startswith(STORED)], RestoredFds(own)
 
@@ -77,11 +77,11 @@ class FdStore:
     """
 
     def __init__(self) -> None:
-        # systemd sets FDSTORE since version 254; with older versions every service may try.
+        # systemd sets FDSTORE since version 254. Under older versions, always try.
         limit = os.environ.get("FDSTORE", "1" if "INVOCATION_ID" in os.environ else "0")
         self.available = "NOTIFY_SOCKET" in os.environ and limit not in ("", "0")
         self.confirmed = False
-        """systemd has received everything stored before the last `settle`."""
+        """Whether systemd has received everything that was stored before the last `settle`."""
 
     def put(self, name: str, descriptors: Sequence[int]) -> None:
         """Store any number of descriptors under a name; systemd stores duplicates only once."""

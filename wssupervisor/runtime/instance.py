@@ -198,7 +198,7 @@ class Instance:
             return self._after_death(found, control, made)
         self._attempts.over()
         self._forget(stored.names, None)
-        self._store.settle()  # sockets left in systemd's store would keep their addresses in use
+        self._store.settle()  # sockets left in systemd's store would keep their addresses
         self._file.remove()
         if problem is not None:
             raise problem

@@ -22,10 +22,11 @@ class Aside:
         self._most = most
         self._within = within
         self._under_way: set[object] = set()
-        """A mark for each running thread, which removes it."""
+        """One mark for each running thread, which removes its mark at the end."""
 
     async def do(self, what: str, work: Callable[[], T]) -> T:
-        """The result of `work`; `what` names it in errors. Raises OperationFailed, or its error."""
+        """Return the result of `work`; `what` names it in errors. Raises OperationFailed, or its
+        error."""
         if len(self._under_way) >= self._most:
             raise OperationFailed(
                 f"{what} was not begun: {len(self._under_way)} earlier ones still hang in the file"

@@ -71,7 +71,7 @@ PASSING = (Observed, CensusTaken, TimePassed, WorkerAlive, WorkerCounted)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the instance ended; `lines`: the last output of the worker that caused the end."""
+    """How the instance ended. `lines`: the last output of the worker that caused the end."""
 
     status: int
     reason: str | None = None
@@ -116,11 +116,11 @@ class Supervisor:
         self.fleet = fleet
         self.store = store
         self.executions = 1 if saved is None else saved.executions + 1
-        """Programs that this process has run: 1, and 1 for each upgrade."""
+        """Number of programs that this process has run: 1, plus 1 for each upgrade."""
         self.history = history
         self._events: deque[Event] = deque()
         self._handling = True
-        """A step is under way; until `run`, events are only queued."""
+        """Whether a step is under way. True until `run`: events are only queued."""
         steered = [steering.pool for steering in listeners.steerings.values()]
         self.handshakes = (
             Handshakes(steered) if saved is None else Handshakes.restore(steered, saved.handshakes)
@@ -232,7 +232,7 @@ class Supervisor:
         actions = self.fleet.handle(event, self._clock.now())
         if not isinstance(event, TimePassed) and actions:
             log.debug("event", what=repr(event))
-        # From here to the last action nothing raises and nothing blocks: see deeds.
+        # From here to the last action nothing raises and nothing blocks: see effects.py.
         if (verdict := self.fleet.verdict) is not None:
             self.answers.settle(verdict)
         if actions or not isinstance(event, PASSING):

@@ -15,7 +15,7 @@ STATUS_CHARS = 240
 
 
 EXTEND_SECONDS = 15
-"""Much longer than our interval between two messages, but not too long if we hang."""
+"""Seconds by which each message extends a timeout: far more than the interval of messages."""
 
 
 FIRST_PASSED = 3
@@ -92,7 +92,7 @@ class ServiceNotifier:
         notify("STOPPING=1")
 
     def extend(self) -> None:
-        """A start or a stop takes longer: extend its timeout."""
+        """Extend systemd's timeout of a start or stop that takes longer."""
         notify(f"EXTEND_TIMEOUT_USEC={EXTEND_SECONDS * 1_000_000}")
 
     def alive(self) -> None:

@@ -1,6 +1,6 @@
 """Restores files that other programs delete under a running instance, within a second or two.
 
-Such as cleaners of temporary directories, or the end of a login session.
+Such programs are cleaners of temporary directories, and logind at the end of a session.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ class Upkeep:
         self._failing: dict[str, str] = {}
 
     def look(self) -> None:
-        """Never raises; what cannot be restored is logged once and retried at each look."""
+        """Restore what is missing. Never raises: failures are logged once, retried at each look."""
         for what, mend in self._parts.items():
             try:
                 made = mend()
@@ -46,7 +46,7 @@ class Upkeep:
 
 
 def _complain(pool: UnixPool) -> bool:
-    """Its workers have the old socket; only a restart replaces it. Raises ListenFailed."""
+    """Raise ListenFailed if the file is gone: workers hold the socket, so only a restart helps."""
     if pool.is_swept():
         raise ListenFailed(
             f"the socket file of {pool.address} was removed, so that no client can connect; restart"

@@ -35,7 +35,7 @@ BEGAN = "it served"
 
 
 def hopeless(ends: Sequence[str]) -> str | None:
-    """Why another recovery is useless, judged by how the last ones ended; None if it is not."""
+    """Return why another recovery would fail like the last ones; None if it may succeed."""
     last = ends[-1] if ends else BEGAN
     most = UNFINISHED_MAX if last == UNFINISHED else SAME_MAX
     if last == BEGAN or list(ends[-most:]) != [last] * most:
@@ -107,7 +107,7 @@ class Attempts:
 
 
 def described(error: BaseException) -> str:
-    """The error's type and place, which stay the same over attempts; pids in its text do not."""
+    """Return the error's type and place, without its text: pids in it differ in each attempt."""
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     place = ""

@@ -57,7 +57,7 @@ class HandoverDocument:
     http: PoolState | None
 
     def load_fleet(self) -> Fleet:
-        """Raises OperationFailed."""
+        """Return the saved fleet. Raises OperationFailed if it cannot be read."""
         try:
             return load(self.fleet)
         except SnapshotInvalid as error:
@@ -132,7 +132,7 @@ def restore(
     made: AsyncExitStack,
     claimed: ControlSocket | None = None,
 ) -> Parts:
-    """The objects of a saved state; `made` closes them if the start fails.
+    """Make the objects of a saved state; `made` closes them if the start fails.
 
     `claimed`: the control socket after a death. Then nothing was attached or re-bound yet, and the
     steering in force stays as it is. None: after a re-execution, which attaches the steering again.
@@ -202,7 +202,7 @@ def _parts(
 
 
 def backlogs(config: Config) -> Mapping[str, int]:
-    """The limit of a slot's queue, by listener."""
+    """Return the limit of a slot's queue (its backlog), by listener."""
     return {one.name: one.backlog for one in config.listeners}
 
 

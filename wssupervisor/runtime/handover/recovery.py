@@ -76,9 +76,9 @@ def find(
     notify_at: str,
     load: Load,
 ) -> Found | None:
-    """What the last supervisor of this instance left, if it died while clients may be connected.
+    """Return what the last supervisor left, if it died while clients may be connected.
 
-    None: it left nothing, or nothing to be trusted, which is logged. Raises ListenFailed if living
+    None: it left nothing, or nothing that can be trusted (logged). Raises ListenFailed if living
     workers cannot be taken over.
     """
     try:
@@ -112,7 +112,7 @@ def _found(
     passed: Sequence[Passed],
     stored: RestoredFds,
 ) -> Found:
-    """Raises Unusable, NothingLeft, ListenFailed."""
+    """Find everything that the saved state names. Raises Unusable, NothingLeft, ListenFailed."""
     workers = FoundWorkers(saved, state, notify_at)
     slots = FoundSlots(saved.document.listeners, state, config, workers)
     handles = workers.find(stored)

@@ -91,7 +91,7 @@ class StateFile:
         self.write_plain(plain(saved))
 
     def write_plain(self, saved: Mapping[str, Any]) -> None:
-        """The same for a state that is plain already."""
+        """Like `write`, for a state that already consists of JSON types."""
         try:
             if not self._files:
                 self._open()
@@ -204,5 +204,5 @@ def _with_head(sequence: int, body: bytes) -> bytes:
 
 @cache
 def boot_id() -> str:
-    """Raises OSError."""
+    """Return the id of the current boot. Raises OSError."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

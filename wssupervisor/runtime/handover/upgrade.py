@@ -144,7 +144,7 @@ def _command() -> list[str]:
 
 
 def is_resumed() -> bool:
-    """Whether this process continues another program, or is a trial of that."""
+    """Whether this process continues another program after `execv`, or is a trial run."""
     return TRIAL in os.environ or RESUME in os.environ
 
 

@@ -1,4 +1,4 @@
-"""Entries of the history read from a file: a line without what its readers need is none."""
+"""Reads entries of the history from lines; a line without the needed fields is no entry."""
 
 import json
 import re

@@ -29,7 +29,7 @@ MODE = 0o640
 OLDER = ".1"
 """Suffix of the file that was renamed."""
 READ_BYTES_MAX = 4 << 20
-"""Read from the end of each file: more than is ever written."""
+"""Bytes that are read, from the end of each file: more than is ever written."""
 
 
 class HistoryFile:
@@ -44,9 +44,9 @@ class HistoryFile:
         self._file: int | None = None
         self._size = 0
         self._torn = False
-        """The last line has no end: the next entry begins with a newline."""
+        """Whether the last line is incomplete, so that the next entry begins with a newline."""
         self.works = True
-        """The last entry was written."""
+        """Whether the last entry was written."""
 
     def append(self, entry: Event) -> None:
         """Write an entry. Of failures in a row only the first is logged."""

@@ -1,1 +1,1 @@
-"""What Linux says and does, one file for each of its interfaces."""
+"""Interfaces of the Linux kernel, one file for each."""

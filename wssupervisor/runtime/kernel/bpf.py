@@ -29,7 +29,7 @@ NETWORK = 0xFFF00000
 """SKF_NET_OFF: offsets from here count from the network header."""
 
 SOURCE_OFFSETS = {4: (12, 20), 6: (8, 40)}
-"""IP version: offsets of the source address and (without IP options) of the source port."""
+"""By IP version: offsets of the source address and (without IP options) of the source port."""
 
 INSTRUCTIONS_MAX = 4096
 _INSTRUCTION = struct.Struct("=HBBI")
@@ -39,5 +39,5 @@ Instruction = tuple[int, int, int, int]
 
 
 def packed(program: Sequence[Instruction]) -> bytes:
-    """As an array of struct sock_filter."""
+    """Encode the program as an array of struct sock_filter."""
     return b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)

@@ -23,7 +23,7 @@ def text_of(pid: int) -> str:
 
 
 def members() -> list[int]:
-    """Pids of all of them; empty if there is no unified hierarchy to read them from."""
+    """Return all pids in the group; empty without a unified hierarchy to read them from."""
     try:
         lines = text_of(os.getpid()).splitlines()
         own = next((line[3:] for line in lines if line.startswith("0::")), None)
@@ -53,7 +53,7 @@ def of_workers() -> set[int]:
 
 
 def _line(pid: int, within: set[int]) -> list[int]:
-    """The process, its parent, and so on."""
+    """Return the process and its ancestors within `within`, the process first."""
     found: list[int] = []
     while pid in within and pid not in found:
         found.append(pid)

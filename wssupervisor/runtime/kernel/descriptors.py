@@ -58,7 +58,7 @@ def _open_now(allowed: int) -> int:
         # Before Linux 6.2 this is 0.
         return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208
     except OSError:
-        return allowed  # there is none left to look with
+        return allowed  # no descriptor is left to look with
 
 
 def in_words(error: Exception) -> str:
@@ -74,7 +74,7 @@ def in_words(error: Exception) -> str:
 
 
 def check_limit(config: Config) -> None:
-    """Raises ListenFailed if not even one generation would fit."""
+    """Check the limit of open files. Raises ListenFailed if not even one generation would fit."""
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed == resource.RLIM_INFINITY:
         return
@@ -108,7 +108,7 @@ def keep_descriptors() -> None:
     """Keep workers from inheriting what our own parent left open in us."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         if int(name) > 2:
-            with contextlib.suppress(OSError):  # the one that listed them is closed again
+            with contextlib.suppress(OSError):  # the descriptor of the listing is closed again
                 os.set_inheritable(int(name), False)
 
 

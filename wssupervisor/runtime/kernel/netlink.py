@@ -19,7 +19,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 
 
 def ask(request: bytes, *, dump: bool) -> Generator[bytes, None, None]:
-    """The messages that answer a request of some family: one, or with `dump` all that match.
+    """Yield the messages that answer a request: one, or with `dump` all that match.
 
     Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""What /proc says about a process: when it started, what it holds, whether it still runs."""
+"""What /proc shows of a process: when it started, what it holds, whether it still runs."""
 
 import contextlib
 import os
@@ -114,7 +114,7 @@ def socket_descriptors(pid: int) -> dict[int, int]:
 
 
 def command_name(pid: int) -> str:
-    """Its name in ps; empty if it has ended."""
+    """Return the process's name as ps shows it; empty if the process has ended."""
     try:
         text = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Which sockets the threads of a worker are blocked on (proc(5), /proc/PID/syscall).
+"""Which sockets a worker's threads are blocked on (proc(5), /proc/PID/syscall).
 
 The first argument of a system call that blocks on one socket is its descriptor, whatever the call
 and the machine: read, recvfrom, recvmsg, write, sendto, accept. Of poll and futex it is an address
@@ -17,9 +17,9 @@ SLEEPS = frozenset("SD")
 def waits_for(sockets: Mapping[int, Mapping[int, int]], inodes: AbstractSet[int]) -> bool:
     """Whether a thread of a tree is blocked on one of these sockets.
 
-    `sockets`: pid -> inode -> descriptor. False if that
-    cannot be seen: a process of another user or, under Yama, one that is no descendant of ours, as
-    after a supervisor's death.
+    `sockets`: pid -> inode -> descriptor. False if that cannot be seen: for a process of another
+    user and, under Yama, for a process that does not descend from us, such as after a supervisor's
+    death.
     """
     return any(
         _thread_waits(pid, thread, watched)

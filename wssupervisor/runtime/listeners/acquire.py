@@ -32,9 +32,9 @@ LOOK_SECONDS = 0.02
 def acquired(
     config: Config, passed: Sequence[Passed], before: AbstractSet[SlotId] = frozenset()
 ) -> list[Pool]:
-    """The pools of all listeners of the configuration. Raises ListenFailed or a subclass.
+    """Return the pools of all configured listeners. Raises ListenFailed or a subclass.
 
-    `before`: slots of a dead supervisor of this instance; its processes that hold one are ended.
+    `before`: slots of a dead supervisor of this instance. Its processes that hold any are ended.
     """
     pools: list[Pool] = []
     try:
@@ -71,7 +71,8 @@ def _blame_ourselves(error: AddressTaken, listen: Listen, pools: Sequence[Pool])
 
 
 def _listener_name(config: Config, given: str) -> str:
-    """Without FileDescriptorName=, systemd names the sockets after their unit."""
+    """Return the listener's name: an only listener also gets sockets with another name, such as
+    their unit's, which systemd uses without FileDescriptorName=."""
     names = [one.name for one in config.listeners]
     if given not in names and len(names) == 1:
         return names[0]
@@ -125,7 +126,7 @@ def _adopted(
 
 
 def _adopt(listen: Listen, descriptors: list[int]) -> Pool:
-    """Owns the descriptors. Raises ListenFailed, SteeringRefused."""
+    """Make a pool of systemd's sockets, which owns them. Raises ListenFailed, SteeringRefused."""
     if _is_unix(descriptors[0]):
         if len(descriptors) > 1:
             for descriptor in descriptors:
@@ -142,7 +143,7 @@ def _adopt(listen: Listen, descriptors: list[int]) -> Pool:
 
 
 def _say_deferred(pool: Pool) -> None:
-    """Switch TCP_DEFER_ACCEPT off before a worker gets a slot: it hides waiting clients."""
+    """Warn of TCP_DEFER_ACCEPT, which hides waiting clients: it is switched off on every slot."""
     if not isinstance(pool, TcpPool) or not any(slot.defers() for slot in pool.slots):
         return
     by_unit = all(slot.defers() for slot in pool.slots)
@@ -230,7 +231,7 @@ P = TypeVar("P", bound=Pool)
 
 
 def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet[SlotId]) -> P:
-    """Take the address, after ending workers that a dead supervisor of this instance left there."""
+    """Call `take`; if the address is taken by workers of a dead supervisor, end them and retry."""
     try:
         return take()
     except AddressTaken as error:
@@ -244,7 +245,7 @@ def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet
 
 
 def end_left_overs(config: Config) -> None:
-    """In a service: end what workers of a dead supervisor left in our control group."""
+    """In a service: end processes that a dead supervisor's workers left in our control group."""
     left = descent.left_by_earlier_runs().union(left_in_cgroup(config.name))
     _end(sorted(left), config.stop.kill_after)
 

@@ -32,20 +32,21 @@ from wssupervisor.runtime.kernel.bpf import (
 )
 
 _HASH, _BEST, _INDEX = range(3)
-"""Scratch words: the mixed address, the highest score so far, and the index that has it."""
+"""BPF scratch words: the mixed address, the highest score so far, and that score's index."""
 _FIRST, _SECOND = 0x7FEB352D, 0x846CA68B
-"""With shifts of 16, 15 and 16 (lowbias32) each bit of the input changes half of all bits."""
+"""Multipliers of lowbias32 (shifts 16, 15, 16): each input bit changes half of all output bits."""
 
 _WORDS = {4: 1, 6: 4}
-"""IP version: length of an address."""
+"""Length of an address in 32-bit words, by IP version."""
 
 
 def choice_by_client(
     weights: Mapping[int, int], identities: Mapping[int, int]
 ) -> list[Instruction]:
-    """Return the group index that the client belongs to; each gets its weight's share of clients.
+    """Return instructions that choose a client's index; each index gets clients by its weight.
 
-    `identities`: for each index, what stays the same when indexes change. Raises ValueError.
+    `identities`: for each index, a number of its slot that stays the same when indexes change.
+    Raises ValueError.
     """
     seats = [
         (index, _seed(identities[index], nth))
@@ -71,7 +72,7 @@ def _seed(identity: int, nth: int) -> int:
 
 
 def _score(seed: int) -> list[Instruction]:
-    """Into A. Scores are compared, which is up to their high bits: no last shift is needed."""
+    """Load a slot's score into A, without the last shift: high bits decide a comparison."""
     return [
         (LOAD_MEMORY, 0, 0, _HASH),
         (EXCLUSIVE_OR, 0, 0, seed),
@@ -82,7 +83,7 @@ def _score(seed: int) -> list[Instruction]:
 
 
 def _mixed_address() -> list[Instruction]:
-    """The source address into A, each of its bits spread over all 32."""
+    """Load the source address into A, each of its bits spread over all 32."""
     six, four = _mixed_words(6), _mixed_words(4)
     return [
         (LOAD_BYTE, 0, 0, NETWORK),

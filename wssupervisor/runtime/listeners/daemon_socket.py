@@ -18,7 +18,7 @@ log = structlog.get_logger()
 WHY_ONE = "it serves no workers"
 BACKLOG = 64
 UNIX_MODE = 0o660
-"""As for the control socket: the group may connect."""
+"""Mode of the socket file. The group may connect, as to the control socket."""
 RETRY_SECONDS = 2.0
 
 
@@ -36,8 +36,8 @@ class DaemonSocket:
     ) -> None:
         """Listen, unless `address` is None; `saved`: the socket of the previous program.
 
-        `may_wait`: workers serve already, and are not ended because we cannot listen, so it is
-        tried again. Otherwise raises ListenFailed.
+        `may_wait`: if listening fails, try again later, because workers already serve and must not
+        end for that. Otherwise raises ListenFailed.
         """
         self._name = name
         self._address = address
@@ -78,7 +78,7 @@ class DaemonSocket:
         self._serve(pool.slots[0].socket)
 
     def _bind(self) -> None:
-        """Raises ListenFailed."""
+        """Bind and listen. Raises ListenFailed."""
         address = self._address
         if isinstance(address, UnixAddress):
             listen = Listen(self._name, address, backlog=BACKLOG, socket_mode=UNIX_MODE)

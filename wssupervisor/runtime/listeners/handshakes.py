@@ -10,13 +10,13 @@ from wssupervisor.runtime.kernel.inet_diag import Handshake, pending_handshakes
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool
 
 HANDSHAKES_MAX = 500
-"""Looked at one by one; each costs 20 microseconds, at each look and in the saved state."""
+"""At most this many are followed one by one: each costs 20 microseconds at each look and save."""
 USUAL_RETRIES, MOST_RETRIES = 5, 7
 
 
 @dataclass(frozen=True, slots=True)
 class HandshakesState:
-    """`unseen`: epochs at whose steering they could not be read; `until`: when many are over."""
+    """`unseen`: epochs whose handshakes could not be read; `until`: when too many are all over."""
 
     pending: dict[int, tuple[Handshake, ...]]
     latest: int
@@ -37,16 +37,17 @@ class Handshakes:
         self._pools = pools
         self._pending: dict[int, set[Handshake]] = {}
         self._until: dict[int, float] = {}
-        """By epoch: when all of too many are over."""
+        """By epoch with too many handshakes: the instant at which all of them are over."""
         self._latest = 0
         self._unseen: set[int] = set()
         """Epochs at whose steering the handshakes could not be read."""
         self._life = _life_seconds()
 
     def record(self, epoch: int) -> None:
-        """Right after the steering of this epoch took force. Never raises.
+        """Record what is pending, right after the table of this epoch took force. Never raises.
 
-        What cannot be seen now is read at the next look: all that is pending then is waited for.
+        If handshakes cannot be read now, the next look reads them, and waits for all that are
+        pending then.
         """
         self._latest = epoch
         self._unseen.add(epoch)
@@ -67,7 +68,7 @@ class Handshakes:
         return found
 
     def over(self) -> int:
-        """The last epoch up to which nothing that was recorded is still pending. Raises OSError."""
+        """Return the last epoch up to which no recorded handshake is pending. Raises OSError."""
         if self._pending or self._unseen:
             self._see(self._now())
         now = time.monotonic()
@@ -83,7 +84,7 @@ class Handshakes:
         self._pending = {epoch: left for epoch, old in self._pending.items() if (left := old & now)}
 
     def _now(self) -> set[Handshake]:
-        """All of them, or more than HANDSHAKES_MAX."""
+        """Return all pending handshakes, or more than HANDSHAKES_MAX of them."""
         found: set[Handshake] = set()
         for pool in self._pools:
             found |= pending_handshakes(pool.family, pool.port, HANDSHAKES_MAX)
@@ -91,7 +92,7 @@ class Handshakes:
 
 
 def _life_seconds() -> float:
-    """How long the kernel answers a SYN again before it gives up (tcp(7), tcp_synack_retries)."""
+    """Return how long the kernel repeats its SYN-ACK (tcp(7), tcp_synack_retries), in seconds."""
     retries = USUAL_RETRIES
     with suppress(OSError, ValueError):
         retries = int(Path("/proc/sys/net/ipv4/tcp_synack_retries").read_text(encoding="ascii"))

@@ -20,7 +20,7 @@ WAITED_LOOKS = 5
 
 
 class Server(Protocol):
-    """Has accepted probes that are held; counts them."""
+    """A worker's process that has accepted held probes, and counts them."""
 
     probes: int
 
@@ -35,14 +35,14 @@ class Held:
 
 
 class HeldProbes:
-    """Owns the connections."""
+    """Owns the client's ends of the held probes."""
 
     def __init__(self) -> None:
         self._held: list[Held] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def hold(self, client: socket.socket, process: Server, queued: Callable[[], int]) -> None:
-        """Keep it for a while. `queued`: how many connections wait in its slot."""
+        """Keep a connection for a while. `queued` returns how many connections wait in its slot."""
         client.setblocking(False)
         self._held.append(Held(client, process, queued, time.monotonic() + HELD_SECONDS))
         process.probes += 1
@@ -50,7 +50,7 @@ class HeldProbes:
             self._look()
 
     def end(self, process: Server) -> None:
-        """The worker has to end: it should not wait for us."""
+        """Close the probes of a worker that has to end, so that it does not wait for them."""
         self._close([one for one in self._held if one.process is process])
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class HeldProbes:
 
 
 def _over(client: socket.socket) -> bool:
-    """The server has ended it, by its own limit. What it says meanwhile is not for us."""
+    """Whether the server has ended the connection. Data that it sends is discarded."""
     try:
         return client.recv(1 << 16) == b""
     except BlockingIOError:

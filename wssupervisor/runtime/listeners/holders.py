@@ -17,7 +17,7 @@ ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """`instance`, `supervisor`: from our variables in its environment, if we may read it."""
+    """A process. `instance`, `supervisor`: from its environment; None if not ours or unreadable."""
 
     pid: int
     command: str
@@ -28,9 +28,9 @@ class Holder:
 def listening_inodes(
     family: int, host: str, port: int, *, v6only: bool = False, interface: int = 0
 ) -> set[int]:
-    """Inodes of all sockets that listen on the address or an overlapping one.
+    """Return inodes of all sockets that listen on the address or an overlapping one.
 
-    `interface`: index of the one interface that it listens on; 0 for all.
+    `interface`: index of the only interface that the address is used on; 0 for all.
     """
     listen = frozenset({TcpState.LISTEN})
     same = [
@@ -46,7 +46,7 @@ def listening_inodes(
 
 
 def _of_other_family(family: int, host: str, port: int, *, v6only: bool) -> list[DiagSocket]:
-    """An IPv6 socket on all addresses also accepts IPv4 clients, unless it is IPv6 only."""
+    """Return listeners of the other IP version: "::" also takes IPv4, unless it is IPv6 only."""
     listen = frozenset({TcpState.LISTEN})
     if family == socket.AF_INET:
         others = sockets(socket.AF_INET6, port, listen)
@@ -55,14 +55,14 @@ def _of_other_family(family: int, host: str, port: int, *, v6only: bool) -> list
 
 
 def holders(inodes: Iterable[int]) -> list[Holder]:
-    """Every process that holds one of these sockets, as far as this user may look."""
+    """Return every process that holds one of these sockets, as far as this user may see."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
     found = (pid for pid in pids() if any(link in wanted for _, link in links(pid)))
     return [_holder(pid) for pid in found]
 
 
 def ending(inodes: Iterable[int]) -> str:
-    """How to end the holders, as the beginning of a sentence."""
+    """Return how to end the holders, as the beginning of a sentence."""
     found = (one.instance for one in holders(inodes) if one.instance is not None)
     # The variable may be another user's: only a valid name may become part of a command.
     instance = next((one for one in found if INSTANCE_NAME.fullmatch(one)), None)
@@ -75,7 +75,7 @@ def ending(inodes: Iterable[int]) -> str:
 
 
 def describe_holders(inodes: Iterable[int]) -> str:
-    """The holders in words, an instance of wssupervisor first; empty if none is visible."""
+    """Describe the holders, instances of wssupervisor first; empty if none is visible."""
     found = holders(inodes)
     instances = sorted({one.instance for one in found if one.instance is not None})
     text = "; ".join(f"pid {one.pid} ({one.command})" for one in found[:3])
@@ -85,16 +85,16 @@ def describe_holders(inodes: Iterable[int]) -> str:
 
 
 def left_over(inodes: Iterable[int], instance: str) -> list[int]:
-    """Pids to end when all holders are workers of this instance whose supervisor has died.
+    """Return the holders' pids if all are workers of this instance whose supervisor has died.
 
-    Empty if another process holds one of the sockets, or may be hidden from us.
+    Empty if any other process holds one of the sockets, or if a holder may be hidden from us.
     """
     found = holders(inodes)
     return [one.pid for one in found] if all(_abandoned(one, instance) for one in found) else []
 
 
 def abandoned(inodes: Iterable[int], instance: str) -> list[int]:
-    """Those holders that are workers of this instance whose supervisor has died."""
+    """Return pids of the holders that are workers of this instance whose supervisor has died."""
     return [one.pid for one in holders(inodes) if _abandoned(one, instance)]
 
 
@@ -118,7 +118,7 @@ def _abandoned(holder: Holder, instance: str) -> bool:
 
 
 def supervisor_lives(supervisor: str) -> bool:
-    """Whether the supervisor that a worker carries in its environment is still there."""
+    """Whether the supervisor that a worker's environment names still lives."""
     pid, _, started = supervisor.partition(":")
     return pid.isdecimal() and started.isdecimal() and is_alive(int(pid), int(started))
 

@@ -22,9 +22,10 @@ log = structlog.get_logger()
 
 
 class Moment(NamedTuple):
-    """When a table took force (CLOCK_MONOTONIC): between these two, on one listener after another.
+    """The span in which a table took force, on one listener after another (CLOCK_MONOTONIC).
 
-    After `done` it is in force on all. We may be held up before we read that clock.
+    At `done` the table is in force on all listeners. `done` may be late: this process may have
+    been delayed before it read the clock.
     """
 
     begun: float
@@ -59,7 +60,7 @@ class ListenerSet:
     ) -> None:
         """`slots_before`: of each listener that had more slots when the instance ran before.
 
-        `steerings` None: none is in force. `holders`: the worker that got each slot last.
+        `steerings` None: no table is in force. `holders`: the worker that got each slot last.
         """
         self.pools = {pool.name: pool for pool in pools}
         self.held_probes = HeldProbes()
@@ -77,7 +78,7 @@ class ListenerSet:
         self._backlogs = backlogs
         self.holders = dict(holders or {})
         self.spoilt: dict[SlotId, str] = {}
-        """What a worker left on a slot for good; completes the sentence "it …"."""
+        """By slot: a change by a worker that cannot be undone; completes the sentence "it …"."""
         self.deaf: set[SlotId] = set()
         """Slots with a packet filter that a worker locked: no client reaches them."""
 
@@ -94,7 +95,10 @@ class ListenerSet:
     def restore(
         cls, state: ListenerSetState, backlogs: Mapping[str, int], *, attach: bool
     ) -> "ListenerSet":
-        """With the steering that was in force; `attach` it again. Raises SteeringRefused."""
+        """Continue with the saved steering. `attach`: whether to attach it again.
+
+        Raises SteeringRefused.
+        """
         pools: list[Pool] = []
         steerings: dict[str, Steering] = {}
         holders: dict[SlotId, str] = {}
@@ -108,11 +112,11 @@ class ListenerSet:
         return found
 
     def measure(self) -> list[Listener]:
-        """Find the slots' order. Raises ListenFailed, SteeringRefused."""
+        """Measure each slot's group index. Raises ListenFailed, SteeringRefused."""
         return [self._listener(pool) for pool in self.pools.values()]
 
     def open(self) -> list[Listener]:
-        """Check that no other process listens there, and find the slots' order.
+        """Check that no other process listens on an address, then `measure`.
 
         Raises AddressTaken, ListenFailed, SteeringRefused.
         """
@@ -144,7 +148,7 @@ class ListenerSet:
             for name, steering in self.steerings.items():
                 steering.attach(table.weights[name], by_client=name in table.by_client)
         except (SteeringRefused, OSError):
-            # On all of them: after a supervisor's death it is not known what is in force.
+            # On all listeners: after a supervisor's death the table in force is unknown.
             for name, steering in self.steerings.items():
                 with contextlib.suppress(SteeringRefused, OSError):
                     weights, by_client = before[name]
@@ -161,7 +165,7 @@ class ListenerSet:
     def inspect(self, slots: Iterable[SlotId]) -> None:
         """Find slots that a worker has made deaf.
 
-        That must be known before a slot is chosen; other options are restored at `hand_out`.
+        Deafness must be known before a slot is chosen; other options are restored by `hand_out`.
         """
         for pool in self.pools.values():
             for slot in pool.slots:
@@ -225,7 +229,7 @@ class ListenerSet:
             )
 
     def look(self) -> dict[SlotId, int | None]:
-        """The length of each slot's queue; None for a slot that was shut down."""
+        """Return the length of each slot's queue; None for a slot that was shut down."""
         return {slot.inode: slot.look() for pool in self.pools.values() for slot in pool.slots}
 
     def slot_inodes(self) -> frozenset[SlotId]:
@@ -251,7 +255,7 @@ class ListenerSet:
 
     @property
     def probes_left(self) -> bool:
-        """Whether probes of ours may still be queued."""
+        """Whether our probes may still be in a slot's queue."""
         return any(steering.probes_left for steering in self.steerings.values())
 
     def take_back_probes(self, unheld: Container[SlotId]) -> None:
@@ -260,7 +264,7 @@ class ListenerSet:
             steering.take_back(unheld)
 
     def descriptors(self, slots: Mapping[str, SlotId]) -> list[int]:
-        """The worker's listening descriptors, in the order of the listeners."""
+        """Return the worker's listening descriptors, in the order of the listeners."""
         return [pool.by_inode(slots[name]).socket.fileno() for name, pool in self.pools.items()]
 
     def close(self) -> None:
@@ -270,5 +274,5 @@ class ListenerSet:
 
 
 def restored_pool(state: PoolState) -> Pool:
-    """Of the class that saved it."""
+    """Restore a pool as an object of the class that saved it."""
     return TcpPool.restore(state) if state.path is None else UnixPool.restore(state)

@@ -12,8 +12,8 @@ from wssupervisor.fleet.model import SlotId
 class PoolState:
     """`path` is None for TCP; `lock` is None if systemd made the socket.
 
-    `probes`: inodes of the server's ends of our probes, which are no clients. A server that never
-    closes one keeps it after the supervisor that made it.
+    `probes`: inodes of the server's ends of our probes, which do not count as clients. A server
+    that never closes a probe keeps it longer than the supervisor that sent it lives.
     """
 
     name: str
@@ -26,7 +26,7 @@ class PoolState:
     probes: tuple[int, ...] = ()
 
     def all_descriptors(self) -> tuple[int, ...]:
-        """The lock's, too."""
+        """All descriptors of the pool, the lock's included."""
         return self.descriptors if self.lock is None else (*self.descriptors, self.lock)
 
 
@@ -49,12 +49,12 @@ class ListeningSlot(Protocol):
     inode: SlotId
 
     def look(self) -> int | None:
-        """Number of connections in its accept queue; None if it does not listen."""
+        """Return the number of connections in its accept queue; None if it does not listen."""
 
     def listening(self) -> bool: ...
 
     def listen(self, backlog: int) -> None:
-        """Set the limit of its queue; one that was shut down stays down."""
+        """Set the limit of its queue; a slot that was shut down stays down."""
 
 
 class Pool(Protocol):
@@ -62,7 +62,7 @@ class Pool(Protocol):
 
     name: str
     source: str
-    """"systemd" or "self": which of the two holds the sockets after we are gone."""
+    """Which of the two made the sockets: "systemd", which keeps them after our end, or "self"."""
     why_shared: str | None
     """Why all workers share its first slot; None in steered mode."""
 
@@ -76,7 +76,7 @@ class Pool(Protocol):
     def slots(self) -> Sequence[ListeningSlot]: ...
 
     def save(self) -> PoolState:
-        """For the next program, where the `restore` of this class makes a pool of it again."""
+        """Return the state from which `restore` of the same class makes the pool again."""
 
     def by_inode(self, inode: SlotId) -> ListeningSlot: ...
 
@@ -84,6 +84,6 @@ class Pool(Protocol):
         """Raise AddressTaken if another process listens on the address, too."""
 
     def connections(self) -> Connections:
-        """All connections that a process holds."""
+        """Return all accepted connections: those that some process holds."""
 
     def close(self) -> None: ...

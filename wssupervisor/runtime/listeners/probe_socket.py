@@ -12,19 +12,19 @@ from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE, Reach
 from wssupervisor.runtime.listeners.tcp_pool import Slot, TcpPool
 
 CONNECT_SECONDS = 0.5
-"""A handshake over loopback; it takes microseconds unless the queue is full."""
+"""Limit of a handshake over loopback, which takes microseconds unless the queue is full."""
 GROWN_SECONDS = 0.02
 IP_BIND_ADDRESS_NO_PORT = 24
 
 
 def server_end(reach: Reach, source: Endpoint) -> DiagSocket | None:
-    """The server's end of a probe from this address."""
+    """Return the server's end of a probe from this address; None if there is none."""
     local = (reach.host, reach.port)
     return server_side(reach.family, local, source, reach.interface)
 
 
 def longer_queues(before: Mapping[SlotId, int], candidates: Sequence[Slot]) -> list[Slot]:
-    """Whose queue is longer than before; an arrival may be counted a moment after it is seen."""
+    """Return slots whose queue has grown. Waits a moment: the count may lag behind an arrival."""
     until = time.monotonic() + GROWN_SECONDS
     while True:
         grown = [slot for slot in candidates if slot.queued() > before[slot.inode]]
@@ -34,7 +34,7 @@ def longer_queues(before: Mapping[SlotId, int], candidates: Sequence[Slot]) -> l
 
 @contextmanager
 def marked(slot: Slot) -> Iterator[None]:
-    """Inside the context, connections that arrive in this slot differ from those in others."""
+    """Within the context, mark connections that arrive in this slot: see `DiagSocket.marked`."""
     slot.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     try:
         yield
@@ -44,7 +44,7 @@ def marked(slot: Slot) -> Iterator[None]:
 
 @contextmanager
 def probe_socket(pool: TcpPool) -> Iterator[tuple[socket.socket, Endpoint]]:
-    """A client socket with a source address of its own; it gives up after CONNECT_SECONDS.
+    """A client socket with a source address of its own, and a timeout of CONNECT_SECONDS.
 
     Raises Unreachable.
     """

@@ -1,7 +1,7 @@
 """How this machine connects to one of its own listening sockets, whatever it is bound to.
 
-A link-local address means nothing without its interface; a socket that is bound to a device
-(BindToDevice=) takes only what comes over it, which is also what is sent to an address of its own.
+A link-local address means nothing without its interface. A socket that is bound to a device
+(BindToDevice=) takes only connections over that device, and those to one of the device's addresses.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ class Reach:
 
     @property
     def source(self) -> tuple[str, int] | tuple[str, int, int, int]:
-        """For the client to bind to: an address of its own, and any port."""
+        """The address for our client socket to bind to, with any port."""
         return self._with_scope(0)
 
     def _with_scope(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
@@ -48,7 +48,7 @@ class Reach:
 
 
 def reach(listening: socket.socket) -> Reach:
-    """How it is connected to."""
+    """Return how this machine connects to the socket."""
     family, (host, port, *more) = listening.family, listening.getsockname()
     host = host.partition("%")[0]
     device = listening.getsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, NAME_BYTES).rstrip(b"\0")
@@ -67,7 +67,7 @@ def _loopback(family: int) -> str:
 
 @cache
 def _loopback6() -> str:
-    """::1, or IPv4's if IPv6 is switched off: "::" can be bound even then."""
+    """Return ::1, or 127.0.0.1 mapped to IPv6 if IPv6 is off: "::" can be bound even then."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
             sock.bind(("::1", 0))
@@ -77,7 +77,7 @@ def _loopback6() -> str:
 
 
 def _address_of(device: bytes, family: int) -> str | None:
-    """One that the device has."""
+    """Return an address of the device."""
     if family == socket.AF_INET6:
         return _address6_of(device)
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -93,5 +93,5 @@ def _address6_of(device: bytes) -> str | None:
             address, *_, name = line.split()
             if name.encode() == device:
                 found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address)))
-    # Those of one link last.
+    # Link-local addresses last.
     return min(found, key=lambda one: one.startswith(LINK_LOCAL), default=None)

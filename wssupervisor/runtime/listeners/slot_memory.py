@@ -1,4 +1,4 @@
-"""How many slots systemd passed the last time: a smaller number is reported.
+"""Remembers how many slots systemd passed at the last start, to report a smaller number.
 
 A changed socket unit, or one that was started while workers still held its sockets, can leave the
 service with fewer. It serves all clients then, but has less room for old generations.
@@ -40,7 +40,7 @@ class SlotCounts:
         }
 
     def missing(self) -> dict[str, int]:
-        """Listener -> number of slots it had, if it has fewer now."""
+        """Return the earlier number of slots of each listener that has fewer now."""
         known = self._read()
         return {
             name: before["slots"]
@@ -61,7 +61,7 @@ class SlotCounts:
             log.warning("cannot remember the number of slots", path=path, why=why)
 
     def _write(self, directory: OwnDirectory) -> None:
-        """Raises OSError."""
+        """Write the numbers into the directory. Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
             directory.remove(NEW)
         with open(  # noqa: PTH123 - below the directory's descriptor
@@ -71,7 +71,7 @@ class SlotCounts:
         directory.replace(NEW, FILE)
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        """What an earlier run wrote; anything else counts as nothing."""
+        """Return what an earlier run wrote; empty if the file is missing or not of this format."""
         if self._directory is None:
             return {}
         try:

@@ -1,4 +1,4 @@
-"""What a worker can leave on a listening socket, where the next worker and its clients meet it.
+"""Options that a worker can leave on a listening socket, to the next worker and its clients.
 
 Options belong to the socket, not to a process
 (docs/internals/platform.md#options-belong-to-the-socket), and connections inherit most of them. So
@@ -20,7 +20,7 @@ SO_GET_FILTER = 26
 SO_DETACH_FILTER = 27
 SO_LOCK_FILTER = 44
 TCP_MAXSEG_DEFAULT = 536
-"""What getsockopt() returns for a listening socket whose TCP_MAXSEG has not been set: set by 0."""
+"""What getsockopt() returns if TCP_MAXSEG of a listening socket is unset. Setting 0 unsets it."""
 NO_CLAMP = 0x7FFFFFFF
 """TCP_WINDOW_CLAMP of a listening socket cannot be removed, only made too large to matter."""
 SO_BUF_LOCK = 72
@@ -29,12 +29,12 @@ _INT = struct.Struct("=i")
 VALUE_BYTES = 128
 
 Promise = Mapping[str, str]
-"""By the option's name: its value, in hexadecimal."""
+"""The values to restore, in hexadecimal, by the option's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`promised`: what it has to be, whatever it was when the socket came; None: as it was."""
+    """`promised`: the value to restore; None: the value that the socket had at first."""
 
     name: str
     level: int
@@ -50,11 +50,11 @@ def _ints(level: int, **numbers: int) -> tuple[Option, ...]:
 OFF = _INT.pack(0)
 ANY = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 TABLE = (
-    # What makes accept() fail, drops clients, or closes connections without their data.
+    # Options that make accept() fail, drop clients, or close connections without their data.
     Option("SO_RCVTIMEO", socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16), ANY),
     Option("SO_SNDTIMEO", socket.SOL_SOCKET, socket.SO_SNDTIMEO, bytes(16), ANY),
     Option("SO_LINGER", socket.SOL_SOCKET, socket.SO_LINGER, bytes(8), ANY),
-    # Hides waiting clients from the queue until they send.
+    # TCP_DEFER_ACCEPT hides waiting clients from the queue until they send.
     Option("TCP_DEFER_ACCEPT", socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, OFF),
     *_ints(
         socket.SOL_SOCKET,
@@ -127,8 +127,8 @@ TABLE = (
         )
     ),
 )
-"""Not: IP_BIND_ADDRESS_NO_PORT, which is ours; the limit of the queue, which `steer` sets again;
-the program of the group, which is attached again at each steering."""
+"""The options that are restored. Left out: IP_BIND_ADDRESS_NO_PORT, which is ours; the limit of the
+queue, which `steer` sets again; the group's program, which each steering attaches again."""
 
 FLAGS = "O_NONBLOCK"
 FILTER = "SO_ATTACH_FILTER"
@@ -136,14 +136,14 @@ FILTER = "SO_ATTACH_FILTER"
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """An option that was changed. `why` it could not be restored; None: it was."""
+    """An option that was changed. `why`: the reason it could not be restored; None if it was."""
 
     option: str
     why: str | None = None
 
 
 def promise_of(sock: socket.socket) -> dict[str, str]:
-    """The value now."""
+    """Return the values that the options have now."""
     found = {}
     for option in TABLE:
         value = _value(sock, option)
@@ -153,7 +153,7 @@ def promise_of(sock: socket.socket) -> dict[str, str]:
 
 
 def set_back(sock: socket.socket, promise: Promise) -> list[Left]:
-    """Set every option that differs from the promise; returns those."""
+    """Restore every option that differs from the promise; return those options."""
     left = [*_set_flags(sock), *_detach_filter(sock)]
     for option in TABLE:
         value = _value(sock, option)
@@ -172,10 +172,10 @@ def set_back(sock: socket.socket, promise: Promise) -> list[Left]:
 
 
 def original_of(sockets: Sequence[socket.socket]) -> dict[str, str]:
-    """What one listener's sockets had before any worker did.
+    """Return the options that one listener's sockets had before any worker changed them.
 
-    They were made alike, and the last one is given to workers least of all. Where it alone differs
-    from the others, and from what the kernel gives a new socket, it was changed, too.
+    The sockets were made alike, and workers get the last socket least often, so its values count.
+    But if it alone differs from the others and from a new socket, a worker changed it, too.
     """
     *others, last = [promise_of(sock) for sock in sockets]
     if not others:
@@ -192,7 +192,7 @@ def original_of(sockets: Sequence[socket.socket]) -> dict[str, str]:
 
 
 def set_nonblocking(sock: socket.socket) -> bool:
-    """True if a worker had made it blocking."""
+    """Make the socket non-blocking. Return True if a worker had made it blocking."""
     return bool(_set_flags(sock))
 
 
@@ -206,7 +206,7 @@ def _set_flags(sock: socket.socket) -> list[Left]:
 
 
 def _detach_filter(sock: socket.socket) -> list[Left]:
-    """A filter drops packets before a connection comes to be."""
+    """Remove a packet filter, which would drop packets before a connection exists."""
     if _locked(sock) and not _has_filter(sock):
         return []  # only a lock: it cannot be taken off, and does nothing
     try:
@@ -219,7 +219,7 @@ def _detach_filter(sock: socket.socket) -> list[Left]:
 
 
 def is_deaf(sock: socket.socket) -> bool:
-    """Whether it has a filter that cannot be removed: what that passes is unknown."""
+    """Whether the socket has a filter that cannot be removed: it may drop any client."""
     return _locked(sock) and _has_filter(sock)
 
 
@@ -228,10 +228,10 @@ def _locked(sock: socket.socket) -> bool:
 
 
 def _has_filter(sock: socket.socket) -> bool:
-    """SO_GET_FILTER with no room for an answer says of how many instructions it is.
+    """Whether the socket has a packet filter: SO_GET_FILTER without a buffer returns its length.
 
-    Not by socket.getsockopt(): the length counts instructions, and a longer filter would be written
-    beyond its buffer. One of eBPF is not shown (EACCES).
+    socket.getsockopt() is unsafe here: the length counts instructions, not bytes, so the kernel
+    could write beyond the buffer. For an eBPF filter the kernel returns EACCES.
     """
     length = ctypes.c_uint32(0)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -241,7 +241,7 @@ def _has_filter(sock: socket.socket) -> bool:
 
 
 def _value(sock: socket.socket, option: Option) -> bytes | None:
-    """None if this kernel or socket does not know the option."""
+    """Return the option's value; None if this kernel or socket does not know the option."""
     if sock.family not in option.families:
         return None
     with suppress(OSError):

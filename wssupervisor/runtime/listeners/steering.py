@@ -48,9 +48,9 @@ HANDSHAKES_SECONDS = 2.0
 """Longest wait, at start, for handshakes that began before the first steering."""
 LOOK_SECONDS = 0.001
 ROUNDS = 3
-"""Measurements of one index before giving up: a stray connection can spoil one."""
+"""Tries to measure one index: a stray connection can spoil a try."""
 ROOM = 64
-"""By how much a full slot's limit is raised, so that our probes fit beside queued clients."""
+"""Connections by which a full slot's limit is raised, so that our probes fit beside clients."""
 
 REFUSALS = {
     errno.EPERM: "the kernel or a sandbox (seccomp, LSM) forbids it",
@@ -63,7 +63,7 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class SteeringState:
-    """`order`: inode by group index. `probes`: our probes not accepted yet, by slot."""
+    """`order`: inode by group index. `probes`: our probes that are not accepted yet, by slot."""
 
     order: tuple[SlotId, ...]
     weights: dict[SlotId, int]
@@ -72,7 +72,7 @@ class SteeringState:
 
 
 class Steering:
-    """Raises SteeringRefused if the kernel refuses; the previous program then stays in force."""
+    """Attaches programs. If the kernel refuses one, the previous one stays: SteeringRefused."""
 
     def __init__(self, pool: TcpPool) -> None:
         self.pool = pool
@@ -80,12 +80,12 @@ class Steering:
         """Inode by group index; until `measure` has run, in the order of the descriptors."""
         self.weights: Mapping[SlotId, int] = {}
         self.by_client = False
-        """The client's address picks a slot, not a random number."""
+        """Whether the client's address picks a slot, instead of a random number."""
         self._probes: dict[Endpoint, SlotId] = {}
         self._left: dict[SlotId, set[Endpoint]] = {}
-        """Our probes that no process has accepted yet: they are in their slot's queue."""
+        """By slot: source addresses of our probes that are still in its queue."""
         self._moved: tuple[Sequence[int], Sequence[SlotId]] | None = None
-        """Moved indexes and the slots there now, which the program in force does not know yet."""
+        """Moved indexes and their slots now, if the program in force does not know them."""
 
     def save(self) -> SteeringState:
         probes = tuple((slot, end) for slot, ends in self._left.items() for end in ends)
@@ -119,7 +119,7 @@ class Steering:
 
     @contextmanager
     def probing(self, source: Endpoint, slot: SlotId) -> Iterator[None]:
-        """Within it, connections from this address go to the slot, whatever the table says."""
+        """Within the context, connections from this address go to the slot, not by the table."""
         self._probes[source] = slot
         self._left.setdefault(slot, set()).add(source)
         try:
@@ -159,7 +159,7 @@ class Steering:
         )
 
     def _member(self) -> Slot:
-        """A slot in the group, preferably one whose program no worker has locked.
+        """Return a slot in the group, preferably one whose program no worker has locked.
 
         A slot that was shut down would take the program only for itself.
         """
@@ -176,7 +176,7 @@ class Steering:
         )
 
     def accepted(self, source: Endpoint, slot: SlotId) -> None:
-        """A process accepted that probe."""
+        """A process accepted the probe from this source: forget the probe."""
         self._left.get(slot, set()).discard(source)
 
     @property
@@ -269,7 +269,7 @@ class Steering:
         return next(marked, None)
 
     def _completed(self, found: Mapping[int, SlotId | None]) -> list[SlotId]:
-        """All indexes; where nothing arrived the slot was full, and keeps its order."""
+        """Return the slot of each index. Full slots, which no probe reached, keep their order."""
         rest = [slot for slot in self.pool.slots if slot.inode not in found.values()]
         if len(rest) > 1 and not all(slot.full() for slot in rest):
             raise ListenFailed(
@@ -320,7 +320,7 @@ class Steering:
     def _listen_again(
         self, down: Iterable[Slot], backlog: int
     ) -> tuple[list[SlotId], dict[SlotId, OSError]]:
-        """Slots now at the end of the group, and those still outside of it with the reason."""
+        """Return slots now at the end of the group, and the errors of those still outside."""
         up: list[SlotId] = []
         failed: dict[SlotId, OSError] = {}
         for slot in down:
@@ -356,9 +356,9 @@ class Steering:
     # -- probes -------------------------------------------------------------------------------
 
     def _leads_to(self, index: int, inode: SlotId, sent: list[Endpoint]) -> bool:
-        """Whether the slot has this index, however busy it is: `DiagSocket.marked` says how.
+        """Whether the slot has this index, however busy it is, judged by `DiagSocket.marked`.
 
-        The sources of what arrived are added to `sent`.
+        The sources of probes that arrived are added to `sent`.
         """
         slot = self.pool.by_inode(inode)
         if slot.full():
@@ -370,12 +370,12 @@ class Steering:
                     if arrived is None:
                         return False
                     sent.append(source)
-                    if arrived.marked is not None:  # else it is closed again already
+                    if arrived.marked is not None:  # otherwise it is already closed again
                         return arrived.marked
         return False
 
     def _arrival(self, client: socket.socket, source: Endpoint, index: int) -> DiagSocket | None:
-        """Connect to this index; the server's end, in its queue or beyond. None: not arrived."""
+        """Connect to this index; return the server's end, queued or accepted. None: not arrived."""
         reach = self.pool.reach
         self._attach(self.weights, self._probes, [ProbeRule(source[0], source[1], index)])
         try:
@@ -384,7 +384,7 @@ class Steering:
             return None
         until = time.monotonic() + CONNECT_SECONDS
         while time.monotonic() < until:
-            # We are connected as soon as the server answered, it is so with our third packet.
+            # We are connected once the server has answered; the server is, with our third packet.
             found = server_end(reach, source)
             if found is None or found.state != TcpState.SYN_RECV:
                 return found

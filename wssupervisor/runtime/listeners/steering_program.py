@@ -1,6 +1,6 @@
 """The classic-BPF program that picks a slot for each new connection. Pure.
 
-The kernel runs it on the SYN; what it returns is the index into the SO_REUSEPORT group.
+The kernel runs the program on each SYN; its result is an index into the SO_REUSEPORT group.
 """
 
 import ipaddress
@@ -39,7 +39,7 @@ def steering_program(
     probes: Sequence[ProbeRule] = (),
     identities: Mapping[int, int] | None = None,
 ) -> list[Instruction]:
-    """A weighted choice among group indexes, after the probes' own rules.
+    """Return a program: first the rules of probes, then a weighted choice of an index.
 
     `weights` maps group index to a positive weight and is not empty. The choice is random, or by
     the client's address if `identities` says which slot each index is. Raises ValueError if the

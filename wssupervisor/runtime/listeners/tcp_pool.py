@@ -27,7 +27,7 @@ TCP_INFO_BYTES = 104
 _QUEUE = struct.Struct("=II")
 _STATE_AT = 0
 _QUEUE_AT = 24
-"""Offset of tcpi_unacked, tcpi_sacked: of a listening socket its queue's length and limit."""
+"""Offset of tcpi_unacked and tcpi_sacked: a listening socket's queue length and limit."""
 
 LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 PEER_LEFT = frozenset({TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.CLOSE})
@@ -52,7 +52,7 @@ class Slot:
         return length, limit
 
     def look(self) -> int | None:
-        """Connections in its accept queue; None if it does not listen."""
+        """Return the number of connections in its accept queue; None if it does not listen."""
         info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
         if info[_STATE_AT] != TcpState.LISTEN:
             return None
@@ -60,7 +60,7 @@ class Slot:
         return length
 
     def queued(self) -> int:
-        """Connections in its accept queue; 0 if it does not listen."""
+        """Return the number of connections in its accept queue; 0 if it does not listen."""
         return self.look() or 0
 
     def listening(self) -> bool:
@@ -76,7 +76,7 @@ class Slot:
             self.socket.listen(backlog)
 
     def defers(self) -> bool:
-        """Whether it hides clients that have not sent anything (TCP_DEFER_ACCEPT)."""
+        """Whether the slot hides clients that have not sent anything (TCP_DEFER_ACCEPT)."""
         return bool(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT))
 
     def show_clients(self) -> None:
@@ -132,12 +132,12 @@ class TcpPool:
 
     @property
     def reach(self) -> Reach:
-        """How this machine connects to it."""
+        """How this machine connects to the listener."""
         return reach(self.slots[0].socket)
 
     @property
     def reachable_host(self) -> str:
-        """An address at which this machine can connect to it."""
+        """An address at which this machine can connect to the listener."""
         return self.reach.host
 
     @property
@@ -181,7 +181,7 @@ class TcpPool:
         return frozenset(self._own)
 
     def is_own(self, inode: int) -> None:
-        """Remember a connection as a probe of ours, by the inode of the server's end."""
+        """Remember a connection as our own probe, by the inode of the server's end."""
         self._own.append(inode)
 
     def by_inode(self, inode: SlotId) -> Slot:
@@ -218,7 +218,7 @@ class TcpPool:
 
 
 def taken(name: str, address: str, inodes: set[int]) -> AddressTaken:
-    """The error that names the process that listens on an address."""
+    """Return the error that names the process that listens on an address."""
     who = describe_holders(inodes) or "a process that this user may not look into"
     text = f"another process listens on {address}: {who}. {ending(inodes)}"
     if not inodes:  # an outgoing connection may have been given the port, or it was just freed
@@ -261,7 +261,7 @@ def bind_pool(
 
 
 def bind_one_more(family: int, host: str, port: int, backlog: int) -> socket.socket:
-    """A slot that replaces a lost one in an existing group. Raises OSError."""
+    """Bind a slot that replaces a lost one in an existing group. Raises OSError."""
     sock = _bound(family, host, port, reuse_port=True)
     sock.listen(backlog)
     return sock
@@ -300,7 +300,7 @@ def _bind_failed(
 
 
 def adopt(name: str, descriptors: Sequence[int], mode: Mode = Mode.AUTO) -> TcpPool:
-    """One listener's slots from descriptors of systemd; family and address are read from them.
+    """Make a pool of systemd's descriptors; family and address are read from them.
 
     A socket without SO_REUSEPORT makes the listener shared. Owns the descriptors from here on.
     Raises ListenFailed or SteeringRefused, naming the option of the socket unit that is wrong.
@@ -335,7 +335,7 @@ def _opened(name: str, descriptor: int) -> socket.socket:
 
 
 def _one_address(name: str, sockets: Sequence[socket.socket]) -> tuple[str, int]:
-    """The address that all of them listen on."""
+    """Return the host and port that all sockets listen on. Raises ListenFailed if they differ."""
     addresses = {sock.getsockname()[:2] for sock in sockets}
     if len(addresses) > 1:
         shown = ", ".join(sorted(f"{host}:{port}" for host, port in addresses))
@@ -357,7 +357,7 @@ def _check_number(name: str, sockets: Sequence[socket.socket]) -> None:
 
 
 def _why_shared(name: str, sock: socket.socket, mode: Mode) -> str | None:
-    """None if it can be steered. Raises ListenFailed, SteeringRefused."""
+    """Return why it cannot be steered; None if it can. Raises ListenFailed, SteeringRefused."""
 
     def option(level: int, which: int) -> int:
         return sock.getsockopt(level, which)

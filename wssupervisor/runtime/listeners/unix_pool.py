@@ -45,7 +45,7 @@ class UnixSlot:
 
 
 class UnixPool:
-    """Owns the socket, and where we bound it the file and a lock beside it."""
+    """Owns the socket and, if we bound it, its file and a lock beside that."""
 
     why_shared: str | None = WHY_SHARED
 
@@ -58,7 +58,7 @@ class UnixPool:
         lock: LockFile | None,
         promise: dict[str, str] | None = None,
     ) -> None:
-        """`promise` None: what the socket has now."""
+        """`promise` None: the options that the socket has now."""
         self.name = name
         self.source = "systemd" if lock is None else "self"
         self.slots = [UnixSlot(sock)]
@@ -90,7 +90,7 @@ class UnixPool:
         return next(slot for slot in self.slots if slot.inode == inode)
 
     def check_alone(self) -> None:
-        """No other process can share it: binding the path takes it from us as a whole."""
+        """Do nothing: no other process can share a path, only replace the file."""
 
     def connections(self) -> Connections:
         found = [one for one in unix_diag.connections(self._binding) if one.inode]
@@ -106,14 +106,14 @@ class UnixPool:
         return found is None or found[1] & INODE_BITS != ours[0]
 
     def abandon(self) -> None:
-        """Close it, and leave what is at its path."""
+        """Close the socket, and leave the file at its path."""
         close_beside(self.slots[0].socket)
         if self._lock is not None:
             self._lock.abandon()
             self._lock = None
 
     def close(self) -> None:
-        """Close it, and remove the file if it is still ours."""
+        """Close the socket, and remove the file if it is still ours."""
         close_beside(self.slots[0].socket)
         if self._lock is None:
             return
@@ -124,7 +124,7 @@ class UnixPool:
 
 
 def bind_unix(listen: Listen) -> UnixPool:
-    """Bind the path and let it listen; what a dead daemon left there is replaced.
+    """Bind the path and listen, replacing a socket that a dead daemon left there.
 
     Raises AddressTaken, or ListenFailed with what to do about it.
     """
@@ -149,7 +149,7 @@ def bind_unix(listen: Listen) -> UnixPool:
 
 
 def adopt_unix(name: str, descriptor: int) -> UnixPool:
-    """The listener that systemd passes. Owns the descriptor. Raises ListenFailed."""
+    """Make a pool of systemd's socket, which owns the descriptor. Raises ListenFailed."""
     sock = socket.socket(fileno=descriptor)
     if sock.type != socket.SOCK_STREAM or not sock.getsockopt(
         socket.SOL_SOCKET, socket.SO_ACCEPTCONN
@@ -165,7 +165,10 @@ def adopt_unix(name: str, descriptor: int) -> UnixPool:
 
 
 def _remove_stale(path: str, name: str) -> None:
-    """Raises AddressTaken if a process listens, ListenFailed for what is no socket, OSError."""
+    """Remove a socket without a listener.
+
+    Raises AddressTaken if a process listens, ListenFailed if the file is no socket, OSError.
+    """
     try:
         found = Path(path).lstat()
     except FileNotFoundError:
@@ -193,7 +196,10 @@ def _taken(path: str, name: str) -> AddressTaken:
 
 
 def _bound(listen: Listen, path: str) -> socket.socket:
-    """Clients connect only after owner and mode are set. Raises OSError, ListenFailed."""
+    """Bind and listen. Owner and mode are set before the first client can connect.
+
+    Raises OSError, ListenFailed.
+    """
     owner = _id(listen, "socket_user", listen.socket_user, lambda name: pwd.getpwnam(name).pw_uid)
     group = _id(listen, "socket_group", listen.socket_group, lambda name: grp.getgrnam(name).gr_gid)
     with unix_socket(socket.SOCK_STREAM) as sock:
@@ -207,7 +213,7 @@ def _bound(listen: Listen, path: str) -> socket.socket:
 
 @contextmanager
 def _file_of(sock: socket.socket, path: str) -> Iterator[str]:
-    """A path to the very file that was bound; another may be at its own by now. Raises OSError."""
+    """Yield a path to the file that was bound: `path` may lead elsewhere by now. Raises OSError."""
     file = unix_diag.binding(os.fstat(sock.fileno()).st_ino).file
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -221,7 +227,7 @@ def _file_of(sock: socket.socket, path: str) -> Iterator[str]:
 
 
 def _id(listen: Listen, key: str, name: str | None, find: Callable[[str], int]) -> int:
-    """A number, for chown; -1 leaves it as it is."""
+    """Return the user's or group's number for chown; -1 leaves it unchanged."""
     if name is None:
         return -1
     try:
@@ -240,7 +246,7 @@ def _advice(error: OSError, path: str) -> str:
 
 
 def _remove(path: str, file: int) -> None:
-    """Remove the path if it is still this file, of which 32 bits of its inode may be known."""
+    """Remove the path if it is still this file. `file`: its inode, or the low 32 bits of it."""
     try:
         if Path(path).lstat().st_ino & INODE_BITS == file & INODE_BITS:
             Path(path).unlink()

@@ -16,9 +16,9 @@ from wssupervisor.runtime.listeners.daemon_socket import DaemonSocket
 
 NAME = "[http] agent"
 CLIENTS_MAX = 32
-"""One more client replaces the oldest, which does not read or does not close."""
+"""At most this many clients: another one replaces the oldest, which does not read or close."""
 CLIENT_SECONDS = 2.0
-"""From accept to close, if the client does not close first."""
+"""Seconds from accept to close, if the client does not close first."""
 HEARD_BYTES = 4096
 
 

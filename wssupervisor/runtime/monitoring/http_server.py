@@ -20,12 +20,12 @@ from wssupervisor.acceptor import Acceptor
 from wssupervisor.config.model import Address, Http
 
 HEAD_BYTES = 8192
-"""Of a request line and its headers."""
+"""Limit of a request line with its headers, in bytes."""
 REQUEST_SECONDS = 5.0
-"""From accept to close, whatever the client does."""
+"""Limit from accept to close, in seconds, whatever the client does."""
 PAUSE_SECONDS = 0.3
 CLIENTS_MAX = 32
-"""One more client replaces the oldest, which is slow or idle."""
+"""At most this many clients: another one replaces the oldest, which is slow or idle."""
 READ_OFF_BYTES = 1 << 18
 """What a client may send beyond its request; one that sends more loses its response."""
 RECEIVE_BYTES = 4096
@@ -47,7 +47,7 @@ Headers = list[tuple[bytes, str]]
 """Names in lower case."""
 
 Pages = Mapping[str, Callable[[], Reply]]
-"""By path."""
+"""The pages, by path."""
 
 
 def accepted_hosts(http: Http) -> frozenset[str]:
@@ -73,7 +73,7 @@ port of this machine."""
 
 
 def refusal(hosts: frozenset[str], host: str | None, headers: Headers) -> Reply | None:
-    """Why a request is refused; None if it is not. `host`: None without the header (HTTP/1.0)."""
+    """Return why a request is refused, or None. `host`: None without the header (HTTP/1.0)."""
     if host is not None and host.lower() not in hosts:
         return Reply(
             HTTPStatus.MISDIRECTED_REQUEST,

@@ -55,7 +55,7 @@ class Endpoint:
 
     @asynccontextmanager
     async def quiet(self) -> AsyncIterator[None]:
-        """Within it, no request is answered: accepted ones were answered before, new ones wait."""
+        """Within the context no request is answered: earlier ones were answered, later ones wait."""
         if self._server is None:
             yield
             return

@@ -53,7 +53,7 @@ class Scrape:
         )
 
     def _own(self) -> metrics.Own | None:
-        """None where nothing can be read, as no descriptor is left."""
+        """Return None if nothing can be read, such as without a free descriptor."""
         try:
             open_files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a third of its cost
             return metrics.Own(self._self.memory_info().rss, time.process_time(), open_files)

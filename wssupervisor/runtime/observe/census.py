@@ -39,7 +39,7 @@ def take(
     others: AbstractSet[int] = frozenset(),
     stalled: AbstractSet[WorkerId] = frozenset(),
 ) -> Count:
-    """One round: descriptors, inet_diag, descriptors. May run in a thread; raises OSError.
+    """Count once: descriptors, inet_diag, descriptors again. May run in a thread; raises OSError.
 
     `others`: sockets of processes that no longer belong to a worker.
 
@@ -47,8 +47,8 @@ def take(
     the client may still read. But if the process that accepted it has closed it, and only helpers
     that inherited it are left, no process will send that client anything. Inode 0 is queued (and
     counted in the queue's length) or closed by its process. A descriptor that moves during the
-    round is found before or after; a socket in neither reading was in flight between processes, or
-    belongs to another program: unattributed.
+    round is found in the first or the second reading. A socket in neither was in flight between
+    processes, or belongs to another program: it counts as unattributed.
     """
     began_at, cpu = time.monotonic(), time.thread_time()
     before = {worker: process.socket_inodes() for worker, process in processes.items()}
@@ -85,10 +85,10 @@ def take(
 
 
 def may_have_changed(last: Count, processes: Mapping[WorkerId, Process]) -> bool:
-    """Whether a census now might find other counts, at the cost of a system call a process.
+    """Whether a census might find other counts now. Costs one system call for each process.
 
-    A hint: something was opened or closed, not necessarily a connection. True if that is not known,
-    as for an unknown worker or an old kernel.
+    Only a hint: something was opened or closed, not necessarily a connection. True if unknown, such
+    as for a new worker or on an old kernel.
     """
     return any(
         not (now := process.descriptor_count()) or now != last.descriptors.get(worker)

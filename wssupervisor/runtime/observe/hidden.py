@@ -2,8 +2,8 @@
 
 A process of another user, or one with rights that we lack, shows no descriptors (/proc/PID/fd). It
 counts as neither idle nor gone. It is assumed to hold its slots, and its connections are found by
-exclusion: those that no other worker holds. A worker that gets no new connections has at most those
-of the first count after its last one can have arrived.
+exclusion: those that no other worker holds. A worker that gets no new connections can have at most
+those that the first count after its last possible arrival attributed to it.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Hidden:
         slots: Mapping[WorkerId, AbstractSet[SlotId]],
         closed: AbstractSet[WorkerId],
     ) -> Count:
-        """The same count, with the connections and slots of hidden workers.
+        """Return the count with connections and slots attributed to hidden workers.
 
         `slots`: what each worker was given; `closed`: workers that get no new connection.
         """

@@ -31,7 +31,7 @@ def document(
     *,
     stored: bool,
 ) -> Status:
-    """One JSON object; its keys are stable. `usage` is of workers' main processes, by pid.
+    """Return one JSON object, whose keys are stable. `usage`: of workers' main processes, by pid.
 
     `stored`: systemd holds the sockets that we bound, so that they survive us.
     """
@@ -116,7 +116,7 @@ def headline(view: FleetView, listeners: ListenerSet) -> str:
 
 
 DRAINS_SHOWN = 1
-"""More draining generations are only counted, to leave room for the reason of a failed reload."""
+"""Further draining generations are only counted: the reason of a failed reload needs the room."""
 _KINDS = {"start": "start", "reload": "reload", "rollback": "rollback"}
 
 

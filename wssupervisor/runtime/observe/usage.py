@@ -12,7 +12,7 @@ SPAN = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Of a main process: `seconds` so far; `percent` of a core, None before the second reading."""
+    """CPU time of a main process. `percent`: share of a core; None before the second reading."""
 
     at: float
     seconds: float

@@ -141,7 +141,7 @@ class Watch:
         return min(max(self._supervisor.fleet.policy.accept_stall / LOOKS_A_STALL, low), high)
 
     def glance(self) -> bool:
-        """Look; False if that fails now, as without a free descriptor."""
+        """Look once. Return False if that fails, such as without a free descriptor."""
         try:
             self.look()
         except Exception as error:  # at the loop's edge: a failed look must not end the supervisor
@@ -174,7 +174,7 @@ class Watch:
                     (await asyncio.to_thread(look_for_holders))()
                 stalled = self._stalled()
                 found = await asyncio.to_thread(census.take, pools, processes, others, stalled)
-            except Exception:  # the same
+            except Exception:  # as in `glance`
                 log.exception("census failed")
                 return
             found = self._last = self._with_hidden(found)

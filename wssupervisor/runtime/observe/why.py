@@ -48,9 +48,9 @@ KEEP_ALIVE = "idle keep-alive connection"
 
 
 def looks_kept_alive(one: Held, after: float = KEEP_ALIVE_SECONDS) -> bool:
-    """Answered, and silent in both directions since, as a proxy or a scraper keeps a connection.
+    """Whether it was answered and then silent in both directions, like a proxy's idle connection.
 
-    Whether it was upgraded to a WebSocket the kernel does not report. `after`: seconds of silence.
+    The kernel does not report whether it is a WebSocket. `after`: seconds of silence.
     """
     silent = one.idle >= after and not one.unread and not one.unsent
     return silent and one.answered
@@ -58,7 +58,7 @@ def looks_kept_alive(one: Held, after: float = KEEP_ALIVE_SECONDS) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SeenConnection:
-    """A connection of a worker; `age`: at least, in seconds, None before its first count."""
+    """A connection of a worker. `age`: its minimum in seconds; None before its first count."""
 
     worker: WorkerId
     socket: Held
@@ -162,7 +162,7 @@ def _living(generation: GenerationView) -> list[WorkerView]:
 
 
 def _reasons(generation: GenerationView, connections: int, now: float, seen: Seen) -> list[str]:
-    """In words, the most important first."""
+    """Return the reasons in words, the most important first."""
     found = []
     match generation.state:
         case GenerationState.ACTIVE:

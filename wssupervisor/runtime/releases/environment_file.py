@@ -21,7 +21,7 @@ _ESCAPE = re.compile(r"\\([\s\S])")
 
 
 def parse_environment(text: str) -> dict[str, str]:
-    """Name to value; a later line wins. Raises ValueError that names the line."""
+    """Return values by name; a later line wins. Raises ValueError, which names the line."""
     if "\0" in text:
         raise ValueError(f"line {_line(text, text.index(chr(0)))}: a NUL character")
     text = text.replace("\r\n", "\n")

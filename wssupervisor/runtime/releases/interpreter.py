@@ -22,7 +22,7 @@ PT_INTERP = 3
 
 
 def refuse_without(program: Path) -> None:
-    """Raises ReleaseInvalid if the program's interpreter or loader is missing."""
+    """Check the program. Raises ReleaseInvalid if its interpreter or loader is missing."""
     try:
         head = files.head(program, HEAD_BYTES)
     except OSError:

@@ -11,7 +11,7 @@ HOMES = ("/home", "/root", "/run/user")
 
 
 def advice(path: str | Path, error: OSError) -> str:
-    """Why a path cannot be examined; for EACCES with what to do."""
+    """Return why a path cannot be examined; for EACCES with what to do."""
     reason = error.strerror or str(error)
     if error.errno != errno.EACCES:
         return reason

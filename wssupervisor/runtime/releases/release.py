@@ -19,14 +19,14 @@ from wssupervisor.runtime.releases.pinning import pin
 PASSED_ON = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"),
-        # Directories that systemd made for the service, and so for its workers.
+        # Variables with directories that systemd made for the service, and so for its workers.
         *("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"),
     }
 )
 """Variables that a worker inherits from the daemon by default, besides LC_*."""
 
 FILE_BYTES_MAX = 1 << 20
-"""Of an environment file; the limit for a new process is about twice that."""
+"""Limit of an environment file. The kernel's limit for a new process is about twice that."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

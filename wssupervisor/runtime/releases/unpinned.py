@@ -25,7 +25,7 @@ NEW_VENV = (
 
 
 def unpinned(release: Release) -> list[str]:
-    """A sentence for each. Reads files of the release; unreadable files are skipped."""
+    """Return one sentence for each such path. Reads the release's files; skips unreadable ones."""
     found = [
         f"{place}: {path} leads into the release through {link}, which the next deploy may switch:"
         f" a worker started after that would mix two releases; {advice}"

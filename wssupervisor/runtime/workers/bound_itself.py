@@ -20,9 +20,9 @@ ANY_PORT = 0
 
 
 def taken_by_us(lines: Iterable[str], addresses: Sequence[str]) -> str | None:
-    """What to do about a worker that could not bind an address, if its last words show that.
+    """Return advice for a worker that could not bind an address; None unless its output shows that.
 
-    `addresses`: of the listeners, in their order.
+    `lines`: its last lines. `addresses`: those of the listeners, in their order.
     """
     for line in lines:
         if not _IN_USE.search(line):
@@ -47,7 +47,7 @@ def _take(at: int) -> str:
 
 
 def same_address(listeners: ListenerSet, process: Process, given: Collection[SlotId]) -> str | None:
-    """What is wrong with a process that listens next to its slots: its socket joined the group.
+    """Return what is wrong if a socket of the process's own joined a slot's group, or None.
 
     No connection is steered to a socket that is not a slot. Raises OSError.
     """
@@ -71,7 +71,7 @@ def same_address(listeners: ListenerSet, process: Process, given: Collection[Slo
 
 
 def wrapped(process: Process) -> str | None:
-    """What is wrong if the server is not the process that was started, which $LISTEN_PID names."""
+    """Return what is wrong if $LISTEN_PID names the server's parent, not the server; else None."""
     main = command_name(process.pid)
     for pid in sorted(process.members() - {process.pid}):
         name = command_name(pid)
@@ -86,7 +86,7 @@ def wrapped(process: Process) -> str | None:
 
 
 def another_address(listeners: ListenerSet, process: Process) -> str | None:
-    """What may be wrong with a process that listens on another address. Raises OSError."""
+    """Return what may be wrong with a process that listens elsewhere, or None. Raises OSError."""
     slots = {slot.inode for pool in listeners.pools.values() for slot in pool.slots}
     own = process.socket_inodes() - slots
     found = [

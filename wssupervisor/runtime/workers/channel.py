@@ -25,11 +25,11 @@ class Channel:
         self._socket, self._theirs = own, theirs
         self._closer = Closer()
         self.closed = closed
-        """Closed by the worker, or by us after it broke the protocol."""
+        """Whether the worker closed its end, or we closed ours after a protocol error."""
 
     @classmethod
     def create(cls) -> "Channel":
-        """Raises OSError."""
+        """Make both ends of a channel. Raises OSError."""
         kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         own, theirs = socket.socketpair(socket.AF_UNIX, kind)
         refuse_descriptors(own)
@@ -40,7 +40,7 @@ class Channel:
 
     @classmethod
     def restore(cls, state: ChannelState) -> "Channel":
-        """Our end only: the worker has had its own since its start."""
+        """Take over our end. The worker has had its own end since it started."""
         own = inherited(state.descriptor)
         return cls(own, own, closed=state.closed)
 

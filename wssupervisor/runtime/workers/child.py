@@ -17,7 +17,7 @@ class Child:
     """A helper process; a short-lived one answers by its output and its exit status."""
 
     def __init__(self, pid: int) -> None:
-        """If it raises OSError, the process was killed."""
+        """Take over a child process. If this raises OSError, the process was killed."""
         self.pid = pid
         self._pidfd = open_child(pid)
         HELPERS.add(pid)
@@ -34,9 +34,10 @@ class Child:
         errors: bool = False,
         own_session: bool = False,
     ) -> "Child":
-        """Start it with `descriptor` as its 3, and `more` variables. Raises OSError.
+        """Start a child with `descriptor` as its descriptor 3. Raises OSError.
 
-        `question`: its standard input. `errors`: its standard error goes to `output`, too.
+        `more`: further environment variables. `question`: its standard input. `errors`: whether
+        its standard error goes to `output`, too.
         `own_session`: it may outlive the supervisor.
         """
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -64,7 +65,7 @@ class Child:
         return self._pidfd
 
     def status(self) -> int | None:
-        """Its exit status, once it has ended; None if a signal ended it."""
+        """Return its exit status, after it has ended; None if a signal ended it."""
         with contextlib.suppress(ChildProcessError):
             found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
             if found is not None and found.si_code == os.CLD_EXITED:

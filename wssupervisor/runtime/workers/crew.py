@@ -93,7 +93,7 @@ class Crew:
             self.relay.succeed()
 
     def save(self, *, lean: bool) -> CrewState:
-        """`lean`: without the output and last words of ended workers."""
+        """Return the state. `lean`: without the output and last words of ended workers."""
         outputs = OutputReaderState() if lean else self.outputs.save()
         workers = tuple(handle.save(worker) for worker, handle in self._handles.items())
         return CrewState(workers, outputs, self.relay.save())
@@ -281,7 +281,7 @@ class Crew:
         return handle.process.has_placed([handle.slots[name] for name in self._listeners.pools])
 
     def status(self, worker: WorkerId) -> str | None:
-        """Its last STATUS=."""
+        """Return the worker's last STATUS= text."""
         handle = self._handles.get(worker)
         return None if handle is None else handle.status
 
@@ -354,7 +354,7 @@ class Crew:
             self._post(MainProcessEnded(worker, ended, advice))
 
     def _advice(self, ended: Exit, last_words: Sequence[str]) -> str | None:
-        """Why it ended, if its last words show that."""
+        """Return what to do about the end of a worker, if its last words show that."""
         addresses = [pool.address for pool in self._listeners.pools.values()]
         if ended.status in NOT_EXECUTED and last_words:
             return printable(last_words[-1][:LAST_WORD_CHARS])

@@ -31,7 +31,7 @@ STARTER = IDENTITY.index("WSSUPERVISOR_SUPERVISOR")
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What a process that left its worker's tree may still have of it."""
+    """What a process that left its worker's tree may still share with that tree."""
 
     main: int
     """Pid of the main process, and id of the tree's session."""
@@ -73,7 +73,7 @@ def traits(pid: int) -> Traits | None:
 
 
 def owner(one: Traits, marks: Mapping[WorkerId, Marks]) -> WorkerId | None:
-    """The worker whose tree it has left; a slot decides only if exactly one worker has it."""
+    """Return the worker whose tree a process has left; a slot counts only if one worker has it."""
     for worker, own in marks.items():
         named = any(own.identity) and one.identity == own.identity
         if named or one.session == own.main or own.pipe in one.pipes:

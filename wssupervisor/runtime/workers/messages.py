@@ -39,7 +39,7 @@ LIBRARY_CHARS = 100
 
 
 class Messages:
-    """Reads both sockets of each worker; calls `warn` with what is wrong with a message."""
+    """Reads both sockets of each worker; calls `warn` for each bad message."""
 
     def __init__(
         self, post: Callable[[Event], None], warn: Callable[[WorkerId, str], None]

@@ -45,7 +45,7 @@ class Malformed:
 
 
 def parse(data: bytes) -> Notification | Malformed:
-    """One datagram of newline-separated NAME=value assignments."""
+    """Parse one datagram of newline-separated NAME=value assignments."""
     if len(data) > MESSAGE_BYTES:
         return Malformed(f"longer than {MESSAGE_BYTES} bytes")
     try:
@@ -92,7 +92,7 @@ class NotifySocket:
         self._path = path
         self._file = None if path is None else identity(path)
         self.address = address
-        """For NOTIFY_SOCKET=."""
+        """The worker's value of NOTIFY_SOCKET."""
 
     @classmethod
     def create(cls, path: str | None) -> "NotifySocket":
@@ -152,7 +152,7 @@ class NotifySocket:
                 )
             except BlockingIOError:
                 break
-            # Descriptors in the message (BARRIER=1, FDSTORE=1) are closed: that is the answer.
+            # Close descriptors in the message (BARRIER=1, FDSTORE=1): a barrier waits for that.
             self._closer.close(descriptors_in(control))
             pid, uid = _sender(control)
             if uid not in (0, os.geteuid()) and not (pid and ours(pid)):
@@ -201,7 +201,7 @@ def _bound(name: str) -> socket.socket:
 
 
 def _sender(control: list[tuple[int, int, bytes]]) -> tuple[int | None, int | None]:
-    """The sender's pid and uid."""
+    """Return the sender's pid and uid, or None for each if the kernel did not attach them."""
     for level, kind, data in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             pid, uid, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])

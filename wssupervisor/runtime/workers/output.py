@@ -52,7 +52,7 @@ class Ends:
 
     output: int
     errors: int
-    """A second open file description: Node, for one, sets flags on its own."""
+    """The end for standard error: an open file of its own, because Node changes flags of each."""
     spare: int
     """A reading end that is never read: keeps writes from failing if all other readers die."""
 
@@ -123,7 +123,7 @@ class Output:
 
     @property
     def inode(self) -> int:
-        """The pipe's."""
+        """The inode of the pipe."""
         return os.fstat(self.pipe).st_ino
 
     def descriptors(self) -> list[int]:
@@ -141,7 +141,7 @@ class Output:
         return os.fstat(self.descriptor).st_size - self._read_to
 
     def read(self, limit: int = READ_BYTES) -> Words:
-        """The next lines, at most `limit` bytes; a line without its end is kept for later."""
+        """Return the next lines, of at most `limit` bytes; an incomplete line is kept for later."""
         at = self._data_from(self._read_to)
         if at > self._read_to:
             self._miss(at - self._read_to)
@@ -158,7 +158,7 @@ class Output:
         return Words(lines, skipped)
 
     def rest(self) -> Words:
-        """The last line, which has no newline, once nothing more will arrive."""
+        """Return the incomplete last line, after all output has arrived."""
         partial, self._partial = self._partial, b""
         skipped, self._skipped = self._skipped, 0
         lines = [_readable(partial)] if partial else []
@@ -222,7 +222,7 @@ class Output:
     # -- bytes in the pipe --------------------------------------------------------------------
 
     def is_complete(self) -> bool:
-        """Whether the file has everything that was written before the first such call."""
+        """Whether the file has everything that was written before the first call of this method."""
         pending = self.pending()
         if self._goal is None:
             self._goal = os.fstat(self.descriptor).st_size + pending

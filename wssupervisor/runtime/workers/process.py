@@ -124,7 +124,7 @@ class Process:
         return found
 
     def reap(self) -> Exit | None:
-        """How the main process ended; None while it lives, or while its status is unknown."""
+        """Return how the main process ended; None while it lives or its status is unknown."""
         if self.exit is None:
             try:
                 found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
@@ -140,7 +140,7 @@ class Process:
         return self.exit
 
     def _exit_of_stranger(self) -> Exit | None:
-        """The same for the child of a dead supervisor."""
+        """Like `reap`, for a process that a dead supervisor started."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         if not poll.poll(0):

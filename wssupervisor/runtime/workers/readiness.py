@@ -36,7 +36,7 @@ SLOW_AFTER_SECONDS = 2.0
 SUSPECT_SECONDS = 1.0
 """How often to check whether an unready worker listens elsewhere."""
 ANSWER_SECONDS = 5.0
-"""For one answer; without an answer the probe asks again, until the worker's time is over."""
+"""Limit for one answer. Then the probe asks again, until the worker's own limit."""
 RETRY_CHECK_SECONDS = 0.2
 CHILD_SECONDS = 5.0
 """Extra time for the child that asks to start and to end."""
@@ -82,7 +82,7 @@ async def _probed(
     tried: Callable[[str], None],
     suspect: Callable[[], None],
 ) -> None:
-    """The same for one listener. Raises what `ready` does, and Unreachable."""
+    """Probe one listener until the process is ready. Raises what `ready` does, and Unreachable."""
     steering = listeners.steerings[name]
     if check is not None:
         await _checked(steering, process, slot, check, tried, suspect)
@@ -193,7 +193,7 @@ async def _asked(client: socket.socket, steering: Steering, check: Check) -> str
 
 
 def judged(said: Said | None) -> str | None:
-    """What is wrong; None only if the probe reported success and exited with status 0."""
+    """Return what is wrong; None only if the probe reported success and exited with status 0."""
     if said is None:
         return "could not be checked: the probe did not end"
     if said.endless:

@@ -17,7 +17,7 @@ class Repeated:
         self._last: dict[type[Report], Report] = {}
 
     def now(self, report: Report) -> Report | None:
-        """The report, if it is to be posted now; otherwise None, and the report waits."""
+        """Return the report if it must be posted now; otherwise keep it and return None."""
         kind = type(report)
         if kind in self._posted:
             self._last[kind] = report
@@ -26,7 +26,7 @@ class Repeated:
         return report
 
     def waiting(self) -> list[Event]:
-        """The reports that have waited for this look."""
+        """Return the reports that have waited for this look, and forget them."""
         found: list[Event] = list(self._last.values())
         self._posted = set(self._last)
         self._last.clear()

@@ -37,7 +37,7 @@ KILLED_WITHIN = 2.0
 
 @dataclass(slots=True)
 class Stray:
-    """`ours`: started by a worker, for certain; any process could have passed it the socket."""
+    """`ours`: certainly started by a worker. Other holders may have been passed the socket."""
 
     started: int
     sockets: frozenset[int]
