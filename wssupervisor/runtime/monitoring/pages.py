@@ -55,7 +55,7 @@ class Endpoint:
 
     @asynccontextmanager
     async def quiet(self) -> AsyncIterator[None]:
-        """Within the context no request is answered: earlier ones were answered, later ones wait."""
+        """Pause the server: accepted requests are answered first, new clients wait in the queue."""
         if self._server is None:
             yield
             return
