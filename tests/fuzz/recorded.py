@@ -62,7 +62,12 @@ class HistoryFiles(Target[Lines]):
             else:
                 lines.append(self._wrong(random, note))
         torn = json.dumps(random.choice(self._notes)).encode()[: random.choice((0, 10, 1000))]
-        return Lines(lines, right, torn, random.choice((b"", inputs.mutated(random, torn))))
+        return Lines(
+            lines,
+            right,
+            torn,
+            random.choice((b"", inputs.mutated(random, torn), inputs.many(random))),
+        )
 
     def _wrong(self, random: Random, note: Entry) -> bytes:
         match random.randrange(5):

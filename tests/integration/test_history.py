@@ -5,6 +5,7 @@ import os
 import pwd
 import signal
 import subprocess
+import tracemalloc
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from examples.load.waiting import slowness, wait_until
 from tests.harness.daemon import Daemon, environment
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
-from wssupervisor.runtime.history.file import OLDER, HistoryFile
+from wssupervisor.runtime.history.file import OLDER, READ_BYTES_MAX, HistoryFile
 
 WITHIN = 15.0
 KEYS = [
@@ -219,6 +220,23 @@ def test_a_torn_line_costs_only_itself(tmp_path: Path, end: bytes) -> None:
     file.close()
 
     assert [one["kind"] for one in file.read(most=10)] == ["started", "recovered"]
+
+
+def test_a_file_of_millions_of_lines_costs_no_more_memory_than_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    entry = b'{"at":"2026-11-25T00:00:00.000Z","kind":"started"}\n'
+    path.write_bytes(b"no\n" * (READ_BYTES_MAX // 3) + entry)
+    file = HistoryFile(str(path), size=10_000)
+
+    tracemalloc.start()
+    try:
+        found = file.read(most=10)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert [one["kind"] for one in found] == ["started"]
+    assert peak < 3 * READ_BYTES_MAX  # the text, and once more while it is put together
 
 
 def test_two_files_of_bounded_size_keep_the_last_entries(tmp_path: Path) -> None:

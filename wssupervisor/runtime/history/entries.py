@@ -11,6 +11,8 @@ from wssupervisor.control.documents import Event
 
 LINE_BYTES_MAX = 60 << 10
 """Longest entry that fits into a line of the control protocol, with room for its envelope."""
+LINE_BYTES_MIN = 40
+"""No entry is shorter: each has an instant and a kind."""
 NUMBER_MAX = 1 << 53
 _AT = re.compile(r"(19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 

@@ -11,6 +11,7 @@ that are not entries.
 import contextlib
 import json
 import os
+import re
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +22,7 @@ from wssupervisor import files
 from wssupervisor.control.documents import Event
 from wssupervisor.control.socket_file import identity
 from wssupervisor.own_directory import OwnDirectory
-from wssupervisor.runtime.history.entries import entry
+from wssupervisor.runtime.history.entries import LINE_BYTES_MIN, entry
 
 log = structlog.get_logger()
 
@@ -30,6 +31,8 @@ OLDER = ".1"
 """Suffix of the file that was renamed."""
 READ_BYTES_MAX = 4 << 20
 """Bytes that are read, from the end of each file: more than is ever written."""
+_LINE = re.compile(rb"^[^\n]{%d,}" % LINE_BYTES_MIN, re.MULTILINE)
+"""One at a time: a damaged file may consist of millions of short lines."""
 
 
 class HistoryFile:
@@ -144,5 +147,6 @@ def read_record(path: Path, most: int) -> list[Event]:
 def _entries(pieces: Iterable[bytes], most: int) -> list[Event]:
     found: deque[Event] = deque(maxlen=most)
     for piece in pieces:
-        found.extend(one for line in piece.split(b"\n") if (one := entry(line)) is not None)
+        lines = (match[0] for match in _LINE.finditer(piece))
+        found.extend(one for line in lines if (one := entry(line)) is not None)
     return list(found)
