@@ -45,7 +45,8 @@ def test_who_came_while_there_were_no_descriptors_is_accepted_later() -> None:
                     own = Acceptor(listening, welcomed.put_nowait)
                     await turns(10)
                     assert welcomed.empty()
-                found = await asyncio.wait_for(welcomed.get(), SOON)
+                async with asyncio.timeout(SOON):
+                    found = await welcomed.get()
                 with found:
                     assert found.getpeername() == client.getsockname()
                     assert not found.getblocking()
@@ -67,9 +68,11 @@ def test_a_pause_is_not_ended_by_descriptors_that_come_back() -> None:
                     await turns(10)
                 own.pause()
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(welcomed.get(), 4 * RETRY)
+                    async with asyncio.timeout(4 * RETRY):
+                        await welcomed.get()
                 own.resume()
-                (await asyncio.wait_for(welcomed.get(), SOON)).close()
+                async with asyncio.timeout(SOON):
+                    (await welcomed.get()).close()
                 own.pause()
 
     asyncio.run(run())

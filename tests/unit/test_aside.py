@@ -50,7 +50,8 @@ def test_what_hangs_fails_within_its_limit_and_leaves_room_for_so_many_more(
         with pytest.raises(OperationFailed, match="2 earlier ones still hang"):
             await aside.do("reading", lambda: 7)
         # The census has threads of its own.
-        assert await asyncio.wait_for(asyncio.to_thread(lambda: 8), LONG) == 8
+        async with asyncio.timeout(LONG):
+            assert await asyncio.to_thread(lambda: 8) == 8
 
     begun = time.monotonic()
     asyncio.run(ask())  # does not wait for them

@@ -264,7 +264,8 @@ async def _write(writer: asyncio.StreamWriter, line: bytes) -> None:
     """Write a line, and wait while the client's buffer is full. Raises _ClientGone."""
     writer.write(line)
     try:
-        await asyncio.wait_for(writer.drain(), WRITE_SECONDS)
+        async with asyncio.timeout(WRITE_SECONDS):
+            await writer.drain()
     except (ConnectionError, TimeoutError) as error:
         raise _ClientGone from error
 
@@ -284,7 +285,8 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
     """Flush the output, and wait until the socket is closed."""
     writer.close()
     try:
-        await asyncio.wait_for(writer.wait_closed(), WRITE_SECONDS)
+        async with asyncio.timeout(WRITE_SECONDS):
+            await writer.wait_closed()
     except (OSError, TimeoutError):
         writer.transport.abort()
     except asyncio.CancelledError:  # its place is needed for another

@@ -1,7 +1,8 @@
 """Tasks that take longer than a moment: probing a worker, reading the release of a reload."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import structlog
 
@@ -65,35 +66,48 @@ class BackgroundTasks:
         self._crew = crew
         self._post = post
         self._aside = Aside(READ_AT_ONCE_MAX, READ_SECONDS)
+        self._under_way: set[asyncio.Task[None]] = set()
         self._probes: dict[WorkerId, asyncio.Task[None]] = {}
         self.warnings: dict[int, list[str]] = {}
         """Unpinned parts of the last reload's release, by the reload's number."""
 
     def probe(self, action: Probe) -> None:
         """Start probing whether a worker accepts connections."""
-        task = self._tasks.create_task(self._probe(action))
-        self._probes[action.worker] = task
-        task.add_done_callback(lambda _: self._probes.pop(action.worker, None))
+        self._start_for(action.worker, self._probe(action))
 
     def end_probe(self, worker: WorkerId) -> None:
         """Cancel a probe: its result is no longer needed."""
         if probe := self._probes.pop(worker, None):
             probe.cancel()
 
-    def end_probes(self) -> None:
-        for worker in list(self._probes):
-            self.end_probe(worker)
+    def end(self) -> None:
+        """Cancel all tasks: the instance has ended, and waits for none of them."""
+        for task in self._under_way:
+            task.cancel()
 
     def judge(self, action: JudgeLeftover) -> None:
         """Start finding out whether the processes left of a worker serve clients."""
         self.end_probe(action.worker)
-        task = self._tasks.create_task(self._judge(action))
-        self._probes[action.worker] = task
-        task.add_done_callback(lambda _: self._probes.pop(action.worker, None))
+        self._start_for(action.worker, self._judge(action))
 
     def resolve(self, reload: int) -> None:
         """Start reading the release of a reload."""
-        self._tasks.create_task(self._resolve(reload))
+        self._start(self._resolve(reload))
+
+    def _start_for(self, worker: WorkerId, work: Coroutine[Any, Any, None]) -> None:
+        self._probes[worker] = task = self._start(work)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if self._probes.get(worker) is task:  # no later one has replaced it
+                del self._probes[worker]
+
+        task.add_done_callback(ended)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._tasks.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     async def _probe(self, action: Probe) -> None:
         process = self._crew.process(action.worker)

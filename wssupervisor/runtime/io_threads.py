@@ -49,7 +49,8 @@ class Aside:
             self._under_way.discard(mark)
             raise OperationFailed(f"{what} was not begun: {error}") from None
         try:
-            return await asyncio.wait_for(done, self._within)
+            async with asyncio.timeout(self._within):
+                return await done
         except TimeoutError:
             raise OperationFailed(
                 f"{what} took more than {self._within:g} s; look for a mount that does not answer"

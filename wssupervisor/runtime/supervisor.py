@@ -176,7 +176,7 @@ class Supervisor:
             begin()
             ended = await self._ended
             watching.cancel()
-            self._background.end_probes()
+            self._background.end()
         if self._timer is not None:
             self._timer.cancel()
         return ended

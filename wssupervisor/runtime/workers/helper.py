@@ -84,7 +84,8 @@ async def ask_child(
         finally:
             os.close(writing)
         try:
-            return await asyncio.wait_for(_until_it_ends(child, pipe), within)
+            async with asyncio.timeout(within):
+                return await _until_it_ends(child, pipe)
         except TimeoutError:
             return None
         finally:

@@ -210,9 +210,9 @@ def judged(said: Said | None) -> str | None:
 
 async def _connected(client: socket.socket, steering: Steering) -> bool:
     target = steering.pool.reach.target
-    connecting = asyncio.get_running_loop().sock_connect(client, target)
     try:
-        await asyncio.wait_for(connecting, CONNECT_SECONDS)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await asyncio.get_running_loop().sock_connect(client, target)
     except (OSError, TimeoutError):
         return False
     return True
