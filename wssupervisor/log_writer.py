@@ -37,7 +37,7 @@ class Record:
 
     lines: Sequence[str]
     entry: Callable[[str], bytes]
-    tells: "Dropped | None" = None
+    reports: "Dropped | None" = None
     """Set if the record reports missing lines."""
 
     def size(self) -> int:
@@ -157,7 +157,7 @@ class Writer:
                     lane.drop(len(record.lines))
                     return
                 self._allowance.spend(len(record.lines))
-            self._tell_dropped(lane)
+            self._report_dropped(lane)
             self._append(lane, record, size)
             self._changed.notify_all()
 
@@ -196,7 +196,7 @@ class Writer:
         lane.records.append((self._sequence, record, size))
         lane.bytes += size
 
-    def _tell_dropped(self, lane: _Lane) -> None:
+    def _report_dropped(self, lane: _Lane) -> None:
         if lane.dropped:
             record = self._missing(Dropped(lane.dropped, lane.since, lane.until))
             lane.dropped = 0
@@ -206,7 +206,7 @@ class Writer:
         while True:
             lane, record, size = self._next()
             for some in _in_portions(record):
-                self._write(lane, some, record.tells)
+                self._write(lane, some, record.reports)
             with self._changed:
                 lane.bytes -= size
                 self._writing = 0
@@ -217,7 +217,7 @@ class Writer:
             while True:
                 for lane in self._lanes():
                     if not lane.records:  # dropped records came after the records in the lane
-                        self._tell_dropped(lane)
+                        self._report_dropped(lane)
                 filled = [lane for lane in self._lanes() if lane.records]
                 if filled:
                     break
@@ -227,7 +227,7 @@ class Writer:
             self._writing = len(record.lines)
             return lane, record, size
 
-    def _write(self, lane: _Lane, entries: list[bytes], tells: Dropped | None) -> None:
+    def _write(self, lane: _Lane, entries: list[bytes], reports: Dropped | None) -> None:
         at = 0
         while at < len(entries):
             done = self._sink.write(entries, at)
@@ -237,18 +237,18 @@ class Writer:
                     self._writing -= done
                 continue
             if not self._sink.keeps:
-                self._lose(lane, len(entries) - at, tells)
+                self._lose(lane, len(entries) - at, reports)
                 at = len(entries)
             time.sleep(RETRY_SECONDS)
 
-    def _lose(self, lane: _Lane, lines: int, tells: Dropped | None) -> None:
+    def _lose(self, lane: _Lane, lines: int, reports: Dropped | None) -> None:
         with self._changed:
             self._writing -= lines
-            if tells is None:
+            if reports is None:
                 lane.drop(lines)
             else:
-                lane.dropped += tells.lines
-                lane.since, lane.until = tells.since, lane.until or tells.until
+                lane.dropped += reports.lines
+                lane.since, lane.until = reports.since, lane.until or reports.until
 
 
 def _in_portions(record: Record) -> Iterator[list[bytes]]:

@@ -150,7 +150,7 @@ def pass_on(lines: Sequence[str], *, worker: str, generation: int, pid: int) -> 
     _log.writer.put(Record(lines, entry), output=True)
 
 
-def tell_skipped(skipped: int, *, worker: str, generation: int) -> None:
+def log_skipped(skipped: int, *, worker: str, generation: int) -> None:
     """Log how much output of a worker is missing, at its place among the worker's lines."""
     if _log is None or _log.level > stdlib.WARNING:
         return
@@ -170,7 +170,7 @@ def limited(level: str, event: str, by: Mapping[str, str], **details: Any) -> No
         getattr(structlog.get_logger(), level)(event, **by, **details)
 
 
-def tell_suppressed(now: float) -> None:
+def log_suppressed(now: float) -> None:
     """Log the number of lines that `limited` has not logged, for events whose time is over."""
     for kind, lines in _limit.over(now):
         event, *by = cast(tuple[Any, ...], kind)
@@ -188,7 +188,7 @@ def flush(within: float) -> int:
     """Write what is left before the program ends. Returns the number of unwritten lines."""
     if _log is None:
         return 0
-    tell_suppressed(math.inf)
+    log_suppressed(math.inf)
     return _log.writer.flush(within)
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from wssupervisor.verdict import GOOD, WRONG
+from wssupervisor.probe_verdict import GOOD, WRONG
 
 CONNECTION = 3
 SHOWN_CHARS = 60

@@ -22,7 +22,7 @@ from tests.fuzz.target import Target, Wrong
 from tests.harness.settings import HOST
 from wssupervisor import probe
 from wssupervisor.runtime.workers import readiness
-from wssupervisor.runtime.workers.helper import Said, ask_child, module
+from wssupervisor.runtime.workers.helper import ChildOutput, ask_child, module
 
 SECONDS = 8.0
 WHOLE_SECONDS = 15.0
@@ -220,7 +220,7 @@ def _serve(server: socket.socket, data: bytes) -> bytes:
 
 def _asked_whole(
     client: socket.socket, server: socket.socket, given: Reply
-) -> tuple[Said | None, bytes]:
+) -> tuple[ChildOutput | None, bytes]:
     """As the daemon asks: a process of its own, from nothing."""
     sent: list[bytes] = []
     thread = threading.Thread(target=lambda: sent.append(_serve(server, given.data)))
@@ -240,7 +240,9 @@ def _asked_whole(
     return said, sent[0]
 
 
-def _asked_fork(client: socket.socket, server: socket.socket, given: Reply) -> tuple[Said, bytes]:
+def _asked_fork(
+    client: socket.socket, server: socket.socket, given: Reply
+) -> tuple[ChildOutput, bytes]:
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # beside threads, from Python 3.12 on
@@ -259,7 +261,7 @@ def _asked_fork(client: socket.socket, server: socket.socket, given: Reply) -> t
         if child:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-    return Said(text, None if status < 0 else status), sent
+    return ChildOutput(text, None if status < 0 else status), sent
 
 
 def _be_probe(client: int, output: int, question: str) -> NoReturn:

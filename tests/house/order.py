@@ -23,9 +23,9 @@ ORDER = (
         "quiet_thread",
         "runtime",
         "runtime.clock",
-        "runtime.terminal",
+        "runtime.controlling_terminal",
         "start_directory",
-        "verdict",
+        "probe_verdict",
         "wssupervisor",
     ),
     (

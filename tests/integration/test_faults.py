@@ -1,4 +1,4 @@
-"""The rule of a step (deeds.py): whatever system call fails in it, serving continues.
+"""The rule of a step (runtime/effects.py): whatever system call fails in it, serving continues.
 
 `./dev faults` takes longer: each call fails with each error, once for each kind of event.
 """

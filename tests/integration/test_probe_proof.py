@@ -14,9 +14,9 @@ import pytest
 from examples.load.waiting import slowness
 from tests.harness.daemon import SERVING_WITHIN, Daemon
 from tests.harness.settings import HOST, Settings
-from wssupervisor.runtime.workers.helper import Said
+from wssupervisor.probe_verdict import GOOD, WRONG
+from wssupervisor.runtime.workers.helper import ChildOutput
 from wssupervisor.runtime.workers.readiness import judged
-from wssupervisor.verdict import GOOD, WRONG
 
 SOON = 10.0
 QUICKLY = 1.0
@@ -200,19 +200,19 @@ def test_a_probe_that_is_killed_is_a_failure(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("output", "why"),
     [
         (None, "could not be checked: the probe did not end"),
-        (Said("", 0), "could not be checked: the probe gave no verdict"),
-        (Said("goods", 0), "could not be checked: the probe gave no verdict"),
-        (Said(GOOD, 1), "could not be checked: the probe failed with status 1"),
-        (Said(GOOD, None), "could not be checked: the probe was killed"),
-        (Said(f"{WRONG}answered 500", 0), "answered 500"),
-        (Said(GOOD, 0), None),
+        (ChildOutput("", 0), "could not be checked: the probe gave no verdict"),
+        (ChildOutput("goods", 0), "could not be checked: the probe gave no verdict"),
+        (ChildOutput(GOOD, 1), "could not be checked: the probe failed with status 1"),
+        (ChildOutput(GOOD, None), "could not be checked: the probe was killed"),
+        (ChildOutput(f"{WRONG}answered 500", 0), "answered 500"),
+        (ChildOutput(GOOD, 0), None),
     ],
 )
-def test_a_verdict_is_one_word_and_status_0(said: Said | None, why: str | None) -> None:
-    assert judged(said) == why
+def test_a_verdict_is_one_word_and_status_0(output: ChildOutput | None, why: str | None) -> None:
+    assert judged(output) == why
 
 
 POISON = "raise SystemExit('taken')\n"

@@ -12,7 +12,7 @@ import pytest
 from wssupervisor.config.model import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.runtime.kernel.procfs import start_time
-from wssupervisor.runtime.listeners.holders import holders, left_over
+from wssupervisor.runtime.listeners.holders import holders, leftovers
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -273,7 +273,7 @@ def worker() -> Iterator[Callable[[TcpPool, str], subprocess.Popen[str]]]:
         yield start
 
 
-def test_a_worker_of_a_dead_supervisor_is_a_left_over_of_its_own_instance_only(
+def test_a_worker_of_a_dead_supervisor_is_a_leftover_of_its_own_instance_only(
     worker: Callable[[TcpPool, str], subprocess.Popen[str]],
 ) -> None:
     with subprocess.Popen(["true"]) as dead:
@@ -285,11 +285,11 @@ def test_a_worker_of_a_dead_supervisor_is_a_left_over_of_its_own_instance_only(
             pool.close()
 
             assert [process.pid] == [one.pid for one in holders(inodes)]
-            assert [process.pid] == left_over(inodes, "chat")
-            assert [] == left_over(inodes, "shop")
+            assert [process.pid] == leftovers(inodes, "chat")
+            assert [] == leftovers(inodes, "shop")
 
 
-def test_a_worker_of_a_live_supervisor_is_no_left_over(
+def test_a_worker_of_a_live_supervisor_is_no_leftover(
     worker: Callable[[TcpPool, str], subprocess.Popen[str]],
 ) -> None:
     with bound() as pool:
@@ -297,6 +297,6 @@ def test_a_worker_of_a_live_supervisor_is_no_left_over(
         worker(pool, f"{os.getpid()}:{start_time(os.getpid())}")
         pool.close()
 
-        assert [] == left_over(inodes, "chat")
+        assert [] == leftovers(inodes, "chat")
         with pytest.raises(AddressTaken, match="instance 'chat' of wssupervisor"):
             bound(port=pool.port)

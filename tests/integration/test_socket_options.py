@@ -20,9 +20,9 @@ from wssupervisor.runtime.listeners.socket_options import (
     FILTER,
     FLAGS,
     TABLE,
-    original_of,
-    promise_of,
-    set_back,
+    options_of,
+    original_options_of,
+    restore,
 )
 from wssupervisor.runtime.listeners.tcp_pool import adopt
 
@@ -97,9 +97,9 @@ def value(sock: socket.socket, level: int, number: int) -> bytes:
 
 
 def test_every_option_that_can_be_changed_is_set_back(listening: socket.socket) -> None:
-    promise, spoilt = promise_of(listening), {FLAGS}
+    options, changed = options_of(listening), {FLAGS}
     for option in TABLE:
-        if option.name not in promise:
+        if option.name not in options:
             continue
         before = value(listening, option.level, option.number)
         for other in OTHER_VALUES:
@@ -108,16 +108,16 @@ def test_every_option_that_can_be_changed_is_set_back(listening: socket.socket) 
             except OSError:
                 continue
             if value(listening, option.level, option.number) != before:
-                spoilt.add(option.name)
+                changed.add(option.name)
                 break
     listening.setblocking(True)
-    assert len(spoilt) >= min(len(promise), 40)
-    left = set_back(listening, promise)
+    assert len(changed) >= min(len(options), 40)
+    left = restore(listening, options)
 
     assert all(one.why is None for one in left)
-    assert promise == promise_of(listening)
+    assert options == options_of(listening)
     assert not os.get_blocking(listening.fileno())
-    assert set_back(listening, promise) == []
+    assert restore(listening, options) == []
 
 
 @pytest.mark.parametrize("locked", [False, True])
@@ -129,7 +129,7 @@ def test_a_filter_is_taken_off_or_named(locked: bool) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
         if locked:
             sock.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
-        (left,) = set_back(sock, promise_of(sock))
+        (left,) = restore(sock, options_of(sock))
 
         assert left.option == FILTER
         assert (left.why is not None) == locked
@@ -144,11 +144,11 @@ def test_what_the_socket_unit_set_is_told_from_what_workers_left() -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made[0].setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
         made[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
-        found = original_of(made)
+        found = original_options_of(made)
 
         assert "01000000" == found["SO_KEEPALIVE"]
         assert "00000000" == found["TCP_NODELAY"]
-        assert found["TCP_KEEPCNT"] == promise_of(made[0])["TCP_KEEPCNT"]
+        assert found["TCP_KEEPCNT"] == options_of(made[0])["TCP_KEEPCNT"]
     finally:
         for sock in made:
             sock.close()

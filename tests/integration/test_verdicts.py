@@ -13,7 +13,7 @@ import pytest
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from tests.harness.verdicts import KINDS, WAYS, Server, judge, ours
-from wssupervisor.runtime.workers.helper import Said, ask_child, module
+from wssupervisor.runtime.workers.helper import ChildOutput, ask_child, module
 from wssupervisor.runtime.workers.readiness import judged
 
 UVICORN, WEBSOCKETS = ours()
@@ -87,11 +87,11 @@ def test_no_strange_answer_is_a_good_one_or_leaves_the_probe_without_words(by: s
     assert {name for name, said in asked.items() if said is None or said.status != 0} == set()
 
 
-async def _ask_all(by: str) -> dict[str, Said | None]:
+async def _ask_all(by: str) -> dict[str, ChildOutput | None]:
     return {name: await _ask(by, answer) for name, answer in ANSWERS.items()}
 
 
-async def _ask(by: str, answer: bytes) -> Said | None:
+async def _ask(by: str, answer: bytes) -> ChildOutput | None:
     """What the probe says of a server that answers so, and ends."""
     question = {"by": by, "address": "127.0.0.1", "port": 1, "path": "/", "seconds": 5.0}
     ours, theirs = socket.socketpair()

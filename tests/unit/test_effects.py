@@ -4,7 +4,7 @@ from wssupervisor.fleet.actions import Action, Quit
 from wssupervisor.fleet.events import Event
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.fleet.orders import Kill
-from wssupervisor.runtime.effects import Deeds
+from wssupervisor.runtime.effects import Effects
 
 WORKER = WorkerId(1, 0, 1)
 
@@ -16,7 +16,7 @@ class Performer:
         self._fails = fails
         self.tried: list[Action] = []
         self.events: list[Event] = []
-        self.deeds = Deeds(self._perform, self.events.append)
+        self.effects = Effects(self._perform, self.events.append)
 
     def _perform(self, action: Action) -> None:
         self.tried.append(action)
@@ -27,7 +27,7 @@ class Performer:
 def test_an_end_that_fails_is_tried_once_more_without_last_words_and_never_raises() -> None:
     performer = Performer(Quit)
 
-    performer.deeds.do([Quit(1, "it failed", of=WORKER), Kill(WORKER)])
+    performer.effects.perform([Quit(1, "it failed", of=WORKER), Kill(WORKER)])
 
     assert performer.tried == [
         Quit(1, "it failed", of=WORKER),
@@ -38,12 +38,12 @@ def test_an_end_that_fails_is_tried_once_more_without_last_words_and_never_raise
 
 def test_an_order_that_fails_is_tried_again_while_its_worker_lives() -> None:
     performer = Performer(Kill)
-    performer.deeds.do([Kill(WORKER)])
-    assert list(performer.deeds.pending) == [Kill(WORKER)]
+    performer.effects.perform([Kill(WORKER)])
+    assert list(performer.effects.pending) == [Kill(WORKER)]
 
-    performer.deeds.retry({WORKER})
-    assert list(performer.deeds.pending) == [Kill(WORKER)]
+    performer.effects.retry({WORKER})
+    assert list(performer.effects.pending) == [Kill(WORKER)]
 
-    performer.deeds.retry(set())
-    assert list(performer.deeds.pending) == []
+    performer.effects.retry(set())
+    assert list(performer.effects.pending) == []
     assert performer.events == []

@@ -18,7 +18,7 @@ from wssupervisor.fleet.model import (
 from wssupervisor.fleet.state import Generation, SlotWatch, State, Worker
 from wssupervisor.fleet.view import view
 from wssupervisor.runtime.kernel.inet_diag import Held
-from wssupervisor.runtime.observe.why import (
+from wssupervisor.runtime.observe.why_document import (
     KEEP_ALIVE,
     KEEP_ALIVE_SECONDS,
     Seen,

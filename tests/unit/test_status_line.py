@@ -8,7 +8,7 @@ from wssupervisor.fleet.model import GenerationState, InstanceState
 from wssupervisor.fleet.state import ReloadKind, State, Verdict
 from wssupervisor.fleet.view import DrainView, GenerationView, view
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
-from wssupervisor.runtime.observe.status import headline
+from wssupervisor.runtime.observe.status_document import headline
 from wssupervisor.runtime.systemd import STATUS_CHARS, shortened
 
 ADVICE = (

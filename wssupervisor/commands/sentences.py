@@ -15,7 +15,9 @@ def sentence(note: Note) -> str:
     """Return the note in words; a note of an unknown kind as its kind and all its fields."""
     kind = NoteKind.named(note["kind"])
     try:
-        return described(note) if kind is None else one_line(kind.sentence.format_map(_Words(note)))
+        return (
+            described(note) if kind is None else one_line(kind.sentence.format_map(_Fields(note)))
+        )
     except (KeyError, TypeError, ValueError):  # of a daemon that is older or newer than we are
         return described(note)
 
@@ -62,7 +64,7 @@ def requester(document: Mapping[str, Any]) -> str:
     return str(user or via or "an unknown requester")
 
 
-class _Words(dict[str, Any]):
+class _Fields(dict[str, Any]):
     """The fields of a note as a sentence wants them."""
 
     def __getitem__(self, name: str) -> str:

@@ -25,7 +25,7 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
     lifecycle.library_disconnected(worker)
     worker.unresponsive_since = worker.stalled_since = worker.gave_way_at = worker.held_up_at = None
     if stopping:
-        yield from _tell_rest(worker, state.policy)
+        yield from _signal_rest(worker, state.policy)
         return
     yield lifecycle.note(
         NoteKind.MAIN_PROCESS_ENDED, worker, reason=str(event.exit), connections=worker.connections
@@ -45,7 +45,7 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
     yield from judge(worker)
 
 
-def _tell_rest(worker: Worker, policy: Policy) -> Iterator[Action]:
+def _signal_rest(worker: Worker, policy: Policy) -> Iterator[Action]:
     """The main process ended as asked: its other processes get the rest of the time."""
     waits, worker.rest_at = worker.rest_at is not None, None
     if waits:

@@ -1,6 +1,6 @@
 """Orders to a worker. No event answers one: nothing shows whether the worker did it.
 
-A new order is a class here and a member of `Order`; runtime/workers/orders.py carries it out.
+A new order is a class here and a member of `Order`; runtime/workers/carry_out.py carries it out.
 """
 
 from dataclasses import dataclass

@@ -20,11 +20,11 @@ from wssupervisor.fleet.events import (
     ReleaseResolved,
 )
 from wssupervisor.fleet.model import Policy, Release, WorkerId
-from wssupervisor.runtime.io_threads import Aside
+from wssupervisor.runtime.io_threads import IoThreads
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.releases.release import resolve
 from wssupervisor.runtime.releases.unpinned import unpinned
-from wssupervisor.runtime.workers import leftover, readiness
+from wssupervisor.runtime.workers import leftover_processes, readiness
 from wssupervisor.runtime.workers.crew import Crew
 from wssupervisor.runtime.workers.serving import Acceptor
 
@@ -65,7 +65,7 @@ class BackgroundTasks:
         self._listeners = listeners
         self._crew = crew
         self._post = post
-        self._aside = Aside(READ_AT_ONCE_MAX, READ_SECONDS)
+        self._io_threads = IoThreads(READ_AT_ONCE_MAX, READ_SECONDS)
         self._under_way: set[asyncio.Task[None]] = set()
         self._probes: dict[WorkerId, asyncio.Task[None]] = {}
         self.warnings: dict[int, list[str]] = {}
@@ -134,7 +134,7 @@ class BackgroundTasks:
         if process is None:
             return
         try:
-            serves = await leftover.serves(self._listeners, process, action)
+            serves = await leftover_processes.serves(self._listeners, process, action)
         except Exception as error:
             if not isinstance(error, WssError | OSError):
                 log.exception("internal error in judging a worker's remaining processes")
@@ -145,7 +145,7 @@ class BackgroundTasks:
 
     async def _resolve(self, reload: int) -> None:
         try:
-            release, policy, warnings = await self._aside.do(
+            release, policy, warnings = await self._io_threads.do(
                 "reading the release", self._read_release
             )
         except (ConfigInvalid, ReleaseInvalid) as error:

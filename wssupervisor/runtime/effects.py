@@ -40,7 +40,7 @@ from wssupervisor.runtime.kernel.descriptors import in_words
 log = structlog.get_logger()
 
 
-class Deeds:
+class Effects:
     """`perform` does one action and may raise; `post` gets the event for its failure."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Deeds:
         """Actions that failed and are still to be done, in their order."""
         return tuple(self._pending)
 
-    def do(self, actions: Iterable[Action]) -> None:
+    def perform(self, actions: Iterable[Action]) -> None:
         """Perform all actions, in their order, even if one of them fails. Never raises."""
         for action in actions:
             log.debug("action", what=repr(action))
@@ -94,7 +94,7 @@ class Deeds:
                 self._post(ReleaseRefused(reload, f"the release could not be read: {why}"))
             case Quit(of=WorkerId()):
                 log.error("last words of a worker cannot be read", why=why)
-                self.do([replace(action, of=None)])
+                self.perform([replace(action, of=None)])
             case Answer() | Begun() | Note() | Quit():
                 log.error("action failed", what=type(action).__name__, why=why)
             case _:
@@ -110,10 +110,10 @@ class Deeds:
         self._pending.append(action)
 
 
-def never_raises(what: str, deed: Callable[[], object]) -> None:
-    """Call `deed`, and log its failure, which must not prevent the actions of a step."""
+def never_raises(what: str, call: Callable[[], object]) -> None:
+    """Run `call`, and log its failure, which must not prevent the actions of a step."""
     try:
-        deed()
+        call()
     except Exception as error:
         if isinstance(error, WssError | OSError):
             log.error("failed, and serving continues", what=what, why=in_words(error))  # noqa: TRY400

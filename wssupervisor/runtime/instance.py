@@ -65,7 +65,9 @@ from wssupervisor.runtime.workers.notify_socket import remove_others
 
 log = structlog.get_logger()
 
-NOT_TOLD = "in shared mode a worker stops accepting only on request, and [drain] signal is none"
+NO_DRAIN_SIGNAL = (
+    "in shared mode a worker stops accepting only on request, and [drain] signal is none"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ class Instance:
         check_limit(config)
         report_limit(config)
         if self._notifier.is_service:
-            acquire.end_left_overs(config)
+            acquire.end_leftovers(config)
         pools = acquire.acquired(config, passed, slots)
         listeners = ListenerSet(pools, backlogs(config), _missing_slots(pools))
         made.callback(listeners.close)
@@ -315,7 +317,7 @@ class Instance:
         if not beginning.restores:
             _greet(config, parts.supervisor.listeners, self._control)
         obey_signals(parts.supervisor, upgrade)
-        parts.history.follow(lambda note: _tell_systemd(self._notifier, str(note["kind"])))
+        parts.history.follow(lambda note: _notify_systemd(self._notifier, str(note["kind"])))
         counts = SlotCounts(parts.supervisor.listeners.pools.values())
         if not parts.supervisor.listeners.slots_before:
             counts.remember()
@@ -334,7 +336,7 @@ class Instance:
 
         mends = {
             f"control socket {self._control}": control,
-            "state": lambda: writer.mend(supervisor.deeds.pending),
+            "state": lambda: writer.mend(supervisor.effects.pending),
             "history": parts.history.mend,
             "notify sockets of workers": supervisor.crew.mend,
             "[http] address": parts.http.mend,
@@ -371,7 +373,7 @@ def _greet(config: Config, listeners: ListenerSet, control: str) -> None:
             **({} if pool.why_shared is None else {"shared": pool.why_shared}),
         )
         if pool.why_shared is not None and config.drain.signal is None:
-            log.warning("old workers will keep accepting", listener=pool.name, why=NOT_TOLD)
+            log.warning("old workers will keep accepting", listener=pool.name, why=NO_DRAIN_SIGNAL)
 
 
 def _missing_slots(pools: Sequence[Pool]) -> Mapping[str, int]:
@@ -391,7 +393,7 @@ def _missing_slots(pools: Sequence[Pool]) -> Mapping[str, int]:
     return missing
 
 
-def _tell_systemd(notifier: ServiceNotifier, kind: str) -> None:
+def _notify_systemd(notifier: ServiceNotifier, kind: str) -> None:
     if kind in (NoteKind.STARTED.value, NoteKind.RECOVERED.value):
         notifier.ready()
     elif kind == NoteKind.STOP_BEGUN.value:

@@ -16,7 +16,7 @@ from wssupervisor.errors import OperationFailed
 T = TypeVar("T")
 
 
-class Aside:
+class IoThreads:
     def __init__(self, most: int, within: float) -> None:
         """At most `most` calls at once; each is waited for at most `within` seconds."""
         self._most = most
@@ -64,8 +64,8 @@ def _settled(done: "asyncio.Future[T]", work: Callable[[], T]) -> Callable[[], N
     except Exception as error:  # noqa: BLE001 - raised by the await
         settle = partial(done.set_exception, error)
 
-    def tell() -> None:
+    def pass_on() -> None:
         if not done.done():
             settle()
 
-    return tell
+    return pass_on

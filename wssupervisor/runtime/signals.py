@@ -10,9 +10,9 @@ from wssupervisor.config.app import FORWARDABLE
 from wssupervisor.errors import WssError
 from wssupervisor.fleet.events import ReloadRequested, Requester, StopRequested
 from wssupervisor.fleet.model import InstanceState
+from wssupervisor.runtime.controlling_terminal import Terminal
 from wssupervisor.runtime.handover.upgrade import HANDLED, Upgrade
 from wssupervisor.runtime.supervisor import Supervisor
-from wssupervisor.runtime.terminal import Terminal
 
 log = structlog.get_logger()
 

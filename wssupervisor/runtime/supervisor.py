@@ -52,16 +52,16 @@ from wssupervisor.fleet.reloading import name as reload_name
 from wssupervisor.fleet.view import FleetView
 from wssupervisor.runtime.background import BackgroundTasks, Reread
 from wssupervisor.runtime.clock import Clock
-from wssupervisor.runtime.effects import Deeds, never_raises
+from wssupervisor.runtime.effects import Effects, never_raises
 from wssupervisor.runtime.fd_store import FdStore
 from wssupervisor.runtime.history.history import History
 from wssupervisor.runtime.listeners.handshakes import Handshakes, HandshakesState
 from wssupervisor.runtime.listeners.listener_set import ListenerSet, Moment
 from wssupervisor.runtime.pending import VERDICTS_KEPT, PendingRequests, PendingRequestsState
 from wssupervisor.runtime.workers.bound_itself import same_address
+from wssupervisor.runtime.workers.carry_out import carry_out
 from wssupervisor.runtime.workers.crew import Crew, CrewState
-from wssupervisor.runtime.workers.orders import carry_out
-from wssupervisor.runtime.workers.output import Words
+from wssupervisor.runtime.workers.output import OutputLines
 
 log = structlog.get_logger()
 
@@ -130,7 +130,7 @@ class Supervisor:
             notify_at,
             listeners,
             self.post,
-            _tell_output,
+            _log_output,
             logging.takes_output,
             _warn_of_message,
             store,
@@ -139,7 +139,7 @@ class Supervisor:
             None if saved is None else saved.crew,
         )
         self.answers = PendingRequests(self.post, None if saved is None else saved.requests)
-        self.deeds = Deeds(self.perform, self.post)
+        self.effects = Effects(self.perform, self.post)
         self._tasks = asyncio.TaskGroup()
         self._background = BackgroundTasks(
             config, reread, listeners, self.crew, self.post, look, self._tasks
@@ -236,13 +236,13 @@ class Supervisor:
         if (verdict := self.fleet.verdict) is not None:
             self.answers.settle(verdict)
         if actions or not isinstance(event, PASSING):
-            never_raises("state", lambda: self._keep([*self.deeds.pending, *actions]))
-        self.deeds.do(actions)
+            never_raises("state", lambda: self._keep([*self.effects.pending, *actions]))
+        self.effects.perform(actions)
 
     def _relay_started(self) -> None:
         """Save the relay's identity, unless a step is under way: a later step will save it."""
         if not self._handling:
-            self._keep(self.deeds.pending)
+            self._keep(self.effects.pending)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -261,8 +261,8 @@ class Supervisor:
 
     def retry(self) -> bool:
         """Try failed actions again; True if none is left."""
-        self.deeds.retry(self.crew.processes())
-        return not self.deeds.pending
+        self.effects.retry(self.crew.processes())
+        return not self.effects.pending
 
     def perform(self, action: Action) -> None:
         """Do an action now, or start a task that posts its result; never waits. May raise."""
@@ -362,12 +362,12 @@ class Supervisor:
         return self.fleet.view(time.monotonic())
 
 
-def _tell_output(worker: WorkerId, pid: int, words: Words) -> None:
+def _log_output(worker: WorkerId, pid: int, output: OutputLines) -> None:
     name, generation = str(worker), worker.generation
-    if words.skipped:
-        logging.tell_skipped(words.skipped, worker=name, generation=generation)
-    if words.lines:
-        logging.pass_on(words.lines, worker=name, generation=generation, pid=pid)
+    if output.skipped:
+        logging.log_skipped(output.skipped, worker=name, generation=generation)
+    if output.lines:
+        logging.pass_on(output.lines, worker=name, generation=generation, pid=pid)
 
 
 def _warn_of_message(worker: WorkerId, reason: str) -> None:

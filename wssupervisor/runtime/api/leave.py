@@ -7,7 +7,7 @@ from wssupervisor.control.verbs import Leave, LeaveEvent, LeaveRequest
 from wssupervisor.fleet.actions import Left
 from wssupervisor.fleet.events import LeaveRequested
 from wssupervisor.runtime.api.call import PROGRESS_SECONDS, Call, limit, span
-from wssupervisor.runtime.observe.status import out_of_rotation
+from wssupervisor.runtime.observe.status_document import out_of_rotation
 
 LEAD_SECONDS = 10.0
 """More than a load balancer needs to notice: HAProxy's agent-inter is 2 s by default, and a health

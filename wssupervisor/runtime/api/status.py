@@ -3,7 +3,7 @@
 from wssupervisor.control.documents import Status
 from wssupervisor.control.verbs import Empty
 from wssupervisor.runtime.api.call import Call
-from wssupervisor.runtime.observe.status import document
+from wssupervisor.runtime.observe.status_document import document
 
 
 async def answer(call: Call[Empty, Empty]) -> Status:

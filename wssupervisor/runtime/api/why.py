@@ -4,7 +4,7 @@ from wssupervisor.control.documents import Why
 from wssupervisor.control.verbs import Empty, WhyRequest
 from wssupervisor.errors import OperationFailed
 from wssupervisor.runtime.api.call import Call
-from wssupervisor.runtime.observe.why import document
+from wssupervisor.runtime.observe.why_document import document
 
 
 async def answer(call: Call[WhyRequest, Empty]) -> Why:

@@ -28,7 +28,7 @@ from wssupervisor.runtime.fd_store import FdStore
 from wssupervisor.runtime.history.history import History, HistoryState
 from wssupervisor.runtime.listeners.listener_set import ListenerSet, ListenerSetState
 from wssupervisor.runtime.listeners.pool import PoolState
-from wssupervisor.runtime.monitoring.pages import Endpoint
+from wssupervisor.runtime.monitoring.pages import HttpPages
 from wssupervisor.runtime.monitoring.scrape import Scrape
 from wssupervisor.runtime.observe.watch import Watch, WatchState
 from wssupervisor.runtime.supervisor import Supervisor, SupervisorState
@@ -102,7 +102,7 @@ class Parts:
     history: History
     watch: Watch
     control: ControlSocket
-    http: Endpoint
+    http: HttpPages
     scrape: Scrape
 
 
@@ -190,7 +190,7 @@ def _parts(
     )
     watch = Watch(supervisor, around.notifier, around.mend, None if saved is None else saved.watch)
     scrape = Scrape(supervisor, watch)
-    http = Endpoint(
+    http = HttpPages(
         around.config.http,
         supervisor,
         scrape,

@@ -109,10 +109,10 @@ class FoundWorkers:
 
 def _how(pidfd: int | None, pid: int | None, known: WorkerHandleState | None) -> Exit:
     """How the main process ended, from the kernel or the saved state; empty if unknown."""
-    told = None if pidfd is None or pid is None else exit_of(pidfd, pid)
-    if told is None and known is not None:
-        told = known.process.exit
-    return told or Exit()
+    ended = None if pidfd is None or pid is None else exit_of(pidfd, pid)
+    if ended is None and known is not None:
+        ended = known.process.exit
+    return ended or Exit()
 
 
 def _closed_socket() -> int:

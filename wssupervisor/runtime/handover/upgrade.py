@@ -20,7 +20,7 @@ from wssupervisor.errors import Busy, OperationFailed
 from wssupervisor.runtime.handover import document
 from wssupervisor.runtime.handover.document import HandoverDocument
 from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR, lower_limit, raise_limit
-from wssupervisor.runtime.workers.helper import SAID_MOST, ask_child
+from wssupervisor.runtime.workers.helper import OUTPUT_MAX, ask_child
 
 log = structlog.get_logger()
 
@@ -107,7 +107,7 @@ class Upgrade:
         if said is None:
             what = f"did not answer within {TRIAL_SECONDS:g}s"
         elif said.endless:
-            what = f"cannot take over: it wrote more than {SAID_MOST >> 20} MiB"
+            what = f"cannot take over: it wrote more than {OUTPUT_MAX >> 20} MiB"
         else:
             what = f"cannot take over: {last or 'it wrote nothing'}"
         raise OperationFailed(

@@ -17,7 +17,7 @@ from wssupervisor.fleet.model import SlotId
 from wssupervisor.runtime.kernel import descent, pidfd
 from wssupervisor.runtime.kernel.private_tmp import is_private
 from wssupervisor.runtime.kernel.procfs import start_time
-from wssupervisor.runtime.listeners.holders import abandoned, left_in_cgroup, left_over
+from wssupervisor.runtime.listeners.holders import abandoned, left_in_cgroup, leftovers
 from wssupervisor.runtime.listeners.pool import Pool
 from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
@@ -100,7 +100,7 @@ def _adopted(
             raise
         return pool
 
-    pool = _after_left_overs(config, take, before)
+    pool = _after_leftovers(config, take, before)
     # The sockets outlived the previous supervisor; its workers may still accept from them.
     own = frozenset(slot.inode for slot in pool.slots)
     left = descent.holding(own & before).union(abandoned(own, config.name))
@@ -188,7 +188,7 @@ def _bound(
                 address=str(address),
                 advice=f"its /tmp is private (PrivateTmp=): use /run/wssupervisor/{config.name}",
             )
-        return _after_left_overs(config, lambda: bind_unix(listen), before)
+        return _after_leftovers(config, lambda: bind_unix(listen), before)
     bind = partial(
         bind_pool,
         listen.name,
@@ -198,7 +198,7 @@ def _bound(
         count=config.slots_wanted(),
         backlog=listen.backlog,
     )
-    pool = _after_left_overs(config, lambda: bind(why_shared=listen.why_shared), before)
+    pool = _after_leftovers(config, lambda: bind(why_shared=listen.why_shared), before)
     try:
         pool.check_alone()
         _check_steerable(pool)
@@ -230,12 +230,12 @@ def _why_missing(instance: str, listener: str, passed: Sequence[Passed]) -> str:
 P = TypeVar("P", bound=Pool)
 
 
-def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet[SlotId]) -> P:
+def _after_leftovers(config: Config, take: Callable[[], P], before: AbstractSet[SlotId]) -> P:
     """Call `take`; if the address is taken by workers of a dead supervisor, end them and retry."""
     try:
         return take()
     except AddressTaken as error:
-        pids = left_over(error.inodes, config.name)
+        pids = leftovers(error.inodes, config.name)
         if not pids and error.inodes <= before:
             pids = sorted(descent.holding(error.inodes))
         if not pids:
@@ -244,7 +244,7 @@ def _after_left_overs(config: Config, take: Callable[[], P], before: AbstractSet
     return take()
 
 
-def end_left_overs(config: Config) -> None:
+def end_leftovers(config: Config) -> None:
     """In a service: end processes that a dead supervisor's workers left in our control group."""
     left = descent.left_by_earlier_runs().union(left_in_cgroup(config.name))
     _end(sorted(left), config.stop.kill_after)

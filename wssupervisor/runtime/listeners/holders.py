@@ -84,7 +84,7 @@ def describe_holders(inodes: Iterable[int]) -> str:
     return text
 
 
-def left_over(inodes: Iterable[int], instance: str) -> list[int]:
+def leftovers(inodes: Iterable[int], instance: str) -> list[int]:
     """Return the holders' pids if all are workers of this instance whose supervisor has died.
 
     Empty if any other process holds one of the sockets, or if a holder may be hidden from us.

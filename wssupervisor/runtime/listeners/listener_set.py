@@ -77,7 +77,7 @@ class ListenerSet:
         self.slots_before = dict(slots_before or {})
         self._backlogs = backlogs
         self.holders = dict(holders or {})
-        self.spoilt: dict[SlotId, str] = {}
+        self.unrestored: dict[SlotId, str] = {}
         """By slot: a change by a worker that cannot be undone; completes the sentence "it …"."""
         self.deaf: set[SlotId] = set()
         """Slots with a packet filter that a worker locked: no client reaches them."""
@@ -205,11 +205,11 @@ class ListenerSet:
 
     def _reset_options(self, pool: Pool, inode: SlotId) -> None:
         who = self._holder(inode)
-        left = socket_options.set_back(pool.by_inode(inode).socket, pool.promise)
+        left = socket_options.restore(pool.by_inode(inode).socket, pool.original_options)
         stuck = ", ".join(f"{one.option} ({one.why})" for one in left if one.why is not None)
-        self.spoilt.pop(inode, None)
+        self.unrestored.pop(inode, None)
         if stuck:
-            self.spoilt[inode] = (
+            self.unrestored[inode] = (
                 f"was given a listening socket on which {who} left {stuck}; restart the instance,"
                 " with its socket unit if it has one"
             )

@@ -20,7 +20,7 @@ class PoolState:
     source: str
     why_shared: str | None
     descriptors: tuple[int, ...]
-    promise: dict[str, str]
+    original_options: dict[str, str]
     path: str | None = None
     lock: int | None = None
     probes: tuple[int, ...] = ()
@@ -66,7 +66,7 @@ class Pool(Protocol):
     why_shared: str | None
     """Why all workers share its first slot; None in steered mode."""
 
-    promise: dict[str, str]
+    original_options: dict[str, str]
     """Socket options as they were at first: see socket_options."""
 
     @property

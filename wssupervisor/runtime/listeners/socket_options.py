@@ -28,18 +28,18 @@ TEXTS = ("TCP_CONGESTION", "SO_BINDTODEVICE")
 _INT = struct.Struct("=i")
 VALUE_BYTES = 128
 
-Promise = Mapping[str, str]
+Options = Mapping[str, str]
 """The values to restore, in hexadecimal, by the option's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`promised`: the value to restore; None: the value that the socket had at first."""
+    """`reset_to`: the value to restore; None: the value that the socket had at first."""
 
     name: str
     level: int
     number: int
-    promised: bytes | None = None
+    reset_to: bytes | None = None
     families: tuple[int, ...] = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -135,14 +135,14 @@ FILTER = "SO_ATTACH_FILTER"
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class ChangedOption:
     """An option that was changed. `why`: the reason it could not be restored; None if it was."""
 
     option: str
     why: str | None = None
 
 
-def promise_of(sock: socket.socket) -> dict[str, str]:
+def options_of(sock: socket.socket) -> dict[str, str]:
     """Return the values that the options have now."""
     found = {}
     for option in TABLE:
@@ -152,36 +152,36 @@ def promise_of(sock: socket.socket) -> dict[str, str]:
     return found
 
 
-def set_back(sock: socket.socket, promise: Promise) -> list[Left]:
-    """Restore every option that differs from the promise; return those options."""
-    left = [*_set_flags(sock), *_detach_filter(sock)]
+def restore(sock: socket.socket, options: Options) -> list[ChangedOption]:
+    """Restore every option that differs from `options`; return those options."""
+    changed = [*_set_flags(sock), *_detach_filter(sock)]
     for option in TABLE:
         value = _value(sock, option)
-        wanted = option.promised
-        if wanted is None and option.name in promise:
-            wanted = bytes.fromhex(promise[option.name])
+        wanted = option.reset_to
+        if wanted is None and option.name in options:
+            wanted = bytes.fromhex(options[option.name])
         if value is None or wanted is None or value == wanted:
             continue
         try:
             _set(sock, option, wanted)
         except OSError as error:
-            left.append(Left(option.name, error.strerror or str(error)))
+            changed.append(ChangedOption(option.name, error.strerror or str(error)))
         else:
-            left.append(Left(option.name))
-    return left
+            changed.append(ChangedOption(option.name))
+    return changed
 
 
-def original_of(sockets: Sequence[socket.socket]) -> dict[str, str]:
+def original_options_of(sockets: Sequence[socket.socket]) -> dict[str, str]:
     """Return the options that one listener's sockets had before any worker changed them.
 
     The sockets were made alike, and workers get the last socket least often, so its values count.
     But if it alone differs from the others and from a new socket, a worker changed it, too.
     """
-    *others, last = [promise_of(sock) for sock in sockets]
+    *others, last = [options_of(sock) for sock in sockets]
     if not others:
         return last
     with socket.socket(sockets[0].family, socket.SOCK_STREAM) as fresh:
-        default = promise_of(fresh)
+        default = options_of(fresh)
     found = dict(last)
     for name, value in last.items():
         theirs = {one.get(name) for one in others}
@@ -196,16 +196,16 @@ def set_nonblocking(sock: socket.socket) -> bool:
     return bool(_set_flags(sock))
 
 
-def _set_flags(sock: socket.socket) -> list[Left]:
+def _set_flags(sock: socket.socket) -> list[ChangedOption]:
     flags = fcntl.fcntl(sock, fcntl.F_GETFL)
     wanted = (flags | os.O_NONBLOCK) & ~os.O_ASYNC
     if flags == wanted:
         return []
     fcntl.fcntl(sock, fcntl.F_SETFL, wanted)
-    return [Left(FLAGS)]
+    return [ChangedOption(FLAGS)]
 
 
-def _detach_filter(sock: socket.socket) -> list[Left]:
+def _detach_filter(sock: socket.socket) -> list[ChangedOption]:
     """Remove a packet filter, which would drop packets before a connection exists."""
     if _locked(sock) and not _has_filter(sock):
         return []  # only a lock: it cannot be taken off, and does nothing
@@ -214,8 +214,8 @@ def _detach_filter(sock: socket.socket) -> list[Left]:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOPROTOOPT, errno.EOPNOTSUPP):
             return []
-        return [Left(FILTER, "it was locked with SO_LOCK_FILTER")]
-    return [Left(FILTER)]
+        return [ChangedOption(FILTER, "it was locked with SO_LOCK_FILTER")]
+    return [ChangedOption(FILTER)]
 
 
 def is_deaf(sock: socket.socket) -> bool:

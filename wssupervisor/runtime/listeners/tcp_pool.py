@@ -21,7 +21,7 @@ from wssupervisor.runtime.kernel.inet_diag import TcpState, held_inodes
 from wssupervisor.runtime.listeners.holders import describe_holders, ending, listening_inodes
 from wssupervisor.runtime.listeners.pool import Connections, PoolState
 from wssupervisor.runtime.listeners.reach import Reach, reach
-from wssupervisor.runtime.listeners.socket_options import original_of, promise_of
+from wssupervisor.runtime.listeners.socket_options import options_of, original_options_of
 
 TCP_INFO_BYTES = 104
 _QUEUE = struct.Struct("=II")
@@ -84,7 +84,7 @@ class Slot:
         if self.defers():
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
 
-    def reset_nobody(self, times_down: int) -> bool:
+    def reset_no_client(self, times_down: int) -> bool:
         """Whether the kernel has reset none of its clients since its `times_down`-th shutdown.
 
         The kernel resets all clients that wait in a socket that is shut down and, with
@@ -117,7 +117,7 @@ class TcpPool:
     source: str
     slots: list[Slot]
     why_shared: str | None = None
-    promise: dict[str, str] = field(default_factory=dict)
+    original_options: dict[str, str] = field(default_factory=dict)
     _own: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     @property
@@ -154,7 +154,7 @@ class TcpPool:
             self.source,
             self.why_shared,
             descriptors,
-            dict(self.promise),
+            dict(self.original_options),
             probes=tuple(self._own),
         )
 
@@ -171,7 +171,7 @@ class TcpPool:
             state.source,
             slots,
             state.why_shared,
-            dict(state.promise),
+            dict(state.original_options),
             deque(state.probes, maxlen=REMEMBERED),
         )
 
@@ -257,7 +257,7 @@ def bind_pool(
             sock.close()
         raise _bind_failed(error, name, shown, family=family, host=host, port=port) from error
     slots = [Slot(sock) for sock in made]
-    return TcpPool(name, family, host, port, "self", slots, why_shared, promise_of(made[0]))
+    return TcpPool(name, family, host, port, "self", slots, why_shared, options_of(made[0]))
 
 
 def bind_one_more(family: int, host: str, port: int, backlog: int) -> socket.socket:
@@ -323,8 +323,8 @@ def adopt(name: str, descriptors: Sequence[int], mode: Mode = Mode.AUTO) -> TcpP
             os.close(descriptor)
         raise
     slots = [Slot(sock) for sock in sockets]
-    family, promise = sockets[0].family, original_of(sockets)
-    return TcpPool(name, family, host, port, "systemd", slots, why_shared, promise)
+    family, original_options = sockets[0].family, original_options_of(sockets)
+    return TcpPool(name, family, host, port, "systemd", slots, why_shared, original_options)
 
 
 def _opened(name: str, descriptor: int) -> socket.socket:

@@ -20,7 +20,7 @@ from wssupervisor.runtime.kernel import unix_diag
 from wssupervisor.runtime.kernel.descriptors import inherited
 from wssupervisor.runtime.listeners.holders import describe_holders, ending
 from wssupervisor.runtime.listeners.pool import Connections, PoolState
-from wssupervisor.runtime.listeners.socket_options import promise_of
+from wssupervisor.runtime.listeners.socket_options import options_of
 
 WHY_SHARED = "AF_UNIX sockets cannot be steered"
 INODE_BITS = 0xFFFFFFFF
@@ -56,13 +56,13 @@ class UnixPool:
         path: str,
         *,
         lock: LockFile | None,
-        promise: dict[str, str] | None = None,
+        original_options: dict[str, str] | None = None,
     ) -> None:
-        """`promise` None: the options that the socket has now."""
+        """`original_options` None: the options that the socket has now."""
         self.name = name
         self.source = "systemd" if lock is None else "self"
         self.slots = [UnixSlot(sock)]
-        self.promise = promise_of(sock) if promise is None else promise
+        self.original_options = options_of(sock) if original_options is None else original_options
         self._path = path
         self._lock = lock
         self._binding = unix_diag.binding(self.slots[0].inode)
@@ -74,9 +74,9 @@ class UnixPool:
     def save(self) -> PoolState:
         lock = None if self._lock is None else self._lock.fileno()
         descriptors = (self.slots[0].socket.fileno(),)
-        promise = dict(self.promise)
+        original_options = dict(self.original_options)
         return PoolState(
-            self.name, self.source, self.why_shared, descriptors, promise, self._path, lock
+            self.name, self.source, self.why_shared, descriptors, original_options, self._path, lock
         )
 
     @classmethod
@@ -84,7 +84,7 @@ class UnixPool:
         path = state.path or ""
         lock = None if state.lock is None else LockFile.held(path, state.lock)
         sock = inherited(state.descriptors[0])
-        return cls(state.name, sock, path, lock=lock, promise=dict(state.promise))
+        return cls(state.name, sock, path, lock=lock, original_options=dict(state.original_options))
 
     def by_inode(self, inode: SlotId) -> UnixSlot:
         return next(slot for slot in self.slots if slot.inode == inode)

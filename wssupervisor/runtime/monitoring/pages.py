@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NAME = "[http] address"
 
 
-class Endpoint:
+class HttpPages:
     """Owns the listening socket and its server, if there are any."""
 
     def __init__(

@@ -15,9 +15,9 @@ from wssupervisor.fleet.model import InstanceState, WorkerId, WorkerState
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.fleet.view import FleetView, WorkerView
 from wssupervisor.runtime.effects import never_raises
-from wssupervisor.runtime.observe import census, why
+from wssupervisor.runtime.observe import census, why_document
 from wssupervisor.runtime.observe.hidden import ADVICE, Hidden
-from wssupervisor.runtime.observe.status import headline
+from wssupervisor.runtime.observe.status_document import headline
 from wssupervisor.runtime.observe.usage import Usage
 from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.systemd import ServiceNotifier
@@ -123,7 +123,7 @@ class Watch:
                 await asyncio.gather(counting, return_exceptions=True)
 
     def _do_chores(self) -> None:
-        logging.tell_suppressed(time.monotonic())
+        logging.log_suppressed(time.monotonic())
         self._supervisor.crew.reap_orphans()
         self._mend()
         fleet = self._supervisor.view()
@@ -216,7 +216,7 @@ class Watch:
         }
         return self._hidden.judged(found, slots, closed)
 
-    async def connections_of(self, generation: int) -> why.Seen:
+    async def connections_of(self, generation: int) -> why_document.Seen:
         """What the kernel reports of each connection of a generation. Raises OSError."""
         async with self._counting:
             supervisor = self._supervisor
@@ -226,7 +226,7 @@ class Watch:
                 if worker.generation == generation
             }
             pools = list(supervisor.listeners.pools.values())
-            return await asyncio.to_thread(why.look, pools, own, dict(self.first_seen))
+            return await asyncio.to_thread(why_document.look, pools, own, dict(self.first_seen))
 
     def _census_is_due(self) -> bool:
         now, need, last = time.monotonic(), self._supervisor.fleet.census_need(), self._last

@@ -17,13 +17,13 @@ from wssupervisor.runtime.kernel.descent import reap_orphans
 from wssupervisor.runtime.kernel.descriptors import FIRST_DESCRIPTOR, need_room
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.releases.release import with_descriptors
-from wssupervisor.runtime.workers import leftover
+from wssupervisor.runtime.workers import leftover_processes
 from wssupervisor.runtime.workers.bound_itself import taken_by_us
 from wssupervisor.runtime.workers.channel import Channel
 from wssupervisor.runtime.workers.handle import WorkerHandle, WorkerHandleState, marks_of
 from wssupervisor.runtime.workers.messages import Messages
 from wssupervisor.runtime.workers.notify_socket import NotifySocket, printable
-from wssupervisor.runtime.workers.output import Output, Words
+from wssupervisor.runtime.workers.output import Output, OutputLines
 from wssupervisor.runtime.workers.output_reader import OutputReader, OutputReaderState
 from wssupervisor.runtime.workers.process import Process, supervisor_id
 from wssupervisor.runtime.workers.relay import Relay, RelayState
@@ -57,7 +57,7 @@ class Crew:
         notify_at: str | None,
         listeners: ListenerSet,
         post: Callable[[Event], None],
-        tell: Callable[[WorkerId, int, Words], None],
+        deliver: Callable[[WorkerId, int, OutputLines], None],
         takes: Callable[[], bool],
         warn: Callable[[WorkerId, str], None],
         store: FdStore,
@@ -67,9 +67,9 @@ class Crew:
     ) -> None:
         """`notify_at`: prefix of the paths of the workers' notify sockets; None: no paths.
 
-        `takes`: whether `tell` has room for more worker output. `kill_after`: seconds from SIGTERM
-        to SIGKILL under the current policy. `relay_started`: see Relay. `saved`: the previous
-        program's state.
+        `takes`: whether `deliver` has room for more worker output. `kill_after`: seconds from
+        SIGTERM to SIGKILL under the current policy. `relay_started`: see Relay. `saved`: the
+        previous program's state.
         """
         self._store = store
         self._instance = instance
@@ -78,7 +78,7 @@ class Crew:
         self._post = post
         self.relay = Relay(instance, relay_started, None if saved is None else saved.relay)
         outputs = OutputReaderState() if saved is None else saved.outputs
-        self.outputs = OutputReader(self.relay, tell, takes, outputs)
+        self.outputs = OutputReader(self.relay, deliver, takes, outputs)
         self._warn = warn
         self._messages = Messages(post, warn)
         self._handles: dict[WorkerId, WorkerHandle] = {}
@@ -228,7 +228,7 @@ class Crew:
     def free_clients(self, worker: WorkerId) -> None:
         """End the connections that no process serves, so clients reconnect. Raises OSError."""
         if handle := self._handles.get(worker):
-            leftover.free_clients(self._listeners, handle.process)
+            leftover_processes.free_clients(self._listeners, handle.process)
 
     def say(self, worker: WorkerId, message: FromSupervisor) -> None:
         """Send to a worker that uses the library; if that fails, it counts as one without."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from wssupervisor import start_directory
 from wssupervisor.runtime.workers.child import Child
 
-SAID_BYTES = 1 << 16
+OUTPUT_BYTES = 1 << 16
 """Only the end of its output is kept, of this size."""
-SAID_MOST = 1 << 20
+OUTPUT_MAX = 1 << 20
 """A helper that writes more than this is killed."""
 ISOLATED = ("-I", "-X", "utf8", *(["-B"] if sys.dont_write_bytecode else []))
 """No variable, no directory of a user and no working directory affects imports. The helper writes
@@ -48,10 +48,10 @@ def _libraries() -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ChildOutput:
     """The end of a child's output, and its exit status; None: a signal ended it.
 
-    `endless`: it wrote more than SAID_MOST bytes.
+    `endless`: it wrote more than OUTPUT_MAX bytes.
     """
 
     text: str
@@ -68,12 +68,12 @@ async def ask_child(
     more: Mapping[str, str] | None = None,
     errors: bool = False,
     where: AbstractContextManager[None] | None = None,
-) -> Said | None:
+) -> ChildOutput | None:
     """Run a command until it ends; return its output, or None after `within` seconds.
 
     The child has `descriptor` as its 3, reads `question` on its standard input, gets `more`
     variables, and starts in / unless `where` enters another directory. With `errors`, its standard
-    error counts as output, too. A child that writes more than SAID_MOST bytes is killed. Raises
+    error counts as output, too. A child that writes more than OUTPUT_MAX bytes is killed. Raises
     OSError.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -111,10 +111,10 @@ def _spawned(
         os.close(asked)
 
 
-async def _until_it_ends(child: Child, pipe: FileIO) -> Said:
+async def _until_it_ends(child: Child, pipe: FileIO) -> ChildOutput:
     text, endless = await _read_all(pipe)
     if endless:
-        return Said(text, None, endless=True)
+        return ChildOutput(text, None, endless=True)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(child.fileno(), ended.set)
@@ -122,19 +122,19 @@ async def _until_it_ends(child: Child, pipe: FileIO) -> Said:
         await ended.wait()
     finally:
         loop.remove_reader(child.fileno())
-    return Said(text, child.status())
+    return ChildOutput(text, child.status())
 
 
 async def _read_all(pipe: FileIO) -> tuple[str, bool]:
-    """The end of the output up to the last writer's close; whether it exceeds SAID_MOST."""
-    reader = asyncio.StreamReader(limit=SAID_BYTES)
+    """The end of the output up to the last writer's close; whether it exceeds OUTPUT_MAX."""
+    reader = asyncio.StreamReader(limit=OUTPUT_BYTES)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     kept, size = b"", 0
     try:
-        while size <= SAID_MOST and (piece := await reader.read(SAID_BYTES)):
+        while size <= OUTPUT_MAX and (piece := await reader.read(OUTPUT_BYTES)):
             size += len(piece)
-            kept = (kept + piece)[-SAID_BYTES:]
-        return kept.decode("utf-8", "replace").strip(), size > SAID_MOST
+            kept = (kept + piece)[-OUTPUT_BYTES:]
+        return kept.decode("utf-8", "replace").strip(), size > OUTPUT_MAX
     finally:
         transport.close()

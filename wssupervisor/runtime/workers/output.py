@@ -63,7 +63,7 @@ class Ends:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class OutputLines:
     """`skipped`: bytes lost before these lines."""
 
     lines: list[str]
@@ -140,14 +140,16 @@ class Output:
         """Bytes in the file that were not read yet, lost ones included."""
         return os.fstat(self.descriptor).st_size - self._read_to
 
-    def read(self, limit: int = READ_BYTES) -> Words:
+    def read(self, limit: int = READ_BYTES) -> OutputLines:
         """Return the next lines, of at most `limit` bytes; an incomplete line is kept for later."""
         at = self._data_from(self._read_to)
         if at > self._read_to:
             self._miss(at - self._read_to)
         chunk = os.pread(self.descriptor, limit, self._read_to)
         if self._data_from(self._read_to) != self._read_to:
-            return Words([])  # the relay dropped bytes while we read: the chunk is partly zeros
+            return OutputLines(
+                []
+            )  # the relay dropped bytes while we read: the chunk is partly zeros
         self._read_to += len(chunk)
         lines = self._split(self._after_gap(chunk))
         self._free()
@@ -155,15 +157,15 @@ class Output:
         if lines or not self._in_gap:
             skipped, self._skipped = self._skipped, 0
         self._last.extend(lines[-LAST_LINES:])
-        return Words(lines, skipped)
+        return OutputLines(lines, skipped)
 
-    def rest(self) -> Words:
+    def rest(self) -> OutputLines:
         """Return the incomplete last line, after all output has arrived."""
         partial, self._partial = self._partial, b""
         skipped, self._skipped = self._skipped, 0
         lines = [_readable(partial)] if partial else []
         self._last.extend(lines)
-        return Words(lines, skipped)
+        return OutputLines(lines, skipped)
 
     def last_lines(self) -> tuple[str, ...]:
         """The last LAST_LINES lines written, read or not. Does not mark them as read."""

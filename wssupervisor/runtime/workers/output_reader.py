@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wssupervisor.fleet.model import WorkerId
-from wssupervisor.runtime.workers.output import Output, OutputState, Words
+from wssupervisor.runtime.workers.output import Output, OutputLines, OutputState
 from wssupervisor.runtime.workers.relay import Relay
 
 TURN_SECONDS = 0.005
@@ -58,13 +58,13 @@ class OutputReader:
     def __init__(
         self,
         relay: Relay,
-        tell: Callable[[WorkerId, int, Words], None],
+        deliver: Callable[[WorkerId, int, OutputLines], None],
         takes: Callable[[], bool],
         saved: OutputReaderState,
     ) -> None:
         """`takes`: whether the log has room."""
         self._relay = relay
-        self._tell = tell
+        self._deliver = deliver
         self._takes = takes
         self._sources: deque[Source] = deque()
         self._again: asyncio.TimerHandle | None = None
@@ -154,9 +154,9 @@ class OutputReader:
         late = one.complete_by is None or time.monotonic() >= one.complete_by
         return late or not one.output.pending()
 
-    def _pass_on(self, one: Source, words: Words) -> None:
+    def _pass_on(self, one: Source, words: OutputLines) -> None:
         if words.lines or words.skipped:
-            self._tell(one.worker, one.pid, words)
+            self._deliver(one.worker, one.pid, words)
 
     def _close(self, one: Source) -> None:
         self._pass_on(one, one.output.rest())
@@ -174,6 +174,6 @@ class OutputReader:
         for one in list(self._sources):
             missed = one.output.unread()
             if missed:
-                self._tell(one.worker, one.pid, Words([], missed))
+                self._deliver(one.worker, one.pid, OutputLines([], missed))
             one.output.close()
         self._sources.clear()

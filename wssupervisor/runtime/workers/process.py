@@ -145,9 +145,9 @@ class Process:
         poll.register(self.pidfd, select.POLLIN)
         if not poll.poll(0):
             return None
-        told = exit_of(self.pidfd, self.pid)
-        if told is not None:
-            return told
+        ended = exit_of(self.pidfd, self.pid)
+        if ended is not None:
+            return ended
         now = time.monotonic()
         self._ended_at = now if self._ended_at is None else self._ended_at
         return Exit() if now - self._ended_at >= STATUS_WITHIN else None

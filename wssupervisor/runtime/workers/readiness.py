@@ -18,15 +18,15 @@ import structlog
 from wssupervisor.errors import Unreachable
 from wssupervisor.fleet.actions import Probe
 from wssupervisor.fleet.model import Check, SlotId
+from wssupervisor.probe_verdict import GOOD, WRONG
 from wssupervisor.runtime.kernel.inet_diag import Endpoint, TcpState
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.listeners.probe_socket import CONNECT_SECONDS, probe_socket, server_end
 from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import Slot
 from wssupervisor.runtime.workers.bound_itself import another_address, same_address, wrapped
-from wssupervisor.runtime.workers.helper import Said, ask_child, module
+from wssupervisor.runtime.workers.helper import ChildOutput, ask_child, module
 from wssupervisor.runtime.workers.process import Process
-from wssupervisor.verdict import GOOD, WRONG
 
 log = structlog.get_logger()
 
@@ -64,8 +64,8 @@ async def ready(
             tried(by_wrapper)
 
     for name, slot in probe.slots.items():
-        if spoilt := listeners.spoilt.get(slot):
-            tried(spoilt)
+        if unrestored := listeners.unrestored.get(slot):
+            tried(unrestored)
         check = None if probe.check is None or probe.check.listener != name else probe.check
         try:
             await _probed(listeners, process, name, slot, check, tried, suspect)
@@ -183,28 +183,28 @@ async def _asked(client: socket.socket, steering: Steering, check: Check) -> str
         "subprotocol": check.subprotocol,
     }
     client.setblocking(True)
-    said = await ask_child(
+    output = await ask_child(
         module("wssupervisor.probe"),
         client.fileno(),
         within=ANSWER_SECONDS + CHILD_SECONDS,
         question=json.dumps(question),
     )
-    return judged(said)
+    return judged(output)
 
 
-def judged(said: Said | None) -> str | None:
+def judged(output: ChildOutput | None) -> str | None:
     """Return what is wrong; None only if the probe reported success and exited with status 0."""
-    if said is None:
+    if output is None:
         return "could not be checked: the probe did not end"
-    if said.endless:
+    if output.endless:
         return "could not be checked: the probe wrote too much"
-    if said.status != 0:
-        how = "was killed" if said.status is None else f"failed with status {said.status}"
+    if output.status != 0:
+        how = "was killed" if output.status is None else f"failed with status {output.status}"
         return f"could not be checked: the probe {how}"
-    if said.text == GOOD:
+    if output.text == GOOD:
         return None
-    if said.text.startswith(WRONG):
-        return said.text.removeprefix(WRONG)
+    if output.text.startswith(WRONG):
+        return output.text.removeprefix(WRONG)
     return "could not be checked: the probe gave no verdict"
 
 
@@ -239,11 +239,11 @@ async def _taken(
         found = server_end(reach, source)
         if found is not None and found.inode:
             return found.inode if process.took(found.inode) else None
-        heard = _heard(client)
-        if heard is Heard.WORDS or (found is not None and found.state in CLOSED_BY_SERVER):
+        received = _received(client)
+        if received is Received.DATA or (found is not None and found.state in CLOSED_BY_SERVER):
             return 0
-        if heard is Heard.RESET:
-            return 0 if listening.reset_nobody(unbroken) else None
+        if received is Received.RESET:
+            return 0 if listening.reset_no_client(unbroken) else None
         if found is None:
             return None  # the kernel dropped the handshake: the queue was full
         if listening.defers():  # set since we connected: the worker would never see us
@@ -255,11 +255,11 @@ async def _taken(
         await asyncio.sleep(SLOW_LOOK_SECONDS if slow else LOOK_SECONDS)
 
 
-class Heard(Enum):
-    """`WORDS`: bytes or an end, which only a server that accepted can send."""
+class Received(Enum):
+    """`DATA`: bytes or an end, which only a server that accepted can send."""
 
     NOTHING = "nothing"
-    WORDS = "words"
+    DATA = "data"
     RESET = "reset"
 
 
@@ -274,11 +274,11 @@ CLOSED_BY_SERVER = frozenset(
 )
 
 
-def _heard(client: socket.socket) -> Heard:
+def _received(client: socket.socket) -> Received:
     try:
         client.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
-        return Heard.NOTHING
+        return Received.NOTHING
     except ConnectionError:
-        return Heard.RESET
-    return Heard.WORDS
+        return Received.RESET
+    return Received.DATA

@@ -60,7 +60,7 @@ class Relay:
         """Relays that this supervisor or an earlier one started: pid to start time."""
         self._outputs: list[Output] = []
         self._left: list[int] = []
-        self._untold: list[Output | int] = []
+        self._unsent: list[Output | int] = []
         """Pipes not handed over yet, because the relay reads slowly."""
         self._process: Child | None = None
         self._socket: socket.socket | None = None
@@ -80,30 +80,30 @@ class Relay:
         if self._socket is None:
             self._start()  # hands all outputs over
         else:
-            self._say(output)
+            self._send(output)
 
     def forget(self, output: Output) -> None:
         """Drop the output of a worker whose start failed: nothing is written to it."""
         self._outputs = [one for one in self._outputs if one is not output]
-        self._untold = [one for one in self._untold if one is not output]
+        self._unsent = [one for one in self._unsent if one is not output]
 
     def release(self, output: Output) -> None:
         """Stop reading: the worker has ended. The relay discards what remaining writers write."""
         if output not in self._outputs:
             return
         self._outputs.remove(output)
-        if output in self._untold:
-            self._untold.remove(output)
+        if output in self._unsent:
+            self._unsent.remove(output)
         if _has_writers(output.pipe):
             self._left.append(own := os.dup(output.pipe))
-            self._say(own)
+            self._send(own)
 
     def look(self) -> None:
         """Replace a relay that hangs or has ended; move the bytes here meanwhile."""
         now = time.monotonic()
         for pipe in [pipe for pipe in self._left if not _has_writers(pipe)]:
             self._left.remove(pipe)
-            self._untold = [one for one in self._untold if one != pipe]
+            self._unsent = [one for one in self._unsent if one != pipe]
             os.close(pipe)
         if self._socket is None:
             if (self._outputs or self._left) and now >= self._start_at:
@@ -112,9 +112,9 @@ class Relay:
                 for output in self._outputs:
                     output.move()
             return
-        untold, self._untold = self._untold, []
-        for one in untold:
-            self._say(one)
+        unsent, self._unsent = self._unsent, []
+        for one in unsent:
+            self._send(one)
         if any(output.stuck_for(now) > STUCK_SECONDS for output in self._outputs):
             log.warning("the relay of worker output hangs: replacing it", pid=self.pid)
             self._drop()
@@ -171,14 +171,14 @@ class Relay:
         with suppress(OSError):  # without a reader, its end shows in bytes that are not moved
             loop = asyncio.get_running_loop()
             loop.add_reader(self._process.fileno(), self._ended, self._process)
-        self._untold.clear()
+        self._unsent.clear()
         for output in self._outputs:
-            self._say(output)
+            self._send(output)
         for pipe in self._left:
-            self._say(pipe)
+            self._send(pipe)
         self._started()
 
-    def _say(self, one: Output | int) -> None:
+    def _send(self, one: Output | int) -> None:
         """Hand over a pipe with its file, or a pipe whose bytes are discarded."""
         if self._socket is None:
             return
@@ -189,7 +189,7 @@ class Relay:
         try:
             socket.send_fds(self._socket, [what], descriptors)
         except OSError:  # its queue is full, or it has ended (see _ended)
-            self._untold.append(one)
+            self._unsent.append(one)
 
     def _ended(self, process: Child) -> None:
         if process is not self._process:

@@ -42,7 +42,7 @@ class Stray:
     started: int
     sockets: frozenset[int]
     ours: bool
-    told_at: float | None = None
+    signalled_at: float | None = None
     """When SIGTERM was sent to it."""
 
 
@@ -139,11 +139,11 @@ class Strays:
         shared = any(slots & own.marks.slots for own in trees.values())
         if not one.ours or not slots or shared:
             return
-        if one.told_at is None:
-            one.told_at = now
+        if one.signalled_at is None:
+            one.signalled_at = now
             log.warning("ending a process that a worker left behind", pid=pid)
             pidfd.send(pid, one.started, signal.SIGTERM)
-        elif now - one.told_at >= kill_after:
+        elif now - one.signalled_at >= kill_after:
             pidfd.send(pid, one.started, signal.SIGKILL)
 
     # -- other holders of our sockets ---------------------------------------------------------

@@ -19,7 +19,7 @@ from wssupervisor.plural import count
 from wssupervisor.runtime.clock import wall
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
 from wssupervisor.runtime.observe.usage import Use
-from wssupervisor.runtime.observe.why import estimate
+from wssupervisor.runtime.observe.why_document import estimate
 
 
 def document(

@@ -9,7 +9,7 @@ import pytest
 
 from examples.load.waiting import slowness
 from wssupervisor.errors import OperationFailed, ReleaseInvalid
-from wssupervisor.runtime.io_threads import Aside
+from wssupervisor.runtime.io_threads import IoThreads
 
 SHORT = 0.2
 LONG = 20.0
@@ -28,11 +28,11 @@ def test_a_result_and_an_error_come_back() -> None:
         raise ReleaseInvalid("no such directory")
 
     async def ask() -> None:
-        aside = Aside(1, LONG)
+        threads = IoThreads(1, LONG)
         for _ in range(3):  # one after the other there is always room
-            assert await aside.do("reading", lambda: 7) == 7
+            assert await threads.do("reading", lambda: 7) == 7
         with pytest.raises(ReleaseInvalid, match="no such directory"):
-            await aside.do("reading", bad)
+            await threads.do("reading", bad)
 
     asyncio.run(ask())
 
@@ -41,14 +41,14 @@ def test_what_hangs_fails_within_its_limit_and_leaves_room_for_so_many_more(
     hung: Callable[[], object],
 ) -> None:
     async def ask() -> None:
-        aside = Aside(2, SHORT)
+        threads = IoThreads(2, SHORT)
         with pytest.raises(OperationFailed, match=r"reading took more than 0\.2 s"):
-            await aside.do("reading", hung)
-        assert await aside.do("reading", lambda: 7) == 7
+            await threads.do("reading", hung)
+        assert await threads.do("reading", lambda: 7) == 7
         with pytest.raises(OperationFailed, match="took more than"):
-            await aside.do("reading", hung)
+            await threads.do("reading", hung)
         with pytest.raises(OperationFailed, match="2 earlier ones still hang"):
-            await aside.do("reading", lambda: 7)
+            await threads.do("reading", lambda: 7)
         # The census has threads of its own.
         async with asyncio.timeout(LONG):
             assert await asyncio.to_thread(lambda: 8) == 8
@@ -63,19 +63,19 @@ def test_what_hung_and_ends_makes_room_again() -> None:
     over = threading.Event()
 
     async def ask() -> None:
-        aside = Aside(1, SHORT)
+        threads = IoThreads(1, SHORT)
         with pytest.raises(OperationFailed, match="took more than"):
-            await aside.do("reading", lambda: over.wait(LONG))
+            await threads.do("reading", lambda: over.wait(LONG))
         with pytest.raises(OperationFailed, match="1 earlier ones still hang"):
-            await aside.do("reading", lambda: 7)
+            await threads.do("reading", lambda: 7)
         over.set()
         async with asyncio.timeout(LONG):
-            while await tried(aside) is None:
+            while await tried(threads) is None:
                 await asyncio.sleep(0.01)
 
-    async def tried(aside: Aside) -> int | None:
+    async def tried(threads: IoThreads) -> int | None:
         try:
-            return await aside.do("reading", lambda: 7)
+            return await threads.do("reading", lambda: 7)
         except OperationFailed:
             return None
 
