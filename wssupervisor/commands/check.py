@@ -132,9 +132,10 @@ def _show(path: str, found: Found) -> None:
     _print(f"{path}: valid; instance {found['name']!r} would run")
     _print(f"  {shlex.join(found['command'])}")
     _print(f"  in {found['directory']}, {count(found['workers'], 'worker')}")
-    for one in found["listeners"]:
-        by_client = ", by client address" if one["balance"] == "client" else ""
-        _print(f"  listener {one['name']}: {one['address'] or 'address from systemd'}{by_client}")
+    for listener in found["listeners"]:
+        by_client = ", by client address" if listener["balance"] == "client" else ""
+        address = listener["address"] or "address from systemd"
+        _print(f"  listener {listener['name']}: {address}{by_client}")
     _print(
         f"  needs {count(found['slots_wanted'], 'slot')} for each listener, and"
         f" {found['descriptors_wanted']} open files (LimitNOFILE=)"

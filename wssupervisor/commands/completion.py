@@ -185,11 +185,11 @@ def _zsh(program: Program) -> Iterator[str]:
 
 
 def _zsh_options(options: tuple[Option, ...]) -> Iterator[str]:
-    for one in options:
-        others = " ".join(one.flags)
-        for flag in one.flags:
-            value = "" if one.value is None else f":{one.value}:{_zsh_value(one.value)}"
-            yield shlex.quote(f"({others}){flag}[{_plain(one.help)}]{value}")
+    for option in options:
+        others = " ".join(option.flags)
+        for flag in option.flags:
+            value = "" if option.value is None else f":{option.value}:{_zsh_value(option.value)}"
+            yield shlex.quote(f"({others}){flag}[{_plain(option.help)}]{value}")
 
 
 def _zsh_words(verb: Verb) -> Iterator[str]:
@@ -238,13 +238,13 @@ def _fish(program: Program) -> Iterator[str]:
             yield f"{begin} {seen} -a {shlex.quote(' '.join(verb.choices))}"
 
 
-def _fish_option(one: Option) -> str:
+def _fish_option(option: Option) -> str:
     found = ""
-    for flag in one.flags:
+    for flag in option.flags:
         found += f" -l {flag[2:]}" if flag.startswith("--") else f" -s {flag[1:]}"
-    if one.value is not None:
-        found += f" -x{_fish_value(one.value)}" if one.value not in FILES else " -r -F"
-    return f"{found} -d {shlex.quote(one.help)}"
+    if option.value is not None:
+        found += f" -x{_fish_value(option.value)}" if option.value not in FILES else " -r -F"
+    return f"{found} -d {shlex.quote(option.help)}"
 
 
 def _fish_value(value: str) -> str:

@@ -52,32 +52,32 @@ def run_without_daemon(given: argparse.Namespace, place: Place) -> int:
 
 def _show(found: Sequence[PastReload], given: argparse.Namespace) -> int:
     if given.json:
-        for one in found:
-            print(json.dumps(one))
+        for past in found:
+            print(json.dumps(past))
         return 0
     width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else None
-    for one in found:
-        show(part for whole in render(one) for part in _folded(whole, width))
+    for past in found:
+        show(part for whole in render(past) for part in _folded(whole, width))
     if not found:
         print("no reload yet" if given.since is None else f"no reload in the last {given.since}")
     return 0
 
 
-def render(one: PastReload) -> Iterator[Line]:
+def render(past: PastReload) -> Iterator[Line]:
     """Time, id and verdict; then the requester, the release, and the drain that it began."""
-    what = "rollback" if one["kind"] == "rollback" else "reload"
-    when = date_and_time(one["at"])
+    what = "rollback" if past["kind"] == "rollback" else "reload"
+    when = date_and_time(past["at"])
     yield line(
-        Span(when, Style.FAINT), "  ", Span(f"{one['id']} {what}  ", Style.TITLE), _verdict(one)
+        Span(when, Style.FAINT), "  ", Span(f"{past['id']} {what}  ", Style.TITLE), _verdict(past)
     )
-    for more in (one["reason"] or "").splitlines()[1:]:
+    for more in (past["reason"] or "").splitlines()[1:]:
         yield line(Span(f"{INDENT}{more}", Style.BAD))
-    release = "" if one["release"] is None else f", release {one['release']}"
-    yield line(f"{INDENT}by {_requester(one)}{release}")
-    if one["drain"] is not None:
-        drain = one["drain"]
+    release = "" if past["release"] is None else f", release {past['release']}"
+    yield line(f"{INDENT}by {_requester(past)}{release}")
+    if past["drain"] is not None:
+        drain = past["drain"]
         closed = bool(drain["forced"] or drain["lost"])
-        text = f"{INDENT}generation {one['replaced']} {_drain(drain)}"
+        text = f"{INDENT}generation {past['replaced']} {_drain(drain)}"
         yield line(Span(text, Style.WARNING if closed else Style.PLAIN))
 
 
@@ -99,19 +99,19 @@ def _folded(whole: Line, width: int | None) -> Iterator[Line]:
         yield line(Span(text, last.style))
 
 
-def _requester(one: PastReload) -> str:
-    name = requester(one)
-    return f"{name} (pid {one['by_pid']})" if name == one["by"] else name
+def _requester(past: PastReload) -> str:
+    name = requester(past)
+    return f"{name} (pid {past['by_pid']})" if name == past["by"] else name
 
 
-def _verdict(one: PastReload) -> Span:
-    if one["ok"] is None:
+def _verdict(past: PastReload) -> Span:
+    if past["ok"] is None:
         return Span("running", Style.BUSY)
-    took = "" if one["seconds"] is None else f" ({format_duration(one['seconds'])})"
-    if not one["ok"]:
-        first = (one["reason"] or "").partition("\n")[0]
+    took = "" if past["seconds"] is None else f" ({format_duration(past['seconds'])})"
+    if not past["ok"]:
+        first = (past["reason"] or "").partition("\n")[0]
         return Span(f"FAILED{took}: {first}", Style.BAD)
-    return Span(f"generation {one['generation']} is active{took}", Style.GOOD)
+    return Span(f"generation {past['generation']} is active{took}", Style.GOOD)
 
 
 def _drain(drain: ReloadDrain) -> str:

@@ -99,8 +99,8 @@ def run(given: argparse.Namespace) -> int:
     if shared is not None and given.dry_run:
         print(f"shared: {shared}")
     if given.dry_run:
-        for one in files:
-            print(f"# {one.path}\n{one.text}")
+        for written in files:
+            print(f"# {written.path}\n{written.text}")
     else:
         _write(files, given.user, makes_user=own and init_account.may_make(given.root))
     if shared is not None and not given.dry_run:
@@ -251,7 +251,7 @@ def _drop_in(given: argparse.Namespace, kind: str, name: str) -> Path:
 
 def _write(files: list[Written], user: str, *, makes_user: bool) -> None:
     """Write all files or none, and make the user. Raises OperationFailed."""
-    there = [str(one.path) for one in files if one.path.exists()]
+    there = [str(written.path) for written in files if written.path.exists()]
     if there:
         raise OperationFailed(
             f"{' and '.join(there)} already exists and is not overwritten. Remove it, or choose"
@@ -259,19 +259,19 @@ def _write(files: list[Written], user: str, *, makes_user: bool) -> None:
         )
     done: list[Path] = []
     try:
-        for one in files:
-            one.path.parent.mkdir(parents=True, exist_ok=True)
-            mode = 0o640 if one.private else 0o644
-            descriptor = os.open(one.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            done.append(one.path)
+        for written in files:
+            written.path.parent.mkdir(parents=True, exist_ok=True)
+            mode = 0o640 if written.private else 0o644
+            descriptor = os.open(written.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            done.append(written.path)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(one.text)
+                file.write(written.text)
         if makes_user:
             init_account.make(files[-1].path)
         group = init_account.group(user)
-        for one in files:
-            if one.private and group is not None and os.geteuid() == 0:
-                os.chown(one.path, -1, group)
+        for written in files:
+            if written.private and group is not None and os.geteuid() == 0:
+                os.chown(written.path, -1, group)
     except (OSError, OperationFailed) as error:
         for path in done:
             path.unlink(missing_ok=True)

@@ -155,19 +155,21 @@ def _state(state: str) -> Span:
     return Span(state, STATES.get(state, Style.PLAIN))
 
 
-def _listener(one: Listener) -> Line:
-    mode = one["mode"] + (f" ({one['mode_reason']})" if one["mode_reason"] else "")
-    if one["balance"] == "client":
+def _listener(listener: Listener) -> Line:
+    mode = listener["mode"] + (f" ({listener['mode_reason']})" if listener["mode_reason"] else "")
+    if listener["balance"] == "client":
         mode += " by client address"
-    if not one["survives_supervisor"] and one["mode"] != "shared":
+    if not listener["survives_supervisor"] and listener["mode"] != "shared":
         mode += " while the supervisor runs"
-    begin = f"  {one['name']}  {one['address']}  {mode}"
-    queued = Span(f", {one['queued']} waiting" if one["queued"] else "", Style.WARNING)
-    if one["mode"] == "shared":
+    begin = f"  {listener['name']}  {listener['address']}  {mode}"
+    queued = Span(f", {listener['queued']} waiting" if listener["queued"] else "", Style.WARNING)
+    if listener["mode"] == "shared":
         return line(begin, queued)
-    before = f"; {one['slots_before']} before its last start" if one["slots_before"] else ""
+    before = (
+        f"; {listener['slots_before']} before its last start" if listener["slots_before"] else ""
+    )
     return line(
-        f"{begin}, {one['slots']} slots ({one['free_slots']} free)",
+        f"{begin}, {listener['slots']} slots ({listener['free_slots']} free)",
         queued,
         Span(before, Style.WARNING),
     )
@@ -202,33 +204,41 @@ def _generations(generations: Sequence[Generation], size: Size, detail: Detail) 
             yield line(f"    {count(healthy, 'worker')} ready")
 
 
-def _shown_workers(one: Generation, detail: Detail) -> list[Worker]:
-    if detail >= Detail.NO_OLD_WORKERS and ("drain" in one or one["state"] == "failed"):
+def _shown_workers(generation: Generation, detail: Detail) -> list[Worker]:
+    if detail >= Detail.NO_OLD_WORKERS and (
+        "drain" in generation or generation["state"] == "failed"
+    ):
         return []
     return [
         worker
-        for worker in one["workers"]
+        for worker in generation["workers"]
         if detail < Detail.NO_HEALTHY_WORKERS or worker["state"] != "ready"
     ]
 
 
-def _title(one: Generation, size: Size, *, with_release: bool) -> Line:
-    drain = one.get("drain")
+def _title(generation: Generation, size: Size, *, with_release: bool) -> Line:
+    drain = generation.get("drain")
     if drain is None:
-        since = format_duration(max(0.0, _ago(one["active_since"] or one["started_at"])))
-        what = f" for {since}: {count(one['connections'], 'connection')}"
+        since = format_duration(
+            max(0.0, _ago(generation["active_since"] or generation["started_at"]))
+        )
+        what = f" for {since}: {count(generation['connections'], 'connection')}"
     else:
         since = format_duration(max(0.0, _ago(drain["since"])))
         what = (
             f" for {since}: {drain['connections_at_start']} ->"
-            f" {count(one['connections'], 'connection')}"
+            f" {count(generation['connections'], 'connection')}"
         )
     begin = line(
-        "  ", Span(f"generation {one['number']}", Style.TITLE), "  ", _state(one["state"]), what
+        "  ",
+        Span(f"generation {generation['number']}", Style.TITLE),
+        "  ",
+        _state(generation["state"]),
+        what,
     )
     if not with_release:
         return begin
-    release = one["release"]
+    release = generation["release"]
     room = size.columns - length(begin) - 2
     if size.lines is not None and len(release) > room:
         kept = room - len(size.more)
@@ -272,19 +282,19 @@ def _headings(size: Size) -> list[str]:
     return ["WORKER", "PID", connections, "QUEUED", "MEMORY", "CPU", "UP", "RESTARTS"]
 
 
-def _cells(one: Worker) -> list[str]:
-    memory = "-" if one["rss_bytes"] is None else f"{one['rss_bytes'] / 2**20:.0f} MB"
-    cpu = "-" if one["cpu_percent"] is None else f"{one['cpu_percent']:.0f}%"
-    up = one["uptime_seconds"]
+def _cells(worker: Worker) -> list[str]:
+    memory = "-" if worker["rss_bytes"] is None else f"{worker['rss_bytes'] / 2**20:.0f} MB"
+    cpu = "-" if worker["cpu_percent"] is None else f"{worker['cpu_percent']:.0f}%"
+    up = worker["uptime_seconds"]
     return [
-        f"{one['index']} {one['state']}" + (" sweeper" if one["sweeper"] else ""),
-        str(one["pid"] or "-"),
-        str(one["connections"]),
-        str(one["queued"]),
+        f"{worker['index']} {worker['state']}" + (" sweeper" if worker["sweeper"] else ""),
+        str(worker["pid"] or "-"),
+        str(worker["connections"]),
+        str(worker["queued"]),
         memory,
         cpu,
         "-" if up is None else format_duration(up),
-        str(one["restarts"]),
+        str(worker["restarts"]),
     ]
 
 
@@ -296,12 +306,12 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "    " + "  ".join([name, *rest])
 
 
-def _remarks(one: Generation) -> Iterator[str]:
+def _remarks(generation: Generation) -> Iterator[str]:
     """Yield what an operator should look at in this generation."""
-    number = one["number"]
-    if one["shares_slots"]:
+    number = generation["number"]
+    if generation["shares_slots"]:
         yield f"generation {number}: workers share slots, because too few were free"
-    for worker in one["workers"]:
+    for worker in generation["workers"]:
         name = f"worker {worker['index']} of generation {number}"
         if "retry_at" in worker:
             wait = format_duration(max(0.0, -_ago(worker["retry_at"])))

@@ -93,12 +93,14 @@ def render(document: Why) -> Iterator[str]:
         empty = _estimate(document["estimate"]) if document["connections"] else EMPTY
         yield f"  empty: {empty}"
     yield ""
-    for one in document["workers"]:
-        queued = f", {one['queued']} waiting" if one["queued"] else ""
-        counts = "" if one["reported"] is None else f" ({one['reported']} reported by its library)"
+    for worker in document["workers"]:
+        queued = f", {worker['queued']} waiting" if worker["queued"] else ""
+        counts = (
+            "" if worker["reported"] is None else f" ({worker['reported']} reported by its library)"
+        )
         yield (
-            f"  worker {one['index']}, pid {one['pid'] or '-'}, {one['state']}:"
-            f" {count(one['connections'], 'connection')}{counts}{queued}"
+            f"  worker {worker['index']}, pid {worker['pid'] or '-'}, {worker['state']}:"
+            f" {count(worker['connections'], 'connection')}{counts}{queued}"
         )
     yield from _helpers(document["helpers"])
     if document["peers"]:
@@ -111,11 +113,11 @@ def render(document: Why) -> Iterator[str]:
 
 def _helpers(helpers: list[WhyHelper]) -> Iterator[str]:
     """Processes that hold sockets of clients that have closed: uncounted, but worth a look."""
-    for one in helpers:
-        uncounted = one["connections"] - one["counted"]
+    for helper in helpers:
+        uncounted = helper["connections"] - helper["counted"]
         if uncounted:
             yield (
-                f"  pid {one['pid']} ({one['command']}) holds {count(uncounted, 'socket')} of"
+                f"  pid {helper['pid']} ({helper['command']}) holds {count(uncounted, 'socket')} of"
                 " clients that have closed; these are not counted"
             )
 
@@ -144,14 +146,14 @@ def _estimate(estimate: Estimate) -> str:
 
 def _peers(document: Why) -> Iterator[str]:
     rows = [HEADINGS]
-    for one in document["peers"][:PEERS_SHOWN]:
-        low, high = _span(one["idle_seconds_min"]), _span(one["idle_seconds_max"])
-        oldest = "-" if one["oldest_seconds"] is None else f">{_span(one['oldest_seconds'])}"
+    for peer in document["peers"][:PEERS_SHOWN]:
+        low, high = _span(peer["idle_seconds_min"]), _span(peer["idle_seconds_max"])
+        oldest = "-" if peer["oldest_seconds"] is None else f">{_span(peer['oldest_seconds'])}"
         idle = low if low == high else f"{low} - {high}"
-        rows.append((one["address"], str(one["connections"]), oldest, idle))
+        rows.append((peer["address"], str(peer["connections"]), oldest, idle))
     widths = [max(len(row[at]) for row in rows) for at in range(len(HEADINGS))]
-    for peer, number, oldest, idle in rows:
-        cells = (peer.ljust(widths[0]), number.rjust(widths[1]), oldest.rjust(widths[2]), idle)
+    for address, number, oldest, idle in rows:
+        cells = (address.ljust(widths[0]), number.rjust(widths[1]), oldest.rjust(widths[2]), idle)
         yield "  " + "  ".join(cells)
     more = len(document["peers"]) - PEERS_SHOWN + document["peers_left_out"]
     if more > 0:

@@ -111,13 +111,13 @@ def let_pass(directory: Path) -> None:
     """
     given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     own = [*roots(), *([Path(given)] if given else [])]
-    for one in (directory, *directory.parents):
-        if not any(root in (one, *one.parents) for root in own):
+    for parent in (directory, *directory.parents):
+        if not any(root in (parent, *parent.parents) for root in own):
             return
         with contextlib.suppress(OSError):
-            mode = stat.S_IMODE(one.stat().st_mode)
-            if _is_ours(one) and not mode & stat.S_IXOTH:
-                _set_mode(one, mode | stat.S_IXOTH)
+            mode = stat.S_IMODE(parent.stat().st_mode)
+            if _is_ours(parent) and not mode & stat.S_IXOTH:
+                _set_mode(parent, mode | stat.S_IXOTH)
 
 
 def _set_mode(directory: Path, mode: int) -> None:

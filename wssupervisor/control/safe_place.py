@@ -43,10 +43,10 @@ def _above(path: Path) -> str | None:
     link = path.lstat()
     if stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid()):
         return f"the link {path} belongs to another user (uid {link.st_uid})"
-    for one in path.resolve().parents:
-        found = one.stat()
+    for parent in path.resolve().parents:
+        found = parent.stat()
         if found.st_uid not in (0, os.geteuid()):
-            return f"{one} belongs to another user (uid {found.st_uid})"
+            return f"{parent} belongs to another user (uid {found.st_uid})"
         if found.st_mode & OTHERS_WRITE and not found.st_mode & stat.S_ISVTX:
-            return f"other users may write to {one} (mode {stat.S_IMODE(found.st_mode):04o})"
+            return f"other users may write to {parent} (mode {stat.S_IMODE(found.st_mode):04o})"
     return None

@@ -23,8 +23,8 @@ class RestoredFds:
 
     def __init__(self, passed: Iterable[Passed]) -> None:
         self._by_name: dict[str, list[int]] = {}
-        for one in passed:
-            self._by_name.setdefault(one.name.removeprefix(STORED), []).append(one.descriptor)
+        for given in passed:
+            self._by_name.setdefault(given.name.removeprefix(STORED), []).append(given.descriptor)
         self.names = frozenset(self._by_name)
 
     def take(self, name: str, kind: str) -> int | None:

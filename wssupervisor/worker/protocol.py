@@ -170,13 +170,15 @@ def _built(kind: type[Any], found: dict[str, Any]) -> Any:
     """Build a message. Unknown keys are ignored; known keys must have the right type."""
     name, hints = _TYPES[kind], get_type_hints(kind)
     values = {}
-    for one in fields(kind):
-        if one.name in found:
-            values[one.name] = _typed(f"{name}: {one.name}", found[one.name], hints[one.name])
+    for field in fields(kind):
+        if field.name in found:
+            values[field.name] = _typed(
+                f"{name}: {field.name}", found[field.name], hints[field.name]
+            )
     try:
         return kind(**values)
     except TypeError:
-        needed = ", ".join(one.name for one in fields(kind))
+        needed = ", ".join(field.name for field in fields(kind))
         raise Bad(f"{name}: one of its fields is missing: {needed}") from None
 
 

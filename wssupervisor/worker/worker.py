@@ -214,27 +214,27 @@ class Worker:
         """Close each connection at its turn: the busy ones later, new ones at the end."""
         began = time.monotonic()
         found = list(self._connections)
-        order = pacing.idle_first([one.active_at for one in found])
+        order = pacing.idle_first([connection.active_at for connection in found])
         turns = pacing.turns(len(found), wish.over, random.random)
         for turn, at in zip(turns, order, strict=True):
             await asyncio.sleep(max(0.0, began + turn - time.monotonic()))
             if not found[at].busy():
-                self._end_one(found[at], wish)
+                self._end_connection(found[at], wish)
         if not wish.everyone:
             return
         while (left := wish.by - (time.monotonic() - began)) > 0 and self._connections:
-            for one in list(self._connections):
-                if not one.busy():
-                    self._end_one(one, wish)
+            for connection in list(self._connections):
+                if not connection.busy():
+                    self._end_connection(connection, wish)
             await asyncio.sleep(min(ASK_BUSY_EVERY, left))
-        for one in list(self._connections):
-            self._end_one(one, wish)
+        for connection in list(self._connections):
+            self._end_connection(connection, wish)
 
-    def _end_one(self, one: Connection, wish: Close) -> None:
+    def _end_connection(self, connection: Connection, wish: Close) -> None:
         """Start to close a connection, once, without waiting for the client's answer."""
-        if one in self._connections:
-            self._connections.discard(one)
-            ending = self._start(_closed(one, wish))
+        if connection in self._connections:
+            self._connections.discard(connection)
+            ending = self._start(_closed(connection, wish))
             self._endings.add(ending)
             ending.add_done_callback(self._endings.discard)
 
@@ -267,6 +267,6 @@ async def _called(callback: Callback) -> None:
         await result
 
 
-async def _closed(one: Connection, wish: Close) -> None:
+async def _closed(connection: Connection, wish: Close) -> None:
     with contextlib.suppress(Exception):  # whatever the error, the connection is gone
-        await one.close(wish.code, wish.reason)
+        await connection.close(wish.code, wish.reason)

@@ -61,33 +61,33 @@ class FoundSlots:
             raise Unusable("the socket unit passed other sockets than before")
         return found
 
-    def _listener(self, one: ListenerState, sockets: dict[SlotId, int]) -> ListenerState:
-        wanted = self._state.listeners[one.pool.name].slots
+    def _listener(self, state: ListenerState, sockets: dict[SlotId, int]) -> ListenerState:
+        wanted = self._state.listeners[state.pool.name].slots
         missing = [slot for slot in wanted if slot not in sockets]
         if missing:
-            self._borrow(one.pool, missing, sockets)
+            self._borrow(state.pool, missing, sockets)
         lock = None
-        if one.pool.lock is not None:
+        if state.pool.lock is not None:
             try:
-                lock = LockFile.claim(one.pool.path or "").fileno()
+                lock = LockFile.claim(state.pool.path or "").fileno()
             except (Held, OSError) as error:
-                raise Unusable(f"{one.pool.path} is locked: {error}") from error
+                raise Unusable(f"{state.pool.path} is locked: {error}") from error
         descriptors = tuple(sockets[self._now(slot)] for slot in wanted)
-        steering = one.steering and replace(
-            one.steering,
-            order=tuple(map(self._now, one.steering.order)),
-            weights={self._now(slot): weight for slot, weight in one.steering.weights.items()},
+        steering = state.steering and replace(
+            state.steering,
+            order=tuple(map(self._now, state.steering.order)),
+            weights={self._now(slot): weight for slot, weight in state.steering.weights.items()},
             probes=(),
         )
-        pool = replace(one.pool, descriptors=descriptors, lock=lock)
-        return replace(one, pool=pool, steering=steering)
+        pool = replace(state.pool, descriptors=descriptors, lock=lock)
+        return replace(state, pool=pool, steering=steering)
 
     def _now(self, slot: SlotId) -> SlotId:
         """The slot itself, or its replacement if it was lost."""
         return self.exchanged.get(slot, slot)
 
     def _borrow(
-        self, one: PoolState, missing: Sequence[SlotId], sockets: dict[SlotId, int]
+        self, pool: PoolState, missing: Sequence[SlotId], sockets: dict[SlotId, int]
     ) -> None:
         """Duplicate missing slots from living workers, and bind replacements for lost ones.
 
@@ -95,8 +95,8 @@ class FoundSlots:
         """
         if not self._workers.running:
             raise NothingLeft
-        if one.source != "self":
-            raise Unusable(f"systemd did not pass {len(missing)} sockets of listener {one.name!r}")
+        if pool.source != "self":
+            raise Unusable(f"systemd did not pass {len(missing)} sockets of listener {pool.name!r}")
         self.borrowed = True
         for worker in self._state.workers():
             for slot in set(worker.slots.values()) & set(missing) - sockets.keys():
@@ -108,7 +108,7 @@ class FoundSlots:
         lost = [slot for slot in missing if slot not in sockets]
         like = next((sockets[slot] for slot in missing if slot in sockets), None)
         for slot in lost:
-            made = self._bind(one, like)
+            made = self._bind(pool, like)
             inode = os.fstat(made).st_ino
             sockets[inode] = made
             self.exchanged[slot] = inode
@@ -127,9 +127,9 @@ class FoundSlots:
             f" cannot be taken over: {why}. End them, with their connections: kill {shown}"
         )
 
-    def _bind(self, one: PoolState, like: int | None) -> int:
+    def _bind(self, pool: PoolState, like: int | None) -> int:
         """Bind a socket of the listener, with the address of `like` if given. Raises Unusable."""
-        listen = next(listen for listen in self._config.listeners if listen.name == one.name)
+        listen = next(listen for listen in self._config.listeners if listen.name == pool.name)
         address = listen.address
         if like is not None:
             with socket.socket(fileno=os.dup(like)) as sock:
@@ -137,8 +137,8 @@ class FoundSlots:
         elif isinstance(address, Address):
             family, host, port = address.family, address.host, address.port
         else:
-            raise Unusable(f"the socket of listener {one.name!r} is gone")
+            raise Unusable(f"the socket of listener {pool.name!r} is gone")
         try:
             return bind_one_more(family, host, port, listen.backlog).detach()
         except OSError as error:
-            raise Unusable(f"listener {one.name!r} cannot be bound: {error}") from error
+            raise Unusable(f"listener {pool.name!r} cannot be bound: {error}") from error

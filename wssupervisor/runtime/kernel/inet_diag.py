@@ -112,14 +112,23 @@ def _parse(body: bytes) -> DiagSocket:
     local = socket.inet_ntop(family, body[8 : 8 + size])
     remote = socket.inet_ntop(family, body[24 : 24 + size])
     _, rqueue, wqueue, _, inode = _COUNTS.unpack_from(body, 52)
-    found = TcpState.SYN_RECV if state == TcpState.NEW_SYN_RECV else TcpState(state)
+    tcp_state = TcpState.SYN_RECV if state == TcpState.NEW_SYN_RECV else TcpState(state)
     (interface,) = _INODE.unpack_from(body, _INTERFACE_AT)
-    one = DiagSocket(
-        family, found, (local, local_port), (remote, remote_port), inode, rqueue, wqueue, interface
+    found = DiagSocket(
+        family,
+        tcp_state,
+        (local, local_port),
+        (remote, remote_port),
+        inode,
+        rqueue,
+        wqueue,
+        interface,
     )
-    if found == TcpState.LISTEN:
-        return replace(one, v6only=netlink.attributes(body, _ATTRIBUTES_AT).get(SKV6ONLY) == b"\1")
-    return one
+    if tcp_state == TcpState.LISTEN:
+        return replace(
+            found, v6only=netlink.attributes(body, _ATTRIBUTES_AT).get(SKV6ONLY) == b"\1"
+        )
+    return found
 
 
 def _parse_with_mark(body: bytes) -> DiagSocket:
@@ -188,8 +197,8 @@ def held(family: int, port: int, host: str | None) -> Iterator[Held]:
     mask = sum(1 << state for state in HELD)
     request = _request(family, mask, ("", port), ("", 0), extensions=1 << (INFO - 1))
     for body in netlink.ask(request, dump=True):
-        one = _parse(body)
-        if not one.inode or one.local[1] != port or host not in (None, one.local[0]):
+        sock = _parse(body)
+        if not sock.inode or sock.local[1] != port or host not in (None, sock.local[0]):
             continue
         info = netlink.attributes(body, _ATTRIBUTES_AT).get(INFO, b"")
         idle, answered, bytes_sent, bytes_received = 0.0, False, 0, 0
@@ -200,12 +209,12 @@ def held(family: int, port: int, host: str | None) -> Iterator[Held]:
         if len(info) >= _BYTES_AT + _BYTES.size:
             bytes_sent, bytes_received = _BYTES.unpack_from(info, _BYTES_AT)
         yield Held(
-            one.inode,
-            one.remote[0].removeprefix("::ffff:"),
-            one.remote[1],
+            sock.inode,
+            sock.remote[0].removeprefix("::ffff:"),
+            sock.remote[1],
             idle,
-            one.rqueue,
-            one.wqueue,
+            sock.rqueue,
+            sock.wqueue,
             bytes_received,
             bytes_sent,
             answered and bytes_received > 0 and bytes_sent > 0,
@@ -221,7 +230,7 @@ def server_side(
         found = [_parse_with_mark(body) for body in netlink.ask(request, dump=False)]
     except FileNotFoundError:
         return None
-    return next((one for one in found if one.remote[1] == remote[1]), None)
+    return next((sock for sock in found if sock.remote[1] == remote[1]), None)
 
 
 Handshake = tuple[Endpoint, Endpoint]
@@ -236,9 +245,9 @@ def pending_handshakes(family: int, port: int, most: int | None = None) -> froze
     found: set[Handshake] = set()
     request = _request(family, 1 << TcpState.SYN_RECV, ("", port), ("", 0))
     with closing(netlink.ask(request, dump=True)) as answers:
-        for one in map(_parse, answers):
-            if one.local[1] == port and one.state is TcpState.SYN_RECV:
-                found.add((one.local, one.remote))
+        for sock in map(_parse, answers):
+            if sock.local[1] == port and sock.state is TcpState.SYN_RECV:
+                found.add((sock.local, sock.remote))
             if most is not None and len(found) > most:
                 break
     return frozenset(found)

@@ -102,11 +102,11 @@ class ListenerSet:
         pools: list[Pool] = []
         steerings: dict[str, Steering] = {}
         holders: dict[SlotId, str] = {}
-        for one in state.listeners:
-            pools.append(pool := restored_pool(one.pool))
-            holders |= one.holders
-            if one.steering is not None and isinstance(pool, TcpPool):
-                steerings[pool.name] = Steering.restore(pool, one.steering, attach=attach)
+        for listener in state.listeners:
+            pools.append(pool := restored_pool(listener.pool))
+            holders |= listener.holders
+            if listener.steering is not None and isinstance(pool, TcpPool):
+                steerings[pool.name] = Steering.restore(pool, listener.steering, attach=attach)
         found = cls(pools, backlogs, state.slots_before, steerings, holders)
         found._inspect_all()
         return found

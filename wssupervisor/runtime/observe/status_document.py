@@ -70,11 +70,11 @@ def document(
     }
 
 
-def _balance(one: ListenerView) -> str | None:
+def _balance(listener: ListenerView) -> str | None:
     """How new connections are spread over workers; None if the first to accept gets them."""
-    if one.shared:
+    if listener.shared:
         return None
-    return Balance.CLIENT.value if one.by_client else Balance.RANDOM.value
+    return Balance.CLIENT.value if listener.by_client else Balance.RANDOM.value
 
 
 def out_of_rotation(view: FleetView) -> OutOfRotation | None:
@@ -120,10 +120,11 @@ DRAINS_SHOWN = 1
 _KINDS = {"start": "start", "reload": "reload", "rollback": "rollback"}
 
 
-def _in_words(one: GenerationView) -> str:
-    begin = f"generation {one.number} {one.state.value}, {count(len(one.workers), 'worker')}"
-    before = "" if one.drain is None else f"{one.drain.connections_at_start} -> "
-    return f"{begin}, {before}{count(one.connections, 'connection')}"
+def _in_words(generation: GenerationView) -> str:
+    workers = count(len(generation.workers), "worker")
+    begin = f"generation {generation.number} {generation.state.value}, {workers}"
+    before = "" if generation.drain is None else f"{generation.drain.connections_at_start} -> "
+    return f"{begin}, {before}{count(generation.connections, 'connection')}"
 
 
 def _local(at: float) -> str:
@@ -132,61 +133,65 @@ def _local(at: float) -> str:
 
 
 def _generation(
-    one: GenerationView, order: dict[str, list[SlotId]], usage: Mapping[int, Use], now: float
+    generation: GenerationView, order: dict[str, list[SlotId]], usage: Mapping[int, Use], now: float
 ) -> documents.Generation:
     found: documents.Generation = {
-        "number": one.number,
-        "state": one.state.value,
-        "release": one.release,
-        "started_at": wall(one.started_at),
-        "active_since": None if one.active_since is None else wall(one.active_since),
-        "connections": one.connections,
-        "shares_slots": one.shares_slots,
-        "workers": [_worker(worker, order, usage, now) for worker in one.workers],
+        "number": generation.number,
+        "state": generation.state.value,
+        "release": generation.release,
+        "started_at": wall(generation.started_at),
+        "active_since": None if generation.active_since is None else wall(generation.active_since),
+        "connections": generation.connections,
+        "shares_slots": generation.shares_slots,
+        "workers": [_worker(worker, order, usage, now) for worker in generation.workers],
     }
-    if one.drain is not None:
-        deadline = one.drain.deadline
+    if generation.drain is not None:
+        deadline = generation.drain.deadline
         found["drain"] = {
-            "since": wall(one.drain.since),
-            "connections_at_start": one.drain.connections_at_start,
+            "since": wall(generation.drain.since),
+            "connections_at_start": generation.drain.connections_at_start,
             "deadline": None if deadline is None else wall(deadline),
-            "paused": one.drain.paused,
-            "keep_until": None if one.drain.keep_until is None else wall(one.drain.keep_until),
+            "paused": generation.drain.paused,
+            "keep_until": None
+            if generation.drain.keep_until is None
+            else wall(generation.drain.keep_until),
             "estimate": estimate(
-                one.drain.connections_at_start, one.connections, now - one.drain.since
+                generation.drain.connections_at_start,
+                generation.connections,
+                now - generation.drain.since,
             ),
         }
     return found
 
 
 def _worker(
-    one: WorkerView, order: dict[str, list[SlotId]], usage: Mapping[int, Use], now: float
+    worker: WorkerView, order: dict[str, list[SlotId]], usage: Mapping[int, Use], now: float
 ) -> documents.Worker:
-    use = None if one.pid is None else usage.get(one.pid)
+    use = None if worker.pid is None else usage.get(worker.pid)
     found: documents.Worker = {
-        "index": one.id.index,
-        "pid": one.pid,
-        "slots": {name: order[name].index(slot) for name, slot in one.slots.items()},
-        "state": one.state.value,
-        "connections": one.connections,
-        "reported": one.reported,
-        "queued": one.queued,
-        "library": one.library,
+        "index": worker.id.index,
+        "pid": worker.pid,
+        "slots": {name: order[name].index(slot) for name, slot in worker.slots.items()},
+        "state": worker.state.value,
+        "connections": worker.connections,
+        "reported": worker.reported,
+        "queued": worker.queued,
+        "library": worker.library,
         "unresponsive_seconds": None
-        if one.unresponsive_since is None
-        else round(now - one.unresponsive_since, 1),
-        "rss_bytes": _rss(one.pid),
+        if worker.unresponsive_since is None
+        else round(now - worker.unresponsive_since, 1),
+        "rss_bytes": _rss(worker.pid),
         "cpu_seconds": None if use is None else round(use.seconds, 2),
         "cpu_percent": None if use is None else use.percent,
-        "uptime_seconds": None if one.spawned_at is None else round(now - one.spawned_at, 1),
-        "restarts": one.restarts,
-        "sweeper": one.sweeper,
-        "still_listens": one.still_listens,
+        "uptime_seconds": None if worker.spawned_at is None else round(now - worker.spawned_at, 1),
+        "restarts": worker.restarts,
+        "sweeper": worker.sweeper,
+        "still_listens": worker.still_listens,
     }
-    if one.retry_at is not None:
-        found["retry_at"] = wall(one.retry_at)
-    if one.reason is not None:
-        found["reason"] = one.reason
+    if worker.retry_at is not None:
+        found["retry_at"] = wall(worker.retry_at)
+    if worker.reason is not None:
+        found["reason"] = worker.reason
     return found
 
 

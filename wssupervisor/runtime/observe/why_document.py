@@ -47,13 +47,13 @@ client that waits for an answer was the last to send."""
 KEEP_ALIVE = "idle keep-alive connection"
 
 
-def looks_kept_alive(one: Held, after: float = KEEP_ALIVE_SECONDS) -> bool:
+def looks_kept_alive(connection: Held, after: float = KEEP_ALIVE_SECONDS) -> bool:
     """Whether it was answered and then silent in both directions, like a proxy's idle connection.
 
     The kernel does not report whether it is a WebSocket. `after`: seconds of silence.
     """
-    silent = one.idle >= after and not one.unread and not one.unsent
-    return silent and one.answered
+    silent = connection.idle >= after and not connection.unread and not connection.unsent
+    return silent and connection.answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,11 @@ def _connections(
     now = time.monotonic()
     for pool in pools:
         if isinstance(pool, TcpPool):
-            for one in held(pool.family, pool.port, pool.local_host):
-                if one.inode in owners and one.inode not in pool.own:
-                    seen = first_seen.get(one.inode)
+            for connection in held(pool.family, pool.port, pool.local_host):
+                if connection.inode in owners and connection.inode not in pool.own:
+                    seen = first_seen.get(connection.inode)
                     age = None if seen is None else round(now - seen, 1)
-                    yield SeenConnection(owners[one.inode], one, age)
+                    yield SeenConnection(owners[connection.inode], connection, age)
 
 
 def document(generation: GenerationView, seen: Seen) -> Why:
@@ -196,12 +196,12 @@ def _reasons(generation: GenerationView, connections: int, now: float, seen: See
 
 def _kept_alive(connections: Sequence[SeenConnection]) -> Iterator[str]:
     """Connections that look idle, with what is known of them."""
-    found = [one.socket for one in connections if looks_kept_alive(one.socket)]
+    found = [connection.socket for connection in connections if looks_kept_alive(connection.socket)]
     if not found:
         return
-    least = min(one.idle for one in found)
-    received, sent = sum(one.received for one in found), sum(one.sent for one in found)
-    peers = sorted({one.peer for one in found})
+    least = min(sock.idle for sock in found)
+    received, sent = sum(sock.received for sock in found), sum(sock.sent for sock in found)
+    peers = sorted({sock.peer for sock in found})
     shown = ", ".join(peers[:PEERS_NAMED]) + (", ..." if len(peers) > PEERS_NAMED else "")
     yield (
         f"{len(found)} of them (from {shown}) answered and silent for {format_duration(least)} or"
@@ -221,57 +221,59 @@ def _unseen(hidden: Sequence[int]) -> list[str]:
     return [text]
 
 
-def _worker(one: WorkerView) -> WhyWorker:
+def _worker(worker: WorkerView) -> WhyWorker:
     return {
-        "index": one.id.index,
-        "pid": one.pid,
-        "state": one.state.value,
-        "connections": one.connections,
-        "reported": one.reported,
-        "queued": one.queued,
+        "index": worker.id.index,
+        "pid": worker.pid,
+        "state": worker.state.value,
+        "connections": worker.connections,
+        "reported": worker.reported,
+        "queued": worker.queued,
     }
 
 
-def _helper(one: Helper) -> WhyHelper:
+def _helper(helper: Helper) -> WhyHelper:
     return {
-        "worker": one.worker.index,
-        "pid": one.pid,
-        "command": one.command,
-        "connections": one.connections,
-        "counted": one.counted,
+        "worker": helper.worker.index,
+        "pid": helper.pid,
+        "command": helper.command,
+        "connections": helper.connections,
+        "counted": helper.counted,
     }
 
 
 def _peers(connections: Sequence[SeenConnection]) -> list[WhyPeer]:
     by_peer: dict[str, list[SeenConnection]] = {}
-    for one in connections:
-        by_peer.setdefault(one.socket.peer, []).append(one)
+    for connection in connections:
+        by_peer.setdefault(connection.socket.peer, []).append(connection)
     most = sorted(by_peer.items(), key=lambda item: -len(item[1]))[:PEERS_MAX]
     return [
         {
             "address": peer,
             "connections": len(found),
-            "oldest_seconds": max((one.age for one in found if one.age is not None), default=None),
-            "idle_seconds_min": min(one.socket.idle for one in found),
-            "idle_seconds_max": max(one.socket.idle for one in found),
+            "oldest_seconds": max(
+                (connection.age for connection in found if connection.age is not None), default=None
+            ),
+            "idle_seconds_min": min(connection.socket.idle for connection in found),
+            "idle_seconds_max": max(connection.socket.idle for connection in found),
         }
         for peer, found in most
     ]
 
 
-def _connection(one: SeenConnection) -> WhyConnection:
+def _connection(connection: SeenConnection) -> WhyConnection:
     return {
-        "peer": one.socket.peer,
-        "port": one.socket.port,
-        "worker": one.worker.index,
-        "idle_seconds": one.socket.idle,
-        "age_at_least_seconds": one.age,
-        "unsent_bytes": one.socket.unsent,
-        "unread_bytes": one.socket.unread,
-        "received_bytes": one.socket.received,
-        "sent_bytes": one.socket.sent,
-        "answered": one.socket.answered,
-        "looks_like": KEEP_ALIVE if looks_kept_alive(one.socket) else None,
+        "peer": connection.socket.peer,
+        "port": connection.socket.port,
+        "worker": connection.worker.index,
+        "idle_seconds": connection.socket.idle,
+        "age_at_least_seconds": connection.age,
+        "unsent_bytes": connection.socket.unsent,
+        "unread_bytes": connection.socket.unread,
+        "received_bytes": connection.socket.received,
+        "sent_bytes": connection.socket.sent,
+        "answered": connection.socket.answered,
+        "looks_like": KEEP_ALIVE if looks_kept_alive(connection.socket) else None,
     }
 
 

@@ -72,11 +72,11 @@ def traits(pid: int) -> Traits | None:
     return Traits(pid, started, session, identity, frozenset(sockets), frozenset(pipes))
 
 
-def owner(one: Traits, marks: Mapping[WorkerId, Marks]) -> WorkerId | None:
+def owner(process: Traits, marks: Mapping[WorkerId, Marks]) -> WorkerId | None:
     """Return the worker whose tree a process has left; a slot counts only if one worker has it."""
     for worker, own in marks.items():
-        named = any(own.identity) and one.identity == own.identity
-        if named or one.session == own.main or own.pipe in one.pipes:
+        named = any(own.identity) and process.identity == own.identity
+        if named or process.session == own.main or own.pipe in process.pipes:
             return worker
-    found = {worker for worker, own in marks.items() if own.slots & one.sockets}
+    found = {worker for worker, own in marks.items() if own.slots & process.sockets}
     return found.pop() if len(found) == 1 else None

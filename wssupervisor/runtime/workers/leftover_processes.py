@@ -119,10 +119,10 @@ def free_clients(listeners: ListenerSet, process: Process) -> int:
             if inode not in connections or inode in freed:
                 continue
             with contextlib.suppress(OSError):
-                one = socket.socket(fileno=share(pid, number))
+                connection = socket.socket(fileno=share(pid, number))
                 freed.add(inode)
                 try:
-                    one.shutdown(socket.SHUT_RDWR)
+                    connection.shutdown(socket.SHUT_RDWR)
                 finally:  # ours may be the last descriptor
-                    CLIENTS.close([one.detach()])
+                    CLIENTS.close([connection.detach()])
     return len(freed)

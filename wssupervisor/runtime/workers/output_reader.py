@@ -69,17 +69,17 @@ class OutputReader:
         self._sources: deque[Source] = deque()
         self._again: asyncio.TimerHandle | None = None
         self._last_words = OrderedDict(saved.last_words)
-        for one in saved.ended:
-            output = Output.restore(one.output)
-            self._sources.append(Source(one.worker, one.pid, output, ended=True))
+        for source in saved.ended:
+            output = Output.restore(source.output)
+            self._sources.append(Source(source.worker, source.pid, output, ended=True))
             self._relay.move(output)
 
     def save(self) -> OutputReaderState:
         """The outputs of ended workers; the crew saves those of living workers."""
         ended = tuple(
-            EndedOutputState(one.worker, one.pid, one.output.save())
-            for one in self._sources
-            if one.ended
+            EndedOutputState(source.worker, source.pid, source.output.save())
+            for source in self._sources
+            if source.ended
         )
         return OutputReaderState(ended, dict(self._last_words))
 
@@ -89,20 +89,20 @@ class OutputReader:
 
     def forget(self, worker: WorkerId) -> None:
         """Drop the output of a worker whose start failed; the caller closes it."""
-        for one in [one for one in self._sources if one.worker == worker]:
-            self._sources.remove(one)
-            self._relay.forget(one.output)
+        for source in [source for source in self._sources if source.worker == worker]:
+            self._sources.remove(source)
+            self._relay.forget(source.output)
 
     def is_complete(self, worker: WorkerId) -> bool:
         """Whether all output before the first such call has arrived, or the wait is over."""
         now = time.monotonic()
-        for one in self._sources:
-            if one.worker == worker and not one.ended:
-                if one.complete_by is None:
-                    one.complete_by = now + LAST_WORDS_SECONDS
-                if not one.output.is_complete() and now < one.complete_by:
+        for source in self._sources:
+            if source.worker == worker and not source.ended:
+                if source.complete_by is None:
+                    source.complete_by = now + LAST_WORDS_SECONDS
+                if not source.output.is_complete() and now < source.complete_by:
                     return False
-                one.complete_by = None
+                source.complete_by = None
         return True
 
     def ended(self, worker: WorkerId) -> tuple[str, ...]:
@@ -111,18 +111,18 @@ class OutputReader:
         self._last_words[worker] = lines
         while len(self._last_words) > LAST_WORDS_KEPT:
             self._last_words.popitem(last=False)
-        for one in self._sources:
-            if one.worker == worker:
-                one.ended = True
-                one.complete_by = time.monotonic() + LAST_WORDS_SECONDS
+        for source in self._sources:
+            if source.worker == worker:
+                source.ended = True
+                source.complete_by = time.monotonic() + LAST_WORDS_SECONDS
         self.look()
         return lines
 
     def last_lines(self, worker: WorkerId) -> tuple[str, ...]:
         """The last lines it wrote, available for some time after its end."""
-        for one in self._sources:
-            if one.worker == worker and not one.ended:
-                return one.output.last_lines()
+        for source in self._sources:
+            if source.worker == worker and not source.ended:
+                return source.output.last_lines()
         return self._last_words.get(worker, ())
 
     def look(self) -> None:
@@ -139,30 +139,30 @@ class OutputReader:
         todo = deque(self._sources)
         self._sources.rotate(-1)  # so that no worker is always the last
         while todo and self._takes() and time.monotonic() < until:
-            one = todo.popleft()
-            if one.output.unread():
-                self._pass_on(one, one.output.read())
-            if one.output.unread():
-                todo.append(one)
-            elif one.ended and self._is_over(one):
-                self._close(one)
-        return any(one.ended or one.output.unread() for one in self._sources)
+            source = todo.popleft()
+            if source.output.unread():
+                self._pass_on(source, source.output.read())
+            if source.output.unread():
+                todo.append(source)
+            elif source.ended and self._is_over(source):
+                self._close(source)
+        return any(source.ended or source.output.unread() for source in self._sources)
 
     @staticmethod
-    def _is_over(one: Source) -> bool:
+    def _is_over(source: Source) -> bool:
         """Whether the end of an ended worker's output has arrived, or the wait is over."""
-        late = one.complete_by is None or time.monotonic() >= one.complete_by
-        return late or not one.output.pending()
+        late = source.complete_by is None or time.monotonic() >= source.complete_by
+        return late or not source.output.pending()
 
-    def _pass_on(self, one: Source, words: OutputLines) -> None:
+    def _pass_on(self, source: Source, words: OutputLines) -> None:
         if words.lines or words.skipped:
-            self._deliver(one.worker, one.pid, words)
+            self._deliver(source.worker, source.pid, words)
 
-    def _close(self, one: Source) -> None:
-        self._pass_on(one, one.output.rest())
-        self._sources.remove(one)
-        self._relay.release(one.output)
-        one.output.close()
+    def _close(self, source: Source) -> None:
+        self._pass_on(source, source.output.rest())
+        self._sources.remove(source)
+        self._relay.release(source.output)
+        source.output.close()
 
     def finish(self) -> None:
         """Read what is left at the end of the program, for at most FINISH_SECONDS."""
@@ -171,9 +171,9 @@ class OutputReader:
         until = time.monotonic() + FINISH_SECONDS
         while self._turn(until) and time.monotonic() < until:
             time.sleep(PAUSE_SECONDS)
-        for one in list(self._sources):
-            missed = one.output.unread()
+        for source in list(self._sources):
+            missed = source.output.unread()
             if missed:
-                self._deliver(one.worker, one.pid, OutputLines([], missed))
-            one.output.close()
+                self._deliver(source.worker, source.pid, OutputLines([], missed))
+            source.output.close()
         self._sources.clear()

@@ -178,18 +178,18 @@ class Relay:
             self._send(pipe)
         self._started()
 
-    def _send(self, one: Output | int) -> None:
+    def _send(self, pipe: Output | int) -> None:
         """Hand over a pipe with its file, or a pipe whose bytes are discarded."""
         if self._socket is None:
             return
-        if isinstance(one, Output):
-            what, descriptors = MOVE, [one.pipe, one.descriptor]
+        if isinstance(pipe, Output):
+            what, descriptors = MOVE, [pipe.pipe, pipe.descriptor]
         else:
-            what, descriptors = THROW_AWAY, [one]
+            what, descriptors = THROW_AWAY, [pipe]
         try:
             socket.send_fds(self._socket, [what], descriptors)
         except OSError:  # its queue is full, or it has ended (see _ended)
-            self._unsent.append(one)
+            self._unsent.append(pipe)
 
     def _ended(self, process: Child) -> None:
         if process is not self._process:

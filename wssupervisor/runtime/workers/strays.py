@@ -73,7 +73,7 @@ class Strays:
     @property
     def sockets(self) -> frozenset[int]:
         """All sockets of strays: connections to them are not on their way to a worker."""
-        return frozenset[int]().union(*(one.sockets for one in self._found.values()))
+        return frozenset[int]().union(*(stray.sockets for stray in self._found.values()))
 
     # -- which worker they belong to ----------------------------------------------------------
 
@@ -81,7 +81,7 @@ class Strays:
         """Put strays back into their worker's tree; end those without a worker that hold a slot."""
         now = time.monotonic()
         again = now >= self._look_at
-        seen = set[int]().union(*(one.process.seen() for one in trees.values()))
+        seen = set[int]().union(*(tree.process.seen() for tree in trees.values()))
         suspects = descent.orphans() - seen
         if again:
             self._look_at = now + LOOK_SECONDS
@@ -91,8 +91,8 @@ class Strays:
         for pid in descent.below(suspects) - seen:
             self._judge(pid, trees, ours=pid not in self._found or self._found[pid].ours)
         if again:
-            for pid, one in self._found.items():
-                self._end_holder(pid, one, trees, kill_after, now)
+            for pid, stray in self._found.items():
+                self._end_holder(pid, stray, trees, kill_after, now)
 
     def _in_group(self, trees: Trees, seen: set[int]) -> set[int]:
         """Processes that an earlier supervisor started: they are not our descendants."""
@@ -100,51 +100,55 @@ class Strays:
             return set()
         new = set(control_group.members()) - seen - descent.HELPERS - {os.getpid()}
         return new and descent.all_of_ours().difference(
-            *(one.process.members() for one in trees.values())
+            *(tree.process.members() for tree in trees.values())
         )
 
     def _judge(self, pid: int, trees: Trees, *, ours: bool) -> None:
-        one = kin.traits(pid)
-        if one is None or not is_alive(pid, one.started) or self._is_relay(pid, one.started):
+        traits = kin.traits(pid)
+        if (
+            traits is None
+            or not is_alive(pid, traits.started)
+            or self._is_relay(pid, traits.started)
+        ):
             self._found.pop(pid, None)
             return
-        worker = kin.owner(one, {worker: own.marks for worker, own in trees.items()})
+        worker = kin.owner(traits, {worker: own.marks for worker, own in trees.items()})
         if worker is None:
-            self._keep(one, ours=ours)
+            self._keep(traits, ours=ours)
             return
         self._found.pop(pid, None)
-        trees[worker].process.adopt(pid, one.started)
+        trees[worker].process.adopt(pid, traits.started)
         log.debug("process left its worker's tree", pid=pid, worker=str(worker))
 
-    def _keep(self, one: Traits, *, ours: bool) -> None:
-        before = self._found.get(one.pid)
-        if before is not None and before.started == one.started:
-            before.sockets, before.ours = one.sockets, before.ours or ours
+    def _keep(self, traits: Traits, *, ours: bool) -> None:
+        before = self._found.get(traits.pid)
+        if before is not None and before.started == traits.started:
+            before.sockets, before.ours = traits.sockets, before.ours or ours
             return
-        self._found[one.pid] = Stray(one.started, one.sockets, ours)
-        held = len(one.sockets & self._slots)
+        self._found[traits.pid] = Stray(traits.started, traits.sockets, ours)
+        held = len(traits.sockets & self._slots)
         (log.warning if held else log.info)(
             "process no longer belongs to any worker",
-            pid=one.pid,
-            command=command_name(one.pid),
+            pid=traits.pid,
+            command=command_name(traits.pid),
             slots=held,
             then="ended when the instance stops" if not held else "its slots are not used",
         )
 
     def _end_holder(
-        self, pid: int, one: Stray, trees: Trees, kill_after: float, now: float
+        self, pid: int, stray: Stray, trees: Trees, kill_after: float, now: float
     ) -> None:
         """End a stray with a slot: it may take clients of the worker that gets the slot next."""
-        slots = one.sockets & self._slots
+        slots = stray.sockets & self._slots
         shared = any(slots & own.marks.slots for own in trees.values())
-        if not one.ours or not slots or shared:
+        if not stray.ours or not slots or shared:
             return
-        if one.signalled_at is None:
-            one.signalled_at = now
+        if stray.signalled_at is None:
+            stray.signalled_at = now
             log.warning("ending a process that a worker left behind", pid=pid)
-            pidfd.send(pid, one.started, signal.SIGTERM)
-        elif now - one.signalled_at >= kill_after:
-            pidfd.send(pid, one.started, signal.SIGKILL)
+            pidfd.send(pid, stray.started, signal.SIGTERM)
+        elif now - stray.signalled_at >= kill_after:
+            pidfd.send(pid, stray.started, signal.SIGKILL)
 
     # -- other holders of our sockets ---------------------------------------------------------
 
@@ -161,7 +165,7 @@ class Strays:
 
     def scanned(self, found: set[int], trees: Trees) -> None:
         """Process the result of a scan."""
-        for pid in found.difference(*(one.process.members() for one in trees.values())):
+        for pid in found.difference(*(tree.process.members() for tree in trees.values())):
             self._judge(pid, trees, ours=pid in self._found and self._found[pid].ours)
 
     # -- the end ------------------------------------------------------------------------------
@@ -190,7 +194,7 @@ class Strays:
                 await asyncio.sleep(END_LOOK_SECONDS)
 
     def _left(self) -> dict[int, int]:
-        own = descent.all_of_ours() | {pid for pid, one in self._found.items() if one.ours}
+        own = descent.all_of_ours() | {pid for pid, stray in self._found.items() if stray.ours}
         found = {pid: start_time(pid) for pid in own}
         return {
             pid: started
