@@ -1,5 +1,6 @@
 """A Debian with a real systemd as its first process, in a container that a test owns.
 
+The container ends with the process that started it, however that ends.
 Each has its own processes, network (a loopback, and nothing else), control groups and file system:
 an overlay in memory over trees that are made once (packaging/tree).
 """
@@ -31,9 +32,15 @@ ENVIRONMENT = (
 NAMESPACES = ("unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child")
 # In namespaces of its own, which end with it: nothing that it mounts or starts is left behind.
 # nspawn's own cgroup is made here because the host may have no systemd to ask for one; and nspawn
-# refuses to reboot where /run is a disk's.
+# refuses to reboot where /run is a disk's. The shell is the first process of its pid namespace, so
+# all in it ends with the shell: when standard input ends, which the owner alone holds open, however
+# the owner ends. (PR_SET_PDEATHSIG would follow the thread that started the machine.)
 BOOT = """
 set -e
+trap 'exit 143' TERM
+exec 3<&0 </dev/null
+{ read -r _ <&3 || kill -TERM 1; } &
+exec 3<&-
 mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir "/sys/fs/cgroup/$NAME"
@@ -47,7 +54,8 @@ status=133 # nspawn's way to say: reboot
 while [ "$status" = 133 ]; do
     status=0
     systemd-nspawn --quiet --directory="$PLACE/root" --machine="$NAME" --register=no --keep-unit \
-        --private-network --boot --console=pipe --link-journal=no || status=$?
+        --private-network --boot --console=pipe --link-journal=no &
+    wait "$!" || status=$? # a signal interrupts `wait`, and no command in the foreground
 done
 exit "$status"
 """
@@ -97,10 +105,10 @@ class Machine:
             self._process = subprocess.Popen(
                 [*NAMESPACES, "sh", "-c", BOOT],
                 env={**os.environ, **variables},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # ends with this process: see BOOT
                 stdout=console,
                 stderr=console,
-                start_new_session=True,
+                start_new_session=True,  # Ctrl-C goes only to the tests
             )
         self._wait_answer()
         state = self.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
@@ -138,6 +146,8 @@ class Machine:
         if self._process is not None:
             self._process.kill()  # its child, the first of a pid namespace, goes with it
             self._process.wait(END_WITHIN)
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             wait_until(
                 lambda: not Path(f"/proc/{self.leader}/ns/pid").exists(),
                 within=END_WITHIN,
