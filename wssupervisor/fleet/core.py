@@ -1,11 +1,12 @@
 """Every decision about generations: one event in, the actions that follow from it out.
 
 A step (`Fleet.handle`) has two halves. First the event changes the state, with one case for each
-event class. An event is a fact: it is accepted unless its subject is gone. Then `_settle` examines
-the whole state and acts on it. So each condition is checked in one place, and not in every case
-that can make it true. The order within `_settle` is part of the design: time, stalls, the attempt
-under way, the table, and only then what relies on the table (respawns, sweepers, closes, the end of
-a generation). Requesting an action never implies that it succeeded: only its result event does.
+event class (`worker_events` has those of workers). An event is a fact: it is accepted unless its
+subject is gone. Then `_settle` examines the whole state and acts on it. So each condition is
+checked in one place, and not in every case that can make it true. The order within `_settle` is
+part of the design: time, stalls, the attempt under way, the table, and only then what relies on the
+table (respawns, sweepers, closes, the end of a generation). Requesting an action never implies that
+it succeeded: only its result event does.
 
 What always holds, and why. Names in brackets are checks of the random walks in tests/property; a
 unit test holds that each of them is named here.
@@ -126,14 +127,12 @@ from typing import assert_never
 
 from wssupervisor.fleet import (
     apply_table,
+    causes,
     census_pace,
     draining,
     failing,
     leaving,
-    leftover,
     lifecycle,
-    proof,
-    releasing,
     reloading,
     resuming,
     rollback,
@@ -141,25 +140,16 @@ from wssupervisor.fleet import (
     stall,
     steering,
     stopping,
+    worker_events,
 )
 from wssupervisor.fleet.actions import Action, Answer, Failed, Scaled
 from wssupervisor.fleet.events import (
-    CensusTaken,
     DrainLimited,
     DrainPaused,
     DrainResumed,
     Event,
     JoinRequested,
     LeaveRequested,
-    LeftoverJudged,
-    LibraryConnected,
-    LibraryDisconnected,
-    MainProcessEnded,
-    Observed,
-    ProbeFailed,
-    ProbePassed,
-    ProbeTried,
-    Recovered,
     Reexecuted,
     ReleaseRefused,
     ReleaseResolved,
@@ -168,30 +158,18 @@ from wssupervisor.fleet.events import (
     RequesterGone,
     RollBackRequested,
     ScaleRequested,
-    SlotReleased,
     SlotsReordered,
-    Spawned,
-    SpawnFailed,
     StartRequested,
     Steered,
     SteerFailed,
     StopRequested,
     TimePassed,
-    WorkerAlive,
-    WorkerCounted,
-    WorkerExited,
-    WorkerReady,
 )
-from wssupervisor.fleet.model import (
-    GenerationState,
-    Listener,
-    Policy,
-    RequestId,
-    WorkerState,
-)
+from wssupervisor.fleet.model import GenerationState, Listener, Policy, RequestId
 from wssupervisor.fleet.notes import Note, NoteKind
-from wssupervisor.fleet.state import ReloadPhase, Scale, SlotWatch, State, Verdict, Worker
+from wssupervisor.fleet.state import ReloadPhase, Scale, SlotWatch, State, Verdict
 from wssupervisor.fleet.view import FleetView, view
+from wssupervisor.fleet.worker_events import WorkerEvent
 
 
 class Fleet:
@@ -244,6 +222,8 @@ class Fleet:
 
     def _take_in(self, event: Event, now: float) -> Iterable[Action]:
         state = self.state
+        if isinstance(event, WorkerEvent):
+            return worker_events.take_in(state, event, now)
         match event:
             case StartRequested(release=release, policy=policy):
                 return reloading.start(state, release, policy, now)
@@ -273,33 +253,6 @@ class Fleet:
                 return leaving.join(state, event, now)
             case StopRequested(request=request, within=within):
                 return stopping.request(state, request, within, now)
-            case Spawned(worker=worker_id, pid=pid):
-                if found := state.worker(worker_id):
-                    policy = state.generations[worker_id.generation].policy
-                    return lifecycle.spawned(found, pid, policy, now)
-            case SpawnFailed(worker=worker_id, reason=reason):
-                return failing.exited(state, worker_id, f"could not be started: {reason}", now)
-            case WorkerReady() | ProbePassed():
-                if found := state.worker(event.worker):
-                    policy = state.generations[found.id.generation].policy
-                    return lifecycle.ready(found, now) if proof.proves(event, policy) else []
-            case LibraryConnected() | LibraryDisconnected() | WorkerAlive() | WorkerCounted():
-                if found := state.worker(event.worker):
-                    return self._reported(found, event, now)
-            case ProbeFailed(worker=worker_id, reason=reason):
-                return failing.not_ready(state, state.worker(worker_id), reason, now)
-            case ProbeTried(worker=worker_id, reason=reason):
-                if found := state.worker(worker_id):
-                    found.last_probe_error = reason
-            case SlotReleased(worker=worker_id):
-                if found := state.worker(worker_id):
-                    return failing.slot_released(state, found, now)
-            case WorkerExited(worker=worker_id, exit=how, advice=advice):
-                return failing.exited(state, worker_id, how, now, advice)
-            case MainProcessEnded():
-                return leftover.main_ended(state, event, now)
-            case LeftoverJudged(worker=worker_id, serves=serves):
-                return leftover.judged(state, worker_id, now, serves=serves)
             case Steered(epoch=epoch):
                 return apply_table.steered(state, epoch, now)
             case SteerFailed(epoch=epoch, reason=reason):
@@ -307,14 +260,8 @@ class Fleet:
             case SlotsReordered(listener=name, slots=slots):
                 before = state.listeners[name]
                 state.listeners[name] = replace(before, slots=steering.with_parking(state, slots))
-            case Observed():
-                return self._observed(event, now)
-            case CensusTaken():
-                return self._counted(event, now)
             case Reexecuted():
                 return resuming.resume(state, event)
-            case Recovered():
-                return self._recovered(event, now)
             case TimePassed():
                 pass
             case _:
@@ -346,7 +293,7 @@ class Fleet:
                 yield from failing.replace_unresponsive(self.state, worker, now)
             if worker.ready_by is not None and now >= worker.ready_by:
                 policy = self.state.generations[worker.id.generation].policy
-                reason = lifecycle.why_late(worker, policy)
+                reason = causes.why_late(worker, policy)
                 yield from failing.not_ready(self.state, worker, reason, now)
 
     def _deadlines(self) -> Iterator[float]:
@@ -364,73 +311,7 @@ class Fleet:
         yield from seating.deadlines(state)
         yield from leaving.deadlines(state)
 
-    # -- workers ------------------------------------------------------------------------------
-
-    def _recovered(self, event: Recovered, now: float) -> Iterator[Action]:
-        lost = resuming.lose(self.state, event)
-        yield from resuming.recover(self.state, event, lost, now)
-        for worker_id, how in event.gone.items():
-            worker = self.state.worker(worker_id)
-            if worker is not None and (worker_id in lost or worker.state is WorkerState.STOPPING):
-                worker.pid = lost.get(worker_id)
-                yield from failing.exited(self.state, worker_id, how, now)
-
-    def _reported(
-        self,
-        worker: Worker,
-        event: LibraryConnected | LibraryDisconnected | WorkerAlive | WorkerCounted,
-        now: float,
-    ) -> list[Action]:
-        """A worker has reported about itself."""
-        match event:
-            case LibraryConnected(closes=closes, releases_sockets=releases_sockets):
-                shared = any(self.state.shared(slot) for slot in worker.slots.values())
-                return lifecycle.library_connected(
-                    worker, closes=closes, releases_sockets=releases_sockets and shared
-                )
-            case LibraryDisconnected():
-                lifecycle.library_disconnected(worker)
-            case WorkerAlive():
-                return lifecycle.show_life(worker, now)
-            case WorkerCounted(connections=connections):
-                worker.reported = connections
-            case _:
-                assert_never(event)
-        return []
-
-    def _observed(self, event: Observed, now: float) -> Iterable[Action]:
-        own = self.state.steering
-        own.handshakes_over = max(own.handshakes_over, event.handshakes_over)
-        for slot in event.deaf & self.state.slots.keys():
-            self.state.slots[slot].deaf = True
-        for slot, watch in self.state.slots.items():
-            watch.occupied = slot in event.occupied
-        return stall.observed(self.state, event, now)
-
-    def _counted(self, event: CensusTaken, now: float) -> Iterator[Action]:
-        state = self.state
-        for worker_id, connections in event.counts.items():
-            if worker := state.worker(worker_id):
-                holds = event.listening.get(worker_id, frozenset())
-                alone = event.unattributed == 0 and all(
-                    steering.nothing_comes(state, worker, slot, holds)
-                    for slot in worker.slots.values()
-                )
-                releasing.counted(state, worker, holds, event.began_at)
-                yield from stall.counted(state, worker, connections, event, now)
-                yield from lifecycle.counted(
-                    worker,
-                    connections,
-                    alone=alone,
-                    still_listens=steering.still_listens(state, worker, holds),
-                    began_at=event.began_at,
-                )
-                yield from failing.look_for_slots(state, worker, event, now)
-        for generation in state.in_state(GenerationState.DRAINING):
-            # It gets no new connections: those found now existed at the start, but were missed.
-            found = sum(worker.connections for worker in generation.workers.values())
-            generation.connections_at_start = max(generation.connections_at_start, found)
-        yield from leaving.counted(state, event, now)
+    # -- the end of a generation -----------------------------------------------------------------
 
     def _retire(self, now: float) -> Iterator[Action]:
         finished = (GenerationState.DRAINING, GenerationState.FAILED)

@@ -23,7 +23,7 @@ CAUSES = (
     "signal",
     "unknown",
 )
-"""Causes of a worker's end; see `lifecycle.cause`."""
+"""Causes of a worker's end; see `causes.cause`."""
 ATTEMPTS = ("reload", "rollback")
 VERDICTS = ("succeeded", "failed", "refused")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import inf, isinf
 
-from wssupervisor.fleet import lifecycle
+from wssupervisor.fleet import causes, lifecycle
 from wssupervisor.fleet.actions import Action, Answer, DrainChanged, Failed
 from wssupervisor.fleet.model import GenerationState, RequestId, WorkerState
 from wssupervisor.fleet.notes import Note, NoteKind
@@ -88,8 +88,8 @@ def worker_exited(generation: Generation, worker: Worker) -> None:
     """Count the connections that the end of this worker closed or lost."""
     if generation.state is GenerationState.DRAINING:
         generation.forced += worker.forced
-        if not lifecycle.expected(worker):
-            generation.lost += lifecycle.at_stake(worker)
+        if not causes.expected(worker):
+            generation.lost += causes.at_stake(worker)
 
 
 def over(generation: Generation, now: float) -> Note:

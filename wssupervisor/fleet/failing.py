@@ -5,7 +5,7 @@ A candidate's worker fails its reload. Any other worker loses its seat to a repl
 
 from collections.abc import Iterable, Iterator
 
-from wssupervisor.fleet import draining, lifecycle, reloading, seating
+from wssupervisor.fleet import causes, draining, lifecycle, reloading, seating
 from wssupervisor.fleet.actions import Action
 from wssupervisor.fleet.events import CensusTaken
 from wssupervisor.fleet.model import Exit, WorkerId, WorkerState
@@ -29,15 +29,15 @@ def exited(
         NoteKind.WORKER_EXITED,
         worker,
         reason=reported,
-        connections=lifecycle.at_stake(worker),
-        expected=lifecycle.expected(worker),
-        cause=lifecycle.cause(worker, ended),
+        connections=causes.at_stake(worker),
+        expected=causes.expected(worker),
+        cause=causes.cause(worker, ended),
         forced=worker.forced or None,
     )
     draining.worker_exited(state.generations[worker_id.generation], worker)
     yield from seating.remove(state, worker, reported, now)
     if judged:
-        reason = lifecycle.why_failed(worker, how, advice, now)
+        reason = causes.why_failed(worker, how, advice, now)
         yield from reloading.fail(state, reason, now, of=worker_id)
 
 

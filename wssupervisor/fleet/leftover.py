@@ -6,7 +6,7 @@ that only inherited descriptors serve none: they are ended, and the clients are 
 
 from collections.abc import Iterator
 
-from wssupervisor.fleet import lifecycle, reloading, seating
+from wssupervisor.fleet import causes, lifecycle, reloading, seating
 from wssupervisor.fleet.actions import Action, JudgeLeftover
 from wssupervisor.fleet.events import MainProcessEnded
 from wssupervisor.fleet.model import Policy, WorkerId, WorkerState
@@ -31,7 +31,7 @@ def main_ended(state: State, event: MainProcessEnded, now: float) -> Iterator[Ac
         NoteKind.MAIN_PROCESS_ENDED, worker, reason=str(event.exit), connections=worker.connections
     )
     if reloading.judging(state, worker.id):
-        text = lifecycle.why_failed(worker, str(event.exit), event.advice, now)
+        text = causes.why_failed(worker, str(event.exit), event.advice, now)
         yield from reloading.fail(state, text, now, of=worker.id)
         return
     starting = worker.state is WorkerState.STARTING

@@ -4,8 +4,9 @@ Each function changes one worker and returns the actions for it. It knows nothin
 seats and reloads.
 """
 
+from wssupervisor.fleet import causes
 from wssupervisor.fleet.actions import Action, Probe
-from wssupervisor.fleet.model import Exit, Policy, ReadyBy, WorkerState
+from wssupervisor.fleet.model import Policy, ReadyBy, WorkerState
 from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import AskToClose, Kill, SendDrain, SendResume, Signal
 from wssupervisor.fleet.proof import BY_PROBE
@@ -33,40 +34,6 @@ def note(kind: NoteKind, worker: Worker, **fields: str | float | None) -> Note:
         kind,
         {"generation": worker.id.generation, "worker": str(worker.id), "pid": worker.pid, **fields},
     )
-
-
-def cause(worker: Worker, how: Exit | str) -> str:
-    """Return why it ended: one of `counters.CAUSES`. `how` is a string if it was never started."""
-    if isinstance(how, str):
-        return "not-started"
-    if expected(worker):
-        if worker.reason is not None and worker.leftover is None:
-            return "never-ready" if worker.ready_at is None else "replaced"
-        return "killed" if worker.kill_at is None else "requested"
-    match how:
-        case Exit(signal="SIGKILL"):
-            return "sigkill"
-        case Exit(signal=str()):
-            return "signal"
-        case Exit(status=0):
-            return "exit-zero"
-        case Exit(status=int()):
-            return "exit-status"
-    return "unknown"
-
-
-def expected(worker: Worker) -> bool:
-    """Whether the worker (or its main process, if that ended first) was asked to end."""
-    ordered = worker.leftover is None or worker.leftover.stop_signalled
-    return worker.state is WorkerState.STOPPING and ordered
-
-
-def at_stake(worker: Worker) -> int:
-    """Return the connections that its end closes, or that were lost with its main process."""
-    leftover = worker.leftover
-    if leftover is None or leftover.serves or leftover.stop_signalled:
-        return worker.connections
-    return leftover.connections
 
 
 def spawned(worker: Worker, pid: int, policy: Policy, now: float) -> list[Action]:
@@ -258,7 +225,7 @@ def stop(worker: Worker, policy: Policy, now: float) -> list[Action]:
     worker.state = WorkerState.STOPPING
     if worker.leftover is not None and worker.leftover.serves:
         worker.leftover.stop_signalled = True
-    if worker.closing_by is None and expected(worker):
+    if worker.closing_by is None and causes.expected(worker):
         worker.forced += worker.connections
     worker.ready_by = None
     worker.kill_at = now + policy.kill_after
@@ -383,38 +350,3 @@ def resume(drain: Drain, now: float) -> None:
     drain.keep_until += stood
     if drain.deadline is not None:
         drain.deadline += stood
-
-
-def why_late(worker: Worker, policy: Policy) -> str:
-    """Return what a worker that was not ready in time has not done."""
-    late = f"was not ready within {policy.ready_timeout:g}s"
-    if worker.last_probe_error is not None:
-        return f"{late}: it {worker.last_probe_error}"
-    match policy.ready_by:
-        case ReadyBy.CONNECT | ReadyBy.HTTP | ReadyBy.WEBSOCKET:
-            return (
-                f"{late}: it accepted no connection. It must serve the socket that it is given as"
-                " descriptor 3 ({fd} in [app] command); if it needs longer, raise [ready] timeout"
-            )
-        case ReadyBy.NOTIFY:
-            return (
-                f"{late}: it did not send READY=1 on its NOTIFY_SOCKET; if it cannot, set [ready]"
-                ' by = "connect", or "delay" in shared mode'
-            )
-        case ReadyBy.DELAY:
-            return late
-
-
-def when(worker: Worker, now: float) -> str:
-    """Return, as text, when a candidate failed."""
-    if worker.ready_at is None:
-        return "before it was ready"
-    return f"{now - worker.ready_at:.2g} s after it was ready, within `stable`"
-
-
-def why_failed(worker: Worker, how: str, advice: str | None, now: float) -> str:
-    """Return why a reload failed whose candidate has ended."""
-    text = f"worker {worker.id.index} of generation {worker.id.generation} {how}"
-    if worker.pid is not None:  # it was started
-        text = f"{text} {when(worker, now)}"
-    return text if advice is None else f"{text}: {advice}"

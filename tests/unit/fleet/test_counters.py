@@ -3,6 +3,7 @@
 import pytest
 
 from tests.unit.fleet.driven import Driven, draining, serving, starting, worker
+from wssupervisor.fleet.causes import cause
 from wssupervisor.fleet.counters import (
     CAUSES,
     DRAIN_BOUNDS,
@@ -25,7 +26,6 @@ from wssupervisor.fleet.events import (
     TimePassed,
     WorkerExited,
 )
-from wssupervisor.fleet.lifecycle import cause
 from wssupervisor.fleet.model import Exit
 from wssupervisor.fleet.notes import Note, NoteField, NoteKind
 
