@@ -68,7 +68,7 @@ def widest(graph: Graph, number: int = 10) -> Iterator[str]:
 
 
 def reach(house: House) -> Iterator[str]:
-    yield "reach (modules of wssupervisor imported, directly or not, late imports included)"
+    yield "reach (modules of wssupervisor imported, directly or not; late or by name, too)"
     for name in ENTRIES:
         reached = house.modules.reached(full(name))
         of_runtime = sum(other.startswith(f"{TOP}.runtime.") for other in reached)

@@ -1,10 +1,10 @@
 """Modules, rooms, arrows, floors and circles, read from the source alone: nothing is imported.
 
-A *module* is one file; an *arrow* leads from an importer to what it imports. Late imports count;
-modules that are loaded by name (verbs, by `import_module`) are not seen, so the reach of wssctl is
-that of its parser and of single verbs. A *room* is a package without packages in it, or a module
-beside packages. The *floor* of a node is the longest way down from it: the ground floor (0) imports
-nothing of wssupervisor. The members of a circle share a floor.
+A *module* is one file; an *arrow* leads from an importer to what it imports. Late imports count,
+and so do modules that are loaded by name: `import_module(f"wssupervisor.commands.{verb}")` leads to
+the module of each verb, by the rows of control/verbs.py. A *room* is a package without packages in
+it, or a module beside packages. The *floor* of a node is the longest way down from it: the ground
+floor (0) imports nothing of wssupervisor. The members of a circle share a floor.
 """
 
 import ast
@@ -26,10 +26,38 @@ def below(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-def imports(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
-    """Every module that is imported anywhere in the file, `from package import module` resolved."""
+def verbs(path: Path) -> frozenset[str]:
+    """The names of the rows of a table of verbs: the first argument of each `Verb` or `_local`."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.Assign(
+                value=ast.Call(
+                    func=ast.Name(id="Verb" | "_local"), args=[ast.Constant(value=str(name)), *_]
+                )
+            ):
+                found.add(name)
+    return frozenset(found)
+
+
+def imports(
+    path: Path, modules: Mapping[str, Path], verbs: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """Every module that is imported anywhere in the file, `from package import module` resolved.
+
+    A module that is loaded by name counts once for each of the `verbs`. Raises ValueError for an
+    import that cannot be followed.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
+            case ast.Call(func=ast.Name(id="import_module"), args=[name]):
+                match name:
+                    case ast.Constant(value=str(module)):
+                        yield module
+                    case ast.JoinedStr(values=[ast.Constant(value=str(begin)), _]):
+                        yield from (f"{begin}{verb}" for verb in verbs)
+                    case _:
+                        raise ValueError(f"{path}:{node.lineno} loads a module of unknown name")
             case ast.Import(names=names):
                 yield from (name.name for name in names)
             case ast.ImportFrom(module=str(origin), names=names, level=0):
@@ -109,11 +137,18 @@ class House:
         return frozenset(name for name, path in self.paths.items() if path.stem == "__init__")
 
     @cached_property
+    def verbs(self) -> frozenset[str]:
+        """The names of all verbs, for the modules that are loaded by them."""
+        table = self.paths.get(f"{TOP}.control.verbs")
+        return frozenset() if table is None else verbs(table)
+
+    @cached_property
     def modules(self) -> Graph:
         """One node per file. A package's own `__init__` counts when something is taken from it."""
         return Graph(
             {
-                name: frozenset(set(imports(path, self.paths)) & set(self.paths)) - {name}
+                name: frozenset(set(imports(path, self.paths, self.verbs)) & set(self.paths))
+                - {name}
                 for name, path in self.paths.items()
             }
         )

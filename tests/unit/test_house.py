@@ -1,11 +1,13 @@
 """No circle, no upward arrow; and the picture that says so is right about a small house."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.house.order import FLOOR_OF, ORDER
 from tests.house.picture import TOP, Graph, House, upward
+from wssupervisor.control import verbs
 
 HOUSE = House.read()
 FLOORS = {room if room == TOP else f"{TOP}.{room}": floor for room, floor in FLOOR_OF.items()}
@@ -17,6 +19,17 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def test_no_rooms_import_each_other_in_a_circle() -> None:
     assert HOUSE.rooms.circles == []
+
+
+def test_the_module_of_each_verb_is_reached_from_its_program() -> None:
+    assert HOUSE.verbs == set(verbs.VERBS)
+
+    rows = verbs.VERBS.values()
+    shown = {f"wssupervisor.commands.{row.name}" for row in rows if row.help}
+    answered = {f"wssupervisor.runtime.api.{row.name}" for row in rows if row.right is not None}
+
+    assert shown <= HOUSE.modules.reached("wssupervisor.commands.cli")
+    assert answered <= HOUSE.modules.reached("wssupervisor.daemon")
 
 
 def test_every_room_is_declared_once() -> None:
@@ -42,13 +55,17 @@ SMALL = {
 }
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> House:
-    for name, text in SMALL.items():
-        path = tmp_path / name
+def written(root: Path, files: Mapping[str, str]) -> House:
+    for name, text in files.items():
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return House.read(tmp_path)
+    return House.read(root)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> House:
+    return written(tmp_path, SMALL)
 
 
 def test_a_room_is_a_package_without_packages_or_a_module_beside_packages(small: House) -> None:
@@ -67,6 +84,34 @@ def test_arrows_lead_from_importers_to_what_they_import_late_imports_included(sm
     assert small.rooms.arrows["wssupervisor.core"] == {"wssupervisor.errors"}
     assert small.rooms.arrows["wssupervisor.run.disk"] == {"wssupervisor.run.loop"}
     assert small.modules.count == 5
+
+
+BY_NAME = {
+    "wssupervisor/__init__.py": "",
+    "wssupervisor/control/__init__.py": "",
+    "wssupervisor/control/verbs.py": 'A = Verb("status", 1)\nB = _local("check", "")\nC = Row("no")',
+    "wssupervisor/commands/__init__.py": "",
+    "wssupervisor/commands/cli.py": 'import_module(f"wssupervisor.commands.{verb}")',
+    "wssupervisor/commands/status.py": "from wssupervisor.commands import screen",
+    "wssupervisor/commands/check.py": 'import_module("wssupervisor.control.verbs")',
+    "wssupervisor/commands/screen.py": "",
+}
+
+
+def test_arrows_lead_to_modules_that_are_loaded_by_the_name_of_a_verb(tmp_path: Path) -> None:
+    house = written(tmp_path, BY_NAME)
+    loader = house.modules.arrows["wssupervisor.commands.cli"]
+
+    assert house.verbs == {"status", "check"}
+    assert loader == {"wssupervisor.commands.status", "wssupervisor.commands.check"}
+    assert house.rooms.arrows["wssupervisor.commands"] == {"wssupervisor.control"}
+
+
+def test_a_name_that_cannot_be_known_is_an_error(tmp_path: Path) -> None:
+    house = written(tmp_path, {**BY_NAME, "wssupervisor/commands/cli.py": "import_module(name)"})
+
+    with pytest.raises(ValueError, match=r"cli.py:1 loads a module of unknown name"):
+        _ = house.modules
 
 
 def test_a_circle_is_found_and_shares_a_floor(small: House) -> None:

@@ -5,12 +5,12 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import wssupervisor
+from tests.house.picture import below, imports, module_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "wssupervisor"
@@ -48,42 +48,23 @@ USERS_OF_RICH = {"wssupervisor.commands.watch"}
 USERS_OF_SYSTEMD = {"wssupervisor.systemd_protocol"}
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def below(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.")
 
 
 def modules_below(package: str) -> list[str]:
     return [module for module in MODULES if below(module, package)]
 
 
-def imports(module: str) -> Iterator[str]:
-    """Every module that is imported anywhere in it, `from package import module` resolved."""
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
-        match node:
-            case ast.Import(names=names):
-                yield from (name.name for name in names)
-            case ast.ImportFrom(module=str(origin), names=names, level=0):
-                for name in names:
-                    inner = f"{origin}.{name.name}"
-                    yield inner if inner in MODULES else origin
-            case ast.ImportFrom():
-                pytest.fail(f"{module} imports relatively, which this test does not follow")
-
-
 def own(module: str) -> set[str]:
-    return {name for name in imports(module) if below(name, "wssupervisor")}
+    return {name for name in imports(MODULES[module], MODULES) if below(name, "wssupervisor")}
 
 
 def foreign(module: str) -> set[str]:
-    return {name.partition(".")[0] for name in imports(module) if not below(name, "wssupervisor")}
+    return {
+        name.partition(".")[0]
+        for name in imports(MODULES[module], MODULES)
+        if not below(name, "wssupervisor")
+    }
 
 
 # What wssctl may load: it starts in 100 ms and knows a daemon only through its socket.

@@ -4,8 +4,7 @@ import argparse
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from wssupervisor.commands.verb_parser import VerbParser
+from typing import Protocol, runtime_checkable
 
 EXAMPLES = """\
 The Debian package installs the scripts of all three shells. Without it:
@@ -74,8 +73,16 @@ def described(parser: argparse.ArgumentParser) -> Program:
     )
 
 
+@runtime_checkable
+class Completes(Protocol):
+    """A parser that loads its verb's module when it is used."""
+
+    def complete(self) -> None:
+        """Add the arguments of the verb."""
+
+
 def _verb(name: str, text: str, parser: argparse.ArgumentParser) -> Verb:
-    if isinstance(parser, VerbParser):
+    if isinstance(parser, Completes):
         parser.complete()
     actions = parser._actions  # noqa: SLF001
     word = next((one for one in actions if not one.option_strings), None)
