@@ -50,8 +50,8 @@ def imports(
     """
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
-            case ast.Call(func=ast.Name(id="import_module"), args=[name]):
-                match name:
+            case ast.Call(func=ast.Name(id="import_module"), args=[loaded]):
+                match loaded:
                     case ast.Constant(value=str(module)):
                         yield module
                     case ast.JoinedStr(values=[ast.Constant(value=str(begin)), _]):

@@ -89,7 +89,7 @@ def test_arrows_lead_from_importers_to_what_they_import_late_imports_included(sm
 BY_NAME = {
     "wssupervisor/__init__.py": "",
     "wssupervisor/control/__init__.py": "",
-    "wssupervisor/control/verbs.py": 'A = Verb("status", 1)\nB = _local("check", "")\nC = Row("no")',
+    "wssupervisor/control/verbs.py": 'A = Verb("status", 1)\nB = _local("check", "")\nC = X("no")',
     "wssupervisor/commands/__init__.py": "",
     "wssupervisor/commands/cli.py": 'import_module(f"wssupervisor.commands.{verb}")',
     "wssupervisor/commands/status.py": "from wssupervisor.commands import screen",
