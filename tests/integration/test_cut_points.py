@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.harness.daemon import ASK_EVERY, Ctl, Daemon
 from tests.harness.fd_store import FdStore
 from tests.harness.load import load
 from tests.harness.settings import Settings
+from wssupervisor.errors import WssError
 
 WITHIN = 20.0
 ANSWERS = 30
@@ -65,17 +67,25 @@ class Instance:
     def active(self) -> int:
         """The number of the active generation, whether it dies meanwhile or not."""
         [found] = [
-            one["number"]
-            for one in self.ask("status", "--json").document["generations"]
-            if one["state"] == "active"
+            one["number"] for one in self.status()["generations"] if one["state"] == "active"
         ]
         return int(found)
+
+    def status(self) -> dict[str, Any]:
+        """Of the daemon, or of its successor if it dies meanwhile."""
+        for _ in range(CUTS_MAX):
+            if self.dead():
+                self.daemon.start()
+            with suppress(WssError):  # it dies
+                return self.daemon.status()
+            self.daemon.process.wait(WITHIN)
+        raise AssertionError(f"it has died {CUTS_MAX} times")
 
     def rest(self, generations: int = 2) -> None:
         """Alive again, and as it should be: the generation of the held clients may still drain."""
 
         def rests() -> bool:
-            status = self.ask("status", "--json").document
+            status = self.status()
             shown = status["generations"]
             workers = [one for one in shown[0]["workers"] if not one["sweeper"]]
             return (
@@ -121,7 +131,7 @@ def roll_back(own: Instance) -> None:
 
 def scale(own: Instance) -> None:
     """There and back."""
-    wanted = own.ask("status", "--json").document["workers_wanted"]
+    wanted = own.status()["workers_wanted"]
     own.ask("scale", str(3 if wanted == 2 else 2))
 
 
