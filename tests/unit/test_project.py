@@ -370,3 +370,14 @@ def test_dev_answers_an_unknown_verb_with_those_there_are() -> None:
 
     assert answer.returncode == 2
     assert f"Use one of: {', '.join(VERBS)}" in answer.stderr
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_pattern_needs_what_python_3_11_2_matches_wrongly(module: str) -> None:
+    """Debian 12's Python: https://github.com/python/cpython/issues/106052."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if not (isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re.")):
+            continue
+        for text in (one for one in ast.walk(node) if isinstance(one, ast.Constant)):
+            pattern = re.sub(r"\\.|\[[^]]*\]", "x", str(text.value))
+            assert not re.search(r"[*+?}]\+|\(\?>", pattern), f"line {node.lineno}: possessive"

@@ -13,10 +13,10 @@ import re
 _SKIPPED = re.compile(r"[ \t]*(?:[#;][^\n]*)?(?:\n|\Z)")
 _NAME = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=")
 _BLANKS = re.compile(r"[ \t]*")
-_SINGLE = re.compile(r"'([^']*)'")
-# Possessive: otherwise each character costs some hundred bytes until the value ends.
-_DOUBLE = re.compile(r'"((?:\\[\s\S]|[^"\\]++)*+)"')
-_PLAIN = re.compile(r"((?:[ \t]*+(?:\\[\s\S]|[^ \t\n\\]++))*+)[ \t]*\\?")
+_SINGLE = re.compile(r"[^']+")
+_DOUBLE = re.compile(r'\\[\s\S]|[^"\\]+')
+_PLAIN = re.compile(r"[ \t]*(?:\\[\s\S]|[^ \t\n\\]+)")
+_REST = re.compile(r"[ \t]*\\?")
 _ESCAPE = re.compile(r"\\([\s\S])")
 
 
@@ -48,16 +48,27 @@ def _value(text: str, at: int) -> tuple[str, int]:
         begin = _end(_BLANKS.match(text, at))
         if text[begin : begin + 1] in ("'", '"'):
             pattern = _SINGLE if text[begin] == "'" else _DOUBLE
-            quoted = pattern.match(text, begin)
-            if quoted is None:
+            end = _end_of_all(pattern, text, begin + 1)
+            if text[end : end + 1] != text[begin]:
                 raise ValueError(f"line {_line(text, begin)}: the quote is never closed")
-            parts.append(quoted[1] if pattern is _SINGLE else _ESCAPE.sub(_in_quotes, quoted[1]))
-            at = quoted.end()
+            quoted = text[begin + 1 : end]
+            parts.append(quoted if pattern is _SINGLE else _ESCAPE.sub(_in_quotes, quoted))
+            at = end + 1
             continue
-        plain = _PLAIN.match(text, begin)
-        assert plain is not None
-        parts.append(_ESCAPE.sub(_as_it_is, plain[1]))
-        return "".join(parts), plain.end() + 1
+        end = _end_of_all(_PLAIN, text, begin)
+        parts.append(_ESCAPE.sub(_as_it_is, text[begin:end]))
+        return "".join(parts), _end(_REST.match(text, end)) + 1
+
+
+def _end_of_all(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Where the last of any number of matches in a row ends.
+
+    A repeated group would need some hundred bytes for each character, and a possessive one matches
+    too much before Python 3.11.5 (https://github.com/python/cpython/issues/106052).
+    """
+    while found := pattern.match(text, at):
+        at = found.end()
+    return at
 
 
 def _as_it_is(escaped: re.Match[str]) -> str:
