@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
-import structlog
-
 from wssupervisor import journal
 from wssupervisor.fleet.notes import NoteKind
 from wssupervisor.harmless import harmless
@@ -25,6 +23,7 @@ from wssupervisor.log_allowance import Allowance
 from wssupervisor.log_limit import SECONDS as LIMIT_SECONDS
 from wssupervisor.log_limit import LineLimit
 from wssupervisor.log_writer import Dropped, JournalSink, Record, StdoutSink, Writer
+from wssupervisor.plain_structlog import structlog
 
 MESSAGE_IDS = {kind.value: kind.message_id for kind in NoteKind if kind.message_id is not None}
 """By the event's kind, for `journalctl MESSAGE_ID=…`."""

@@ -20,6 +20,7 @@ ORDER = (
         "lock_file",
         "log_allowance",
         "log_limit",
+        "plain_structlog",
         "quiet_thread",
         "runtime",
         "runtime.clock",

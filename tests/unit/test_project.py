@@ -248,6 +248,16 @@ def test_commands_reach_a_daemon_through_the_client_only(module: str) -> None:
     assert own(module) <= allowed
 
 
+def test_the_daemon_loads_no_rich() -> None:
+    code = "import sys, wssupervisor.daemon; print(*sys.modules); import rich"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert {"structlog.dev", "wssupervisor.runtime.supervisor"} <= set(answer.stdout.split())
+    assert not [one for one in answer.stdout.split() if one.partition(".")[0] == "rich"]
+
+
 def test_wssctl_loads_nothing_slow_before_it_knows_its_verb() -> None:
     code = "import sys, wssupervisor.commands.cli; print(*sys.modules)"
     answer = subprocess.run(
