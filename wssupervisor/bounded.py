@@ -6,7 +6,9 @@ worker) must not make any of them fail.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
 
 TEXT_CHARS = 8000
 """Limit of one text: at worst six bytes a character, which leaves room for the rest of a line."""
@@ -32,7 +34,7 @@ def bounded_all(texts: Sequence[str], rest: str, most: int = TEXT_CHARS) -> list
     return found
 
 
-def bounded_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def bounded_fields(fields: Mapping[str, T]) -> dict[str, T | str]:
     """Bound the fields of a note: a reason may be made of several texts of maximum length."""
     return {
         name: bounded(value) if isinstance(value, str) else value for name, value in fields.items()

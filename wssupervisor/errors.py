@@ -24,7 +24,6 @@ happened, to what, and what to do. For `ConfigInvalid` it is one line per proble
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from wssupervisor.bounded import TEXT_CHARS, bounded, bounded_all
 
@@ -44,7 +43,7 @@ class WssError(Exception):
     def __init__(self, message: str, *, lines: Sequence[str] = ()) -> None:
         super().__init__(bounded(message))
         self.lines = tuple(lines)
-        self.data: dict[str, Any] = {}
+        self.data: dict[str, str] = {}
 
 
 class UsageError(WssError):

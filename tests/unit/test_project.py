@@ -195,6 +195,31 @@ def test_files_are_opened_by_path_only_for_a_reason() -> None:
     assert {module for module in MODULES if opens_by_path(module)} == set(OPENS_BY_PATH)
 
 
+OF_ANYTHING = {
+    "wssupervisor.control.protocol": "Object: any JSON object of the control socket, in one place",
+    "wssupervisor.commands.sentences": "a note of a daemon that may be older or newer",
+    "wssupervisor.control.fitting": "the annotations of a TypedDict, which are no values",
+    "wssupervisor.logging": "structlog's event, whose fields are those of all callers",
+    "wssupervisor.worker.asgi": "scope and messages of ASGI, whose keys are the server's",
+}
+"""Modules with a mapping whose values may be anything. All others name a type for each key."""
+
+
+def names_a_mapping_of_anything(module: str) -> bool:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        match node:
+            case ast.Subscript(
+                value=ast.Name(id="dict" | "Mapping" | "MutableMapping"),
+                slice=ast.Tuple(elts=[_, ast.Name(id="Any")]),
+            ):
+                return True
+    return False
+
+
+def test_a_mapping_of_anything_has_a_reason() -> None:
+    assert {one for one in MODULES if names_a_mapping_of_anything(one)} == set(OF_ANYTHING)
+
+
 # What saves and restores the fleet's state has to know it; all others read a view of it.
 SAVERS = modules_below("wssupervisor.runtime.handover")
 READ_OF_STATE = {"Verdict"}

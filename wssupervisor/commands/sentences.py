@@ -56,7 +56,7 @@ def one_line(text: str) -> str:
     return text.replace(":\n", ": ").replace("\n", "; ")
 
 
-def requester(document: Mapping[str, Any]) -> str:
+def requester(document: Mapping[str, object]) -> str:
     """The user, systemd or the signal that requested something."""
     via, user = document.get("via"), document.get("by")
     if via == "systemd":  # its client runs as the service's user, not as the operator

@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypedDict, Union, get_args, get_origin, get_type_hints
 
 from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.model import WorkerId
@@ -26,12 +26,19 @@ class SnapshotInvalid(ValueError):
     """The data is not a snapshot, or has an unknown version."""
 
 
-def dump(fleet: Fleet) -> dict[str, Any]:
+class FleetDump(TypedDict):
+    """A dumped fleet. `state` has the shape of State, in plain dicts and lists."""
+
+    version: int
+    state: Any
+
+
+def dump(fleet: Fleet) -> FleetDump:
     """Return plain dicts, lists, strings, numbers and None; infinity as the string "inf"."""
     return {"version": VERSION, "state": plain(fleet.state)}
 
 
-def load(data: Mapping[str, Any]) -> Fleet:
+def load(data: Mapping[str, object]) -> Fleet:
     """Return the fleet that was dumped. Raises SnapshotInvalid."""
     if data.get("version") != VERSION:
         found = data.get("version")
@@ -66,7 +73,7 @@ def plain(value: Any, *, tagged: bool = False) -> Any:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: type) -> Mapping[str, object]:
     return get_type_hints(kind)
 
 

@@ -348,7 +348,7 @@ class Supervisor:
         return self._background.warnings.get(reload, [])
 
     def _note(self, note: Note) -> None:
-        extra: dict[str, Any] = {}
+        extra: dict[str, float] = {}
         if note.kind is NoteKind.CUTOVER:
             extra["monotonic_begun"], extra["monotonic"] = self._steered_at
         shown = bounded_fields(note.fields)

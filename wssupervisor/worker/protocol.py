@@ -6,6 +6,7 @@ a wrong content is an error and closes the channel; the worker is then treated a
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from types import UnionType
@@ -166,7 +167,7 @@ def _decoded(data: bytes, kinds: UnionType) -> Any:
     return None if kind is None else _built(kind, found)
 
 
-def _built(kind: type[Any], found: dict[str, Any]) -> Any:
+def _built(kind: type[Any], found: Mapping[str, object]) -> Any:
     """Build a message. Unknown keys are ignored; known keys must have the right type."""
     name, hints = _TYPES[kind], get_type_hints(kind)
     values = {}

@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
 
 from wssupervisor import __version__
 from wssupervisor.config.model import Config
@@ -22,7 +21,7 @@ from wssupervisor.control.control_socket import ControlSocket, ControlState
 from wssupervisor.errors import OperationFailed
 from wssupervisor.fleet.actions import Action
 from wssupervisor.fleet.core import Fleet
-from wssupervisor.fleet.snapshot import SnapshotInvalid, dump, load, plain, typed
+from wssupervisor.fleet.snapshot import FleetDump, SnapshotInvalid, dump, load, plain, typed
 from wssupervisor.runtime.background import Reread
 from wssupervisor.runtime.fd_store import FdStore
 from wssupervisor.runtime.history.history import History, HistoryState
@@ -48,7 +47,7 @@ class HandoverDocument:
     version: int
     program: str
     config_text: str | None
-    fleet: dict[str, Any]
+    fleet: FleetDump
     listeners: ListenerSetState
     supervisor: SupervisorState
     history: HistoryState

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from errno import EFBIG
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from wssupervisor import __version__, bounded_json
 from wssupervisor.control.socket_file import identity
@@ -90,7 +89,7 @@ class StateFile:
         """Save the state. If it raises OSError, both files are removed."""
         self.write_plain(plain(saved))
 
-    def write_plain(self, saved: Mapping[str, Any]) -> None:
+    def write_plain(self, saved: Mapping[str, object]) -> None:
         """Like `write`, for a state that already consists of JSON types."""
         try:
             if not self._files:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from wssupervisor import bounded_json
 from wssupervisor.control.documents import Event
@@ -45,7 +45,7 @@ def entry(line: bytes) -> Event | None:
     return cast(Event, found) if fits else None
 
 
-def _is_entry(found: Mapping[str, Any]) -> bool:
+def _is_entry(found: Mapping[str, object]) -> bool:
     kind = found.get("kind")
     if not isinstance(kind, str) or not _is_instant(found.get("at")):
         return False

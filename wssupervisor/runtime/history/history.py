@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import structlog
 
@@ -83,7 +83,7 @@ class History:
             self._all.add_missing(found)
             self._reloads.add_missing(found)
 
-    def add(self, note: Note, extra: Mapping[str, Any]) -> None:
+    def add(self, note: Note, extra: Mapping[str, float]) -> None:
         """Keep a note and pass it to followers; `extra`: fields that only the runtime knows."""
         fields = {**bounded_fields(note.fields), **extra}
         entry = cast(Event, {"at": wall(time.monotonic()), "kind": note.kind.value, **fields})

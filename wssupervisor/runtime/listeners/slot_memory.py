@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, TypeGuard
 
 import structlog
 
@@ -27,6 +27,13 @@ COUNT_MAX = 1 << 20
 MODE = 0o640
 
 
+class SlotCount(TypedDict):
+    """The number of slots that a listener had, and its address: another one has others."""
+
+    address: str
+    slots: int
+
+
 class SlotCounts:
     """A file below systemd's StateDirectory=; without one nothing is remembered."""
 
@@ -34,7 +41,7 @@ class SlotCounts:
         directory = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
         self._directory = OwnDirectory(Path(directory, OWN), makes=True) if directory else None
         self._now = {
-            pool.name: {"address": pool.address, "slots": len(pool.slots)}
+            pool.name: SlotCount(address=pool.address, slots=len(pool.slots))
             for pool in pools
             if pool.source == "systemd"
         }
@@ -70,7 +77,7 @@ class SlotCounts:
             json.dump(self._now, file)
         directory.replace(NEW, FILE)
 
-    def _read(self) -> dict[str, dict[str, Any]]:
+    def _read(self) -> dict[str, SlotCount]:
         """Return what an earlier run wrote; empty if the file is missing or not of this format."""
         if self._directory is None:
             return {}
@@ -83,7 +90,7 @@ class SlotCounts:
         return {name: one for name, one in found.items() if _is_count(one)}
 
 
-def _is_count(one: object) -> bool:
+def _is_count(one: object) -> TypeGuard[SlotCount]:
     return (
         isinstance(one, dict)
         and isinstance(one.get("address"), str)
