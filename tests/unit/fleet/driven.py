@@ -141,16 +141,23 @@ class Driven:
 
 def starting(policy: Policy = POLICY, slots: tuple[int, ...] = SLOTS) -> Driven:
     """Generation 1 has pids and is not ready; everything is parked. It is second 1."""
-    fleet = Driven(policy, slots)
+    return _started(Driven(policy, slots), policy)
+
+
+def serving(policy: Policy = POLICY, slots: tuple[int, ...] = SLOTS) -> Driven:
+    """Generation 1 is active. It is second 3."""
+    return _served(Driven(policy, slots), policy)
+
+
+def _started(fleet: Driven, policy: Policy) -> Driven:
     fleet.steer(fleet.look(0), 0)
     fleet.look(0)
     fleet.spawn_all(fleet.handle(StartRequested(A, policy), 1), 1)
     return fleet
 
 
-def serving(policy: Policy = POLICY, slots: tuple[int, ...] = SLOTS) -> Driven:
-    """Generation 1 is active. It is second 3."""
-    fleet = starting(policy, slots)
+def _served(fleet: Driven, policy: Policy) -> Driven:
+    _started(fleet, policy)
     fleet.make_ready(1, 1)
     fleet.steer(fleet.handle(TimePassed(), 2), 2)
     fleet.look(3)
@@ -193,17 +200,21 @@ def failures(actions: Iterable[Action]) -> list[str]:
     return [one.reason for one in answers if isinstance(one, Failed)]
 
 
+def with_second_listener(
+    raw: tuple[int, ...], policy: Policy = POLICY, ws: tuple[int, ...] = SLOTS
+) -> Driven:
+    """Generation 1 is active on these slots of "ws" and of "raw". It is second 3."""
+    fleet = Driven(policy)
+    fleet.core = Fleet([Listener("ws", ws), Listener("raw", raw)])
+    fleet.queues = dict.fromkeys((*ws, *raw), 0)
+    return _served(fleet, policy)
+
+
 def shared(policy: Policy = POLICY) -> Driven:
     """Generation 1 is active on the one slot 10. It is second 3."""
     fleet = Driven(policy, (10,))
     fleet.core = Fleet([Listener("ws", (10,), shared=10)])
-    fleet.steer(fleet.look(0), 0)
-    fleet.look(0)
-    fleet.spawn_all(fleet.handle(StartRequested(A, policy), 1), 1)
-    fleet.make_ready(1, 1)
-    fleet.steer(fleet.handle(TimePassed(), 2), 2)
-    fleet.look(3)
-    return fleet
+    return _served(fleet, policy)
 
 
 SIGNALLED = replace(POLICY, drain_signal="SIGUSR1", keep=0.0)

@@ -20,11 +20,11 @@ from tests.unit.fleet.driven import (
     spawns,
     starting,
     steered,
+    with_second_listener,
     worker,
 )
 from wssupervisor.fleet import seating, steering
 from wssupervisor.fleet.actions import Answer, Scaled, Spawn, Steer
-from wssupervisor.fleet.core import Fleet
 from wssupervisor.fleet.events import (
     Observed,
     ScaleRequested,
@@ -183,17 +183,9 @@ def test_a_worker_that_could_not_be_replaced_elsewhere_is_when_a_slot_is_free() 
 
 def test_a_sweeper_gets_nothing_of_other_listeners() -> None:
     """All ordinary slots are steered to: it is given the parking slot, where nothing comes."""
-    fleet = Driven()
-    slots = {"ws": (10, 11, 12), "raw": (20, 21, 22)}
-    fleet.core = Fleet([Listener(name, own) for name, own in slots.items()])
-    fleet.queues = dict.fromkeys((*slots["ws"], *slots["raw"]), 0)
-    fleet.steer(fleet.look(0), 0)
-    fleet.look(0)
-    fleet.spawn_all(fleet.handle(StartRequested(A, POLICY), 1), 1)
-    fleet.make_ready(1, 1)
-    fleet.steer(fleet.handle(TimePassed(), 2), 2)
+    fleet = with_second_listener((20, 21, 22), ws=(10, 11, 12))
 
-    assert fleet.look(3, slot_22=1) == [Spawn(worker(1, FIRST_SWEEPER), A, {"raw": 22, "ws": 12})]
+    assert fleet.look(4, slot_22=1) == [Spawn(worker(1, FIRST_SWEEPER), A, {"raw": 22, "ws": 12})]
 
 
 def test_a_respawn_leaves_a_deaf_slot() -> None:
@@ -501,17 +493,9 @@ def test_a_sweeper_is_not_stuck_before_it_has_had_its_time() -> None:
 
 
 def test_one_sweeper_serves_the_queues_of_all_listeners() -> None:
-    fleet = Driven()
-    slots = {"ws": SLOTS, "raw": tuple(range(20, 30))}
-    fleet.core = Fleet([Listener(name, own) for name, own in slots.items()])
-    fleet.queues = dict.fromkeys((*SLOTS, *slots["raw"]), 0)
-    fleet.steer(fleet.look(0), 0)
-    fleet.look(0)
-    fleet.spawn_all(fleet.handle(StartRequested(A, POLICY), 1), 1)
-    fleet.make_ready(1, 1)
-    fleet.steer(fleet.handle(TimePassed(), 2), 2)
+    fleet = with_second_listener(tuple(range(20, 30)))
 
-    assert [one.slots for one in spawns(fleet.look(3, slot_17=1, slot_27=1))] == [
+    assert [one.slots for one in spawns(fleet.look(4, slot_17=1, slot_27=1))] == [
         {"ws": 17, "raw": 27}
     ]
 
@@ -620,16 +604,7 @@ def test_a_start_remembers_no_seat_that_it_did_not_have() -> None:
 
 
 def test_a_seat_moves_only_if_each_of_its_listeners_has_another_slot_for_it() -> None:
-    fleet = Driven(replace(POLICY, workers=3))
-    slots = {"ws": SLOTS, "raw": (20, 21, 22)}
-    fleet.core = Fleet([Listener(name, own) for name, own in slots.items()])
-    fleet.queues = dict.fromkeys((*SLOTS, *slots["raw"]), 0)
-    fleet.steer(fleet.look(0), 0)
-    fleet.look(0)
-    fleet.spawn_all(fleet.handle(StartRequested(A, fleet.policy), 1), 1)
-    fleet.make_ready(1, 1)
-    fleet.steer(fleet.handle(TimePassed(), 2), 2)
-    fleet.look(3)
+    fleet = with_second_listener((20, 21, 22), replace(POLICY, workers=3))
     fleet.handle(ScaleRequested(5, 1), 4)
 
     assert fleet.state.generations[1].seats[0].slots == {"ws": 10, "raw": 20}

@@ -14,6 +14,7 @@ from tests.unit.fleet.driven import (
     library,
     serving,
     starting,
+    with_second_listener,
     worker,
 )
 from wssupervisor.fleet.actions import Spawn, Steer
@@ -195,16 +196,7 @@ def test_a_worker_with_one_shared_listener_among_others_releases_that() -> None:
 
 
 def test_a_worker_is_empty_only_if_nothing_comes_through_any_of_its_slots() -> None:
-    fleet = Driven()
-    slots = {"ws": SLOTS, "raw": tuple(range(20, 30))}
-    fleet.core = Fleet([Listener(name, own) for name, own in slots.items()])
-    fleet.queues = dict.fromkeys((*SLOTS, *slots["raw"]), 0)
-    fleet.steer(fleet.look(0), 0)
-    fleet.look(0)
-    fleet.spawn_all(fleet.handle(StartRequested(A, POLICY), 1), 1)
-    fleet.make_ready(1, 1)
-    fleet.steer(fleet.handle(TimePassed(), 2), 2)
-    fleet.look(3)
+    fleet = with_second_listener(tuple(range(20, 30)))
     fleet.deploy(2, 10)
     fleet.look(18, slot_20=1)
     for at in (18, 19, 20):
