@@ -28,13 +28,13 @@ def base() -> Path:
 @pytest.fixture(scope="session")
 def installed() -> list[Path]:
     """The trees of a Debian on which the package is installed; the uppermost first."""
-    return layers.with_package()
+    return layers.light(layers.with_package())
 
 
 @pytest.fixture(scope="session")
 def with_servers() -> list[Path]:
     """And with servers: Debian's, and PyPI's newest in /opt/servers."""
-    return layers.with_servers()
+    return layers.light(layers.with_servers())
 
 
 @pytest.fixture

@@ -64,6 +64,45 @@ def layered(base: Path, deb: Path, wheels: Path | None, script: str) -> list[Pat
     return [layer, base]
 
 
+UNITS = (
+    *("systemd-logind.service", "systemd-user-sessions.service", "getty.target"),
+    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "man-db.timer"),
+    "systemd-tmpfiles-clean.timer",
+    *("dev-hugepages.mount", "dev-mqueue.mount", "run-lock.mount"),
+    *("systemd-remount-fs.service", "systemd-sysctl.service"),
+    *("systemd-tmpfiles-setup-dev-early.service", "systemd-tmpfiles-setup-dev.service"),
+)
+"""Of Debian, masked by `light`: no instance needs one of them."""
+GENERATORS = "usr/lib/systemd/system-generators"
+
+
+def light(lower: list[Path]) -> list[Path]:
+    """These trees, and one above them that makes boots and daemon-reloads cheap.
+
+    Its systemd starts no unit and no generator of Debian that no test needs, and does not take the
+    first boot for one after an update. Measured: 0.14 s of processor time per boot instead of 0.35,
+    0.03 s per daemon-reload instead of 0.11. `test_boot` and `test_package` boot all of Debian.
+    """
+    names = sorted(path.name for path in (lower[-1] / GENERATORS).iterdir())
+    key = hashlib.sha256(repr((UNITS, names)).encode()).hexdigest()[:12]
+    layer = LAYERS / f"light-{key}"
+    with (LAYERS / "lock-light").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not layer.exists():
+            new = layer.with_suffix(".new")
+            shutil.rmtree(new, ignore_errors=True)
+            for kind, masked in (("system", UNITS), ("system-generators", names)):
+                place = new / "etc/systemd" / kind
+                place.mkdir(parents=True)
+                for name in masked:
+                    (place / name).symlink_to("/dev/null")
+            (new / "var").mkdir()
+            for place in (new / "etc", new / "var"):
+                (place / ".updated").touch()  # newer than /usr: ConditionNeedsUpdate= is false
+            new.rename(layer)
+    return [layer, *lower]
+
+
 def with_package() -> list[Path]:
     """A Debian on which the package is installed; the uppermost first."""
     return layered(tree("base"), package(), None, "true")

@@ -19,6 +19,8 @@ from tests.e2e.machine import Machine
 from tests.e2e.service import HOST, Counts, Service
 from tests.e2e.test_proxies import PORT, SOON, proxied
 
+pytestmark = pytest.mark.slow("a host leaves for its lead, and the balancer looks once a second")
+
 GUIDE = "docs/guides/several-hosts.md"
 RESTART = "closed by the server: 03f4"
 GOING_AWAY = "closed by the server: 03e9"

@@ -1,12 +1,23 @@
 """At boot: sockets first; who comes before the service is up is served."""
 
+from pathlib import Path
+
+import pytest
+
 from examples.load.waiting import wait_until
+from tests.e2e import layers
 from tests.e2e.machine import Machine
 from tests.e2e.service import Clients, Service
 
 CAME_EARLY = 60
 SOCKETS_WITHIN = 30.0
 SLOW = "#!/bin/sh\nsleep 3\nexec python3 /srv/chat/releases/slow/app.py well\n"
+
+
+@pytest.fixture(scope="module")
+def installed() -> list[Path]:
+    """All of Debian boots, not only what other tests need."""
+    return layers.with_package()
 
 
 def test_the_first_connection_starts_the_service(new: Service) -> None:

@@ -69,6 +69,7 @@ def test_what_a_document_does_with_systemd(bare: Machine, deb: Path, document: s
     assert_does_what_it_says(bare, todo)
 
 
+@pytest.mark.slow("the guide's script waits for the leave of two hosts")
 @pytest.mark.parametrize("document", documents("servers"))
 def test_what_a_document_does_with_servers_and_proxies(
     server_machine: Machine, document: str

@@ -13,6 +13,7 @@ STAYS = "[Service]\nRestartSec=20ms\nRestartSteps=0\n"
 """So that they are over soon; the unit's own pauses grow to 5 s."""
 
 
+@pytest.mark.slow("systemd pauses between 12 failed starts")
 @pytest.mark.timeout(400)
 def test_12_failed_starts_under_load_and_then_a_good_one(new: Service) -> None:
     new.release("bad", script="#!/bin/sh\nexit 1\n")

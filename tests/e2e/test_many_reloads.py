@@ -40,6 +40,7 @@ def size(service: Service) -> Size:
     )
 
 
+@pytest.mark.slow("25 reloads, one after the other")
 @pytest.mark.timeout(300)
 def test_20_reloads_under_300_new_websockets_a_second(chat: Service) -> None:
     with chat.load(held=10, rate=RATE) as clients:

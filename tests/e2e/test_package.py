@@ -45,7 +45,7 @@ def variant(machine: Machine, version: str, *, broken: bool = False) -> str:
         machine.run("chmod", "755", f"{place}/DEBIAN/{name}")
     if broken:
         machine.write(f"{place}/{DAEMON}", "raise RuntimeError('this version is broken')\n")
-    machine.run("dpkg-deb", "--build", place, f"{place}.deb")
+    machine.run("dpkg-deb", "-Znone", "--build", place, f"{place}.deb")
     return f"{place}.deb"
 
 
@@ -170,6 +170,7 @@ def test_another_version_is_installed_under_load(
         clients.assert_unnoticed(chat.cutovers)
 
 
+@pytest.mark.slow("two installations, of which the broken one is waited for")
 def test_an_upgrade_to_a_version_whose_daemon_is_broken(
     upgradable: Machine, record: Callable[[Counts], None]
 ) -> None:

@@ -95,6 +95,7 @@ def finished(running: dict[str, Clients]) -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow("polls wait for their answers, in three rounds of all kinds of clients")
 def test_clients_that_poll_keep_their_worker_and_come_again_after_a_cutover(
     services: dict[str, Service], server_machine: Machine, record: Callable[[Counts], None]
 ) -> None:

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from examples.load.waiting import wait_until
 from tests.e2e.death import kill, wait_next
 from tests.e2e.service import Service
@@ -49,6 +51,7 @@ def asked(service: Service) -> str:
     return service.machine.run("python3", "-c", ASK).stdout.strip()
 
 
+@pytest.mark.slow("a reload, a death, stops and starts, one after the other")
 def test_strays_end_with_their_generation_at_a_stop_and_before_a_start(new: Service) -> None:
     leave_strays(new, "accepts")
     new.start()

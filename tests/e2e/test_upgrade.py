@@ -21,6 +21,7 @@ def wait_executions(service: Service, count: int) -> None:
     )
 
 
+@pytest.mark.slow("12 upgrades and 3 reloads, one after the other")
 @pytest.mark.timeout(300)
 def test_12_upgrades_with_reloads_among_them(chat: Service) -> None:
     pid = chat.main_pid()
