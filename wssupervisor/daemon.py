@@ -40,7 +40,7 @@ signals:
 As the first process of a container, the supervisor also reaps orphaned processes.
 
 exit status:
-  0 stopped as requested     1 could not start or serve     2 usage
+  0 stopped as requested     1 could not start or serve     2 usage error
   78 bad configuration (75 if clients wait in systemd's sockets, so that systemd tries again)
 """
 RETRIED_BY_SYSTEMD = "clients wait in the sockets, so systemd tries again, with growing pauses"
@@ -88,7 +88,12 @@ def parser() -> argparse.ArgumentParser:
         default="info",
         help="lowest level to log (default: info)",
     )
-    add("--version", action="version", version=f"wssupervisor {__version__}")
+    add(
+        "--version",
+        action="version",
+        version=f"wssupervisor {__version__}",
+        help="print the version",
+    )
     add("command", nargs="*", metavar="COMMAND", help="the server and its arguments, after --")
     return found
 

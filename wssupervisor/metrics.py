@@ -271,7 +271,7 @@ def _of_reloads(seen: Seen) -> Iterator[Family]:
     counters, last = seen.counters, seen.view.verdict
     yield _by(
         "reloads_total",
-        "Reloads and rollbacks by verdict. refused: another one, or a stop, was under way.",
+        "Reloads and rollbacks, by verdict. refused: another attempt, or a stop, was under way.",
         "counter",
         [
             (
@@ -298,7 +298,7 @@ def _of_drains(seen: Seen) -> Iterator[Family]:
     counters = seen.counters
     yield _by(
         "drains_ended_total",
-        "Drains that ended, because the generation retired or was rolled back to.",
+        "Drains that ended, by outcome: the generation retired, or a rollback returned to it.",
         "counter",
         [
             ({"outcome": "retired"}, counters.drains_over),
@@ -308,7 +308,8 @@ def _of_drains(seen: Seen) -> Iterator[Family]:
     about = "Duration of a drain until its generation retired, in seconds."
     yield _histogram("drain_duration_seconds", about, DRAIN_BOUNDS, counters.drain_seconds)
     about = (
-        "Connections of old generations that closed by themselves, counted at the end of the drain."
+        "Connections of old generations that their client or server closed, counted when the drain"
+        " ends."
     )
     yield _counter("connections_drained_total", about, counters.drained)
     about = "Connections closed because a limit or an operator ended their worker."

@@ -88,7 +88,7 @@ def test_granian_cannot_take_a_socket_and_is_refused_with_the_reason(chat: Servi
         chat.machine.write(chat.config, configured)
         clients.more(50)
         assert done.returncode == 1
-        assert "have it serve descriptor 3 instead" in chat.status()["last_reload"]["reason"]
+        assert "Make the server use descriptor 3 instead" in chat.status()["last_reload"]["reason"]
         clients.assert_unnoticed()
 
 

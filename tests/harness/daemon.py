@@ -257,6 +257,10 @@ class Daemon:
         program = [sys.executable, "-m", "wssupervisor.commands.cli"]
         return [*program, "--control", str(self.control), *arguments]
 
+    def hint(self, words: str) -> str:
+        """A command as hints of wssctl print it, with the option that `ctl` gives."""
+        return f"wssctl --control {self.control} {words}"
+
     def ctl(self, *arguments: str, within: float = CTL_WITHIN) -> Ctl:
         done = subprocess.run(
             self.ctl_command(*arguments),

@@ -193,9 +193,7 @@ def assert_refused_for_want_of_room(daemon: Daemon, holder: int) -> None:
     assert answer.status == 1
     assert time.monotonic() - begun < FAILS_WITHIN * slowness()
     assert f"generation {holder}" in answer.err
-    assert f"wssctl drain {holder} --within 0s" in answer.err.replace(
-        f"-i {daemon.settings.name} ", ""
-    ).replace(f"--control {daemon.control} ", "")
+    assert daemon.hint(f"drain {holder} --within 0s") in answer.err
     assert unchanged(pids, daemon.active_pids())
 
 

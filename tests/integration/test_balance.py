@@ -258,4 +258,4 @@ def test_where_nothing_can_be_steered_it_does_not_start_and_says_why(settings: S
         Daemon(own, sockets=sockets) as daemon,
     ):
         assert daemon.run_to_its_end(SOON) == 1
-        assert "balance = \"client\" needs steering, and listener 'ws' is" in daemon.log()
+        assert "balance = \"client\" needs steering, but listener 'ws' is" in daemon.log()

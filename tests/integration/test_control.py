@@ -356,6 +356,35 @@ def test_a_socket_that_was_left_over_is_not_a_running_instance(
     assert "left over from a daemon that died" in capsys.readouterr().err
 
 
+def test_a_command_in_a_hint_reaches_the_instance_that_was_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def done() -> Object:
+        return {"reload": "r1", "ok": True, "generation": 2, "replaced": 1, "seconds": 1.3}
+
+    async def refused() -> Object:
+        raise OperationFailed("no room. End it with `wssctl drain 1 --within 0s`")
+
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("WSSUPERVISOR_CONTROL", raising=False)
+    root = tmp_path / "wssupervisor"
+    with (
+        Running(root / "chat" / "control.sock") as chat,
+        Running(root / "game" / "control.sock"),
+    ):
+        chat.answers = {"reload": done, "scale": refused}
+        assert main(["-i", "chat", "reload"]) == 0
+        assert main(["-i", "chat", "scale", "4"]) == 1
+        by_name = capsys.readouterr()
+        monkeypatch.setenv("WSSUPERVISOR_CONTROL", str(chat.path))
+        assert main(["reload"]) == 0
+        by_environment = capsys.readouterr().out
+
+    assert "Follow the drain with: wssctl -i chat status --watch\n" in by_name.out
+    assert "End it with `wssctl -i chat drain 1 --within 0s`" in by_name.err
+    assert "Follow the drain with: wssctl -i chat status --watch\n" in by_environment
+
+
 @pytest.mark.parametrize("verb", [("history",), ("why", "3"), ("scale", "2")])
 def test_an_answer_that_cannot_be_read_is_one_sentence(
     server: Running, verb: tuple[str, ...], capsys: pytest.CaptureFixture[str]

@@ -104,7 +104,7 @@ def test_no_address(tmp_path: Path) -> None:
     status, _, err = wssupervisor("--config", str(config), "--control", control, home=tmp_path)
 
     assert status == 78
-    assert_says(err, "listener 'ws' has no address", "set [[listen]] address", "--listen ws=")
+    assert_says(err, "listener 'ws' has no address", "Set [[listen]] address", "--listen ws=")
 
 
 # -- a wrong key -----------------------------------------------------------------------------
@@ -162,10 +162,10 @@ def test_the_port_of_another_instance_says_how_to_end_or_reload_that_one(
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["uvicornn"], ["uvicornn was not found in PATH (", "write it with its full path"]),
-        (["python3 -m chat"], ["no program is called", '"python3", "-m", "chat"']),
+        (["uvicornn"], ["uvicornn was not found in PATH (", "Give its full path"]),
+        (["python3 -m chat"], ["no program is named", '"python3", "-m", "chat"']),
         (["./none/serve"], ["/none/serve: no such file"]),
-        (["./plain"], ["/plain is not executable; chmod +x it, or put its interpreter first"]),
+        (["./plain"], ["/plain is not executable. Run `chmod +x "]),
     ],
 )
 def test_a_program_that_cannot_be_run(
@@ -206,7 +206,7 @@ def test_a_server_that_cannot_bind_the_port_is_told_to_take_the_descriptor(
         said,
         "exited with status 1 before it was ready",
         f"it binds {HOST}:{settings.ws_port} itself, which this instance holds",
-        "have it serve descriptor 3 instead (LISTEN_FDS; {fd} in [app] command",
+        "Make the server use descriptor 3 instead (LISTEN_FDS; {fd} in [app] command",
         "address already in use",
     )
 
@@ -218,9 +218,7 @@ def test_a_server_that_cannot_bind_another_port_is_told_that_two_generations_run
         taken = metrics.getsockname()[1]
         said = complaint(server(settings, str(taken), "alone", "silent"))
 
-    assert_says(
-        said, "an address that it binds itself is in use", "must differ between generations"
-    )
+    assert_says(said, "it binds an address that is in use", "must differ between generations")
 
 
 def test_a_server_that_joins_the_port_is_found_long_before_its_time_is_over(
@@ -356,7 +354,8 @@ def test_a_wrong_name_says_which_was_meant_and_which_run(
     assert status == 69
     assert_says(
         err,
-        f"no instance {near!r} is running, did you mean -i {settings.name}?",
+        f"no instance {near!r} is running (running: ",
+        f"). Did you mean -i {settings.name}? Start it with ",
         f"`wssupervisor --name {near} --listen ",
     )
 
@@ -390,7 +389,7 @@ def test_the_same_instance_twice_says_what_was_probably_wanted(settings: Setting
     assert_says(
         said,
         f"(pid {first.process.pid}) is already running at",
-        "`wssctl reload`",
+        f"`{first.hint('reload')}`",
         "another --name",
     )
 

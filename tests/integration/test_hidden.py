@@ -97,7 +97,7 @@ def test_a_drain_of_a_hidden_worker_ends_with_its_connections(daemon: Daemon) ->
         counts(daemon, (2, 0), (1, 3))
         connected(stack, daemon, 2)
         counts(daemon, (2, 1), (1, 3))
-        assert "may not be inspected" in daemon.ctl("why", "1").out
+        assert "may not inspect pid" in daemon.ctl("why", "1").out
         for old in olds:
             old.close()
         daemon.wait_for(

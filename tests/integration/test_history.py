@@ -293,7 +293,7 @@ def test_a_drain_that_a_stop_cuts_short_is_not_called_drained(
         "state": "cut-off", "seconds": found["drain"]["seconds"],
         "connections": 5, "drained": 0, "forced": 5, "lost": 0,
     }  # fmt: skip
-    assert "    generation 1 was cut short by the stop of the instance after " in text
+    assert "    generation 1 was cut short after " in text
     assert ": 5 of 5 connections closed\n" in text
 
 

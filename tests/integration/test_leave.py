@@ -82,8 +82,11 @@ def test_at_the_limit_it_fails_and_says_how_many_are_left(settings: Settings) ->
             verdict = held.finish()
 
     assert answer.status == 1
-    assert "still connected: 7, 7 of them with workers that cannot be asked to close" in answer.err
-    assert "Run `wssctl leave` to keep waiting" in answer.err
+    assert (
+        "7 connections left at the limit, 7 of them with workers that cannot be asked to close"
+        in answer.err
+    )
+    assert f"Run `{daemon.hint('leave')}` to keep waiting" in answer.err
     assert again.status == 0
     assert "7 connections, asked to close now" in again.out
     assert "out of its load balancer for" in shown
@@ -101,7 +104,7 @@ def test_busy_ones_stay_until_they_are_not_busy(quick: Settings) -> None:
             assert busy.finish().broken == ()
 
     assert answer.status == 1
-    assert "still connected: 5;" in answer.err
+    assert "5 connections left at the limit. " in answer.err
 
 
 def test_a_join_lets_the_others_stay(polite: Settings) -> None:
@@ -237,7 +240,8 @@ def test_a_terminal_is_shown_how_many_are_left_and_ctrl_c_ends_the_waiting_only(
                 terminal.press(CTRL_C)
                 assert terminal.end() == 130
                 told = (
-                    "the instance stays out of its load balancer. Keep waiting with `wssctl leave`"
+                    "The instance stays out of its load balancer. Keep waiting with"
+                    f" `{daemon.hint('leave')}`"
                 )
                 wait_until(
                     lambda: told in terminal.said,

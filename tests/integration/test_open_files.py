@@ -33,8 +33,8 @@ def test_a_start_that_cannot_work_says_how_many_it_needs(
 
     assert done.returncode == 1
     assert done.stderr == (
-        f"wssupervisor: at most {allowed} open files are allowed, and the supervisor needs 106 to"
-        " start and 294 with all drains; set LimitNOFILE= in the unit, or ulimit -n\n"
+        f"wssupervisor: at most {allowed} open files are allowed, but the supervisor needs 106 to"
+        " start and 294 with all drains. Set LimitNOFILE= in the unit, or ulimit -n\n"
     )
 
 

@@ -10,7 +10,7 @@ from wssupervisor.runtime.pending import VERDICTS_KEPT
 BAD: list[tuple[str, dict[str, Any], str]] = [
     ("reload", {"timeout": 5}, "timeout: found 5, expected a duration such as"),
     ("reload", {"timeout": ["5s"]}, "timeout: found a list, expected a duration such as"),
-    ("reload", {"timeout": "infinity"}, "timeout: found 'infinity', expected a duration that ends"),
+    ("reload", {"timeout": "infinity"}, "timeout: found 'infinity', expected a finite duration"),
     ("reload", {"wait": "no"}, "wait: found 'no', expected true or false"),
     ("drain", {"generation": 1, "within": True}, "within: found True, expected a duration"),
     ("drain", {"generation": "1", "pause": True}, "generation: found '1', expected a whole number"),

@@ -51,8 +51,8 @@ def test_a_full_house_refuses_and_names_the_way_out(full: tuple[Daemon, Load]) -
 
     assert refused.status == 1
     assert "generation 1 still drains" in refused.err
-    assert "`wssctl drain 1 --within 0s`" in refused.err
-    assert "`wssctl reload --make-room`" in refused.err
+    assert f"`{daemon.hint('drain 1 --within 0s')}`" in refused.err
+    assert f"`{daemon.hint('reload --make-room')}`" in refused.err
 
     ended = daemon.ctl("drain", "1", "--within", "0s")
     wait_numbers(daemon, [2])
@@ -132,9 +132,9 @@ def test_a_paused_drain_is_left_as_it_is_until_it_is_resumed(full: tuple[Daemon,
     )
     clients.more(5 * ANSWERS_AFTER)
 
-    assert "paused until `--resume`" in paused.out
+    assert f"paused until: {daemon.hint('drain 1 --resume')}" in paused.out
     assert refused.status == 1
-    assert "`wssctl drain 1 --resume`" in refused.err
+    assert f"`{daemon.hint('drain 1 --resume')}`" in refused.err
     assert numbers(daemon) == [2, 1]
     assert daemon.status()["generations"][1]["drain"]["paused"] is True
 

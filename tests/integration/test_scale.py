@@ -77,7 +77,7 @@ def test_when_slots_run_out_they_are_shared_and_nothing_is_lost(settings: Settin
         )
 
         # As long as those hold all other slots, with their clients, a reload may have none.
-        assert refused.status == 0 or "`wssctl drain 1 --within 0s`" in refused.err
+        assert refused.status == 0 or daemon.hint("drain 1 --within 0s") in refused.err
         assert daemon.reload().generation > 1
 
 

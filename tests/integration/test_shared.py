@@ -236,10 +236,10 @@ def test_a_path_that_cannot_be_had_is_told(unix: Settings, what: str) -> None:
             says = f"another process listens on unix:{path}: pid {os.getpid()}"
         case "a file":
             path.write_text("dear")
-            says = "is not a socket; remove it, or give the listener another path"
+            says = "is not a socket. Remove it, or give the listener another path"
         case _:
             own = replace(unix, missing=True)
-            says = "make the directory"
+            says = "Create the directory"
     with socket.socket(socket.AF_UNIX) as other:
         if what == "a listener":
             other.bind(str(path))
@@ -336,4 +336,4 @@ def test_connect_readiness_is_refused_where_sharing_is_found_out_at_start(
 ) -> None:
     with Daemon(settings, forbidden="steering") as daemon:
         assert daemon.run_to_its_end(WITHIN) == 1
-        assert 'set [ready] by to "notify" or "delay"' in daemon.log()
+        assert 'Set [ready] by to "notify" or "delay"' in daemon.log()

@@ -157,7 +157,7 @@ def test_a_port_that_an_outgoing_connection_has_is_said_to_be_just_that() -> Non
 
 
 def test_an_address_of_another_machine_is_refused_with_the_reason() -> None:
-    with pytest.raises(ListenFailed, match="no interface of this machine"):
+    with pytest.raises(ListenFailed, match="No interface of this machine"):
         bound(V4, "192.0.2.1")
 
 
@@ -212,7 +212,7 @@ def test_a_socket_without_so_reuseport_is_shared_or_refused_where_it_shall_be_st
 
 
 def test_too_few_slots_are_refused(held: Callable[..., list[socket.socket]]) -> None:
-    with pytest.raises(ListenFailed, match="repeat its ListenStream= line"):
+    with pytest.raises(ListenFailed, match="Repeat its ListenStream= line"):
         adopt("ws", dups(held(2)))
 
 

@@ -228,4 +228,4 @@ def test_a_swept_listener_of_workers_is_said_with_what_to_do(settings: Settings)
     with Daemon(settings) as daemon:
         daemon.start()
         Path(settings.target("ws")[0]).unlink()
-        wait_logged(daemon, "was removed, so that no client can connect; restart the instance")
+        wait_logged(daemon, "was removed, so no client can connect. Restart the instance")

@@ -240,7 +240,7 @@ def test_mode_and_owner_of_a_socket_are_not_given_to_what_a_link_leads_to(
 
     assert before == identity(victim)
     assert (refused is None) == (owner is None)
-    assert refused is None or "another program put a file of its own there" in refused
+    assert refused is None or "another program has put its own file there" in refused
 
 
 @pytest.mark.usefixtures("swapped")

@@ -202,7 +202,7 @@ def test_a_reload_on_a_terminal_shows_its_steps_and_what_it_waits_for(
             terminal.wait("  2s, waiting: worker 0 of generation 2 not ready yet")
             gate.touch()
             assert terminal.end() == 0
-            terminal.wait("Follow the drain with: wssctl status --watch")
+            terminal.wait(f"Follow the drain with: {daemon.hint('status --watch')}")
             text = terminal.text()
 
         assert "  probe    worker 0 of generation 2 is ready after " in text

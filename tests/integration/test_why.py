@@ -50,10 +50,10 @@ def test_a_draining_generation_is_kept_alive_by_its_connections(settings: Settin
     assert peers["127.7.0.2"]["connections"] == 5
     assert peers["127.7.0.2"]["idle_seconds_max"] < peers["127.7.0.1"]["idle_seconds_min"]
     assert peers["127.7.0.1"]["oldest_seconds"] > 1.0
-    assert "kept alive by: 17 connections" in text
+    assert "reason: 17 open connections" in text
     assert "limit: none; it ends when its last connection has closed" in text
     assert "empty: unknown (0 of 17 have closed in" in text
-    assert "end it sooner with: wssctl drain 1 --within 10min" in text
+    assert f"to end it sooner: {daemon.hint('drain 1 --within 10min')}" in text
 
 
 def idle(daemon: Daemon, peer: str) -> float:
@@ -69,7 +69,7 @@ def idle(daemon: Daemon, peer: str) -> float:
 def test_an_active_or_warm_or_paused_generation_says_so(settings: Settings) -> None:
     with Daemon(replace(settings, keep="60s")) as daemon:
         daemon.start()
-        assert "kept alive by: it is active: new connections go to it" in daemon.ctl("why", "1").out
+        assert "reason: it is active, so new connections go to it" in daemon.ctl("why", "1").out
         daemon.reload()
         assert "kept for a rollback for" in daemon.ctl("why", "1").out
         daemon.ctl("drain", "1", "--within", "5min")
@@ -83,7 +83,8 @@ def test_without_a_number_each_drain_is_explained(settings: Settings) -> None:
         daemon.start()
         nothing = daemon.ctl("why").out
 
-        assert nothing == "no generation is draining. Show another one with: wssctl why 1\n"
+        show = daemon.hint("why 1")
+        assert nothing == f"no generation is draining. To show another one: {show}\n"
         assert daemon.ctl("why", "--json").out == "[]\n"
         with daemon.held(settings.releases.root, 1) as held:
             held.wait_open()
@@ -109,7 +110,7 @@ def test_a_generation_that_is_not_there_is_an_error_that_names_those_that_are(
         answer = daemon.ctl("why", "9")
 
         assert answer.status == 1
-        assert "there is no generation 9 (there are: 1)" in answer.err
+        assert "generation 9 does not exist (existing generations: 1)" in answer.err
         assert daemon.ctl("why", "x").status == 2
 
 

@@ -39,7 +39,7 @@ def test_a_port_that_is_not_told_may_be_another() -> None:
     )
 
     assert found is not None
-    assert "an address that it binds itself is in use" in found
+    assert "it binds an address that is in use" in found
 
 
 @pytest.mark.parametrize("line", ["error 980", "address of 8765 is used", ""])

@@ -89,7 +89,7 @@ def test_a_directory_that_cannot_be_switched_is_warned_of(
     current: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert check(written(current.resolve()), json=False) == 0
-    assert "releases/41 is not a symlink: a worker that is restarted" in capsys.readouterr().err
+    assert "releases/41 is not a symlink: a restarted worker" in capsys.readouterr().err
 
 
 def test_a_symlink_further_up_is_as_good(current: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +129,7 @@ def test_a_release_that_cannot_run_is_told_with_the_file(
 
     assert check(path, json=False) == 78
     assert capsys.readouterr().err.startswith(
-        f"{path}: [app] command: {current.resolve()}/bin/serve is not executable; chmod +x it"
+        f"{path}: [app] command: {current.resolve()}/bin/serve is not executable. Run `chmod +x "
     )
 
 
@@ -198,7 +198,10 @@ def test_a_socket_unit_with_too_few_slots_is_warned_of(
     text = warned(tmp_path, current, *drop_ins, capsys=capsys)
 
     assert expected in text
-    assert ". Repeat its ListenStream= line 162 times, run `systemctl daemon-reload`" in text
+    assert (
+        ". Repeat its ListenStream= line 162 times, run `systemctl daemon-reload`, then restart"
+        in text
+    )
 
 
 @pytest.mark.parametrize(

@@ -254,13 +254,13 @@ def test_what_comes_later_is_refused_and_says_so(tmp_path: Path, lines: str, tol
     [
         (
             'path = "/healthz"',
-            'path: found "/healthz", expected it to be left out: it is for by = "http"',
+            'path: found "/healthz", expected nothing: only by = "http"',
         ),
         ('by = "http"\npath = "healthz"', 'path: found "healthz", expected a path such as'),
         ('by = "http"\npath = "/a b"', 'path: found "/a b", expected a path such as "/healthz"'),
         (
             'by = "http"\nsend = "x"',
-            'send: found "x", expected it to be left out: it is for by = "web',
+            'send: found "x", expected nothing: only by = "web',
         ),
         ('by = "websocket"\nsend = 3', "send: found 3, expected a non-empty string"),
         ('by = "websocket"\nlistener = "x"', 'listener: found "x", expected "ws"'),
@@ -322,7 +322,7 @@ NOTIFY = '[ready]\nby = "notify"\n'
         (UNIX + 'socket_mode = "9"\n' + NOTIFY, '[[listen]] socket_mode: found "9", expected an'),
         (
             SMALL + 'socket_user = "www-data"\n',
-            '[[listen]] socket_user: found "www-data", expected it to be left out',
+            '[[listen]] socket_user: found "www-data", expected nothing: only addresses',
         ),
         (UNIX.replace("/run/x", "run/x") + NOTIFY, '[[listen]] address: found "unix:run/x.sock"'),
         (UNIX.replace("/run/x", "/" + 110 * "x") + NOTIFY, '[[listen]] address: found "unix:/xxx'),
@@ -364,7 +364,10 @@ def test_two_listeners_need_two_names_and_two_addresses(tmp_path: Path) -> None:
     text = SMALL + '[[listen]]\naddress = "127.0.0.1:8765"\n'
 
     assert problems(tmp_path, text) == [
-        '[[listen]] #2 name: found "ws", expected a name of its own (it defaults to "ws")',
+        (
+            '[[listen]] #2 name: found "ws", expected a name that no other listener has'
+            ' (default: "ws")'
+        ),
         "[[listen]] #2 address: found \"127.0.0.1:8765\", expected another address: 'ws' has it",
     ]
 

@@ -106,7 +106,7 @@ NAMES = 'lower-case letters, digits, "-" and "_", such as "ws"'
         ({"listen": ("=127.0.0.1:1",)}, f'--listen name: found "", expected {NAMES}'),
         (
             {"listen": ("ws2=127.0.0.1:1", "127.0.0.1:2")},
-            '--listen name: found "ws2", expected a name of its own',
+            '--listen name: found "ws2", expected a name that no other listener has',
         ),
         (
             {"listen": ("127.0.0.1:1", "127.0.0.1:1")},

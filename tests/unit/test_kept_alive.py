@@ -79,8 +79,8 @@ def test_why_prints_how_many_connections_look_kept_alive_and_from_where() -> Non
     assert [row["looks_like"] for row in found["longest_idle"]] == [KEEP_ALIVE, KEEP_ALIVE, None]
     [line] = [one for one in render(found) if PROXY in one]
     assert line.startswith(
-        "  kept alive by: 2 of them (from 127.0.0.7) answered and silent for 1min 1s or more,"
-        " 400 bytes received and 5000 sent in total: "
+        f"  reason: among them, probably 2 {PROXY} (from 127.0.0.7): answered, then silent for at"
+        " least 1min 1s, with 400 bytes received and 5000 sent in total. "
     )
 
 

@@ -150,7 +150,7 @@ def test_environment_files_are_read_in_order_and_the_table_wins(
         (("bin/none",), "bin/none: no such file"),
         (("bin",), "was not found in PATH"),
         (("./bin",), "is a directory"),
-        (("bin/plain",), "is not executable; chmod"),
+        (("bin/plain",), "is not executable. Run `chmod"),
         (("no-such-program",), "was not found in PATH"),
     ],
 )
@@ -211,7 +211,7 @@ def test_a_program_found_through_path_is_pinned_too(current: Path) -> None:
 def test_what_is_found_in_path_but_not_executable_says_so(current: Path) -> None:
     (current / "bin" / "plain").write_text("x")
 
-    with pytest.raises(ReleaseInvalid, match=r"/bin/plain is not executable; chmod \+x"):
+    with pytest.raises(ReleaseInvalid, match=r"/bin/plain is not executable. Run `chmod \+x"):
         resolve(config(current, "plain", environment=(("PATH", f"/bin:{current}/bin"),)))
 
 
@@ -285,7 +285,7 @@ def test_an_environment_file_that_cannot_be_used_says_why(
 
 
 def test_a_missing_environment_file_says_how_to_allow_that(current: Path) -> None:
-    with pytest.raises(ReleaseInvalid, match=r'/none\.env: no such file; write "-/none\.env" if'):
+    with pytest.raises(ReleaseInvalid, match=r'/none\.env: no such file. Write "-/none\.env" if'):
         resolve(config(current, "bin/serve", environment_files=("/none.env",)))
 
 

@@ -57,7 +57,7 @@ def test_a_probe_that_cannot_run_is_a_mistake_of_the_file(
     said = (
         f'{tmp_path}/chat.toml: [ready] by: found "websocket", expected "connect", "notify",'
         ' "delay" or "http": the WebSocket probe needs the Python package websockets 15 or newer,'
-        f" {problem}; install it with `pip install 'websockets>=15'`"
+        f" {problem}. Install it with `pip install 'websockets>=15'`"
     )
 
     assert loaded(tmp_path, version) == [said]

@@ -36,9 +36,9 @@ def attempt(
         _ignore_interrupts()
     finally:
         progress.clear()
-    print(jsonlib.dumps(verdict) if json else _sentence(verdict))
+    print(jsonlib.dumps(verdict) if json else client.hint(_sentence(verdict)))
     for warning in verdict.get("warnings", ()):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(client.hint(f"warning: {warning}"), file=sys.stderr)
     return 0
 
 
@@ -53,12 +53,12 @@ def _after_interrupt(client: Client, reload: str | None) -> Attempted:
     Raises KeyboardInterrupt if no cutover will follow, and what `Client.ask` raises.
     """
     if reload is None:
-        print("wssctl: interrupted; see `wssctl status`", file=sys.stderr)
+        print(client.hint("wssctl: interrupted. See: wssctl status"), file=sys.stderr)
         raise KeyboardInterrupt
     try:
         return client.ask(VERDICT, VerdictRequest(reload=reload))
     except DaemonError as error:
-        print(f"wssctl: {error}; it does not take effect", file=sys.stderr)
+        print(f"wssctl: {error}. The active generation has not changed", file=sys.stderr)
         raise KeyboardInterrupt from None
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wssupervisor.config.model import Config
 
 EXAMPLES = """\
-Reports all mistakes of the file at once, with exit status 78.
+Reports all mistakes in the file at once, and exits with 78 if there are any.
 
 examples:
   wssctl check /etc/wssupervisor/chat.toml
@@ -169,7 +169,7 @@ def _of_shared_mode(config: "Config") -> list[str]:
         return []
     return [
         f"listener {one.name!r} is in shared mode ({one.why_shared}) and [drain] signal is none:"
-        " old workers are never asked to stop accepting, so that every reload is refused. Set"
+        " old workers are never asked to stop accepting, so every reload will be refused. Set"
         " [drain] signal to a signal at which the server closes its listener and keeps its"
         " connections, unless the server uses the library wssupervisor.worker"
         for one in config.listeners
@@ -183,8 +183,8 @@ def _of_balance(config: "Config") -> list[str]:
 
     return [
         f'listener {one.name!r} has balance = "client" on {one.address}: a reverse proxy connects'
-        " from one address for all its clients, so that one worker gets all of them. Let the proxy"
-        " use several source addresses (docs/guides/sticky-clients.md)"
+        " from one address for all its clients, so one worker gets all of them. Let the proxy use"
+        " several source addresses (docs/guides/sticky-clients.md)"
         for one in config.listeners
         if one.balance is Balance.CLIENT
         and config.app.workers > 1
@@ -198,8 +198,8 @@ def _of_directory(directory: str) -> list[str]:
     if os.path.realpath(directory) != os.path.abspath(directory):  # noqa: PTH100
         return []
     text = (
-        f"[app] directory {directory} is not a symlink: a worker that is restarted runs what is"
-        " there by then, not the release that the reload accepted. Install each release in a"
-        " directory of its own, and let a symlink point to it"
+        f"[app] directory {directory} is not a symlink: a restarted worker runs whatever is there"
+        " at that time, not the release that the reload accepted. Install each release in its own"
+        " directory, and point a symlink to it"
     )
     return [text]

@@ -10,6 +10,7 @@ from wssupervisor import __version__, stdio
 from wssupervisor.commands.streams import OutputFailed, Stream, guarded
 from wssupervisor.commands.understood import understood
 from wssupervisor.commands.verb_parser import OWN_VERBS, VerbParser, module
+from wssupervisor.control import hints
 from wssupervisor.control.client import Client, find_control
 from wssupervisor.control.paths import running
 from wssupervisor.control.verbs import STATUS, Verb
@@ -17,13 +18,14 @@ from wssupervisor.errors import NotRunning, WssError
 from wssupervisor.harmless import harmless
 
 EPILOG = """\
-The instance is that of -i NAME, --control PATH or $WSSUPERVISOR_CONTROL, or the only one that runs.
+Without a verb, wssctl shows the status. Without -i and --control, the instance is that of
+$WSSUPERVISOR_CONTROL, or the only one that is running.
 
 exit status:
   0 done                                 69 no such instance is running
-  1 failed, with the reason on           75 not tried, try again (another reload or a
+  1 failed, with the reason on           75 busy, try again later (another reload or a
     standard error                          stop is running, or too many clients wait)
-  2 usage                                77 not allowed
+  2 usage error                          77 not allowed
                                          78 bad configuration (check)
                                          130 interrupted (Ctrl-C)
 """
@@ -39,8 +41,15 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.color = False  # type: ignore[attr-defined]  # newer versions of argparse would
-    found.add_argument("-i", "--instance", metavar="NAME", help="name of the instance")
-    found.add_argument("--control", metavar="PATH", help="path of its control socket")
+    found.add_argument(
+        "-i",
+        "--instance",
+        metavar="NAME",
+        help=("name of the instance (default: the only one that is running)"),
+    )
+    found.add_argument(
+        "--control", metavar="PATH", help=("path of its control socket, instead of -i")
+    )
     found.add_argument(
         "--version", action="version", version=f"wssctl {__version__}", help="print the version"
     )
@@ -107,7 +116,7 @@ def _ask(given: argparse.Namespace, row: Verb[Any, Any, Any]) -> int:
             return _status_of(verb.list_all())
         if given.verb is None:
             given.json = given.watch = False
-        with understood(client.path):
+        with understood(client):
             return _status_of(verb.run(given, client))
     except NotRunning as error:
         if not row.recorded or getattr(given, "follow", False):
@@ -127,7 +136,10 @@ def _client(given: argparse.Namespace) -> Client | None:
     lists = given.verb is None or (given.verb == "status" and not given.watch)
     if lists and not named and len(running()) > 1:
         return None
-    return Client(find_control(given.instance, given.control, environment))
+    path = find_control(given.instance, given.control, environment)
+    if given.instance and not given.control:
+        return Client(path, hints.named(given.instance))
+    return Client(path, hints.options(path) if named else "")
 
 
 def _status_of(status: int) -> int:

@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "generation", type=int, help="number of the generation, as in wssctl status"
     )
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--within", metavar="SPAN", help="end its workers within this time")
+    how.add_argument(
+        "--within",
+        metavar="SPAN",
+        help=("limit of the drain: end its workers and their connections after this time"),
+    )
     how.add_argument("--pause", action="store_true", help="pause the drain until --resume")
     how.add_argument("--resume", action="store_true", help="resume the drain")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -39,14 +43,14 @@ def run(given: argparse.Namespace, client: Client) -> int:
     else:
         request["resume"] = True
     answer = client.ask(DRAIN, request)
-    print(json.dumps(answer) if given.json else _sentence(answer))
+    print(json.dumps(answer) if given.json else client.hint(_sentence(answer)))
     return 0
 
 
 def _sentence(answer: DrainChange) -> str:
     seconds = answer["seconds"]
     if answer["paused"]:
-        end = "paused until `--resume`"
+        end = f"paused until: wssctl drain {answer['generation']} --resume"
     elif seconds is None:
         end = "no limit: ends when its last connection has closed"
     elif seconds <= 0:

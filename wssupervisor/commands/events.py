@@ -25,9 +25,9 @@ OVERLAP = "1min"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--follow", action="store_true", help="keep printing until interrupted")
+    parser.add_argument("--follow", action="store_true", help="keep printing events until Ctrl-C")
     parser.add_argument(
-        "--since", metavar="SPAN", help="print only events of this last span, such as 10min or 7d"
+        "--since", metavar="SPAN", help="print only events of the last SPAN, such as 10min or 7d"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 

@@ -37,7 +37,7 @@ INDENT = " " * 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--since", metavar="SPAN", help="print only reloads of this last span, such as 10min or 7d"
+        "--since", metavar="SPAN", help="print only reloads of the last SPAN, such as 10min or 7d"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
@@ -137,6 +137,6 @@ def _cut_off(drain: ReloadDrain, had: str) -> str:
         return f"had not finished draining{had} when the instance ended"
     closed = (drain["forced"] or 0) + (drain["lost"] or 0)
     return (
-        f"was cut short by the stop of the instance after {format_duration(drain['seconds'])}:"
+        f"was cut short after {format_duration(drain['seconds'])}, when the instance stopped:"
         f" {closed} of {count(drain['connections'] or 0, 'connection')} closed"
     )

@@ -58,20 +58,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--listen",
         required=True,
         metavar="ADDRESS",
-        help="address, such as 0.0.0.0:8765 or unix:/run/x",
+        help="address to listen on, such as 0.0.0.0:8765 or unix:/run/x",
     )
-    add("--directory", help="directory to run it in; best a symlink to the current release")
-    add("--user", help="user to run it as (default: wss-NAME, made only for this instance)")
+    add(
+        "--directory",
+        help=("working directory of the server, such as a symlink to the current release"),
+    )
+    add(
+        "--user",
+        help=("user that runs the server (default: wss-NAME, made for this instance alone)"),
+    )
     add("--workers", default="1", metavar="N", help='number of workers, or "auto" (default: 1)')
-    add("--ready", metavar="BY", help="connect, notify or delay (default: connect)")
+    add(
+        "--ready",
+        metavar="BY",
+        help=("how a worker becomes ready: connect, notify or delay (default: connect)"),
+    )
     add(
         "--drain-signal",
         metavar="NAME",
-        help="signal at which the server stops accepting and keeps its connections, or none if it"
-        " uses the library wssupervisor.worker; required with unix: (default: none)",
+        help=(
+            "signal at which the server stops accepting and keeps its connections, or none if it"
+            " uses the library wssupervisor.worker (default: none; required for unix:PATH)"
+        ),
     )
     add("--dry-run", action="store_true", help="print the files instead of writing them")
-    add("--root", default="/", metavar="DIR", help="directory above etc/ (default: /)")
+    add("--root", default="/", metavar="DIR", help="write below this directory (default: /)")
 
 
 def unquoted(given: argparse.Namespace, unknown: Sequence[str]) -> str:
@@ -206,13 +218,13 @@ def _check_shared(given: argparse.Namespace) -> None:
     """Raises UsageError if no reload could succeed."""
     if given.ready in (None, "connect"):
         raise UsageError(
-            "old and new workers share an AF_UNIX listener, so that a probe may reach either. Give"
+            "old and new workers share an AF_UNIX listener, so a probe may reach either. Give"
             " --ready notify (the server sends READY=1) or --ready delay"
         )
     if given.drain_signal is None:
         raise UsageError(
-            "old and new workers share an AF_UNIX listener, so that old workers must stop accepting"
-            " at a reload. Give --drain-signal NAME with a signal at which the server closes its"
+            "old and new workers share an AF_UNIX listener, so old workers must stop accepting at a"
+            " reload. Give --drain-signal NAME with a signal at which the server closes its"
             " listener and keeps its connections, or --drain-signal none if it uses the library"
             " wssupervisor.worker"
         )
@@ -278,7 +290,7 @@ def _write(files: list[Written], user: str, *, makes_user: bool) -> None:
         if isinstance(error, OperationFailed):
             raise
         raise OperationFailed(
-            f"{error.filename or files[len(done)].path}: {error.strerror}; are you root?"
+            f"{error.filename or files[len(done)].path}: {error.strerror}. Run init as root"
         ) from error
 
 
@@ -295,7 +307,7 @@ def _next_steps(given: argparse.Namespace, files: list[Written]) -> str:
         ]
     else:
         steps = [
-            "  systemd does not run here, so that the address must be given:",
+            "  systemd does not run here, so give the address:",
             f"  wssupervisor --config {files[0].path} --listen {given.listen}",
             f"  wssctl -i {given.name} reload      after each deploy",
         ]

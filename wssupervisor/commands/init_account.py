@@ -39,8 +39,8 @@ def check_exists(user: str) -> None:
         pwd.getpwnam(user)
     except KeyError:
         raise OperationFailed(
-            f"there is no user {user!r}. Make it with: useradd --system --shell"
-            f" /usr/sbin/nologin {user}, or omit --user: the instance gets its own user"
+            f"there is no user {user!r}. Create it with `useradd --system --shell /usr/sbin/nologin"
+            f" {user}`, or omit --user: the instance gets its own user"
         ) from None
 
 

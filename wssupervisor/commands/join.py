@@ -8,12 +8,12 @@ from wssupervisor.control.verbs import JOIN, Empty, Join
 from wssupervisor.durations import format_duration
 
 EXAMPLES = """\
-The health page and the agent report the instance as ready at once; the load balancer sends clients
-again after its next checks. No further connection is asked to close.
+The health page and the agent report the instance as ready at once. The load balancer sends new
+clients after its next checks. Workers are not asked to close further connections.
 
 examples:
   wssctl join
-  wssctl -i chat leave --within 5min && systemctl restart wssupervisor@chat   (a restart joins)
+  wssctl -i chat leave --within 5min && systemctl restart wssupervisor@chat   # a restart joins
 """
 
 
@@ -32,6 +32,6 @@ def _sentence(answer: Join) -> str:
     if seconds is None:
         return "already in its load balancer"
     return (
-        f"back in its load balancer after {format_duration(seconds)}; a few connections that were"
-        " asked to close may still close"
+        f"back in its load balancer after {format_duration(seconds)}. Workers may still close a few"
+        " connections that they were asked to close"
     )

@@ -20,10 +20,10 @@ EXAMPLES = """\
 The health page (/readyz) fails and the agent answers "drain", so that the load balancer sends new
 clients to other hosts. Connections that arrive anyway are served. After the lead, which must be
 longer than the load balancer takes to notice, workers that use the library are asked to close their
-connections, spread over [drain] close_over, and again while some are left. Connections of other
-workers are waited for. No worker is stopped: at the limit, leave fails and reports how many
-connections are left. The instance stays out, across reloads and upgrades, until `wssctl join`; a
-restart joins.
+connections, spread over [drain] close_over, and again while some are left. For the connections of
+other workers, leave only waits. No worker is stopped: at the limit, leave fails and reports how
+many connections are left. The instance stays out, across reloads and upgrades, until `wssctl join`
+or a restart.
 
 Ctrl-C stops waiting, not the leave. Run the command again to keep waiting, with new limits.
 
@@ -68,11 +68,11 @@ def run(given: argparse.Namespace, client: Client) -> int:
         answer = _leave(client, request, until, progress)
     except KeyboardInterrupt:
         progress.clear()
-        print(f"wssctl: interrupted; {progress.state()}", file=sys.stderr)
+        print(client.hint(f"wssctl: interrupted. {progress.state()}"), file=sys.stderr)
         raise
     finally:
         progress.clear()
-    print(json.dumps(answer) if given.json else _sentence(answer))
+    print(json.dumps(answer) if given.json else client.hint(_sentence(answer)))
     return 0
 
 
@@ -135,9 +135,9 @@ class _Progress(ProgressLine):
     def state(self) -> str:
         """Describe what continues after Ctrl-C has ended the wait."""
         if not self.events:
-            return "see `wssctl status`"
+            return "See: wssctl status"
         return (
-            "the instance stays out of its load balancer. Keep waiting with `wssctl leave`, or put"
+            "The instance stays out of its load balancer. Keep waiting with `wssctl leave`, or put"
             " it back with `wssctl join`"
         )
 

@@ -8,8 +8,9 @@ from wssupervisor.control.client import Client
 from wssupervisor.control.verbs import METRICS, MetricsRequest
 
 EXAMPLES = """\
-The same text as http://ADDRESS/metrics, if [http] has an address. Connections are those of the last
-count from the kernel; if a scrape finds another number of descriptors, a new count follows soon.
+Prints what http://ADDRESS/metrics serves, even if [http] has no address. Connection numbers are
+from the last count in the kernel. If a worker's number of open descriptors has changed since then,
+the supervisor counts again soon after the scrape.
 
 examples:
   wssctl metrics
@@ -19,7 +20,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one array of metrics")
+    parser.add_argument("--json", action="store_true", help="print one JSON array")
 
 
 def run(given: argparse.Namespace, client: Client) -> int:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--make-room",
         action="store_true",
-        help="if too many generations drain, end the emptiest one at the cutover",
+        help="if too many generations are draining, end the emptiest one at the cutover",
     )
     parser.add_argument(
         "--no-wait", action="store_true", help="return at once, without waiting for the result"

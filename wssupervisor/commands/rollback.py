@@ -7,10 +7,12 @@ from wssupervisor.control.client import Client
 from wssupervisor.control.verbs import ROLLBACK, RollbackRequest
 
 EXAMPLES = """\
-Immediate if that generation is still warm: all its workers run and none was asked to drain. It is
-kept for [drain] keep after the cutover, and longer while it has connections. Otherwise the missing
-workers are started again from the same release and must become ready as in a reload.
-The active generation drains, and no later rollback returns to it: the next one goes further back.
+The rollback is immediate while that generation is warm: all its workers run, and none was asked to
+drain. A generation stays warm for [drain] keep after its replacement, and longer while it has
+connections. Otherwise its missing workers are started again from the same release and must become
+ready, as in a reload.
+The generation that was active drains. No later rollback returns to it: the next one goes further
+back.
 
 Ctrl-C before the cutover cancels the rollback.
 

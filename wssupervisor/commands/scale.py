@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace, client: Client) -> int:
     answer = client.ask(SCALE, ScaleRequest(workers=given.workers))
-    print(json.dumps(answer) if given.json else _sentence(answer))
+    print(json.dumps(answer) if given.json else client.hint(_sentence(answer)))
     return 0
 
 
@@ -34,8 +34,10 @@ def _sentence(answer: Scale) -> str:
     if now == before:
         return f"{count(now, 'worker')}, as before"
     differs = "" if now == configured else f" (the configuration has {configured})"
-    how = "follow their start with: wssctl status" if now > before else "the others drain"
-    shared = (
-        "; too few slots are free, so that workers share slots" if answer["shares_slots"] else ""
+    how = (
+        ". Follow their start with: wssctl status"
+        if now > before
+        else "; the removed workers drain"
     )
-    return f"{count(now, 'worker')} instead of {before}{differs}{shared}; {how}"
+    shared = "; too few slots are free, so workers share slots" if answer["shares_slots"] else ""
+    return f"{count(now, 'worker')} instead of {before}{differs}{shared}{how}"

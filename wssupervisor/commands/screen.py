@@ -24,6 +24,7 @@ from wssupervisor.control.documents import (
     Status,
     Worker,
 )
+from wssupervisor.control.hints import addressed
 from wssupervisor.durations import format_duration
 from wssupervisor.plural import count
 
@@ -77,18 +78,21 @@ class Detail(IntEnum):
     NO_HEALTHY_WORKERS = 3
 
 
-def screen(document: Status, events: Sequence[Event], size: Size) -> list[Line]:
-    """Return as many lines as fit, leaving out the least important."""
+def screen(document: Status, events: Sequence[Event], size: Size, chosen: str = "") -> list[Line]:
+    """Return as many lines as fit, leaving out the least important.
+
+    `chosen`: the options of wssctl that name this instance in hints.
+    """
     found: list[Line] = []
     wanted = min(EVENTS_MIN, len(events)) + 2
     for detail, generations in _ever_less(len(document["generations"])):
-        found = list(_fixed(document, size, detail, generations))
+        found = list(_fixed(document, size, chosen, detail, generations))
         if size.lines is None or len(found) + wanted <= size.lines:
             break
     room = EVENTS_WITHOUT_SCREEN if size.lines is None else size.lines - len(found) - 2
     if room > 0 and events:
         found += [(), line(Span(f"  RECENT EVENTS ({zone()})", Style.FAINT))]
-        found += [_event(one) for one in events[-room:]]
+        found += [_event(one, chosen) for one in events[-room:]]
     if size.lines is not None:
         found = [clipped(one, size.columns, size.more) for one in found[: size.lines]]
     return found
@@ -113,7 +117,9 @@ def headline(document: Status) -> Line:
     )
 
 
-def _fixed(document: Status, size: Size, detail: Detail, generations: int) -> Iterator[Line]:
+def _fixed(
+    document: Status, size: Size, chosen: str, detail: Detail, generations: int
+) -> Iterator[Line]:
     """Yield all lines except those of events."""
     yield headline(document)
     for one in document["listeners"]:
@@ -135,9 +141,9 @@ def _fixed(document: Status, size: Size, detail: Detail, generations: int) -> It
         yield line(f"  and {len(left_out)} more, with {count(connections, 'connection')}")
     remarks = [text for one in document["generations"] for text in _remarks(one)]
     for text in remarks:
-        yield line("  ", Span(text, Style.WARNING))
+        yield line("  ", Span(addressed(text, chosen), Style.WARNING))
     yield ()
-    yield from _last_reload(document["last_reload"], size)
+    yield from _last_reload(document["last_reload"], size, chosen)
 
 
 def _out(out: OutOfRotation) -> str:
@@ -316,13 +322,13 @@ def _remarks(generation: Generation) -> Iterator[str]:
         if "retry_at" in worker:
             wait = format_duration(max(0.0, -_ago(worker["retry_at"])))
             why = f": the last one {worker['reason']}" if "reason" in worker else ""
-            yield f"{name} is started again in {wait}{why}"
+            yield f"{name} will be restarted in {wait}{why}"
         if worker["still_listens"]:
-            yield f"{name} still listens: it may get new connections, and will not end by itself;"
-            yield f"  to end it with its connections: wssctl drain {number} --within 0s"
+            yield f"{name} still listens, so it may get new connections and will not end by itself."
+            yield f"  To end it with its connections: wssctl drain {number} --within 0s"
         if worker["unresponsive_seconds"] is not None:
             silence = format_duration(worker["unresponsive_seconds"])
-            yield f"{name} has sent no heartbeat for {silence}: new connections go to others"
+            yield f"{name} has sent no heartbeat for {silence}: new connections go to other workers"
         if worker["state"] == "stalled":
             yield f"{name}: {worker.get('reason', 'stalled')}"
 
@@ -330,7 +336,7 @@ def _remarks(generation: Generation) -> Iterator[str]:
 # -- the last reload, and events ---------------------------------------------------------------
 
 
-def _last_reload(last: LastReload | None, size: Size) -> Iterator[Line]:
+def _last_reload(last: LastReload | None, size: Size, chosen: str) -> Iterator[Line]:
     if last is None:
         yield line("  no reload yet")
         return
@@ -342,7 +348,8 @@ def _last_reload(last: LastReload | None, size: Size) -> Iterator[Line]:
         text = f": generation {last['generation']} is active (took {took})"
         yield line(f"  {begin}", Span(text, Style.GOOD))
         return
-    text = f"{begin}, FAILED: {one_line(str(last['reason']))}"
+    reason = addressed(one_line(str(last["reason"])), chosen)
+    text = f"{begin}, FAILED: {reason}"
     if size.lines is None:
         yield line("  ", Span(text, Style.BAD))
         return
@@ -350,8 +357,9 @@ def _last_reload(last: LastReload | None, size: Size) -> Iterator[Line]:
         yield line("  ", Span(part, Style.BAD))
 
 
-def _event(note: Event) -> Line:
-    return line("  ", Span(clock(note["at"]), Style.FAINT), "  ", Span(sentence(note), style(note)))
+def _event(note: Event, chosen: str) -> Line:
+    text = addressed(sentence(note), chosen)
+    return line("  ", Span(clock(note["at"]), Style.FAINT), "  ", Span(text, style(note)))
 
 
 def _ago(stamp: str) -> float:

@@ -91,7 +91,7 @@ class _Fields(dict[str, Any]):
     def _outcome(self) -> str:
         if self.get("seconds") is None:
             return ""
-        ended = ", as the instance stopped," if self.get("stopped") else ""
+        ended = " with the instance," if self.get("stopped") else ""
         text = f"{ended} after {self['seconds']}: {count(self.get('connections', 0), 'connection')}"
         for name in ("forced", "lost"):
             if self.get(name):

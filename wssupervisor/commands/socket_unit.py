@@ -29,9 +29,9 @@ def warnings(config: "Config", path: str) -> list[str]:
         what = "workers of a new generation must share slots"
     text = (
         f"{place} lists {count(slots, 'slot')}. With {count(workers, 'worker')} {what}. Repeat its"
-        f" ListenStream= line {wanted} times, run `systemctl daemon-reload` and, which closes all"
-        f" connections, `systemctl restart wssupervisor@{config.name}.socket"
-        f" wssupervisor@{config.name}.service`"
+        f" ListenStream= line {wanted} times, run `systemctl daemon-reload`, then restart both"
+        " units, which closes all connections: `systemctl restart"
+        f" wssupervisor@{config.name}.socket wssupervisor@{config.name}.service`"
     )
     return [text]
 

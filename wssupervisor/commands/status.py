@@ -7,15 +7,16 @@ from wssupervisor.commands.screen import Size, headline, screen
 from wssupervisor.commands.terminal import Line, show
 from wssupervisor.commands.terminal_size import recent, size_of_output
 from wssupervisor.commands.understood import understood
+from wssupervisor.control import hints
 from wssupervisor.control.client import Client
 from wssupervisor.control.paths import running
 from wssupervisor.control.verbs import STATUS, Empty
 from wssupervisor.errors import WssError
 
 EXAMPLES = """\
-On a terminal the output fits its size: the least important lines are left out. With the Python
-package rich (python3-rich in Debian) --watch uses the whole screen, without it the text is
-repeated.
+On a terminal, the output fits the screen: the least important lines are left out. With the Python
+package rich (python3-rich in Debian), --watch redraws the whole screen. Without rich, it prints the
+status again every second.
 
 examples:
   wssctl status
@@ -51,15 +52,16 @@ def run(given: argparse.Namespace, client: Client) -> int:
 def ask(client: Client, size: Size) -> list[Line]:
     """The status now, for a screen of that size."""
     document = client.ask(STATUS, Empty())
-    return screen(document, recent(client), size)
+    return screen(document, recent(client), size, client.chosen)
 
 
 def list_all() -> int:
     """Print one line for each running instance."""
     for name, path in running().items():
         try:
-            with understood(path):
-                show([headline(Client(path).ask(STATUS, Empty()))])
+            client = Client(path, hints.named(name))
+            with understood(client):
+                show([headline(client.ask(STATUS, Empty()))])
         except WssError as error:
             print(f"{name}  {error}")
     print("\nShow one of them with: wssctl -i NAME status")

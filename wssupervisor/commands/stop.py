@@ -6,8 +6,9 @@ from wssupervisor.control.client import Client
 from wssupervisor.control.verbs import STOP, StopRequest
 
 EXAMPLES = """\
-New connections are parked, then the workers get the stop signal (SIGTERM), at the limit SIGKILL.
-Refused under systemd: use `systemctl stop` there.
+Parks new connections and stops all workers by [stop] signal (SIGTERM). Workers that use the library
+close their connections first. At the limit, the remaining workers are killed (SIGKILL). Under
+systemd, stop is refused: use `systemctl stop`.
 
 examples:
   wssctl stop

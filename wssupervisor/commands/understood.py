@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wssupervisor import __version__
+from wssupervisor.control.client import Client
 from wssupervisor.control.fitting import Misfit
 from wssupervisor.errors import ProtocolError
 
@@ -17,20 +18,21 @@ MISREAD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeErr
 
 
 @contextmanager
-def understood(path: str) -> Iterator[None]:
-    """Around code that asks the daemon at `path` and shows its answers. Raises ProtocolError."""
+def understood(client: Client) -> Iterator[None]:
+    """Around code that asks a daemon and shows its answers. Raises ProtocolError."""
     try:
         yield
     except Misfit as error:
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable(client, str(error)) from error
     except MISREAD as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         found = f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}"
-        raise _unreadable(path, found) from error
+        raise _unreadable(client, found) from error
 
 
-def _unreadable(path: str, found: str) -> ProtocolError:
-    return ProtocolError(
-        f"wssctl {__version__} cannot read the answer of the daemon at {path} ({found}). If the"
-        " package was upgraded after the daemon's start, run: wssctl upgrade"
+def _unreadable(client: Client, found: str) -> ProtocolError:
+    text = (
+        f"wssctl {__version__} cannot read the answer of the daemon at {client.path} ({found}). If"
+        " the package was upgraded after the daemon's start, run: wssctl upgrade"
     )
+    return ProtocolError(client.hint(text))

@@ -41,9 +41,7 @@ def run(given: argparse.Namespace, client: Client) -> int:
         raise Gone(f"the daemon at {client.path} closed the connection without an answer")
     status = client.ask(STATUS, Empty())
     if status["executions"] <= before["executions"]:
-        raise OperationFailed(
-            "the supervisor did not execute the new program; its log has the reason"
-        )
+        raise OperationFailed("the supervisor still runs the old program. Its log has the reason")
     found = {
         "before": before["before"],
         "version": status["version"],
@@ -57,6 +55,6 @@ def run(given: argparse.Namespace, client: Client) -> int:
 def _sentence(before: str, status: Status) -> str:
     workers = sum(len(one["workers"]) for one in status["generations"])
     return (
-        f"wssupervisor {status['version']} supervises, replacing {before}; same pid"
-        f" ({status['pid']}), {count(workers, 'worker')} untouched"
+        f"the supervisor now runs wssupervisor {status['version']}, was {before}. Its pid"
+        f" ({status['pid']}) and its {count(workers, 'worker')} are the same"
     )

@@ -39,22 +39,26 @@ PATIENCE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last answer; `at`: its monotonic instant; `silent`: why a later one is missing."""
+    """The last answer; `at`: its monotonic instant; `silent`: why a later one is missing.
+
+    `chosen`: the options of wssctl that name the instance.
+    """
 
     document: Status
     events: Sequence[Event]
     at: float
+    chosen: str = ""
     silent: str | None = None
 
     def lines(self, size: Size) -> list[Line]:
         if self.silent is None:
-            return screen(self.document, self.events, size)
+            return screen(self.document, self.events, size, self.chosen)
         since = format_duration(max(1.0, time.monotonic() - self.at))
         less = replace(size, lines=None if size.lines is None else size.lines - 1)
         first = line(
             Span(f"no answer since {since}: ", Style.BAD), Span(self.silent, Style.WARNING)
         )
-        shown = screen(self.document, self.events, less)
+        shown = screen(self.document, self.events, less, self.chosen)
         return [first, *(_faint(one) for one in shown)]
 
 
@@ -83,7 +87,7 @@ def run(given: argparse.Namespace, client: Client) -> int:
 
 def _ask(client: Client) -> Seen:
     """Raises what `Client.ask` raises."""
-    return Seen(client.ask(STATUS, Empty()), recent(client), time.monotonic())
+    return Seen(client.ask(STATUS, Empty()), recent(client), time.monotonic(), client.chosen)
 
 
 def _ask_again(client: Client, before: Seen) -> Seen:

@@ -13,10 +13,10 @@ from wssupervisor.harmless import harmless
 from wssupervisor.plural import count
 
 EXAMPLES = """\
-Shows the connections of a generation by peer address, with the age of the oldest one (at least: the
-time since its first count) and their idle times from the kernel. The estimate is an exponential
-decay through the numbers of connections at the start of the drain and now. It is "unknown" until at
-least 10 connections have closed and half a minute has passed.
+Lists the connections of a generation by peer address, with their idle times and the age of the
+oldest one. An age counts from the first time that the supervisor saw the connection, so the
+connection may be older. The estimate assumes exponential decay since the start of the drain. It is
+"unknown" until at least 10 connections have closed and 30 s have passed.
 
 examples:
   wssctl why
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "generation",
         type=int,
         nargs="?",
-        help="number of the generation, as in wssctl status (default: all that drain)",
+        help="number of the generation, as in wssctl status (default: each one that drains)",
     )
     parser.add_argument(
         "--json",
@@ -49,7 +49,7 @@ def run(given: argparse.Namespace, client: Client) -> int:
     if given.generation is None:
         return _each_drain(client, json_wanted=given.json)
     document = client.ask(WHY, WhyRequest(generation=given.generation))
-    print(json.dumps(document, indent=1) if given.json else _text(document))
+    print(json.dumps(document, indent=1) if given.json else client.hint(_text(document)))
     return 0
 
 
@@ -63,13 +63,11 @@ def _each_drain(client: Client, *, json_wanted: bool) -> int:
     if json_wanted:
         print(json.dumps(found, indent=1))
     elif found:
-        print("\n\n".join(_text(document) for document in found))
+        print(client.hint("\n\n".join(_text(document) for document in found)))
     else:
         commands = " or ".join(f"wssctl why {one['number']}" for one in generations)
-        print(
-            "no generation is draining"
-            + (f". Show another one with: {commands}" if commands else "")
-        )
+        others = f". To show another one: {commands}" if commands else ""
+        print(client.hint(f"no generation is draining{others}"))
     return 0
 
 
@@ -87,7 +85,7 @@ def render(document: Why) -> Iterator[str]:
         what += f" {count(document['connections'], 'connection')}"
     yield what
     for reason in document["reasons"]:
-        yield f"  kept alive by: {reason}"
+        yield f"  reason: {reason}"
     if drain is not None:
         yield f"  limit: {_limit(drain)}"
         empty = _estimate(document["estimate"]) if document["connections"] else EMPTY
@@ -108,7 +106,7 @@ def render(document: Why) -> Iterator[str]:
         yield from _peers(document)
     if drain is not None and document["connections"]:
         yield ""
-        yield f"  end it sooner with: wssctl drain {number} --within 10min"
+        yield f"  to end it sooner: wssctl drain {number} --within 10min"
 
 
 def _helpers(helpers: list[WhyHelper]) -> Iterator[str]:

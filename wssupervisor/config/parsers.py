@@ -178,7 +178,7 @@ def ready_by(value: object) -> ReadyBy:
     if found is ReadyBy.WEBSOCKET and (problem := _websockets_missing()) is not None:
         others = [f'"{one.value}"' for one in ReadyBy if one is not ReadyBy.WEBSOCKET]
         raise ValueError(
-            f"{', '.join(others[:-1])} or {others[-1]}: {problem}; install it with"
+            f"{', '.join(others[:-1])} or {others[-1]}: {problem}. Install it with"
             f" `pip install 'websockets>={WEBSOCKETS_MIN}'`"
         )
     return found
@@ -277,7 +277,7 @@ def header(name: str) -> Callable[[object], str]:
         if not _TOKEN.fullmatch(name):
             raise ValueError('a header name such as "Origin" or "Authorization"')
         if name.lower() in _OWN_HEADERS:
-            raise ValueError(f"it to be left out: {_OWN_HEADERS[name.lower()]}")
+            raise ValueError(f"nothing: {_OWN_HEADERS[name.lower()]}")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(
                 "a string of printable ASCII characters, without leading or trailing blanks"

@@ -98,7 +98,7 @@ def _whose(path: Path) -> str:
         group = grp.getgrgid(os.getegid()).gr_name
     except (OSError, KeyError):
         return ""
-    return f" ({stat.filemode(found.st_mode)}); let the instance read it: chgrp {group} {path}"
+    return f" ({stat.filemode(found.st_mode)}). Let the instance read it with: chgrp {group} {path}"
 
 
 def _meant(missing: Path) -> str:
@@ -185,7 +185,7 @@ def _listener(table: Table) -> Listen:
     else:
         for key in ("socket_mode", "socket_user", "socket_group"):
             if key in table.data and key not in table.failed:
-                allowed = "it to be left out: it is for addresses that begin with unix:"
+                allowed = "nothing: only addresses that begin with unix: use it"
                 table.wrong(key, table.data[key], allowed)
     if found.balance is Balance.CLIENT and found.why_shared is not None:
         allowed = f'"random", because the listener is shared ({found.why_shared})'
@@ -228,7 +228,7 @@ def _put(
         found[UNREADABLE] = listen
         return
     if listen.name in found:
-        table.wrong(name_key, listen.name, 'a name of its own (it defaults to "ws")')
+        table.wrong(name_key, listen.name, 'a name that no other listener has (default: "ws")')
     for other in found.values():
         if listen.address is not None and listen.address == other.address:
             table.wrong(address_key, str(listen.address), f"another address: {other.name!r} has it")
@@ -285,7 +285,7 @@ def _check(
         if key in table.data and key not in table.failed and by not in ways:
             needs = " or ".join(f'"{way.value}"' for way in ways)
             written = HIDDEN if key == "headers" else table.data[key]
-            table.wrong(key, written, f"it to be left out: it is for by = {needs}")
+            table.wrong(key, written, f"nothing: only by = {needs} uses it")
     return check if by in both else None
 
 
@@ -295,7 +295,7 @@ def _headers(table: Table) -> tuple[tuple[str, str], ...]:
     for name in table.data:
         value = table.take(name, values.header(name), "", secret=True)
         if name.lower() in found:
-            table.wrong(name, HIDDEN, f"it only once: {found[name.lower()][0]} is the same header")
+            table.wrong(name, HIDDEN, f"the header once: {found[name.lower()][0]} is the same")
         found[name.lower()] = (name, value)
     return tuple(found.values())
 

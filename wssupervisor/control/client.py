@@ -9,6 +9,7 @@ from typing import cast
 
 from wssupervisor.control import protocol
 from wssupervisor.control.fitting import fit
+from wssupervisor.control.hints import addressed, word
 from wssupervisor.control.paths import instances, running, systemd_runs
 from wssupervisor.control.safe_place import danger
 from wssupervisor.control.verbs import VERBS, Answer, Request, Sent, Verb
@@ -67,34 +68,27 @@ def _named(name: str) -> str:
     if same:
         return min(same, key=lambda one: one.reach).path
     raise NotRunning(
-        f"no instance {name!r} is running{_others(name)}. Start it with {_how_to_start(name)}"
+        f"no instance {name!r} is running{_others(name)}Start it with {_how_to_start(name)}"
     )
 
 
 def _others(name: str) -> str:
-    """List the running instances, after the one that may be meant."""
+    """List the running instances, and ask for the one that may be meant."""
     found = list(running())
     if not found:
-        return ""
+        return ". "
     from difflib import get_close_matches  # noqa: PLC0415 - only for a mistyped name
 
     meant = get_close_matches(name, found, 1)
-    asked = f", did you mean -i {_word(meant[0])}?" if meant else ""
-    return f"{asked} (running: {', '.join(found)})"
+    asked = f"Did you mean -i {word(meant[0])}? " if meant else ""
+    return f" (running: {', '.join(found)}). {asked}"
 
 
 def _how_to_start(name: str | None) -> str:
-    own = f" --name {_word(name)}" if name else ""
+    own = f" --name {word(name)}" if name else ""
     by_hand = f"`wssupervisor{own} --listen 127.0.0.1:8765 -- COMMAND`"
-    unit = f"`systemctl start wssupervisor@{_word(name or 'NAME')}`"
+    unit = f"`systemctl start wssupervisor@{word(name or 'NAME')}`"
     return f"{unit} or {by_hand}" if systemd_runs() else by_hand
-
-
-def _word(name: str) -> str:
-    """Quote a name for a command to paste into a shell."""
-    from shlex import quote  # noqa: PLC0415 - only for advice
-
-    return quote(name)
 
 
 def _who_may(path: str) -> str:
@@ -112,7 +106,7 @@ def _who_may(path: str) -> str:
             break
         return (
             f"only root, the daemon's user and members of group {name!r} may. To join the group:"
-            f" `sudo usermod -aG {_word(name)} $USER`, then log in again"
+            f" `sudo usermod -aG {word(name)} $USER`, then log in again"
         )
     return "only root and the daemon's user may. Try sudo"
 
@@ -132,11 +126,18 @@ class Gone(OperationFailed):
 
 
 class Client:
-    """Makes one request at a time, each on its own connection."""
+    """Makes one request at a time, each on its own connection.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    `chosen`: the options that name this instance in the commands of hints, "" if none are needed.
+    """
+
+    def __init__(self, path: str, chosen: str = "") -> None:
+        self.path, self.chosen = path, chosen
         self.patience = SILENCE_SECONDS
+
+    def hint(self, text: str) -> str:
+        """Return the text with commands that reach this instance."""
+        return addressed(text, self.chosen)
 
     def ask(
         self,
@@ -190,7 +191,7 @@ class Client:
                         if on_event is not None and message["event"] != protocol.KEEPALIVE:
                             on_event(_event(message))
                         continue
-                    return _unpacked(message)
+                    return self._unpacked(message)
             except TimeoutError:
                 raise Silence(
                     f"the daemon at {self.path} has sent nothing for {self.patience:g} s."
@@ -216,7 +217,7 @@ class Client:
                 if Path(self.path).exists()
                 else ""
             )
-            given = f"--control {_word(self.path)} " if _is_safe(self.path) else ""
+            given = f"--control {word(self.path)} " if _is_safe(self.path) else ""
             start = f". Start one with `wssupervisor {given}--config FILE`"
             raise NotRunning(text + stale + start) from None
         except BlockingIOError:
@@ -246,6 +247,16 @@ class Client:
             if message.get("last"):
                 yield protocol.decode_answer("".join(parts))
 
+    def _unpacked(self, message: protocol.Object) -> protocol.Object:
+        error, found = message.get("error"), message.get("result")
+        if error is None and isinstance(found, dict):
+            return found
+        if not isinstance(error, dict):
+            raise ProtocolError("the daemon sent neither a result nor an error")
+        data = error.get("data")
+        code, text = str(error.get("code")), self.hint(str(error.get("message")))
+        raise DaemonError(code, text, data if isinstance(data, dict) else {})
+
     @staticmethod
     def _lines(connection: socket.socket) -> Iterator[bytes]:
         buffer = b""
@@ -268,14 +279,3 @@ def _event(message: protocol.Object) -> protocol.Object:
     if not isinstance(found, dict):
         raise ProtocolError("the daemon sent an event that is not an object")
     return found
-
-
-def _unpacked(message: protocol.Object) -> protocol.Object:
-    error, found = message.get("error"), message.get("result")
-    if error is None and isinstance(found, dict):
-        return found
-    if not isinstance(error, dict):
-        raise ProtocolError("the daemon sent neither a result nor an error")
-    data = error.get("data")
-    code, text = str(error.get("code")), str(error.get("message"))
-    raise DaemonError(code, text, data if isinstance(data, dict) else {})

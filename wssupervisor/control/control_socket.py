@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from wssupervisor.control.hints import options
 from wssupervisor.control.paths import SAFE_PLACE, make_directory
 from wssupervisor.control.socket_file import (
     Identity,
@@ -148,7 +149,8 @@ def _claimed(path: str) -> tuple[LockFile, bool]:
     except Held as held:
         raise InstanceRunning(
             f"a daemon (pid {held.owner}) is already running at {path}. Deploy a new release with"
-            " `wssctl reload`, stop it with `wssctl stop`, or give this one another --name"
+            f" `wssctl {options(path)} reload`, stop it with `wssctl {options(path)} stop`, or give"
+            " this one another --name"
         ) from None
     except OSError as error:
         raise ListenFailed(

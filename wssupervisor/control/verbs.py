@@ -253,7 +253,7 @@ class UpgradeEvent(TypedDict):
 
 UPGRADE = Verb(
     "upgrade",
-    "replace the running supervisor by the version on disk, without touching workers",
+    "replace the running supervisor with the version on disk, without touching workers",
     Right.OWN,
     Empty,
     Empty,

@@ -47,11 +47,11 @@ def why_late(worker: Worker, policy: Policy) -> str:
         case ReadyBy.CONNECT | ReadyBy.HTTP | ReadyBy.WEBSOCKET:
             return (
                 f"{late}: it accepted no connection. It must serve the socket that it is given as"
-                " descriptor 3 ({fd} in [app] command); if it needs longer, raise [ready] timeout"
+                " descriptor 3 ({fd} in [app] command). If it needs longer, raise [ready] timeout"
             )
         case ReadyBy.NOTIFY:
             return (
-                f"{late}: it did not send READY=1 on its NOTIFY_SOCKET; if it cannot, set [ready]"
+                f"{late}: it did not send READY=1 on its NOTIFY_SOCKET. If it cannot, set [ready]"
                 ' by = "connect", or "delay" in shared mode'
             )
         case ReadyBy.DELAY:

@@ -15,6 +15,7 @@ from wssupervisor.fleet.model import RequestId, WorkerState
 from wssupervisor.fleet.notes import Note, NoteKind
 from wssupervisor.fleet.orders import AskToLeave, SendStay
 from wssupervisor.fleet.state import OutOfRotation, State, Worker
+from wssupervisor.plural import count
 
 ASK_AGAIN_SECONDS = 10.0
 """Seconds from the end of one round of closes to the next, so that a client that the load balancer
@@ -28,12 +29,12 @@ def leave(state: State, asked: LeaveRequested, now: float) -> Iterator[Action]:
     if busy is not None:
         yield Answer(asked.request, Failed("busy", busy))
         return
-    out, count = state.out_of_rotation, connections(state)
+    out = state.out_of_rotation
     if out is None:
         out = state.out_of_rotation = OutOfRotation(
             now, asked.by.user or asked.by.via, now + asked.lead
         )
-        fields = {"lead": asked.lead, "connections": count}
+        fields = {"lead": asked.lead, "connections": connections(state)}
         yield Note(NoteKind.LEFT, {**fields, **asked.by.fields()})
     out.asks_from = out.since + asked.lead
     out.deadline = None if isinf(asked.within) else now + asked.within
@@ -153,16 +154,15 @@ def _ask_at(out: OutOfRotation, worker: Worker) -> float:
 
 def _limit_passed(state: State, out: OutOfRotation, now: float) -> Iterator[Action]:
     out.deadline = None
-    count, others = connections(state), waited_for(state)
-    yield Note(NoteKind.LEAVE_LIMIT, {"seconds": round(now - out.since, 3), "connections": count})
+    left, others = connections(state), waited_for(state)
+    yield Note(NoteKind.LEAVE_LIMIT, {"seconds": round(now - out.since, 3), "connections": left})
     which = f", {others} of them with workers that cannot be asked to close" if others else ""
     if now < out.asks_from:
-        which += (
-            f"; no connection is closed before the lead is over, in {out.asks_from - now:.3g} s"
-        )
+        lead = out.asks_from - now
+        which += f". No worker is asked to close connections until the lead ends, in {lead:.3g} s"
     text = (
-        f"still connected: {count}{which}; the instance stays out of its load balancer."
-        " Run `wssctl leave` to keep waiting, or `wssctl join` to put it back"
+        f"{count(left, 'connection')} left at the limit{which}. The instance stays out of its load"
+        " balancer. Run `wssctl leave` to keep waiting, or `wssctl join` to put it back"
     )
     for request in _waiting(out):
         yield Answer(request, Failed("operation-failed", text))

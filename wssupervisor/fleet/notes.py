@@ -103,7 +103,7 @@ class NoteKind(Enum):
     MAIN_PROCESS_ENDED = (
         "main-process-ended",
         WARNING,
-        "{worker}: its main process {reason}{connections}; other processes of it remain",
+        "{worker}: its main process {reason}{connections}; its other processes keep running",
     )
     LEFTOVER_SERVES = (
         "leftover-serves",
@@ -188,7 +188,7 @@ class NoteKind(Enum):
     STILL_LISTENS = (
         "still-listens",
         WARNING,
-        "{worker} still listens where new connections arrive",
+        "{worker} still listens on the shared listener and may get new connections",
     )
     SCALED = ("scaled", PLAIN, "scaled from {before} to {workers} workers")
     LEFT = (
@@ -200,13 +200,13 @@ class NoteKind(Enum):
     LEAVE_LIMIT = (
         "leave-limit",
         WARNING,
-        "out of its load balancer for {seconds}{connections}",
+        "the leave reached its limit after {seconds}{connections}",
         "0b8e5f4f1d7a4c0e9d5c1a7be2f6a310",
     )
     EMPTIED = (
         "emptied",
         PLAIN,
-        "no connections left, {seconds} after it went out of its load balancer",
+        "no connections left, {seconds} after the leave began",
         "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30f",
     )
     JOINED = (

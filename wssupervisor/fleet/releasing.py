@@ -47,7 +47,7 @@ def why_not(state: State, policy: Policy) -> str | None:
         f"listener {name!r} is in shared mode, and the workers of generation"
         f" {ready[0].id.generation} cannot be asked to stop accepting: both releases would get new"
         " connections. Set [drain] signal to a signal at which the server closes its listener and"
-        " keeps its connections, or serve with the library (wssupervisor.worker)"
+        " keeps its connections, or use the library wssupervisor.worker"
     )
 
 

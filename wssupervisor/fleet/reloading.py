@@ -44,7 +44,7 @@ def why_busy(state: State) -> str | None:
     if state.stop is not None:
         return "the instance is stopping"
     if state.reload is not None:
-        return f"{_UNDER_WAY[state.reload.kind]}; try again when it is done"
+        return f"{_UNDER_WAY[state.reload.kind]}. Try again when it is done"
     if state.active is None:
         return "the instance has not started yet"
     return None
@@ -98,15 +98,15 @@ def resolved(state: State, release: Release, policy: Policy, now: float) -> Iter
     if shared and policy.ready_by in proof.BY_PROBE:
         text = (
             f'[ready] by = "{policy.ready_by.value}" cannot distinguish generations on listener'
-            f' {shared[0]!r}, which is in shared mode; set [ready] by to "notify" or "delay"'
+            f' {shared[0]!r}, which is in shared mode. Set [ready] by to "notify" or "delay"'
         )
         yield from fail(state, text, now)
         return
     unsteered = [name for name in shared if name in policy.by_client]
     if unsteered:
         text = (
-            f'[[listen]] balance = "client" needs steering, and listener {unsteered[0]!r} is in'
-            " shared mode; remove balance, or see `wssctl status` for why it is shared"
+            f'[[listen]] balance = "client" needs steering, but listener {unsteered[0]!r} is in'
+            " shared mode. Remove balance, or see in `wssctl status` why the listener is shared"
         )
         yield from fail(state, text, now)
         return
@@ -294,7 +294,7 @@ def waits_for(state: State, now: float) -> str:
     candidate = state.candidate
     if candidate is None:
         if state.reload is not None and state.reload.waiting is not None:
-            return "a free slot: workers that are ending hold them"
+            return "a free slot, which workers that are ending still hold"
         return "reading the configuration"
     late = [str(seat.index) for seat in _late(candidate)]
     if late:
@@ -307,7 +307,10 @@ def waits_for(state: State, now: float) -> str:
         return releasing.waits_for(state)
     stable_at = _stable_at(candidate)
     if stable_at is not None and now < stable_at:
-        return f"generation {candidate.number} ready, must stay so for {stable_at - now:.1f} s more"
+        return (
+            f"generation {candidate.number} is ready, and must stay ready for another"
+            f" {stable_at - now:.1f} s"
+        )
     return "cutover"
 
 

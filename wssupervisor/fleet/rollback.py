@@ -25,8 +25,8 @@ def request(state: State, asked: RollBackRequested, now: float) -> Iterator[Acti
         return
     if not state.lineage:
         text = (
-            "there is no generation to roll back to: none was active before this one, or it was"
-            " itself rolled back from"
+            "there is no generation to roll back to: none was active before this one, except"
+            " generations that were rolled back from"
         )
         yield Answer(request_id, Failed("operation-failed", text))
         return

@@ -297,7 +297,7 @@ def _replace(
     elif seat.not_replaced != worker.id:
         seat.not_replaced = worker.id
         why = (
-            f"the next replacement is started in {pause_over - now:.3g} s at the earliest"
+            f"the next replacement starts in {pause_over - now:.3g} s at the earliest"
             if extra is None
             else f"process {extra.pid} gave way before, and still has connections or clients queued"
         )

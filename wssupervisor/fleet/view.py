@@ -271,7 +271,7 @@ def _gets_no_more(state: State, worker: Worker) -> bool:
 def _why_left(worker: Worker) -> str | None:
     if worker.leftover is None:
         return None
-    return f"its main process {worker.leftover.exit}, and other processes of it are still running"
+    return f"its main process {worker.leftover.exit}; its other processes keep running"
 
 
 def _waiting(generation: Generation, seat: Seat) -> WorkerView:

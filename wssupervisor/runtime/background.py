@@ -170,7 +170,7 @@ class BackgroundTasks:
         if changed:
             keys = ", ".join(changed)
             text = (
-                f"{keys} changed, which needs a restart; restart the instance, or undo the change"
+                f"{keys} changed, which needs a restart. Restart the instance, or undo the change"
             )
             raise ConfigInvalid([text])
         release = resolve(config)

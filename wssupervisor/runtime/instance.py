@@ -356,7 +356,7 @@ def _handed_over(parts: Parts) -> HandoverDocument:
     """The document for the program on disk. Raises Busy."""
     if not parts.supervisor.retry():
         raise Busy(
-            "an action for a worker still fails and is being retried (see the log); try again"
+            "an action for a worker still fails and is being retried (see the log). Try again later"
         )
     return document.save(parts, lean=False)
 
@@ -388,7 +388,7 @@ def _missing_slots(pools: Sequence[Pool]) -> Mapping[str, int]:
             listener=name,
             slots=len(now[name].slots),
             before=before,
-            advice="if this is not intended, stop the service and the socket unit, and start both",
+            advice="if this is not intended, stop the service and the socket unit, then start both",
         )
     return missing
 

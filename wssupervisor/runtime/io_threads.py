@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from wssupervisor.errors import OperationFailed
+from wssupervisor.plural import count
 
 T = TypeVar("T")
 
@@ -29,8 +30,8 @@ class IoThreads:
         error."""
         if len(self._under_way) >= self._most:
             raise OperationFailed(
-                f"{what} was not begun: {len(self._under_way)} earlier ones still hang in the file"
-                " system; look for a mount that does not answer"
+                f"{what} did not start: {count(len(self._under_way), 'earlier call')} to the file"
+                " system did not return. Look for a mount that does not answer"
             )
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
@@ -47,13 +48,13 @@ class IoThreads:
             threading.Thread(target=run, daemon=True, name=what).start()
         except RuntimeError as error:  # the user's limit of threads
             self._under_way.discard(mark)
-            raise OperationFailed(f"{what} was not begun: {error}") from None
+            raise OperationFailed(f"{what} did not start: {error}") from None
         try:
             async with asyncio.timeout(self._within):
                 return await done
         except TimeoutError:
             raise OperationFailed(
-                f"{what} took more than {self._within:g} s; look for a mount that does not answer"
+                f"{what} took more than {self._within:g} s. Look for a mount that does not answer"
             ) from None
 
 

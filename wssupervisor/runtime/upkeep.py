@@ -49,7 +49,7 @@ def _complain(pool: UnixPool) -> bool:
     """Raise ListenFailed if the file is gone: workers hold the socket, so only a restart helps."""
     if pool.is_swept():
         raise ListenFailed(
-            f"the socket file of {pool.address} was removed, so that no client can connect; restart"
-            " the instance"
+            f"the socket file of {pool.address} was removed, so no client can connect. Restart the"
+            " instance"
         )
     return False

@@ -394,7 +394,9 @@ def test_while_a_worker_is_ending_a_reload_waits_for_its_slot() -> None:
     fleet.handle(ReloadRequested(5), 14)
 
     assert fleet.handle(ReleaseResolved(2, B, fleet.policy), 14) == []
-    assert view(fleet.state, 14).waits_for == "a free slot: workers that are ending hold them"
+    assert (
+        view(fleet.state, 14).waits_for == "a free slot, which workers that are ending still hold"
+    )
 
     fleet.handle(WorkerExited(worker(1, 0), Exit(0)), 15)
     fleet.handle(WorkerExited(worker(1, 1), Exit(0)), 15)

@@ -68,7 +68,7 @@ def test_a_scale_while_a_reload_is_under_way_is_refused() -> None:
     fleet.begin_reload(10)
 
     assert fleet.handle(ScaleRequested(7, 3), 11) == [
-        Answer(7, Failed("busy", "a reload is under way; try again when it is done"))
+        Answer(7, Failed("busy", "a reload is under way. Try again when it is done"))
     ]
     assert fleet.state.scaled is None
 

@@ -170,9 +170,9 @@ def test_at_the_limit_the_waiting_ends_and_no_worker_is_ended() -> None:
     assert isinstance(answer.outcome, Failed)
     assert answer.outcome.code == "operation-failed"
     assert answer.outcome.reason == (
-        "still connected: 22, 20 of them with workers that cannot be asked to close; the instance"
-        " stays out of its load balancer. Run `wssctl leave` to keep waiting, or `wssctl join` to"
-        " put it back"
+        "22 connections left at the limit, 20 of them with workers that cannot be asked to close."
+        " The instance stays out of its load balancer. Run `wssctl leave` to keep waiting, or"
+        " `wssctl join` to put it back"
     )
     assert fleet.state.out_of_rotation is not None
     assert kinds(fleet)[-1] is NoteKind.LEAVE_LIMIT
@@ -181,7 +181,7 @@ def test_at_the_limit_the_waiting_ends_and_no_worker_is_ended() -> None:
 def test_a_limit_that_ends_before_the_lead_is_named() -> None:
     (answer,) = out(polite(), within=4.0).handle(TimePassed(), 104)
 
-    assert "still connected: 40; no connection is closed before the lead is over, in 6 s;" in str(
+    assert "left at the limit. No worker is asked to close connections until the lead ends" in str(
         answer
     )
 
@@ -506,7 +506,7 @@ def test_without_workers_that_cannot_be_asked_none_is_named() -> None:
         if isinstance(one, Answer)
     ]
 
-    assert "still connected: 40; " in str(answer)
+    assert "40 connections left at the limit. " in str(answer)
 
 
 def test_the_limit_of_a_leave_ends_it_without_any_worker_that_could_be_asked() -> None:

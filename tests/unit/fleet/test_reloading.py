@@ -112,7 +112,7 @@ def test_by_client_is_refused_on_a_listener_that_is_shared() -> None:
     fleet.handle(StartRequested(A, policy), 1)
 
     assert fleet.state.stop is not None
-    assert "needs steering, and listener 'ws' is in shared mode" in str(fleet.state.stop.reason)
+    assert "needs steering, but listener 'ws' is in shared mode" in str(fleet.state.stop.reason)
 
 
 def test_a_reload_reads_the_release_first() -> None:
@@ -320,7 +320,7 @@ def test_a_reload_without_a_requester_is_answered_to_none() -> None:
     assert fleet.handle(ReloadRequested(None, waits=False), 10) == [Resolve(1)]
     assert fleet.handle(ReloadRequested(None), 10) == []
     assert fleet.fields(NoteKind.RELOAD_REFUSED) == [
-        {"attempt": "reload", "reason": "a reload is under way; try again when it is done"}
+        {"attempt": "reload", "reason": "a reload is under way. Try again when it is done"}
     ]
 
 
@@ -364,7 +364,7 @@ def test_a_reload_that_fails_while_it_waits_for_a_slot_reports_its_release() -> 
     fleet.handle(ReleaseResolved(2, B, fleet.policy), 14)
     (reason,) = failures(fleet.handle(TimePassed(), 19))
 
-    assert reason == "not done within 5s: a free slot: workers that are ending hold them"
+    assert reason == "not done within 5s: a free slot, which workers that are ending still hold"
     assert fleet.fields(NoteKind.RELOAD_FAILED)[0]["release"] == "/srv/42"
 
 
@@ -471,7 +471,7 @@ def test_what_a_reload_waits_for_is_shown_in_each_phase() -> None:
     assert reloading.waits_for(fleet.state, 11) == "workers 0, 1 of generation 2 not ready yet"
     fleet.make_ready(2, 11)
     assert reloading.waits_for(fleet.state, 12.5) == (
-        "generation 2 ready, must stay so for 1.5 s more"
+        "generation 2 is ready, and must stay ready for another 1.5 s"
     )
     assert fleet.next_deadline() == 14
     assert reloading.waits_for(fleet.state, 14) == "cutover"

@@ -155,7 +155,7 @@ def test_a_rollback_while_a_reload_is_under_way_is_refused_and_reported() -> Non
     fleet.handle(ReloadRequested(5), 20)
 
     assert failures(fleet.handle(RollBackRequested(7), 20)) == [
-        "a reload is under way; try again when it is done"
+        "a reload is under way. Try again when it is done"
     ]
     assert fleet.fields(NoteKind.RELOAD_REFUSED)[0]["attempt"] == "rollback"
     assert fleet.state.last_reload == 2
@@ -166,7 +166,7 @@ def test_a_reload_during_a_rollback_is_refused_with_what_is_under_way() -> None:
     fleet.handle(RollBackRequested(7), 20)
     (reason,) = failures(fleet.handle(ReloadRequested(5), 20))
 
-    assert "under way; try again when it is done" in reason
+    assert "under way. Try again when it is done" in reason
 
 
 def test_a_rollback_on_a_shared_listener_needs_a_way_to_release_it() -> None:

@@ -545,7 +545,7 @@ def test_a_replacement_too_soon_after_another_is_put_off_and_reported_once() -> 
 
     assert spawns(found) == []
     (note,) = fleet.fields(NoteKind.STALL_NOT_REPLACED)
-    assert note["reason"] == "the next replacement is started in 10 s at the earliest"
+    assert note["reason"] == "the next replacement starts in 10 s at the earliest"
     assert fleet.next_deadline() == 30
     assert spawns(looks(fleet, 25.5, 29.5)) == []
     assert len(spawns(fleet.look(30))) == 1

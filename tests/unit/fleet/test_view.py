@@ -138,7 +138,7 @@ def test_what_is_left_of_a_worker_is_shown_with_what_became_of_its_main_process(
     }
 
     assert shown[0, 1].reason == (
-        "its main process was killed by SIGKILL, and other processes of it are still running"
+        "its main process was killed by SIGKILL; its other processes keep running"
     )
 
 

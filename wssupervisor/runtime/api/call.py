@@ -99,5 +99,5 @@ def limit(key: str, text: str | None) -> float | None:
     """The same for a duration that must be finite. Raises BadRequest."""
     seconds = span(key, text)
     if seconds is not None and math.isinf(seconds):
-        raise BadRequest(f"{key}: found {text!r}, expected a duration that ends, such as '10min'")
+        raise BadRequest(f"{key}: found {text!r}, expected a finite duration, such as '10min'")
     return seconds

@@ -14,5 +14,7 @@ async def answer(call: Call[WhyRequest, Empty]) -> Why:
     generations = {one.number: one for one in call.supervisor.view().generations}
     if number not in generations:
         numbers = ", ".join(map(str, generations))
-        raise OperationFailed(f"there is no generation {number} (there are: {numbers})")
+        raise OperationFailed(
+            f"generation {number} does not exist (existing generations: {numbers})"
+        )
     return document(generations[number], connections)

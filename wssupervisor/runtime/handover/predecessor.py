@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from wssupervisor.control.hints import options
 from wssupervisor.errors import InstanceRunning
 from wssupervisor.runtime.handover.state_file import StateFile, Unusable
 from wssupervisor.runtime.kernel import control_group
@@ -25,8 +26,9 @@ def refuse_living(file: StateFile, name: str, control: str, *, is_service: bool)
             return
         if is_alive(int(pid), int(started)) and _may_supervise(int(pid), is_service=is_service):
             raise InstanceRunning(
-                f"a daemon (pid {pid}) runs at {control}, though its lock was removed;"
-                " put a new release live with `wssctl reload`, or end it with `wssctl stop`"
+                f"a daemon (pid {pid}) runs at {control}, though its lock was removed. Deploy a new"
+                f" release with `wssctl {options(control)} reload`, or stop it with `wssctl"
+                f" {options(control)} stop`"
             )
 
 

@@ -65,7 +65,7 @@ class Upgrade:
         Calls `about_to` with the new version right before. Raises Busy, OperationFailed.
         """
         if self._under_way:
-            raise Busy("an upgrade is already under way; try again when it is done")
+            raise Busy("an upgrade is already under way. Try again when it is done")
         self._refuse_bad_moment()
         self._under_way = True
         try:
@@ -111,7 +111,7 @@ class Upgrade:
         else:
             what = f"cannot take over: {last or 'it wrote nothing'}"
         raise OperationFailed(
-            f"the supervisor on disk {what}; wssupervisor {__version__} keeps running, unchanged",
+            f"the supervisor on disk {what}. wssupervisor {__version__} keeps running, unchanged",
             lines=lines[-LINES_SHOWN:],
         )
 

@@ -20,7 +20,7 @@ SOFT_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 log = structlog.get_logger()
 
-HOW = "set LimitNOFILE= in the unit, or ulimit -n"
+HOW = "Set LimitNOFILE= in the unit, or ulimit -n"
 SPAWN_DESCRIPTORS = 12
 """Opened while a worker starts, including those that are closed again."""
 RESERVED = 12
@@ -67,7 +67,7 @@ def in_words(error: Exception) -> str:
         return str(error) or repr(error)
     if error.errno == errno.EMFILE:
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return f"too many open files (at most {allowed} are allowed); {HOW}"
+        return f"too many open files (at most {allowed} are allowed). {HOW}"
     if error.errno == errno.ENFILE:
         return "too many open files on this machine (sysctl fs.file-max)"
     return error.strerror or str(error)
@@ -80,8 +80,8 @@ def check_limit(config: Config) -> None:
         return
     if allowed < (least := config.descriptors_at_start()):
         raise ListenFailed(
-            f"at most {allowed} open files are allowed, and the supervisor needs {least} to start"
-            f" and {config.descriptors_wanted()} with all drains; {HOW}"
+            f"at most {allowed} open files are allowed, but the supervisor needs {least} to start"
+            f" and {config.descriptors_wanted()} with all drains. {HOW}"
         )
 
 

@@ -64,7 +64,7 @@ def _blame_ourselves(error: AddressTaken, listen: Listen, pools: Sequence[Pool])
         if error.inodes & {slot.inode for slot in pool.slots}:
             raise ListenFailed(
                 f"listener {listen.name!r}: its address overlaps with {pool.address} of listener"
-                f" {pool.name!r} of this instance; an IPv6 socket on all addresses also accepts"
+                f" {pool.name!r} of this instance. An IPv6 socket on all addresses also accepts"
                 " IPv4 clients: remove one of the listeners, or set BindIPv6Only=ipv6-only in the"
                 " socket unit of the IPv6 one"
             ) from error
@@ -84,7 +84,7 @@ def _refuse_unused(config: Config, unused: dict[str, list[int]]) -> None:
         known = ", ".join(repr(one.name) for one in config.listeners)
         raise ListenFailed(
             f"systemd passed sockets named {', '.join(map(repr, unused))}, but the listeners are"
-            f" {known}; make FileDescriptorName= and [[listen]] name the same"
+            f" {known}. Use the same names in FileDescriptorName= and [[listen]]"
         )
 
 
@@ -111,15 +111,15 @@ def _adopted(
     if listen.address is not None and str(listen.address) != pool.address:
         pool.close()
         raise ListenFailed(
-            f"listener {listen.name!r}: the socket unit listens on {pool.address}, [[listen]]"
-            f" address says {listen.address}; make them equal, or remove address"
+            f"listener {listen.name!r}: the socket unit listens on {pool.address}, but [[listen]]"
+            f" address is {listen.address}. Make them equal, or remove address"
         )
     try:
         _check_steerable(pool)
     except SteeringRefused as error:
         pool.close()
         raise SteeringRefused(
-            f"{error}; for shared mode remove ReusePort= from the socket unit and list its address"
+            f"{error}. For shared mode, remove ReusePort= from the socket unit and list its address"
             " once"
         ) from error
     return pool
@@ -218,12 +218,12 @@ def _why_missing(instance: str, listener: str, passed: Sequence[Passed]) -> str:
     begin = f"listener {listener!r} has no address and systemd passed {got} for it"
     address = f"[[listen]] address (or --listen {listener}=ADDRESS)"
     if passed or "INVOCATION_ID" not in os.environ:
-        return f"{begin}; set {address}, or FileDescriptorName= in the socket unit"
+        return f"{begin}. Set {address}, or FileDescriptorName= in the socket unit"
     unit = f"wssupervisor@{instance}"
     return (
         f"{begin}: its socket unit is not active. Start both with: systemctl start {unit}.socket"
-        f" {unit}.service (Requires={unit}.socket in a drop-in of the service does that in"
-        f" future). Without a socket unit, set {address}"
+        f" {unit}.service (Requires={unit}.socket in a drop-in of the service does that from then"
+        f" on). Without a socket unit, set {address}"
     )
 
 

@@ -210,7 +210,7 @@ class ListenerSet:
         self.unrestored.pop(inode, None)
         if stuck:
             self.unrestored[inode] = (
-                f"was given a listening socket on which {who} left {stuck}; restart the instance,"
+                f"was given a listening socket on which {who} left {stuck}. Restart the instance,"
                 " with its socket unit if it has one"
             )
             log.error(

@@ -57,8 +57,8 @@ def probe_socket(pool: TcpPool) -> Iterator[tuple[socket.socket, Endpoint]]:
             client.bind(reach.source)
         except OSError as error:
             raise Unreachable(
-                f"listener {pool.name!r}: {reach.host} cannot be connected from:"
-                f" {error.strerror}; does an interface of this machine still have that address?"
+                f"listener {pool.name!r}: cannot connect to {reach.host}: {error.strerror}. Check"
+                " that an interface of this machine still has that address"
             ) from error
         host, port = client.getsockname()[:2]
         yield client, (host.partition("%")[0], port)

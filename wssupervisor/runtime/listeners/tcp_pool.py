@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from wssupervisor.config.model import Mode
 from wssupervisor.errors import AddressTaken, ListenFailed, SteeringRefused
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.plural import count
 from wssupervisor.runtime.kernel.descriptors import inherited
 from wssupervisor.runtime.kernel.inet_diag import TcpState, held_inodes
 from wssupervisor.runtime.listeners.holders import describe_holders, ending, listening_inodes
@@ -219,7 +220,7 @@ class TcpPool:
 
 def taken(name: str, address: str, inodes: set[int]) -> AddressTaken:
     """Return the error that names the process that listens on an address."""
-    who = describe_holders(inodes) or "a process that this user may not look into"
+    who = describe_holders(inodes) or "a process that this user may not inspect"
     text = f"another process listens on {address}: {who}. {ending(inodes)}"
     if not inodes:  # an outgoing connection may have been given the port, or it was just freed
         text = f"{address} is in use, though no process listens there. Try again"
@@ -289,14 +290,14 @@ def _bind_failed(
         case errno.EADDRINUSE:
             return taken(name, shown, listening_inodes(family, host, port))
         case errno.EACCES:
-            advice = "ports below 1024 need a systemd socket unit, root, or CAP_NET_BIND_SERVICE"
+            advice = "Ports below 1024 need a systemd socket unit, root, or CAP_NET_BIND_SERVICE"
         case errno.EADDRNOTAVAIL:
-            advice = "no interface of this machine has that address"
+            advice = "No interface of this machine has that address"
         case errno.EMFILE | errno.ENFILE:
-            advice = "raise LimitNOFILE= (or ulimit -n), or lower [drain] max_draining"
+            advice = "Raise LimitNOFILE= (or ulimit -n), or lower [drain] max_draining"
         case _:
-            advice = "see the address in [[listen]]"
-    return ListenFailed(f"listener {name!r}: cannot listen on {shown}: {error.strerror}; {advice}")
+            advice = "Check the address in [[listen]]"
+    return ListenFailed(f"listener {name!r}: cannot listen on {shown}: {error.strerror}. {advice}")
 
 
 def adopt(name: str, descriptors: Sequence[int], mode: Mode = Mode.AUTO) -> TcpPool:
@@ -340,8 +341,8 @@ def _one_address(name: str, sockets: Sequence[socket.socket]) -> tuple[str, int]
     if len(addresses) > 1:
         shown = ", ".join(sorted(f"{host}:{port}" for host, port in addresses))
         raise ListenFailed(
-            f"listener {name!r}: the socket unit gives one name to several addresses ({shown});"
-            " use one socket unit with its own FileDescriptorName= for each"
+            f"listener {name!r}: the socket unit gives one name to several addresses ({shown}). Use"
+            " one socket unit with its own FileDescriptorName= for each"
         )
     ((host, port),) = addresses
     return host, port
@@ -350,9 +351,9 @@ def _one_address(name: str, sockets: Sequence[socket.socket]) -> tuple[str, int]
 def _check_number(name: str, sockets: Sequence[socket.socket]) -> None:
     if len(sockets) < FEWEST_SLOTS:
         raise ListenFailed(
-            f"listener {name!r}: {len(sockets)} slot(s) came from the socket unit, at least"
-            f" {FEWEST_SLOTS} are needed; repeat its ListenStream= line (eight times the number"
-            " of workers, at least 16) and restart socket and service"
+            f"listener {name!r}: the socket unit passed {count(len(sockets), 'slot')}, but at least"
+            f" {FEWEST_SLOTS} are needed. Repeat its ListenStream= line (8 times the number of"
+            " workers, at least 16), then restart the socket and the service"
         )
 
 
@@ -366,7 +367,7 @@ def _why_shared(name: str, sock: socket.socket, mode: Mode) -> str | None:
     if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
         raise ListenFailed(f"{where}: neither a TCP nor an AF_UNIX stream socket")
     if not option(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise ListenFailed(f"{where}: does not listen; Accept= must be no in the socket unit")
+        raise ListenFailed(f"{where}: does not listen. Set Accept=no in the socket unit")
     if not option(socket.SOL_SOCKET, socket.SO_REUSEPORT):
         text = "was made without SO_REUSEPORT (ReusePort=yes in the socket unit)"
         if mode is Mode.STEERED:

@@ -143,7 +143,7 @@ def bind_unix(listen: Listen) -> UnixPool:
         raise _taken(path, name) from None
     except OSError as error:
         raise ListenFailed(
-            f"listener {name!r}: cannot listen on {address}: {error.strerror};"
+            f"listener {name!r}: cannot listen on {address}: {error.strerror}."
             f" {_advice(error, path)}"
         ) from error
 
@@ -156,7 +156,7 @@ def adopt_unix(name: str, descriptor: int) -> UnixPool:
     ):
         sock.close()
         raise ListenFailed(
-            f"listener {name!r}, descriptor {descriptor}: not a listening stream socket; use"
+            f"listener {name!r}, descriptor {descriptor}: not a listening stream socket. Use"
             " ListenStream= and Accept=no in the socket unit"
         )
     sock.settimeout(0)
@@ -175,8 +175,8 @@ def _remove_stale(path: str, name: str) -> None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise ListenFailed(
-            f"listener {name!r}: {path} is there already and is not a socket; remove it, or give"
-            " the listener another path"
+            f"listener {name!r}: {path} already exists and is not a socket. Remove it, or give the"
+            " listener another path"
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         if probe.connect_ex(path) not in STALE:
@@ -186,7 +186,7 @@ def _remove_stale(path: str, name: str) -> None:
 
 def _taken(path: str, name: str) -> AddressTaken:
     inodes = {one.inode for one in unix_diag.listening(path)}
-    who = describe_holders(inodes) or "a process that this user may not look into"
+    who = describe_holders(inodes) or "a process that this user may not inspect"
     error = AddressTaken(
         f"listener {name!r}: another process listens on unix:{path}: {who}. {ending(inodes)}, or"
         " give this instance another address"
@@ -220,7 +220,7 @@ def _file_of(sock: socket.socket, path: str) -> Iterator[str]:
         found = os.fstat(descriptor)
         same = file is not None and found.st_ino & INODE_BITS == file[0]
         if not same or not stat.S_ISSOCK(found.st_mode):
-            raise FileExistsError(errno.EEXIST, "another program put a file of its own there")
+            raise FileExistsError(errno.EEXIST, "another program has put its own file there")
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
@@ -233,16 +233,19 @@ def _id(listen: Listen, key: str, name: str | None, find: Callable[[str], int]) 
     try:
         return int(name) if name.isdecimal() else find(name)
     except KeyError:
-        raise ListenFailed(f"listener {listen.name!r}: {key}: there is no {name!r}") from None
+        raise ListenFailed(
+            f"listener {listen.name!r}: {key}: this machine has no {key.removeprefix('socket_')}"
+            f" {name!r}"
+        ) from None
 
 
 def _advice(error: OSError, path: str) -> str:
     match error.errno:
         case errno.ENOENT:
-            return f"make the directory {Path(path).parent}, such as with RuntimeDirectory="
+            return f"Create the directory {Path(path).parent}, such as with RuntimeDirectory="
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return "this user may not make it there, or not give it to that owner"
-    return "see [[listen]]"
+            return "This user may not create the socket there, or may not give it to that owner"
+    return "Check the address in [[listen]]"
 
 
 def _remove(path: str, file: int) -> None:

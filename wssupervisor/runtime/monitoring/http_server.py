@@ -65,7 +65,7 @@ def _in_url(host: str) -> str:
 
 
 FOREIGN = Reply(
-    HTTPStatus.FORBIDDEN, "requests from pages of other sites are refused: see [http] hosts\n"
+    HTTPStatus.FORBIDDEN, "requests from pages of other sites are refused. See [http] hosts\n"
 )
 OWN_SITES = frozenset({"same-origin", "none"})
 """Accepted Sec-Fetch-Site: our own page, or an address that the user typed. "same-site" is another
@@ -77,8 +77,8 @@ def refusal(hosts: frozenset[str], host: str | None, headers: Headers) -> Reply 
     if host is not None and host.lower() not in hosts:
         return Reply(
             HTTPStatus.MISDIRECTED_REQUEST,
-            "this host name is not accepted: add it to [http] hosts, or use"
-            f" one of {', '.join(sorted(hosts))}\n",
+            "this host name is not accepted. Add it to [http] hosts, or use one of"
+            f" {', '.join(sorted(hosts))}\n",
         )
     origins = [value.lower().partition("://")[2] for name, value in headers if name == b"origin"]
     if origins:  # one accepted name may fetch from another
@@ -175,7 +175,7 @@ class HttpServer:
         except Exception as error:  # noqa: BLE001 - at the loop's edge: a page ends nothing
             logging.limited("error", "page failed", {"path": path}, exc_info=error)
             return Reply(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "internal error in the daemon: see its log\n"
+                HTTPStatus.INTERNAL_SERVER_ERROR, "internal error in the daemon (see its log)\n"
             )
 
 

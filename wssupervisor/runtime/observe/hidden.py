@@ -14,9 +14,9 @@ from wssupervisor.fleet.model import SlotId, WorkerId
 from wssupervisor.runtime.observe.census import Count
 
 ADVICE = (
-    "its connections are counted by exclusion, so that its drain may end late. Run the worker as"
-    " the supervisor's user and without capabilities of its own (the supervisor listens on ports"
-    " below 1024 for it), or let the supervisor inspect it: as root, with CAP_SYS_PTRACE in"
+    "its connections are counted by exclusion, so its drain may end late. Run the worker as the"
+    " supervisor's user and without capabilities of its own (the supervisor listens on ports below"
+    " 1024 for it), or let the supervisor inspect it: as root, with CAP_SYS_PTRACE in"
     " CapabilityBoundingSet="
 )
 

@@ -166,29 +166,32 @@ def _reasons(generation: GenerationView, connections: int, now: float, seen: See
     found = []
     match generation.state:
         case GenerationState.ACTIVE:
-            found.append("it is active: new connections go to it")
+            found.append("it is active, so new connections go to it")
         case GenerationState.STARTING:
             found.append("it is starting")
         case GenerationState.FAILED:
             found.append("its workers are ending")
     if connections:
-        found.append(count(connections, "connection"))
+        found.append(count(connections, "open connection"))
     found += [
-        f"{one.counted} of them held open only by pid {one.pid} ({one.command}): the process that"
-        " accepted them has closed them, and their clients wait for the close"
+        f"among them, {count(one.counted, 'connection')} held open only by pid {one.pid}"
+        f" ({one.command}). The process that accepted them has closed them, and their clients still"
+        " wait for the close"
         for one in seen.helpers
         if one.counted
     ]
     found += _kept_alive(seen.connections)
     if any(one.paused for one in generation.workers):
-        found.append("its drain is paused until: wssctl drain --resume")
+        found.append(
+            f"its drain is paused. Resume it with: wssctl drain {generation.number} --resume"
+        )
     keep = now if generation.drain is None else generation.drain.keep_until or now
     if keep > now and generation.state is GenerationState.DRAINING:
-        found.append(f"kept for a rollback for {keep - now:.0f} s more ([drain] keep)")
+        found.append(f"kept for a rollback for another {keep - now:.0f} s ([drain] keep)")
     if any(one.held_for_rollback for one in generation.workers):
         found.append("a rollback to it is running")
     if any(one.still_listens for one in generation.workers):
-        found.append("a worker still listens on the shared listener, and may get new connections")
+        found.append("a worker still listens on the shared listener and may get new connections")
     if not found:
         found.append("waiting for one more connection count before stopping")
     return found
@@ -204,9 +207,10 @@ def _kept_alive(connections: Sequence[SeenConnection]) -> Iterator[str]:
     peers = sorted({sock.peer for sock in found})
     shown = ", ".join(peers[:PEERS_NAMED]) + (", ..." if len(peers) > PEERS_NAMED else "")
     yield (
-        f"{len(found)} of them (from {shown}) answered and silent for {format_duration(least)} or"
-        f" more, {received} bytes received and {sent} sent in total: unless they are WebSockets"
-        " without pings, they look like idle keep-alive connections of a proxy or a scraper"
+        f"among them, probably {count(len(found), 'idle keep-alive connection')} of a proxy or a"
+        f" scraper (from {shown}): answered, then silent for at least {format_duration(least)},"
+        f" with {received} bytes received and {sent} sent in total. WebSockets without pings look"
+        " the same"
     )
 
 
@@ -215,8 +219,8 @@ def _unseen(hidden: Sequence[int]) -> list[str]:
         return []
     shown = ", ".join(map(str, hidden))
     text = (
-        f"pid {shown} may not be inspected: all connections that were open when its drain began"
-        " count as its own until they close"
+        f"wssupervisor may not inspect pid {shown}, so all connections that were open when the"
+        " drain began count until they close"
     )
     return [text]
 

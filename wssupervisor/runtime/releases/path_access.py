@@ -26,8 +26,8 @@ def advice(path: str | Path, error: OSError) -> str:
         mode = ""
     return (
         f"{reason}: user {user} may not enter {found}{mode}. Install releases elsewhere, such as in"
-        f" /srv, let the user in (setfacl -m u:{user}:x {found}), or run the instance as another"
-        " user"
+        f" /srv, give the user access (setfacl -m u:{user}:x {found}), or run the instance as"
+        " another user"
     )
 
 
@@ -37,7 +37,7 @@ def hidden_home(path: str | Path) -> str:
     if home is None or not _is_tmpfs(home):
         return ""
     return (
-        f"; {home} is hidden from this service (ProtectHome=tmpfs): set ProtectHome=read-only in"
+        f"; {home} is hidden from this service (ProtectHome=tmpfs). Set ProtectHome=read-only in"
         " [Service] of its drop-in, and restart it"
     )
 

@@ -78,8 +78,8 @@ def not_set(config: Config, own: Mapping[str, str]) -> list[str]:
 def _not_set(name: str) -> str:
     return (
         f"[app] pass_environment: {name} is set neither in the daemon's environment nor in a file"
-        " of environment_files; set it there (Environment= of the unit, docker"
-        f' run -e) and restart, or write "-{name}" if it may be missing'
+        " of environment_files. Set it there (Environment= of the unit, docker run -e) and restart,"
+        f' or write "-{name}" if it may be missing'
     )
 
 
@@ -146,17 +146,18 @@ def _found_in_path(name: str, directory: str, path: str) -> str:
         raise ReleaseInvalid(_not_executable(plain))
     if " " in name:
         raise ReleaseInvalid(
-            f"[app] command: no program is called {name!r}; write the program and each of its"
-            f" arguments as a separate word: {', '.join(map(json.dumps, name.split()))}"
+            f"[app] command: no program is named {name!r}. Write the program and each argument as a"
+            f" separate string: {', '.join(map(json.dumps, name.split()))}"
         )
     raise ReleaseInvalid(
-        f"[app] command: {name} was not found in PATH ({path}); write it with its full path"
+        f"[app] command: {name} was not found in PATH ({path}). Give its full path"
     )
 
 
 def _not_executable(candidate: Path) -> str:
     return (
-        f"[app] command: {candidate} is not executable; chmod +x it, or put its interpreter first"
+        f"[app] command: {candidate} is not executable. Run `chmod +x {candidate}`, or put its"
+        " interpreter before it"
     )
 
 
@@ -169,7 +170,7 @@ def _read_environment_file(written: str, path: str) -> dict[str, str]:
         if written.startswith("-"):
             return {}
         raise ReleaseInvalid(
-            f'{what}: no such file; write "-{written}" if it may be missing'
+            f'{what}: no such file. Write "-{written}" if it may be missing'
         ) from None
     except OSError as error:
         raise ReleaseInvalid(f"{what}: {path_access.advice(path, error)}") from None

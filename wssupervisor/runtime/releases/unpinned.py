@@ -17,9 +17,9 @@ LINKS_MAX = 40
 HEAD_BYTES = 4096
 FILE_BYTES_MAX = 1 << 16
 FILES_MAX = 1000
-BELOW_DIRECTORY = "write it as a path below [app] directory, which is pinned"
+BELOW_DIRECTORY = "Write it as a path below [app] directory, which is pinned"
 NEW_VENV = (
-    "make the virtual environment in the release's own directory, or give the interpreter as the"
+    "Create the virtual environment in the release's own directory, or give the interpreter as the"
     ' first word of the command, such as "bin/python"'
 )
 
@@ -28,7 +28,7 @@ def unpinned(release: Release) -> list[str]:
     """Return one sentence for each such path. Reads the release's files; skips unreadable ones."""
     found = [
         f"{place}: {path} leads into the release through {link}, which the next deploy may switch:"
-        f" a worker started after that would mix two releases; {advice}"
+        f" a worker started after that would mix two releases. {advice}"
         for place, path, advice in _paths(release)
         if (link := _way_round(path, release.directory)) is not None
     ]
@@ -56,7 +56,7 @@ def _paths(release: Release) -> Iterator[tuple[str, str, str]]:
     for file in sorted(islice(venv.glob("lib/python*/site-packages/*.pth"), FILES_MAX)):
         for line in _lines(file):
             if line.startswith("/"):
-                yield str(file), line.strip(), "install it into the virtual environment, not -e"
+                yield str(file), line.strip(), "Install it into the virtual environment without -e"
 
 
 def _first_lines(program: str) -> Sequence[str]:

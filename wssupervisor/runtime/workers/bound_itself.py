@@ -30,19 +30,19 @@ def taken_by_us(lines: Iterable[str], addresses: Sequence[str]) -> str | None:
         for at, address in enumerate(addresses):
             port = address.rpartition(":")[2]
             if re.search(rf"\b{re.escape(port)}\b", line):
-                return f"it binds {address} itself, which this instance holds; {_take(at)}"
+                return f"it binds {address} itself, which this instance holds. {_take(at)}"
         return (
-            "an address that it binds itself is in use. If that is the address it should serve,"
-            f" {_take(0)}; any other address (for metrics, say) must differ between generations,"
-            " which run side by side"
+            f"it binds an address that is in use. If this is the address to serve: {_take(0)}. Any"
+            " other address, such as one for metrics, must differ between generations, because they"
+            " run side by side"
         )
     return None
 
 
 def _take(at: int) -> str:
     return (
-        f"have it serve descriptor {FIRST_DESCRIPTOR + at} instead (LISTEN_FDS; {{fd}} in [app]"
-        " command stands for the number)"
+        f"Make the server use descriptor {FIRST_DESCRIPTOR + at} instead (LISTEN_FDS; {{fd}} in"
+        " [app] command becomes that number)"
     )
 
 
@@ -64,8 +64,8 @@ def same_address(listeners: ListenerSet, process: Process, given: Collection[Slo
         foreign = there - {slot.inode for slot in pool.slots} - set(given)
         if foreign and foreign & process.socket_inodes():
             return (
-                f"binds {pool.address} itself, with SO_REUSEPORT, where no new connection would"
-                f" reach it; {_take(at)}"
+                f"binds {pool.address} itself, with SO_REUSEPORT, so no new connection would reach"
+                f" it. {_take(at)}"
             )
     return None
 
@@ -99,5 +99,5 @@ def another_address(listeners: ListenerSet, process: Process) -> str | None:
         return None
     return (
         f"accepted no connection from descriptor {FIRST_DESCRIPTOR}, and listens on"
-        f" {', '.join(sorted(found))}, which it bound itself; {_take(0)}"
+        f" {', '.join(sorted(found))}, which it bound itself. {_take(0)}"
     )
