@@ -1,14 +1,16 @@
 """The fleet's state as versioned JSON-able data, and back: `load(dump(fleet))` equals the fleet.
 
 The shape comes from the annotations of the dataclasses, so a new field cannot be forgotten. A
-member of a union of classes has the name of its class as its tag.
+member of a union of classes has the name of its class as its tag. The converters of each type are
+made once, because the daemon saves its state at each step.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, TypedDict, Union, get_args, get_origin, get_type_hints
 
@@ -20,6 +22,8 @@ VERSION = 1
 SHOWN_CHARS = 200
 TAG = "type"
 """The key of a union member's class; no field has that name."""
+
+Convert = Callable[[Any], Any]
 
 
 class SnapshotInvalid(ValueError):
@@ -51,41 +55,19 @@ def load(data: Mapping[str, object]) -> Fleet:
     return fleet
 
 
-def plain(value: Any, *, tagged: bool = False) -> Any:
-    """Convert dataclasses, enums and worker ids to JSON types. `tagged`: members of a union."""
-    match value:
-        case Enum():
-            return value.value
-        case WorkerId():
-            return str(value)
-        case float() if math.isinf(value):
-            return "inf"
-        case Mapping():
-            return {str(plain(key)): plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [plain(item, tagged=tagged) for item in value]
-        case _ if is_dataclass(value):
-            kind: type = type(value)
-            found = {name: plain(getattr(value, name), tagged=tag) for name, tag in _shape(kind)}
-            return {TAG: kind.__name__, **found} if tagged else found
-        case _:
-            return value
+def plain(value: Any) -> Any:
+    """Convert a dataclass to JSON types, of which fields of type Any or TypedDict already are."""
+    kind: Any = type(value)
+    return _writer(kind)(value)
 
 
-@cache
-def _hints(kind: type) -> Mapping[str, object]:
-    return get_type_hints(kind)
+def typed(kind: Any, data: Any) -> Any:
+    """Convert plain data to this type. Raises KeyError, TypeError, ValueError."""
+    return _reader(kind)(data)
 
 
-@cache
-def _shape(kind: type) -> tuple[tuple[str, bool], ...]:
-    """Return the name of each field, and whether the field holds members of a union."""
-    hints = _hints(kind)
-    return tuple((one.name, _has_union(hints[one.name])) for one in fields(kind))
-
-
-def _has_union(hint: Any) -> bool:
-    return len(_members(hint)) > 1 or any(_has_union(one) for one in get_args(hint))
+def _same(value: Any) -> Any:
+    return value
 
 
 def _members(hint: Any) -> list[Any]:
@@ -95,30 +77,120 @@ def _members(hint: Any) -> list[Any]:
     return [one for one in get_args(hint) if one is not NoneType]
 
 
-def typed(kind: Any, data: Any) -> Any:
-    """Convert plain data to this type. Raises KeyError, TypeError, ValueError."""
+def _field_hints(kind: Any) -> Mapping[str, object]:
+    """Return the type of each field, in the order of the constructor's arguments."""
+    hints = get_type_hints(kind)
+    return {one.name: hints[one.name] for one in fields(kind)}
+
+
+# -- to plain data --------------------------------------------------------------------------------
+
+
+@cache
+def _writer(kind: Any) -> Convert:
+    """Return the function that makes plain data of a value of this type."""
     if kind is Any:
-        return data
+        return _same
+    if members := _members(kind):
+        return _optional(_union_writer(members))
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        if data is None and NoneType in arguments:
-            return None
-        members = _members(kind)
-        if len(members) == 1:
-            return typed(members[0], data)
-        return typed({one.__name__: one for one in members}[data[TAG]], data)
-    if origin is tuple:
-        if arguments[-1] is Ellipsis:
-            return tuple(typed(arguments[0], item) for item in data)
-        return tuple(typed(one, item) for one, item in zip(arguments, data, strict=True))
-    if origin is list:
-        return [typed(arguments[0], item) for item in data]
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        writers = [_writer(one) for one in arguments]
+        return lambda value: [write(item) for write, item in zip(writers, value, strict=True)]
+    if origin in (tuple, list):
+        return _items_writer(_writer(arguments[0]))
     if origin in (dict, Mapping):
-        key, value = arguments
-        return {typed(key, name): typed(value, item) for name, item in data.items()}
+        return _mapping_writer(*map(_writer, arguments))
     if kind is WorkerId:
-        return WorkerId(*(int(part) for part in data.split(".")))
-    if isinstance(kind, type) and is_dataclass(kind):
-        hints = _hints(kind)
-        return kind(**{one.name: typed(hints[one.name], data[one.name]) for one in fields(kind)})
-    return kind(data)
+        return str
+    if kind is float:
+        return _number
+    if issubclass(kind, Enum):
+        return attrgetter("value")
+    return _fields_writer(kind) if is_dataclass(kind) else _same
+
+
+def _optional(convert: Convert) -> Convert:
+    if convert is _same:
+        return _same
+    return lambda value: None if value is None else convert(value)
+
+
+def _union_writer(members: list[Any]) -> Convert:
+    if len(members) == 1:
+        return _writer(members[0])
+    writers = {one: _writer(one) for one in members}
+    return lambda value: {TAG: type(value).__name__, **writers[type(value)](value)}
+
+
+def _items_writer(write: Convert) -> Convert:
+    if write is _same:
+        return list
+    return lambda value: [write(item) for item in value]
+
+
+def _mapping_writer(key: Convert, write: Convert) -> Convert:
+    if write is _same:
+        return lambda value: {str(key(name)): item for name, item in value.items()}
+    return lambda value: {str(key(name)): write(item) for name, item in value.items()}
+
+
+def _fields_writer(kind: Any) -> Convert:
+    writers = {name: _writer(hint) for name, hint in _field_hints(kind).items()}
+    changing = [(name, write) for name, write in writers.items() if write is not _same]
+
+    def write_fields(value: object) -> dict[str, object]:
+        found = {name: getattr(value, name) for name in writers}
+        for name, write in changing:
+            found[name] = write(found[name])
+        return found
+
+    return write_fields
+
+
+def _number(value: float) -> float | str:
+    return "inf" if math.isinf(value) else value
+
+
+# -- and back -------------------------------------------------------------------------------------
+
+
+@cache
+def _reader(kind: Any) -> Convert:
+    """Return the function that makes a value of this type of plain data."""
+    if kind is Any:
+        return _same
+    origin, arguments = get_origin(kind), get_args(kind)
+    if members := _members(kind):
+        read = _union_reader(members)
+        return _optional(read) if NoneType in arguments else read
+    if origin is tuple:
+        return _tuple_reader(arguments)
+    if origin is list:
+        read_item = _reader(arguments[0])
+        return lambda data: [read_item(item) for item in data]
+    if origin in (dict, Mapping):
+        read_key, read_value = map(_reader, arguments)
+        return lambda data: {read_key(name): read_value(item) for name, item in data.items()}
+    if kind is WorkerId:
+        return lambda data: WorkerId(*map(int, data.split(".")))
+    return _fields_reader(kind) if is_dataclass(kind) else kind
+
+
+def _union_reader(members: list[Any]) -> Convert:
+    if len(members) == 1:
+        return _reader(members[0])
+    readers = {one.__name__: _reader(one) for one in members}
+    return lambda data: readers[data[TAG]](data)
+
+
+def _tuple_reader(arguments: tuple[Any, ...]) -> Convert:
+    readers = [_reader(one) for one in arguments if one is not Ellipsis]
+    if arguments[-1] is Ellipsis:
+        return lambda data: tuple(map(readers[0], data))
+    return lambda data: tuple(read(item) for read, item in zip(readers, data, strict=True))
+
+
+def _fields_reader(kind: Any) -> Convert:
+    readers = [(name, _reader(hint)) for name, hint in _field_hints(kind).items()]
+    return lambda data: kind(*[read(data[name]) for name, read in readers])

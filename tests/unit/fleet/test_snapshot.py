@@ -1,7 +1,7 @@
 """The saved state of the fleet: what is read back, and what is refused."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -15,7 +15,6 @@ from wssupervisor.fleet.snapshot import (
     SHOWN_CHARS,
     VERSION,
     SnapshotInvalid,
-    _has_union,
     dump,
     load,
     plain,
@@ -143,8 +142,44 @@ def test_none_is_read_back_only_as_what_may_be_none() -> None:
         typed(Signal | Kill, None)
 
 
-def test_two_types_make_a_union_and_one_with_none_does_not() -> None:
-    assert _has_union(Signal | Kill)
-    assert _has_union(tuple[Signal | Kill, ...])
-    assert not _has_union(Signal | None)
-    assert not _has_union(tuple[Signal, ...])
+@dataclass(frozen=True)
+class Pair:
+    """Parts of other types, and of types in turn, which the fleet's state has not now."""
+
+    limit: tuple[str, float]
+    order: Signal | Kill | None
+    orders: dict[str, Signal | Kill]
+
+
+def test_each_part_of_a_pair_is_stored_as_its_own_type() -> None:
+    pair = Pair(("drain", inf), Kill(worker(1)), {"kill": Kill(worker(1))})
+    data = plain(pair)
+
+    assert data == {
+        "limit": ["drain", "inf"],
+        "order": {"type": "Kill", "worker": "1.0.1"},
+        "orders": {"kill": {"type": "Kill", "worker": "1.0.1"}},
+    }
+    assert typed(Pair, json.loads(json.dumps(data))) == pair
+
+
+def test_a_member_of_a_union_may_be_none_if_the_union_says_so() -> None:
+    pair = Pair(("drain", 1.0), None, {})
+
+    assert plain(pair) == {"limit": ["drain", 1.0], "order": None, "orders": {}}
+    assert typed(Pair, plain(pair)) == pair
+
+
+def test_a_pair_that_lacks_a_part_is_not_stored() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        plain(Pair(("drain",), None, {}))  # type: ignore[arg-type]
+
+
+def test_the_data_of_a_snapshot_is_its_own() -> None:
+    fleet = serving()
+    data = dump(fleet.core)
+    fleet.state.generations[1].workers.clear()
+    fleet.state.slots.clear()
+
+    assert list(data["state"]["generations"]["1"]["workers"]) == ["1.0.1", "1.1.1"]
+    assert data["state"]["slots"]
