@@ -21,7 +21,7 @@ from types import FrameType
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.demo_screen import BOLD, GREEN, RED, Screen
-from examples.demo_stage import HOST, WORKERS, DemoFailed, Stage
+from examples.demo_stage import ANSWER_WITHIN, HOST, WORKERS, DemoFailed, Stage
 from examples.load.clients import ClientFailed, HeldClient, StormClient
 from examples.load.verdict import Cutover, judge
 from examples.load.waiting import NotInTime
@@ -82,7 +82,7 @@ class Show:
             interval=1.0,
         )
         self.crowds.append(stack.enter_context(crowd))
-        crowd.wait_open()
+        crowd.wait_open(ANSWER_WITHIN)
         self.screen.event(f"{CLIENTS} clients join the chat and send messages")
 
     def reload(self, number: int) -> None:
@@ -187,7 +187,7 @@ def keep(screen: Screen, stage: Stage) -> None:
     clients = HeldClient(
         stage.directory, HOST, stage.port, CLIENTS, rooms=4, name="guest", until_gone=True
     )
-    clients.wait_open()
+    clients.wait_open(ANSWER_WITHIN)
     clients.detach()
     stage.install(NEXT_RELEASE)
     print_what_to_try(screen, stage)

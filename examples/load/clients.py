@@ -17,7 +17,7 @@ from examples.load.counters import read_counters
 from examples.load.echo import EchoOptions
 from examples.load.held import HeldOptions
 from examples.load.storm import Note, StormOptions
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 FINISH_WITHIN = 60.0
@@ -116,7 +116,7 @@ class StormClient(ClientProcess):
     def lost(self) -> int:
         return read_counters(self.counters)[2]
 
-    def wait_answered(self, count: int, within: float) -> None:
+    def wait_answered(self, count: int, within: float = HANG_SECONDS) -> None:
         """Wait until `count` more connections than now have been answered."""
         goal = self.answered + count
         wait_until(
@@ -185,7 +185,7 @@ class HeldClient(ClientProcess):
     def echoes(self) -> int:
         return read_counters(self.counters)[3]
 
-    def wait_broken(self, count: int, within: float) -> None:
+    def wait_broken(self, count: int, within: float = HANG_SECONDS) -> None:
         """Wait until `count` connections have ended, expected or not."""
         wait_until(
             lambda: self.bad >= count or not self.alive(),
@@ -193,7 +193,7 @@ class HeldClient(ClientProcess):
             what=f"{count} broken clients",
         )
 
-    def wait_open(self, within: float = 60.0) -> Self:
+    def wait_open(self, within: float = HANG_SECONDS) -> Self:
         wait_until(
             lambda: self.opened + self.bad >= self._count or not self.alive(),
             within=within,
@@ -238,7 +238,7 @@ class EchoClient(ClientProcess):
 
         super().__init__("echo", directory, make)
 
-    def wait_open(self, within: float = 30.0) -> Self:
+    def wait_open(self, within: float = HANG_SECONDS) -> Self:
         wait_until(
             lambda: read_counters(self.counters)[1] or not self.alive(),
             within=within,
@@ -246,7 +246,7 @@ class EchoClient(ClientProcess):
         )
         return self
 
-    def go(self, within: float = FINISH_WITHIN) -> EchoVerdict:
+    def go(self, within: float = HANG_SECONDS) -> EchoVerdict:
         """Run one round, and return when it is over."""
         assert self.process.stdin is not None
         done = read_counters(self.counters)[3]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clients_table import pytest_terminal_summary, record
+from tests.e2e.layers import HANG_SECONDS
 from tests.e2e.machine import Machine
 
 __all__ = ["pytest_terminal_summary", "record"]
 
 ROOT = Path(__file__).resolve().parents[2]
-TREE_SECONDS = 600
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def bookworm(tmp_path: Path) -> Iterator[Machine]:
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=TREE_SECONDS,
+        timeout=HANG_SECONDS,
     ).stdout.strip()
     place = ROOT / ".cache/debian12"
     assert place.is_dir(), "run ./dev debian12"

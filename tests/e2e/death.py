@@ -2,11 +2,9 @@
 
 import signal
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.e2e.service import Service
 from wssupervisor.errors import WssError
-
-WITHIN = 30.0
 
 
 def kill(service: Service, number: signal.Signals = signal.SIGKILL) -> int:
@@ -16,7 +14,7 @@ def kill(service: Service, number: signal.Signals = signal.SIGKILL) -> int:
     return pid
 
 
-def wait_next(service: Service, pid: int, within: float = WITHIN) -> None:
+def wait_next(service: Service, pid: int, within: float = HANG_SECONDS) -> None:
     """Until another process than that supervises."""
 
     def supervises() -> bool:

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TREE = ROOT / "packaging/tree"
 LAYERS = ROOT / ".cache/e2e"
 WHEELS = ROOT / ".cache/servers"
-TREE_SECONDS = 1200
-INSTALL_SECONDS = 1200
+HANG_SECONDS = 1200.0
+"""Guard against a hang of mmdebstrap or apt, whose time is that of downloads. No promise."""
 
 
 def package() -> Path:
@@ -30,7 +30,7 @@ def tree(name: str) -> Path:
     assert os.geteuid() == 0, "containers with a systemd of their own need root"
     assert shutil.which("systemd-nspawn"), "apt-get install systemd-container"
     done = subprocess.run(
-        [TREE, "path", name], stdout=subprocess.PIPE, text=True, check=True, timeout=TREE_SECONDS
+        [TREE, "path", name], stdout=subprocess.PIPE, text=True, check=True, timeout=HANG_SECONDS
     )
     return Path(done.stdout.strip())
 
@@ -58,7 +58,7 @@ def layered(base: Path, deb: Path, wheels: Path | None, script: str) -> list[Pat
                 ],
                 stdout=subprocess.DEVNULL,
                 check=True,
-                timeout=INSTALL_SECONDS,
+                timeout=HANG_SECONDS,
             )
             new.rename(layer)
     return [layer, base]

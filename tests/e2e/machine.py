@@ -15,11 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from examples.load.waiting import slowness, wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 
-BOOT_WITHIN = 60.0
-RUN_WITHIN = 60.0
-END_WITHIN = 20.0
 ENVIRONMENT = (
     "env",
     "--chdir=/",
@@ -121,14 +118,13 @@ class Machine:
         self.systemctl("reboot", "--no-block")
         wait_until(
             lambda: not Path(f"/proc/{before}/ns/pid").exists(),
-            within=BOOT_WITHIN,
             what="the end of all in the machine",
         )
         self._wait_answer()
 
     def _wait_answer(self) -> None:
-        wait_until(self._find_leader, within=BOOT_WITHIN, what="the machine's first process")
-        wait_until(self._answers, within=BOOT_WITHIN, what="systemd's answer", every=0.05)
+        wait_until(self._find_leader, what="the machine's first process")
+        wait_until(self._answers, what="systemd's answer", every=0.05)
 
     def _find_leader(self) -> bool:
         assert self._process is not None
@@ -145,12 +141,11 @@ class Machine:
         """End everything in it."""
         if self._process is not None:
             self._process.kill()  # its child, the first of a pid namespace, goes with it
-            self._process.wait(END_WITHIN)
+            self._process.wait(HANG_SECONDS)
             assert self._process.stdin is not None
             self._process.stdin.close()
             wait_until(
                 lambda: not Path(f"/proc/{self.leader}/ns/pid").exists(),
-                within=END_WITHIN,
                 what="the end of the machine",
             )
         self._place.rmdir()
@@ -172,7 +167,7 @@ class Machine:
         return [*enter, *(["runuser", "--user", user, "--"] if user else []), *words]
 
     def run(
-        self, *words: str, check: bool = True, within: float = RUN_WITHIN, user: str | None = None
+        self, *words: str, check: bool = True, within: float = HANG_SECONDS, user: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             self.command(*words, user=user),
@@ -180,7 +175,7 @@ class Machine:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=within * slowness(),
+            timeout=within,
             check=False,
         )
         if check and done.returncode != 0:
@@ -209,7 +204,7 @@ class Machine:
         return (self.root / path.lstrip("/")).read_text()
 
     def systemctl(
-        self, *words: str, check: bool = True, within: float = RUN_WITHIN
+        self, *words: str, check: bool = True, within: float = HANG_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         return self.run("systemctl", *words, check=check, within=within)
 

@@ -12,7 +12,7 @@ from typing import Any
 from examples.load.clients import HeldClient, HeldVerdict, StormClient
 from examples.load.storm import Note
 from examples.load.verdict import Cutover, StormVerdict, judge
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.e2e.machine import Machine
 from wssupervisor.commands.init_account import own_user
 from wssupervisor.control.client import Client
@@ -20,9 +20,7 @@ from wssupervisor.errors import NotRunning, WssError
 
 WORKER = Path(__file__).parents[1] / "harness/workers/serving.py"
 HOST = "127.0.0.1"
-SERVES_WITHIN = 30.0
 ANSWERS_WITHIN = 60.0
-SAID_WITHIN = 30.0
 FIRST_ANSWERS = 20
 LOOK_EVERY = 0.05
 
@@ -58,7 +56,7 @@ class Clients:
     storm: StormClient
     record: Callable[[Counts], None]
 
-    def more(self, count: int, within: float = ANSWERS_WITHIN) -> None:
+    def more(self, count: int, within: float = HANG_SECONDS) -> None:
         """Wait until `count` more new connections have been answered."""
         self.storm.wait_answered(count, within)
 
@@ -67,7 +65,6 @@ class Clients:
         goal = self.storm.begun + count
         wait_until(
             lambda: self.storm.begun >= goal,
-            within=ANSWERS_WITHIN,
             what=f"{count} more new connections",
         )
 
@@ -204,7 +201,7 @@ class Service:
         """What `wssctl status --json` prints."""
         return self.ask("status")
 
-    def wait_serving(self, within: float = SERVES_WITHIN) -> None:
+    def wait_serving(self, within: float = HANG_SECONDS) -> None:
         def serves() -> bool:
             try:
                 return bool(self.status()["state"] == "serving")
@@ -274,7 +271,6 @@ class Service:
 
         wait_until(
             lambda: set(lines) <= {entry["MESSAGE"] for entry in said()},
-            within=SAID_WITHIN,
             what=f"{lines} in the journal",
             every=0.2,
         )

@@ -17,7 +17,7 @@ from examples.load.waiting import wait_until
 from tests.docs.blocks import steps
 from tests.e2e.machine import Machine
 from tests.e2e.service import HOST, Counts, Service
-from tests.e2e.test_proxies import PORT, SOON, proxied
+from tests.e2e.test_proxies import PORT, proxied
 
 pytestmark = pytest.mark.slow("a host leaves for its lead, and the balancer looks once a second")
 
@@ -90,7 +90,6 @@ class Hosts:
     def wait_state(self, host: Service, *states: str) -> None:
         wait_until(
             lambda: self.states()[host.name].startswith(states),
-            within=SOON,
             what=f"{host.name} to be {states}",
             every=0.1,
         )
@@ -139,10 +138,10 @@ def clients(
             through.storm(rate=RATE) as storm,
         ):
             held.wait_open()
-            storm.wait_answered(MORE, SOON)
+            storm.wait_answered(MORE)
             begun = time.monotonic()
-            yield lambda count: storm.wait_answered(count, SOON)
-            storm.wait_answered(MORE, SOON)
+            yield storm.wait_answered
+            storm.wait_answered(MORE)
             took = time.monotonic() - begun
             new, verdict = judge(storm.finish()), held.finish()
     cut = [one.reason for one in verdict.broken if not one.reason.startswith(RESTART)]

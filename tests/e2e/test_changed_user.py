@@ -4,7 +4,6 @@ from examples.load.waiting import wait_until
 from tests.e2e.death import kill, wait_next
 from tests.e2e.service import Service
 
-SOON = 20.0
 HELD = 20
 
 
@@ -24,7 +23,7 @@ def wait_refusal(service: Service) -> str:
         words = [str(entry["MESSAGE"]) for entry in service.journal()]
         return [line for line in words if "cannot supervise them" in line]
 
-    wait_until(refusals, within=SOON, what="a refusal", every=0.2)
+    wait_until(refusals, what="a refusal", every=0.2)
     return refusals()[-1]
 
 
@@ -70,7 +69,6 @@ def test_the_next_supervisor_says_what_to_do_and_both_ways_work(chat: Service) -
     kill(chat)
     wait_until(
         lambda: chat.machine.show(chat.service, "SubState") == "auto-restart",
-        within=SOON,
         what="the pause before an automatic restart",
     )
     chat.machine.systemctl("stop", chat.socket, chat.service)

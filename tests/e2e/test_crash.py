@@ -9,7 +9,7 @@ import time
 import pytest
 
 from examples.load.verdict import Cutover
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.e2e.death import kill, wait_next
 from tests.e2e.descriptors import resting
 from tests.e2e.service import Service
@@ -23,8 +23,6 @@ SAME_PAUSES = "[Service]\nRestartSteps=0\n"
 RELOAD_EVERY = 4
 HELD = 500
 RATE = 300.0
-WITHIN = 30.0
-ENDS_WITHIN = 30.0
 ANSWERS = 200
 RECOVERED_WITHIN = 10.0
 
@@ -92,7 +90,7 @@ def test_deaths_and_upgrades_at_random_moments_with_reloads_among_them(chat: Ser
             elif chat.ctl("upgrade", check=False).returncode:
                 refused += 1
             if reloads:
-                said, _ = asking.communicate(timeout=WITHIN)
+                said, _ = asking.communicate(timeout=HANG_SECONDS)
                 if asking.returncode == 0:
                     chat.cutovers.append(Cutover.from_verdict(json.loads(said)))
                 assert (chat.active() != active) == (asking.returncode == 0), said
@@ -121,7 +119,7 @@ def test_who_asks_in_the_moment_of_a_death_is_answered(chat: Service) -> None:
         refused = chat.systemctl("reload", check=False)
         wait_next(chat, pid, RECOVERED_WITHIN)
         print(f"supervises again after {time.monotonic() - died:.2f} s")
-        said, _ = asking.communicate(timeout=WITHIN)
+        said, _ = asking.communicate(timeout=HANG_SECONDS)
         print(f"systemctl reload: {refused.stderr.strip()}")
 
         assert asking.returncode == 0, said
@@ -237,12 +235,11 @@ def test_a_stop_ends_everything_though_the_supervisor_does_not(
     if number is signal.SIGKILL:
         wait_until(
             lambda: new.machine.show(new.service, "StatusText").startswith("stopping"),
-            within=WITHIN,
             what="a stop under way",
             every=0.05,
         )
         new.machine.run("kill", "-9", str(pid))
-    said, _ = stopping.communicate(timeout=ENDS_WITHIN)
+    said, _ = stopping.communicate(timeout=HANG_SECONDS)
 
     assert processes(new) == [], said
     new.machine.systemctl("reset-failed", check=False)

@@ -6,7 +6,6 @@ from examples.load.waiting import wait_until
 from tests.e2e.service import Service
 from wssupervisor.logging import MESSAGE_IDS
 
-SOON = 30.0
 TALKS = '#!/bin/sh\necho "cache is warm"\nexec python3 ./app.py well\n'
 
 
@@ -60,7 +59,6 @@ def test_the_status_line_tells_generations_and_drain(chat: Service) -> None:
         """A status request has the connections counted; at first a probe's may be among them."""
         wait_until(
             lambda: chat.status() and re.search(pattern, line()),
-            within=SOON,
             what=repr(pattern),
             every=0.1,
         )

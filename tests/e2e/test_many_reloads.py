@@ -41,7 +41,6 @@ def size(service: Service) -> Size:
 
 
 @pytest.mark.slow("25 reloads, one after the other")
-@pytest.mark.timeout(300)
 def test_20_reloads_under_300_new_websockets_a_second(chat: Service) -> None:
     with chat.load(held=10, rate=RATE) as clients:
         for _ in range(WARM_UP):

@@ -6,7 +6,6 @@ import itertools
 from examples.load.waiting import wait_until
 from tests.e2e.service import Service
 
-SOON = 20.0
 LINES_MAX = 8
 """Of the journal, about one failed start: five are systemd's."""
 
@@ -17,7 +16,7 @@ def state(service: Service, unit: str) -> str:
 
 def wait_slots(service: Service) -> None:
     """Until it serves, from the socket unit's sockets."""
-    service.wait_serving(SOON)
+    service.wait_serving()
     (listener,) = service.status()["listeners"]
     drop_in = service.machine.read(f"/etc/systemd/system/{service.socket}.d/address.conf")
     slots = drop_in.count("\nListenStream=")
@@ -65,11 +64,11 @@ def test_stopping_the_socket_stops_the_instance_for_good(chat: Service) -> None:
 def test_both_are_restarted_while_clients_come(chat: Service) -> None:
     """Connections end with it and while there is no socket none is made; then it serves."""
     with chat.storm() as storm:
-        storm.wait_answered(20, SOON)
+        storm.wait_answered(20)
         for units in ([chat.socket, chat.service], [chat.socket]):
             chat.machine.systemctl("restart", *units)
             wait_slots(chat)
-            storm.wait_answered(50, SOON)
+            storm.wait_answered(50)
         storm.finish()
 
 
@@ -131,15 +130,14 @@ def test_clients_of_a_configuration_that_cannot_be_right_wait_in_growing_pauses(
     with new.storm(rate=5.0) as storm:
         wait_until(
             lambda: int(new.machine.show(new.service, "NRestarts")) >= 4,
-            within=SOON,
             what="four automatic restarts",
             every=0.2,
         )
         assert "clients wait in the sockets" in said(new, new.service)
         begun = storm.begun
         new.machine.write(new.config, good)
-        new.wait_serving(SOON)
-        storm.wait_answered(begun, SOON)
+        new.wait_serving()
+        storm.wait_answered(begun)
         notes = storm.finish()
     pauses = restart_pauses(new)
     print(f"{begun} waited; pauses {[round(one, 2) for one in pauses]}")

@@ -7,7 +7,6 @@ from examples.load.waiting import wait_until
 from tests.e2e.service import Service
 from wssupervisor.logging import MESSAGE_IDS
 
-SOON = 30.0
 JOURNAL = "systemd-journald.service"
 SOCKETS = ("systemd-journald.socket", "systemd-journald-dev-log.socket")
 NAMES = "#!/bin/sh\necho one > /dev/stderr\necho two\nexec python3 ./app.py well\n"
@@ -33,7 +32,7 @@ def wait_logged(chat: Service, *kinds: str) -> None:
     def logged() -> bool:
         return ids <= {note.get("MESSAGE_ID") for note in chat.journal()}
 
-    wait_until(logged, within=SOON, what=f"{kinds} in the journal", every=0.2)
+    wait_until(logged, what=f"{kinds} in the journal", every=0.2)
 
 
 def relays(chat: Service) -> list[str]:
@@ -49,7 +48,6 @@ def test_without_a_journal_workers_are_replaced_and_it_is_told_afterwards(chat: 
         chat.machine.run("kill", "-KILL", str(chat.worker_pids()[1]))
         wait_until(
             lambda: len(chat.worker_pids()) == 2 and chat.status()["state"] == "serving",
-            within=SOON,
             what="a replacement",
             every=0.2,
         )
@@ -102,6 +100,6 @@ def test_what_workers_write_over_the_supervisors_death_is_all_there(new: Service
         ]
         assert sorted(set(found)) == list(range(1, 301))
     status = json.loads(new.ctl("status", "--json").stdout)
-    wait_until(lambda: len(relays(new)) == 1, within=SOON, what="one relay", every=0.2)
+    wait_until(lambda: len(relays(new)) == 1, what="one relay", every=0.2)
 
     assert status["state"] == "serving"

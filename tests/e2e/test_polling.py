@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.e2e.machine import Machine
 from tests.e2e.service import QUICK, Counts, Service
 
@@ -28,7 +29,6 @@ INSTANCES = {
     "signalr-kept": "polling",
 }
 """By kind of client (tests/harness/polling.py): the instance that it talks to."""
-WITHIN = 60.0
 COUNT = 40
 GO = "/root/go"
 
@@ -74,7 +74,7 @@ class Clients:
 
     def finish(self) -> dict[str, Any]:
         """What became of them."""
-        said, _ = self.process.communicate(timeout=WITHIN)
+        said, _ = self.process.communicate(timeout=HANG_SECONDS)
         found: dict[str, Any] = json.loads(said.splitlines()[-1])
         return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from examples.load.verdict import Cutover
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.e2e.machine import Machine
 from tests.e2e.service import Counts, Service
 from tests.e2e.test_servers import EXAMPLES, chat, configure
@@ -20,7 +20,6 @@ from tests.e2e.test_servers import EXAMPLES, chat, configure
 __all__ = ["chat"]
 
 PORT = 8080
-SOON = 30.0
 KEEPALIVE_TIME = 2.0
 """As in examples/servers/nginx.conf."""
 SLACK = 2.0
@@ -46,9 +45,7 @@ def proxied(chat: Service, name: str, text: str) -> Iterator[Service]:
     words = nginx if "nginx" in name else ["haproxy", "-f", path]
     machine.run("systemd-run", "--unit=proxy", "--", *words)
     through = replace(chat, port=PORT)
-    wait_until(
-        lambda: f":{PORT}" in machine.run("ss", "-Htln").stdout, within=SOON, what="the proxy"
-    )
+    wait_until(lambda: f":{PORT}" in machine.run("ss", "-Htln").stdout, what="the proxy")
     yield through
     machine.systemctl("stop", "proxy.service")
 
@@ -68,7 +65,7 @@ def requests(machine: Machine) -> Iterator[list[Asked]]:
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(SOON) == 0
+        assert process.wait(HANG_SECONDS) == 0
     found += [Asked(*one) for one in json.loads(report.read_text())]
 
 

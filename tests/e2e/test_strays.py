@@ -10,7 +10,6 @@ from tests.e2e.death import kill, wait_next
 from tests.e2e.service import Service
 
 STRAYS = Path(__file__).parents[1] / "harness/workers/strays.py"
-SOON = 20.0
 CLIENTS = 30
 ASK = f"""
 import socket
@@ -36,7 +35,7 @@ def strays(service: Service) -> list[int]:
 
 
 def wait_strays(service: Service, count: int) -> list[int]:
-    wait_until(lambda: len(strays(service)) >= count, within=SOON, what="strays", every=0.2)
+    wait_until(lambda: len(strays(service)) >= count, what="strays", every=0.2)
     return strays(service)
 
 
@@ -80,7 +79,7 @@ def test_strays_end_with_their_generation_at_a_stop_and_before_a_start(new: Serv
     new.machine.run("kill", "-9", *map(str, pids), check=False)
     wait_next(new, died)
     new.wait_serving()
-    wait_until(lambda: not alive(new, third), within=SOON, what="their end", every=0.2)
+    wait_until(lambda: not alive(new, third), what="their end", every=0.2)
     new.machine.systemctl("stop", new.service)
     assert alive(new, strays(new)) == []
     leave_strays(new, "accepts", "none")

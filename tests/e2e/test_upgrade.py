@@ -9,20 +9,17 @@ from tests.e2e.service import LOOK_EVERY, Service
 UPGRADES = 12
 HELD = 500
 RATE = 300.0
-SOON = 30.0
 
 
 def wait_executions(service: Service, count: int) -> None:
     wait_until(
         lambda: service.status()["executions"] == count,
-        within=SOON,
         what=f"program {count}",
         every=LOOK_EVERY,
     )
 
 
 @pytest.mark.slow("12 upgrades and 3 reloads, one after the other")
-@pytest.mark.timeout(300)
 def test_12_upgrades_with_reloads_among_them(chat: Service) -> None:
     pid = chat.main_pid()
     with chat.load(held=HELD, rate=RATE) as clients:
@@ -70,7 +67,6 @@ def test_python_is_upgraded_under_a_running_daemon(chat: Service) -> None:
             lambda: (
                 "reload failed" in chat.machine.journal("--output=cat", f"--unit={chat.service}")
             ),
-            within=SOON,
             what="a failed reload, for want of a Python",
         )
         chat.machine.run("sh", "-c", BACK)

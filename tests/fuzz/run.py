@@ -16,10 +16,9 @@ from random import Random
 from types import FrameType
 from typing import Any
 
+from examples.load.waiting import HANG_SECONDS
 from tests.fuzz.target import Target, Wrong
 
-HANG_SECONDS = 20.0
-"""On the clock, for one input."""
 MEMORY_BYTES = 64 << 20
 """By which one input may raise this process's largest size."""
 CHECK_EVERY = 50

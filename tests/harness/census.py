@@ -6,7 +6,6 @@ from pathlib import Path
 
 from examples.load.waiting import wait_until
 
-END_WITHIN = 10.0
 RELAY = b"WSSUPERVISOR_RELAY="
 
 
@@ -53,7 +52,7 @@ def end_all(instance: str) -> list[int]:
             send(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    wait_until(lambda: not workers_of(instance), within=END_WITHIN, what=f"end of {left}")
+    wait_until(lambda: not workers_of(instance), what=f"end of {left}")
     return left
 
 
@@ -68,3 +67,14 @@ def _is_relay(pid: int) -> bool:
         return RELAY in (Path(f"/proc/{pid}") / "environ").read_bytes()
     except OSError:
         return False
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process: what it has used until now."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def processor_delay(pid: int) -> float:
+    """Seconds for which a process, in its main thread, was able to run and others ran instead."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from examples.load.clients import HeldClient, StormClient
 from examples.load.verdict import Cutover
-from examples.load.waiting import slowness, wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.census import alive, children_of, end_all, workers_of
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
@@ -26,9 +26,8 @@ from wssupervisor.control.client import Client
 from wssupervisor.errors import WssError
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVING_WITHIN = 30.0
-CTL_WITHIN = 60.0
 STOP_WITHIN = 20.0
+"""A promise: a stop waits for `[stop]` of its workers, which is shorter in tests, and no longer."""
 LOG_LINES = 60
 DIES_AT = ROOT / "tests/harness/dies_at.py"
 FAULTS = ROOT / "tests/harness/faults.py"
@@ -144,7 +143,7 @@ class Daemon:
         """End everything of this instance, whatever state it is in."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(STOP_WITHIN * slowness())
+            self._process.wait(HANG_SECONDS)
         if not self._borrows_name:
             end_all(self.settings.name)
 
@@ -199,17 +198,17 @@ class Daemon:
             assert process.poll() is None, f"ended with {process.returncode}:\n{self.log()}"
             return self.state() == "serving"
 
-        wait_until(serving, within=SERVING_WITHIN, what="state serving", every=ASK_EVERY)
+        wait_until(serving, what="state serving", every=ASK_EVERY)
         return self
 
     def die(self) -> None:
         """By SIGKILL, as at any moment."""
         self.process.kill()
-        self.process.wait(STOP_WITHIN * slowness())
+        self.process.wait(HANG_SECONDS)
 
-    def run_to_its_end(self, within: float) -> int:
+    def run_to_its_end(self, within: float = HANG_SECONDS) -> int:
         """For a start that is expected to fail: the exit status."""
-        return self.launch().wait(within * slowness())
+        return self.launch().wait(within)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -231,7 +230,6 @@ class Daemon:
                     for one in shown["workers"]
                 )
             ),
-            within=SERVING_WITHIN,
             what=f"the end of workers {pids}",
         )
 
@@ -246,10 +244,16 @@ class Daemon:
         return pid
 
     def wait_end(self, within: float = STOP_WITHIN) -> int:
-        return self.process.wait(within * slowness())
+        return self.process.wait(within)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def log_tail(self, most: int = 5000) -> str:
+        """At most the last `most` bytes of a log that may be long."""
+        with self._log.open("rb") as file:
+            file.seek(max(0, self._log.stat().st_size - most))
+            return file.read().decode(errors="replace")
 
     # -- wssctl
 
@@ -261,14 +265,14 @@ class Daemon:
         """A command as hints of wssctl print it, with the option that `ctl` gives."""
         return f"wssctl --control {self.control} {words}"
 
-    def ctl(self, *arguments: str, within: float = CTL_WITHIN) -> Ctl:
+    def ctl(self, *arguments: str, within: float = HANG_SECONDS) -> Ctl:
         done = subprocess.run(
             self.ctl_command(*arguments),
             env=environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=within * slowness(),
+            timeout=within,
             check=False,
         )
         return Ctl(done.returncode, done.stdout, done.stderr)
@@ -300,7 +304,6 @@ class Daemon:
         ends = f" 03 [0-9]+ {re.escape(str(self.control))}$"  # SS_CONNECTED
         wait_until(
             lambda: not re.search(ends, Path("/proc/net/unix").read_text(), re.MULTILINE),
-            within=STOP_WITHIN,
             what="no connection at the control socket",
         )
 
@@ -347,12 +350,16 @@ class Daemon:
         return Cutover.from_verdict(answer.document)
 
     def wait_for(
-        self, condition: Callable[[dict[str, Any]], object], *, within: float, what: str
+        self,
+        condition: Callable[[dict[str, Any]], object],
+        *,
+        what: str,
+        within: float = HANG_SECONDS,
     ) -> None:
         """Until the status document meets a condition."""
         wait_until(lambda: condition(self.status()), within=within, what=what, every=ASK_EVERY)
 
-    def wait_ready(self, count: int, *, within: float) -> None:
+    def wait_ready(self, count: int, *, within: float = HANG_SECONDS) -> None:
         """Until this many workers of the active generation serve."""
 
         def ready(status: dict[str, Any]) -> bool:

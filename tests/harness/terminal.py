@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from examples.load.waiting import slowness, wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.daemon import INTERRUPTIBLE, environment
 
-WITHIN = 20.0
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 """The terminal's other screen, and back to the one with what was there before."""
 SHOW_CURSOR = "\x1b[?25h"
@@ -78,7 +77,7 @@ class Terminal:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(WITHIN * slowness())
+            self.process.wait(HANG_SECONDS)
         if not self._hung_up:
             self._close()
         if kind is not None:
@@ -97,7 +96,7 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.frame())
 
-    def wait(self, text: str, within: float = WITHIN) -> None:
+    def wait(self, text: str, within: float = HANG_SECONDS) -> None:
         """Until that is to be read in the last picture."""
         wait_until(lambda: text in self.text(), within=within, what=f"{text!r} on the screen")
 
@@ -107,7 +106,7 @@ class Terminal:
     def _close(self) -> None:
         os.close(self._its)
         os.close(self._wake)  # nothing is hung up while a read of it is under way
-        self._reader.join(WITHIN)
+        self._reader.join(HANG_SECONDS)
         os.close(self._woken)
         os.close(self._ours)
 
@@ -124,7 +123,7 @@ class Terminal:
         return termios.tcgetattr(self._its)
 
     def end(self) -> int:
-        return self.process.wait(WITHIN * slowness())
+        return self.process.wait(HANG_SECONDS)
 
     def is_stopped(self) -> bool:
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:  # noqa: PTH123

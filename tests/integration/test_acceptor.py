@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from wssupervisor import acceptor
 from wssupervisor.acceptor import Acceptor
 
-SOON = 10.0
 RETRY = 0.05
 
 
@@ -45,7 +45,7 @@ def test_who_came_while_there_were_no_descriptors_is_accepted_later() -> None:
                     own = Acceptor(listening, welcomed.put_nowait)
                     await turns(10)
                     assert welcomed.empty()
-                async with asyncio.timeout(SOON):
+                async with asyncio.timeout(HANG_SECONDS):
                     found = await welcomed.get()
                 with found:
                     assert found.getpeername() == client.getsockname()
@@ -71,7 +71,7 @@ def test_a_pause_is_not_ended_by_descriptors_that_come_back() -> None:
                     async with asyncio.timeout(4 * RETRY):
                         await welcomed.get()
                 own.resume()
-                async with asyncio.timeout(SOON):
+                async with asyncio.timeout(HANG_SECONDS):
                     (await welcomed.get()).close()
                 own.pause()
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.agent import ask, word
 from tests.harness.daemon import Daemon
 from tests.harness.pages import get
@@ -17,8 +17,6 @@ from tests.integration.test_polite import polite
 from wssupervisor.runtime.monitoring.agent_check import CLIENT_SECONDS, CLIENTS_MAX
 
 __all__ = ["polite"]
-
-WITHIN = 15.0
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def with_agent(settings: Settings, port: int, more: str = "") -> Settings:
 
 
 def wait_word(port: int, said: str | None) -> None:
-    wait_until(lambda: word(port) == said, within=WITHIN, what=f"{said!r} of the agent")
+    wait_until(lambda: word(port) == said, what=f"{said!r} of the agent")
 
 
 @pytest.mark.parametrize("says", [b"", b"a1\n", b"x" * 4000])
@@ -105,7 +103,7 @@ def test_who_is_silent_or_too_many_costs_nobody_an_answer(settings: Settings, po
     with Daemon(with_agent(settings, port)) as daemon, ExitStack() as stack:
         daemon.start()
         silent = [
-            stack.enter_context(socket.create_connection((HOST, port), WITHIN))
+            stack.enter_context(socket.create_connection((HOST, port), HANG_SECONDS))
             for _ in range(2 * CLIENTS_MAX)
         ]
 
@@ -119,7 +117,7 @@ def test_who_is_silent_or_too_many_costs_nobody_an_answer(settings: Settings, po
 
 def test_an_address_that_is_taken_is_told_at_the_start(settings: Settings, port: int) -> None:
     with socket.create_server((HOST, port)), Daemon(with_agent(settings, port)) as daemon:
-        assert daemon.run_to_its_end(WITHIN) == 1
+        assert daemon.run_to_its_end() == 1
         assert f"{HOST}:{port}" in daemon.log()
         assert "[http] agent" in daemon.log()
 
@@ -134,7 +132,6 @@ def test_workers_are_not_ended_because_the_address_is_taken_later(
             daemon.start()
             wait_until(
                 lambda: "cannot listen yet; retrying" in daemon.log(),
-                within=WITHIN,
                 what="log",
             )
         wait_word(port, "up ready")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
@@ -22,7 +22,6 @@ from wssupervisor.control.shares import CLIENTS_MAX, SHARE
 STRANGER, MEMBER = 61001, 61002
 """A user and a group that own nothing."""
 SECRET = "password=hunter2"
-WITHIN = 15.0
 
 pytestmark = needs_root
 
@@ -106,7 +105,7 @@ def idle_connections(path: str, uid: int, count: int) -> Iterator[list[socket.so
         try:
             for _ in range(count):
                 one = stack.enter_context(socket.socket(socket.AF_UNIX))
-                one.settimeout(WITHIN)
+                one.settimeout(HANG_SECONDS)
                 one.connect(path)
                 made.append(one)
         finally:
@@ -156,7 +155,7 @@ def test_a_member_who_asks_for_a_verdict_and_leaves_cancels_nothing(
     with Daemon(gated) as daemon, socket.socket(socket.AF_UNIX) as root:
         path = open_to_members(daemon.start())
         settings.releases.install("gated", "gated")
-        root.settimeout(WITHIN)
+        root.settimeout(HANG_SECONDS)
         root.connect(path)
         root.sendall(b'{"id": 1, "method": "reload"}\n')
         assert b'"reload":"r1"' in root.recv(1000)
@@ -168,7 +167,7 @@ def test_a_member_who_asks_for_a_verdict_and_leaves_cancels_nothing(
             assert b"keepalive" in member.recv(1000)
         assert daemon.state() == "reloading"
         gate.touch()
-        daemon.wait_for(lambda one: one["last_reload"], within=WITHIN, what="a verdict")
+        daemon.wait_for(lambda one: one["last_reload"], what="a verdict")
 
         assert daemon.status()["last_reload"]["ok"] is True
 
@@ -202,4 +201,4 @@ def test_connections_of_members_keep_out_neither_root_nor_each_other(settings: S
             assert status_of_member() == 75
             assert daemon.ctl("status").status == 0
         free = "a place of those that have left"
-        wait_until(lambda: status_of_member() == 0, within=WITHIN, what=free)
+        wait_until(lambda: status_of_member() == 0, what=free)

@@ -2,13 +2,11 @@
 
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 
-from examples.load.waiting import slowness
 from tests.conftest import unique_name
 from tests.harness.census import send, workers_of
 from tests.harness.daemon import Daemon, unchanged
@@ -17,8 +15,8 @@ from tests.harness.releases import Releases
 from tests.harness.settings import HOST, Settings, free_port
 from tests.harness.sockets import HeldSockets
 
-FAILS_WITHIN = 20.0
-GONE_WITHIN = 10.0
+NEVER = "1h"
+"""Limit of what must not be waited for: a test that does wait for it hangs."""
 NEVER_READY_TIMEOUT = "1s"
 ANSWERS_AFTER = 200
 
@@ -36,7 +34,7 @@ class BadRelease:
 def a_worker(variant: str) -> Callable[[Settings, str], Settings]:
     def install(settings: Settings, name: str) -> Settings:
         settings.releases.install(name, variant)
-        return replace(settings, ready_timeout="20s", stable="300ms")
+        return replace(settings, ready_timeout=NEVER, stable="300ms")
 
     return install
 
@@ -107,7 +105,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One daemon for all bad releases: none may leave a trace for the next."""
     releases = Releases(tmp_path_factory.mktemp("bad"))
     releases.install("good")
-    with Daemon(Settings(unique_name(), releases)) as running:
+    with Daemon(Settings(unique_name(), releases, ready_timeout=NEVER)) as running:
         yield running.start()
 
 
@@ -120,18 +118,15 @@ def test_a_bad_release_fails_with_its_reason_and_nobody_notices(
     try:
         with load(daemon) as clients:
             bad.install(daemon.settings, bad.name).write()
-            begun = time.monotonic()
-            answer = daemon.ctl("reload")
-            took = time.monotonic() - begun
+            answer = daemon.ctl("reload", "--timeout", NEVER)
             clients.more(ANSWERS_AFTER)
             notes = clients.assert_unnoticed()
     finally:
         daemon.settings.releases.switch(good.name)
         daemon.settings.write()
-    print(f"after {took:.2f} s: {answer.err}")
+    print(answer.err)
 
     assert answer.status == 1
-    assert took < FAILS_WITHIN * slowness()
     assert [word for word in bad.words if word.lower() not in answer.err.lower()] == []
     if bad.line is not None:
         assert bad.line in answer.err
@@ -142,7 +137,6 @@ def test_a_bad_release_fails_with_its_reason_and_nobody_notices(
     assert (last["ok"], bool(last["reason"])) == (False, True)
     daemon.wait_for(
         lambda status: len(status["generations"]) == 1,
-        within=GONE_WITHIN,
         what="end of the failed generation",
     )
     assert sorted(workers_of(daemon.settings.name)) == pids
@@ -186,12 +180,10 @@ def test_without_a_free_slot_a_reload_is_refused(settings: Settings) -> None:
 
 def assert_refused_for_want_of_room(daemon: Daemon, holder: int) -> None:
     pids = daemon.active_pids()
-    begun = time.monotonic()
-    answer = daemon.ctl("reload")
+    answer = daemon.ctl("reload", "--timeout", NEVER)  # which it does not wait for
     print(answer.err)
 
     assert answer.status == 1
-    assert time.monotonic() - begun < FAILS_WITHIN * slowness()
     assert f"generation {holder}" in answer.err
     assert daemon.hint(f"drain {holder} --within 0s") in answer.err
     assert unchanged(pids, daemon.active_pids())
@@ -200,7 +192,7 @@ def assert_refused_for_want_of_room(daemon: Daemon, holder: int) -> None:
 def test_a_first_start_is_judged_the_same_way(settings: Settings) -> None:
     settings.releases.install("bad", "fails_at_once")
     with Daemon(settings) as daemon:
-        status = daemon.run_to_its_end(FAILS_WITHIN)
+        status = daemon.run_to_its_end()
 
         assert status == 1
         assert "exited with status 1" in daemon.log()
@@ -210,7 +202,7 @@ def test_a_first_start_is_judged_the_same_way(settings: Settings) -> None:
 
 def test_an_invalid_config_keeps_the_daemon_from_starting(settings: Settings) -> None:
     with Daemon(replace(settings, extra_app="wrokers = 3")) as daemon:
-        status = daemon.run_to_its_end(FAILS_WITHIN)
+        status = daemon.run_to_its_end()
 
         assert status == 78
         assert "wrokers" in daemon.log()
@@ -236,7 +228,6 @@ def test_a_release_that_was_removed_under_its_workers_says_so_where_one_looks(
             lambda status: any(
                 why in str(one.get("reason")) for one in status["generations"][0]["workers"]
             ),
-            within=FAILS_WITHIN,
             what="the reason in the status",
         )
         assert f"the last one exited with status 127: {why}" in daemon.ctl("status").out

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.load import load
 from tests.harness.packets import packet, run
@@ -23,7 +23,6 @@ from wssupervisor.runtime.listeners.tcp_pool import TcpPool, bind_pool
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 CLIENTS = [f"127.{at % 7}.{at % 11 + 1}.{at % 199 + 1}" for at in range(120)]
-SOON = 10.0
 BACKLOG = 1024
 
 
@@ -41,14 +40,14 @@ def pool_on(family: int, host: str, count: int = 8) -> Iterator[tuple[TcpPool, S
 def arrival(pool: TcpPool, source: str) -> SlotId:
     """The slot that a connection from this address arrives in."""
     target = "::1" if ":" in source else HOST
-    with socket.create_connection((target, pool.port), SOON, (source, 0)):
+    with socket.create_connection((target, pool.port), HANG_SECONDS, (source, 0)):
         found: list[SlotId] = []
 
         def arrived() -> bool:
             found[:] = [slot.inode for slot in pool.slots if slot.queued()]
             return bool(found)
 
-        wait_until(arrived, within=SOON, what="the connection in a queue", every=0)
+        wait_until(arrived, what="the connection in a queue", every=0)
         (inode,) = found
         accepted, _ = pool.by_inode(inode).socket.accept()
         accepted.close()
@@ -131,7 +130,7 @@ def served_by(daemon: Daemon, clients: Iterable[str] = CLIENTS[:60]) -> dict[str
     found: dict[str, int] = {}
     for source in clients:
         target = daemon.settings.target("raw")
-        with socket.create_connection(target, SOON, (source, 0)) as connection:
+        with socket.create_connection(target, HANG_SECONDS, (source, 0)) as connection:
             greeting = connection.makefile().readline().split()
         found[source] = int(greeting[-1])
     return found
@@ -182,7 +181,7 @@ def test_a_crash_moves_only_that_workers_clients_and_back_when_it_is_replaced(
         assert 1 < len({pid for client, pid in meanwhile.items() if before[client] == victim})
 
         gate.touch()
-        daemon.wait_ready(3, within=SOON)
+        daemon.wait_ready(3)
         (replacement,) = [one.pid for one in daemon.workers() if one.index == index]
 
         assert served_by(daemon) == {
@@ -197,7 +196,7 @@ def test_more_workers_take_a_share_and_leave_all_other_clients_where_they_are(
         daemon.start()
         before = served_by(daemon)
         assert daemon.ctl("scale", "3").status == 0
-        daemon.wait_ready(3, within=SOON)
+        daemon.wait_ready(3)
         after = served_by(daemon)
         moved = {after[client] for client in before if before[client] != after[client]}
 
@@ -257,5 +256,5 @@ def test_where_nothing_can_be_steered_it_does_not_start_and_says_why(settings: S
         HeldSockets(addresses, 1, reuse_port=False) as sockets,
         Daemon(own, sockets=sockets) as daemon,
     ):
-        assert daemon.run_to_its_end(SOON) == 1
+        assert daemon.run_to_its_end() == 1
         assert "balance = \"client\" needs steering, but listener 'ws' is" in daemon.log()

@@ -16,6 +16,7 @@ from examples.load.waiting import wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from tests.harness.written import Written
+from wssupervisor.fleet.census_pace import IDLE_CENSUS_SECONDS
 from wssupervisor.fleet.model import WorkerId
 from wssupervisor.runtime.kernel.inet_diag import pending_handshakes
 from wssupervisor.runtime.listeners import handshakes as handshakes_module
@@ -24,7 +25,7 @@ from wssupervisor.runtime.listeners.tcp_pool import TcpPool, bind_pool
 from wssupervisor.runtime.observe import census
 from wssupervisor.runtime.workers.process import Process
 
-SOON = 10.0
+BEFORE_THE_NEXT_CENSUS = IDLE_CENSUS_SECONDS / 2
 FLOOD = handshakes_module.HANDSHAKES_MAX + 200
 SO_ATTACH_FILTER = 26
 WORKER = WorkerId(1, 0, 1)
@@ -83,7 +84,7 @@ def test_the_workers_clients_are_counted_and_nothing_else(
                 lines.extend(output.poll())
                 return len(lines) == len(clients)
 
-            wait_until(all_accepted, within=SOON, what="seven accepted connections")
+            wait_until(all_accepted, what="seven accepted connections")
             clients[0].shutdown(socket.SHUT_WR)  # the server's end is in CLOSE_WAIT now
             found = census.take([pool], {WORKER: process})
 
@@ -96,21 +97,19 @@ def test_the_workers_clients_are_counted_and_nothing_else(
             for client in more:
                 stack.enter_context(client)
             clients += more
-            wait_until(all_accepted, within=SOON, what="three more")
+            wait_until(all_accepted, what="three more")
 
             assert census.may_have_changed(found, {WORKER: process})
         finally:
             process.kill()
-            wait_until(lambda: process.reap() is not None, within=SOON, what="the end")
-            wait_until(lambda: not process.members(), within=SOON, what="the tree's end")
+            wait_until(lambda: process.reap() is not None, what="the end")
+            wait_until(lambda: not process.members(), what="the tree's end")
             process.close()
 
 
 def test_clients_in_a_queue_are_nobodys_connections(pool: TcpPool) -> None:
     Steering(pool).measure()
-    wait_until(
-        lambda: census.take([pool], {}).unattributed == 0, within=SOON, what="the end of the probe"
-    )
+    wait_until(lambda: census.take([pool], {}).unattributed == 0, what="the end of the probe")
     with socket.create_connection((pool.host, pool.port)):
         found = census.take([pool], {})
 
@@ -159,7 +158,7 @@ def test_a_drain_ends_soon_though_nobody_asks_for_the_status(settings: Settings)
 
         wait_until(
             lambda: "generation-retired" in daemon.ctl("events", "--json").out,
-            within=SOON,
+            within=BEFORE_THE_NEXT_CENSUS,
             what="the end of a drain without connections",
             every=0.5,
         )

@@ -16,13 +16,12 @@ from websockets.sync.server import ServerConnection, serve
 
 from examples.load.clients import HeldClient, StormClient
 from examples.load.verdict import Cutover, judge
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.census import send
 from tests.harness.settings import HOST, free_port
 from tests.harness.sockets import HeldSockets
 
 SERVING = Path(__file__).parents[1] / "harness" / "workers" / "serving.py"
-SOON = 15.0
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -63,7 +62,7 @@ def acceptor(treat: Callable[[socket.socket], None]) -> Iterator[int]:
     try:
         yield address[1]
     finally:
-        socket.create_connection(address, SOON).close()
+        socket.create_connection(address, HANG_SECONDS).close()
         thread.join()
         listening.close()
 
@@ -82,7 +81,7 @@ def greet_as_generation_one(connection: socket.socket) -> None:
 
 
 def wait_all(storm: StormClient, count: int) -> None:
-    wait_until(lambda: storm.answered + storm.lost >= count, within=SOON, what="the storm's end")
+    wait_until(lambda: storm.answered + storm.lost >= count, what="the storm's end")
 
 
 @pytest.mark.parametrize(
@@ -148,9 +147,9 @@ def test_held_clients_count_those_whose_worker_was_killed(tmp_path: Path) -> Non
         worker(sockets, 1) as process,
         HeldClient(tmp_path, HOST, port, 20, interval=0.2) as held,
     ):
-        held.wait_open(SOON)
+        held.wait_open()
         send(process.pid, signal.SIGKILL)
-        wait_until(lambda: held.bad == 20, within=SOON, what="twenty broken clients")
+        wait_until(lambda: held.bad == 20, what="twenty broken clients")
         verdict = held.finish()
 
         assert len(verdict.broken) == 20
@@ -164,7 +163,7 @@ def test_held_clients_count_a_worker_that_went_silent(tmp_path: Path) -> None:
         worker(sockets, 1) as process,
         HeldClient(tmp_path, HOST, port, 20, interval=0.2, patience=1.0) as held,
     ):
-        held.wait_open(SOON)
+        held.wait_open()
         send(process.pid, signal.SIGSTOP)
         verdict = held.finish()
 
@@ -183,8 +182,8 @@ def test_held_clients_hear_their_own_words_and_count_wrong_ones(tmp_path: Path) 
         thread.start()
         port = server.socket.getsockname()[1]
         with HeldClient(tmp_path, HOST, port, 5, interval=0.1, patience=1.0) as held:
-            held.wait_open(SOON)
-            wait_until(lambda: held.bad >= 5, within=SOON, what="five wrong echoes")
+            held.wait_open()
+            wait_until(lambda: held.bad >= 5, what="five wrong echoes")
             verdict = held.finish()
         server.shutdown()
         thread.join()
@@ -199,8 +198,8 @@ def test_held_clients_of_a_good_server_count_nothing(tmp_path: Path) -> None:
         worker(sockets, 3) as process,
         HeldClient(tmp_path, HOST, port, 30, interval=0.2) as held,
     ):
-        held.wait_open(SOON)
-        wait_until(lambda: held.echoes >= 100, within=SOON, what="echoes")
+        held.wait_open()
+        wait_until(lambda: held.echoes >= 100, what="echoes")
         verdict = held.finish()
 
         assert (verdict.broken, verdict.wrong) == ((), 0)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from examples.load.verdict import Cutover
-from examples.load.waiting import slowness, wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.census import send, workers_of
 from tests.harness.daemon import ASK_EVERY, Ctl, Daemon
 from tests.harness.fd_store import FdStore
@@ -23,7 +23,6 @@ from tests.harness.load import load
 from tests.harness.settings import Settings
 from wssupervisor.errors import WssError
 
-WITHIN = 20.0
 ANSWERS = 30
 HELD = 30
 RATE = 200.0
@@ -46,12 +45,10 @@ class Instance:
     def ask(self, *words: str) -> Ctl:
         """A wssctl that is under way while the daemon dies, and is started again."""
         with self.daemon.launch_ctl(*words) as asking:
-            wait_until(
-                lambda: self.dead() or asking.poll() is not None, within=WITHIN, what="an answer"
-            )
+            wait_until(lambda: self.dead() or asking.poll() is not None, what="an answer")
             if self.dead():
                 self.daemon.start()
-            out, err = asking.communicate(timeout=WITHIN * slowness())
+            out, err = asking.communicate(timeout=HANG_SECONDS)
         return Ctl(asking.returncode, out, err)
 
     def cut_over(self, *words: str, cut: str | None = None) -> None:
@@ -78,7 +75,7 @@ class Instance:
                 self.daemon.start()
             with suppress(WssError):  # it dies
                 return self.daemon.status()
-            self.daemon.process.wait(WITHIN)
+            self.daemon.process.wait(HANG_SECONDS)
         raise AssertionError(f"it has died {CUTS_MAX} times")
 
     def rest(self, generations: int = 2) -> None:
@@ -95,7 +92,7 @@ class Instance:
                 and {one["state"] for one in workers} == {"ready"}
             )
 
-        wait_until(rests, within=WITHIN, what="rest", every=ASK_EVERY)
+        wait_until(rests, what="rest", every=ASK_EVERY)
 
 
 @contextmanager
@@ -168,7 +165,7 @@ def respawn(own: Instance) -> None:
     pid = own.daemon.active_pids()[0]
     with suppress(ProcessLookupError):
         send(pid, signal.SIGKILL)
-    wait_until(lambda: pid not in workers_of(own.daemon.settings.name), within=WITHIN, what="end")
+    wait_until(lambda: pid not in workers_of(own.daemon.settings.name), what="end")
 
 
 def drain_to_its_limit(own: Instance) -> None:
@@ -180,7 +177,7 @@ def drain_to_its_limit(own: Instance) -> None:
         reload(own)
         own.file.write_text(left)
         own.ask("drain", str(own.daemon.active() - 1), "--within", "0s")
-        held.wait_broken(5, WITHIN)
+        held.wait_broken(5)
 
 
 @pytest.mark.storm

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.harness.configs import load
-from tests.harness.daemon import HANGS_UP, SERVING_WITHIN, Daemon
+from tests.harness.daemon import HANGS_UP, Daemon
 from tests.harness.settings import Settings, free_port
 from tests.harness.sockets import HeldSockets
 from wssupervisor.errors import ReleaseInvalid
 from wssupervisor.runtime.releases.release import resolve
 
-SOON = 10.0
 SOFT = 90
 LITTLE = (*HANGS_UP, "sh", "-c", f'ulimit -S -n {SOFT}; exec "$@"', "sh")
 SAYS_ITS_LIMIT = """
@@ -49,7 +48,7 @@ def test_a_low_soft_limit_is_raised_for_the_supervisor_and_kept_for_workers(
         daemon.reload()
         assert daemon.ctl("upgrade").status == 0
         daemon.reload()
-        daemon.wait_for(lambda _: daemon.log().count("| limit") == 3, within=SOON, what="words")
+        daemon.wait_for(lambda _: daemon.log().count("| limit") == 3, what="words")
 
         assert 3 == daemon.log().count(f"| limit {SOFT}\n")
 
@@ -58,7 +57,7 @@ def test_a_wrapper_without_exec_is_told_why_its_server_takes_no_socket(settings:
     own = program(settings, CHECKS_ITS_PID)
     line = f"{own.command[0]} {own.command[1]}; true"
     with Daemon(replace(own, command=("/bin/sh", "-c", line), ready_timeout="3s")) as daemon:
-        assert daemon.run_to_its_end(SERVING_WITHIN) == 1
+        assert daemon.run_to_its_end() == 1
         assert re.search(
             r"\$LISTEN_PID is \d+ \(sh\), which started pid \d+ \(python", daemon.log()
         )
@@ -120,6 +119,6 @@ def test_sockets_in_each_others_way_are_not_blamed_on_somebody_else(settings: Se
     ):
         daemon.config.write_text(text)
 
-        assert daemon.run_to_its_end(SERVING_WITHIN) == 1
+        assert daemon.run_to_its_end() == 1
         assert f"overlaps with 0.0.0.0:{port} of listener 'ws' of this instance" in daemon.log()
         assert "another process listens" not in daemon.log()

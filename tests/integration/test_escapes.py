@@ -15,7 +15,6 @@ from tests.harness.terminal import Terminal
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202e|true\nreload r9: generation 9 serves"
 """A directory may be called so."""
 OURS = re.compile(r"\x1b\[(?:0|1|2|32|36|33|1;31)m|\r\x1b\[K")
-WITHIN = 20.0
 LISTENS = """
 import socket, sys
 with socket.create_server((sys.argv[1], int(sys.argv[2]))):
@@ -79,7 +78,7 @@ def listener(settings: Settings, words: Sequence[str], **variables: str) -> Iter
 def test_the_command_of_another_process_is_shown_and_not_obeyed(settings: Settings) -> None:
     taken = listener(settings, [EVIL], WSSUPERVISOR_INSTANCE="x;true|true")
     with taken, Daemon(settings) as daemon:
-        assert daemon.run_to_its_end(WITHIN) != 0
+        assert daemon.run_to_its_end() != 0
         said = daemon.log()
 
     assert str(settings.ws_port) in said

@@ -13,12 +13,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from examples.feed.client import events
+from examples.load.waiting import HANG_SECONDS
 from tests.conftest import unique_name
 from tests.harness.daemon import Daemon
 from tests.harness.releases import ROOT, Releases
 from tests.harness.settings import HOST, Settings
 
-SOON = 20.0
 T = TypeVar("T")
 RESTART, POLICY_VIOLATION = 1012, 1008
 READERS = 10
@@ -67,7 +67,7 @@ def running(settings: Example) -> Daemon:
 
 
 async def within(awaitable: Awaitable[T]) -> T:
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(HANG_SECONDS):
         return await awaitable
 
 

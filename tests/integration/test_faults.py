@@ -25,7 +25,6 @@ MOST = 2000 if ALL else 100
 """Deeds until there is no call left that has not failed; there are fewer."""
 FEWEST = 60
 ANSWERS = 300
-WITHIN = 20.0
 
 
 class Faults:
@@ -86,7 +85,7 @@ def deaths(daemon: Daemon, faults: Faults) -> None:
         (worker,) = daemon.workers(daemon.active())
         faults.arm()
         daemon.end_worker(worker.pid)
-        daemon.wait_ready(1, within=WITHIN)
+        daemon.wait_ready(1)
 
 
 def others(daemon: Daemon, faults: Faults) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.conftest import unique_name
 from tests.harness.daemon import Daemon
 from tests.harness.privilege import needs_root
@@ -17,7 +18,6 @@ from tests.harness.programs import wssctl, wssupervisor
 from tests.harness.releases import ROOT
 from tests.harness.settings import HOST, Settings, free_port
 
-ENDS_WITHIN = 20.0
 STRANGER, GROUP = 61001, 61003
 BOUND_BY_THEN = "2s"
 """A delay is for servers that are known to be ready by then."""
@@ -62,7 +62,7 @@ def server(settings: Settings, *words: str, ready_by: str = "connect") -> Settin
 def complaint(settings: Settings) -> str:
     """The daemon's last words, when it could not start."""
     with Daemon(settings) as daemon:
-        assert daemon.run_to_its_end(ENDS_WITHIN) == 1
+        assert daemon.run_to_its_end() == 1
         log = daemon.log()
     return log[log.rindex("wssupervisor: ") :]
 
@@ -383,7 +383,7 @@ def test_the_same_instance_twice_says_what_was_probably_wanted(settings: Setting
     with Daemon(settings) as first:
         first.start()
         with Daemon(settings, control=first.control, borrows_name=True) as second:
-            assert second.run_to_its_end(ENDS_WITHIN) == 1
+            assert second.run_to_its_end() == 1
             said = second.log()
 
     assert_says(
@@ -405,7 +405,7 @@ def without_systemd(home: Path, *arguments: str) -> tuple[int, str, str]:
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": str(home)},
         capture_output=True,
         text=True,
-        timeout=ENDS_WITHIN,
+        timeout=HANG_SECONDS,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

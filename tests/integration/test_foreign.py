@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -12,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from examples.load.waiting import slowness, wait_until
+from examples.load.waiting import wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from wssupervisor.foreign import SCM_MAX_FD, WAITING_MAX
 from wssupervisor.runtime.kernel.pidfd import share
 
-LINGER_SECONDS = 30
-ANSWERED_WITHIN = 10.0
-WAITS = 20.0
+LINGER_SECONDS = 3600
+"""What waits for one of these closes hangs."""
 MESSAGES = 12
 CHANNEL = "WSSUPERVISOR_CHANNEL"
 
@@ -119,22 +117,15 @@ def test_a_descriptor_that_closes_slowly_holds_up_nobody(
     daemon: Daemon, lingering: Lingering
 ) -> None:
     sent: dict[str, bool] = {}
-    took: dict[str, float] = {}
     for way, (connect, data) in WAYS.items():
         with connect(daemon) as sender:
-            began = time.monotonic()
             sent[way] = lingering.send(daemon, sender, data)
             assert daemon.state() == "serving"
             if sent[way]:
                 lingering.send(daemon, sender, data)
-        took[way] = time.monotonic() - began
-    began = time.monotonic()
     daemon.reload()  # which ends the worker, and closes what was sent to its sockets
-    took["reload"] = time.monotonic() - began
-    print(took)
 
     assert sent == {way: way == "notify" or daemon.forbidden is not None for way in WAYS}
-    assert max(took.values()) < ANSWERED_WITHIN * slowness()
 
 
 def test_descriptors_that_wait_to_be_closed_are_bounded(
@@ -150,15 +141,11 @@ def test_descriptors_that_wait_to_be_closed_are_bounded(
             while sent < MESSAGES:
                 socket.send_fds(sender, [b"BARRIER=1"], [ours] * SCM_MAX_FD)
                 sent += 1
-        wait_until(
-            lambda: len(daemon.descriptors()) > before + SCM_MAX_FD, within=WAITS, what="some wait"
-        )
+        wait_until(lambda: len(daemon.descriptors()) > before + SCM_MAX_FD, what="some wait")
         assert daemon.state() == "serving"
         most = len(daemon.descriptors()) - before
         lingering.end()
-        wait_until(
-            lambda: len(daemon.descriptors()) <= before, within=WAITS, what="all were closed"
-        )
+        wait_until(lambda: len(daemon.descriptors()) <= before, what="all were closed")
         assert daemon.state() == "serving"
     print(f"{sent * SCM_MAX_FD} descriptors were sent, {most} waited at once")
 
@@ -175,7 +162,5 @@ def test_a_stop_waits_for_nothing_that_clients_sent(
         with socket.socket(socket.AF_UNIX) as sender:
             sender.connect(daemon.settings.target("raw")[0])
             assert lingering.send(daemon, sender, b"x")
-            began = time.monotonic()
-            assert daemon.stop() == 0
 
-            assert time.monotonic() - began < ANSWERED_WITHIN * slowness()
+            assert daemon.stop() == 0

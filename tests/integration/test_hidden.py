@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.daemon import HANGS_UP, Daemon
 from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
 
-SOON = 15.0
 ENOUGH_COUNTS = 3
 WITHOUT = (*HANGS_UP, "setpriv", "--bounding-set=-sys_ptrace")
 """As root in a unit whose CapabilityBoundingSet= lacks it."""
@@ -51,7 +51,9 @@ def daemon(own: Settings) -> Iterator[Daemon]:
 
 
 def connected(stack: ExitStack, daemon: Daemon, generation: int) -> socket.socket:
-    client = stack.enter_context(socket.create_connection(daemon.settings.target("ws"), SOON))
+    client = stack.enter_context(
+        socket.create_connection(daemon.settings.target("ws"), HANG_SECONDS)
+    )
     assert client.recv(100) == f"generation {generation}".encode()
     return client
 
@@ -61,7 +63,6 @@ def counts(daemon: Daemon, *expected: tuple[int, int]) -> None:
         lambda status: (
             [(one["number"], one["connections"]) for one in status["generations"]] == list(expected)
         ),
-        within=SOON,
         what=f"connections {expected}",
     )
 
@@ -70,9 +71,7 @@ def counts(daemon: Daemon, *expected: tuple[int, int]) -> None:
 def test_a_worker_that_cannot_be_looked_into_is_ready_and_said_to_be_hidden(daemon: Daemon) -> None:
     before = daemon.active_pids()
     daemon.ctl("status")  # takes a census
-    daemon.wait_for(
-        lambda _: "cannot inspect a worker" in daemon.log(), within=SOON, what="the warning"
-    )
+    daemon.wait_for(lambda _: "cannot inspect a worker" in daemon.log(), what="the warning")
     for _ in range(4):
         daemon.ctl("status")
 
@@ -91,7 +90,6 @@ def test_a_drain_of_a_hidden_worker_ends_with_its_connections(daemon: Daemon) ->
         # What is there at the first count after the cutover may be the old worker's.
         daemon.wait_for(
             lambda _: daemon.log().rpartition("drain begun")[2].count("] census") >= ENOUGH_COUNTS,
-            within=SOON,
             what="counts",
         )
         counts(daemon, (2, 0), (1, 3))
@@ -102,7 +100,6 @@ def test_a_drain_of_a_hidden_worker_ends_with_its_connections(daemon: Daemon) ->
             old.close()
         daemon.wait_for(
             lambda status: [one["number"] for one in status["generations"]] == [2],
-            within=SOON,
             what="the end of the drain beside a connection of the new generation",
         )
         counts(daemon, (2, 1))

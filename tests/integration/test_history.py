@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from examples.load.waiting import slowness, wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.daemon import Daemon, environment
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
 from wssupervisor.runtime.history.file import OLDER, READ_BYTES_MAX, HistoryFile
 
-WITHIN = 15.0
 KEYS = [
     "at", "id", "kind", "via", "by", "by_pid", "release", "ok", "reason", "generation", "replaced",
     "seconds", "drain",
@@ -129,9 +128,7 @@ def history(daemon: Daemon, *options: str) -> list[dict[str, Any]]:
 
 
 def drain_over(daemon: Daemon) -> None:
-    daemon.wait_for(
-        lambda status: len(status["generations"]) == 1, within=WITHIN, what="the drain's end"
-    )
+    daemon.wait_for(lambda status: len(status["generations"]) == 1, what="the drain's end")
 
 
 def test_history_tells_of_each_reload_who_asked_its_verdict_and_the_drain_also_after_a_death(
@@ -143,10 +140,9 @@ def test_history_tells_of_each_reload_who_asked_its_verdict_and_the_drain_also_a
             held.wait_open()
             two = settings.releases.install("two")
             with daemon.launch_ctl("reload") as asking:
-                asking.wait(WITHIN * slowness())
+                asking.wait(HANG_SECONDS)
             daemon.wait_for(
                 lambda status: status["generations"][1]["connections"] == 7,
-                within=WITHIN,
                 what="a count",
             )
             assert daemon.ctl("drain", "1", "--within", "0s").status == 0
@@ -165,9 +161,9 @@ def test_history_tells_of_each_reload_who_asked_its_verdict_and_the_drain_also_a
         assert (first["via"], first["by"], first["by_pid"]) == ("wssctl", user, asking.pid)
         assert (first["generation"], first["replaced"]) == (2, 1)
         assert (first["release"], first["reason"]) == (str(two), None)
-        assert 0 < first["seconds"] < WITHIN
+        assert 0 < first["seconds"] < HANG_SECONDS
         drain = first["drain"]
-        assert 0 < drain.pop("seconds") < WITHIN
+        assert 0 < drain.pop("seconds") < HANG_SECONDS
         assert drain == {
             "state": "over", "connections": 7, "drained": 0, "forced": 7, "lost": 0
         }  # fmt: skip
@@ -196,7 +192,6 @@ def test_history_tells_a_signal_from_a_client_and_connections_that_a_crash_cost(
                     [one["connections"] for one in status["generations"]] == [0, 4]
                     and status["generations"][1]["state"] == "draining"
                 ),
-                within=WITHIN,
                 what="a drain of four",
             )
             (found,) = history(daemon)
@@ -263,7 +258,7 @@ def test_history_tells_systemds_own_client_from_others(settings: Settings) -> No
             for shell in ((), ("sh", "-c", '"$@"; exit "$?"', "-")):
                 settings.releases.install(f"release-{len(shell)}")
                 command = [*shell, *daemon.ctl_command("reload")]
-                subprocess.run(command, env=environment(), check=True, timeout=WITHIN)
+                subprocess.run(command, env=environment(), check=True, timeout=HANG_SECONDS)
             first, second = history(daemon)
 
             assert (first["via"], second["via"]) == ("systemd", "wssctl")
@@ -280,7 +275,6 @@ def test_a_drain_that_a_stop_cuts_short_is_not_called_drained(
             held.wait_open()
             wait_until(
                 lambda: daemon.status()["generations"][0]["connections"] == 5,
-                within=10.0,
                 what="a count of those that are held",
             )
             daemon.reload()
@@ -326,5 +320,5 @@ def test_the_mistakes_of_a_configuration_have_a_line_each_wherever_a_reload_is_t
 def test_a_failed_start_leaves_no_file_behind(settings: Settings) -> None:
     settings.releases.install("broken", "fails_at_once")
     with Daemon(replace(settings, ready_timeout="5s")) as daemon:
-        assert daemon.run_to_its_end(WITHIN) == 1
+        assert daemon.run_to_its_end() == 1
         assert daemon.leftovers() == []

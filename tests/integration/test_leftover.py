@@ -18,19 +18,16 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from examples.load.waiting import slowness, wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.census import alive, children_of, workers_of
 from tests.harness.daemon import Daemon
 from tests.harness.reference import differences, keys
 from tests.harness.releases import WORKERS
 from tests.harness.settings import Settings
 
-SOON = 20.0
-FREED_WITHIN = 5.0
-"""One second for the verdict; the rest is for a machine that does other things, too."""
 NEW_WITHIN = 1.0
 """For a handshake: what hangs on a helper waits for the verdict, or for ever."""
-LONG = "15s"
+LONG = "1h"
 """Nothing that a test waits for may be done by SIGKILL."""
 
 
@@ -48,7 +45,7 @@ class Clients:
         self._stack = stack
         self.all: list[tuple[ClientConnection, str, int, list[int]]] = []
 
-    def open(self, within: float = SOON) -> ClientConnection:
+    def open(self, within: float = HANG_SECONDS) -> ClientConnection:
         client = connect(self._uri, open_timeout=within, ping_interval=None, close_timeout=0.2)
         return self._stack.enter_context(client)
 
@@ -58,23 +55,23 @@ class Clients:
         return self.all[-1]
 
     def add_until(self, enough: Callable[[], bool]) -> None:
-        wait_until(lambda: bool(self.add()) and enough(), within=SOON, what="enough clients")
+        wait_until(lambda: bool(self.add()) and enough(), what="enough clients")
 
 
 def asked(client: ClientConnection) -> tuple[str, int, list[int]]:
     client.send("who")
-    index, pid, *helpers = str(client.recv(timeout=SOON)).split()
+    index, pid, *helpers = str(client.recv(timeout=HANG_SECONDS)).split()
     return index, int(pid), sorted({int(one) for one in helpers})
 
 
-def closed(client: ClientConnection, within: float) -> bool:
+def closed(client: ClientConnection) -> bool:
     try:
-        client.recv(timeout=within)
+        client.recv(timeout=HANG_SECONDS)
     except ConnectionClosed:
         return True
     except TimeoutError:
         return False
-    return closed(client, within)
+    return closed(client)
 
 
 def events(daemon: Daemon, kind: str) -> list[dict[str, Any]]:
@@ -92,10 +89,28 @@ def crashed(daemon: Daemon) -> list[dict[str, Any]]:
     return [one for one in events(daemon, "worker-exited") if not one["expected"]]
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+METHODS = pytest.mark.parametrize("method", ["fork", "spawn"])
+
+
+@METHODS
 def test_clients_of_a_main_process_that_dies_are_free_at_once_whatever_its_helpers_hold(
     settings: Settings, method: str
 ) -> None:
+    assert waits_of_new_clients(settings, method)
+
+
+@METHODS
+@pytest.mark.alone
+def test_new_clients_wait_for_no_helper_of_a_main_process_that_died(
+    settings: Settings, method: str
+) -> None:
+    waits = waits_of_new_clients(settings, method)
+
+    assert [one for one in waits if one > NEW_WITHIN] == []
+
+
+def waits_of_new_clients(settings: Settings, method: str) -> list[float]:
+    """Seconds that each client waited for a handshake after the death; all else is judged here."""
     own = pooled(settings, method)
     with Daemon(own) as daemon, ExitStack() as stack:
         daemon.start()
@@ -107,11 +122,10 @@ def test_clients_of_a_main_process_that_dies_are_free_at_once_whatever_its_helpe
         )
         victim = next(pid for _, index, pid, _ in clients.all if index == "0")
         helpers = [one for _, index, _, helpers in clients.all if index == "0" for one in helpers]
-        wait_until(lambda: counted(daemon) == len(clients.all), within=SOON, what="their count")
+        wait_until(lambda: counted(daemon) == len(clients.all), what="their count")
         os.kill(victim, signal.SIGKILL)
-        began = time.monotonic()
         early = [clients.open() for _ in range(3)]
-        wait_until(lambda: events(daemon, "main-process-ended"), within=SOON, what="the event")
+        wait_until(lambda: events(daemon, "main-process-ended"), what="the event")
         waits = []
         for _ in range(60):
             before = time.monotonic()
@@ -119,26 +133,25 @@ def test_clients_of_a_main_process_that_dies_are_free_at_once_whatever_its_helpe
             waits.append(time.monotonic() - before)
         lost = [client for client, index, _, _ in clients.all if index == "0"]
         kept = [client for client, index, _, _ in clients.all if index == "1"]
-        freed = [closed(client, FREED_WITHIN * slowness()) for client in lost]
-        seconds = time.monotonic() - began
-        daemon.wait_ready(2, within=SOON)
+        freed = [closed(client) for client in lost]
+        daemon.wait_ready(2)
         [note] = events(daemon, "main-process-ended")
         assert [len(asked(client)[2]) for client in early]
-        print(f"{method}: freed after {seconds:.2f} s, longest wait of a new one {max(waits):.3f}")
+        print(f"{method}: longest wait of a new one {max(waits):.3f}")
 
         assert all(freed)
         assert [asked(client)[0] for client in kept] == ["1"] * len(kept)
-        assert [one for one in waits if one > NEW_WITHIN * slowness()] == []
         assert note["reason"] == "was killed by SIGKILL"
         if method == "fork":
             assert all(alive(one) for one in helpers), "they handle SIGTERM as the server did"
         for pid in filter(alive, helpers):
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: crashed(daemon), within=SOON, what="its end")
+        wait_until(lambda: crashed(daemon), what="its end")
         [ended] = crashed(daemon)
 
         assert ended["connections"] == len(lost)
         assert ended["cause"] == "sigkill"
+    return waits
 
 
 def test_clients_that_have_left_keep_no_generation_though_helpers_hold_their_sockets(
@@ -156,7 +169,6 @@ def test_clients_that_have_left_keep_no_generation_though_helpers_hold_their_soc
             client.close()
         daemon.wait_for(
             lambda status: status["generations"][1]["connections"] == 1,
-            within=SOON,
             what="five that have left",
         )
         document, text = why(daemon), daemon.ctl("why", "1").out
@@ -165,7 +177,6 @@ def test_clients_that_have_left_keep_no_generation_though_helpers_hold_their_soc
         stays.close()
         daemon.wait_for(
             lambda status: [one["number"] for one in status["generations"]] == [2],
-            within=SOON,
             what="the end of generation 1",
         )
         [retired] = events(daemon, "generation-retired")
@@ -194,7 +205,7 @@ class Line:
     def __init__(self, settings: Settings) -> None:
         path, port = settings.target("raw")
         self.socket = socket.socket(socket.AF_UNIX if settings.unix else socket.AF_INET)
-        self.socket.settimeout(SOON)
+        self.socket.settimeout(HANG_SECONDS)
         self.socket.connect(path if settings.unix else (path, port))
         self._file = self.socket.makefile("rb")
         self.pid = int(self._file.readline())
@@ -220,13 +231,11 @@ def test_children_that_serve_keep_their_clients_when_their_main_process_is_kille
         lines = [Line(own) for _ in range(6)]
         for line in lines:
             stack.callback(line.close)
-        wait_until(lambda: counted(daemon) == 6, within=SOON, what="their count")
+        wait_until(lambda: counted(daemon) == 6, what="their count")
         [main] = daemon.active_pids()
         os.kill(main, signal.SIGKILL)
-        wait_until(lambda: events(daemon, "leftover-serves"), within=SOON, what="the verdict")
-        daemon.wait_for(
-            lambda status: status["state"] == "serving", within=SOON, what="a replacement"
-        )
+        wait_until(lambda: events(daemon, "leftover-serves"), what="the verdict")
+        daemon.wait_for(lambda status: status["state"] == "serving", what="a replacement")
         served = {line.pid for line in lines}
         new = Line(own)
         stack.callback(new.close)
@@ -239,9 +248,9 @@ def test_children_that_serve_keep_their_clients_when_their_main_process_is_kille
             daemon.ctl("drain", "1", "--within", "0s")
         for line in lines:
             line.close()
-        wait_until(lambda: not any(map(alive, served)), within=SOON, what="the children's end")
+        wait_until(lambda: not any(map(alive, served)), what="the children's end")
         new_serves = unix or new.echoes()
-        wait_until(lambda: events(daemon, "worker-exited"), within=SOON, what="the event")
+        wait_until(lambda: events(daemon, "worker-exited"), what="the event")
         [ended] = events(daemon, "worker-exited")
 
     assert new_serves
@@ -268,25 +277,20 @@ os._exit(7)
 def test_a_candidate_whose_main_process_exits_has_failed_whatever_it_leaves(
     settings: Settings, child: str
 ) -> None:
-    own = replace(settings, listeners=("raw",), workers=1)
+    own = replace(settings, listeners=("raw",), workers=1, ready_timeout="2h")
     with Daemon(own) as daemon:
         daemon.start()
         [before] = daemon.active_pids()
         code = own.releases.root / "candidate.py"
         code.write_text(CANDIDATE)
-        daemon.settings = replace(own, command=(sys.executable, str(code), child), stable="5s")
+        daemon.settings = replace(own, command=(sys.executable, str(code), child), stable=LONG)
         daemon.settings.write()
-        began = time.monotonic()
-        answer = daemon.ctl("reload")
-        seconds = time.monotonic() - began
-        wait_until(
-            lambda: list(map(alive, workers_of(own.name))) == [True], within=SOON, what="its end"
-        )
+        answer = daemon.ctl("reload", "--timeout", LONG)
+        wait_until(lambda: list(map(alive, workers_of(own.name))) == [True], what="its end")
 
         assert answer.status == 1
         assert "exited with status 7" in answer.err
         assert "cannot open the database" in answer.err
-        assert seconds < 5.0 * slowness()
         assert list(workers_of(own.name)) == [before]
 
 
@@ -333,14 +337,12 @@ def test_all_of_a_tree_is_told_to_end_before_it_is_killed(settings: Settings, wr
     with Daemon(own) as daemon:
         daemon.start()
         if wrapper == "job":
-            wait_until(Path(f"{mark}1.job").exists, within=SOON, what="the job")
+            wait_until(Path(f"{mark}1.job").exists, what="the job")
         daemon.reload()
-        wait_until(
-            lambda: events(daemon, "generation-retired"), within=SOON, what="generation 1's end"
-        )
+        wait_until(lambda: events(daemon, "generation-retired"), what="generation 1's end")
         drained = Path(f"{mark}1").exists()
         if wrapper == "job":
-            wait_until(Path(f"{mark}2.job").exists, within=SOON, what="the job")
+            wait_until(Path(f"{mark}2.job").exists, what="the job")
 
         assert daemon.stop() == 0
         assert drained, "at the end of a drain"
@@ -365,17 +367,15 @@ def test_files_that_a_worker_opens_are_no_connections_and_no_losses(settings: Se
     with Daemon(own) as daemon:
         daemon.start()
         [pid] = daemon.active_pids()
-        with socket.create_connection(own.target("raw"), SOON) as client:
+        with socket.create_connection(own.target("raw"), HANG_SECONDS) as client:
             assert client.recv(1) == b""
-        wait_until(
-            lambda: len(list(Path(f"/proc/{pid}/fd").iterdir())) > 80, within=SOON, what="files"
-        )
+        wait_until(lambda: len(list(Path(f"/proc/{pid}/fd").iterdir())) > 80, what="files")
         for _ in range(3):
             shown = daemon.ctl("metrics").out
             assert 'connections{state="active"} 0' in shown.replace('instance="x",', "")
         os.kill(pid, signal.SIGKILL)
-        daemon.wait_ready(1, within=SOON)
-        wait_until(lambda: crashed(daemon), within=SOON, what="the event")
+        daemon.wait_ready(1)
+        wait_until(lambda: crashed(daemon), what="the event")
 
         assert [one["connections"] for one in crashed(daemon)] == [0]
         assert lost_total(daemon) == 0

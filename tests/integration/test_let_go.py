@@ -1,19 +1,18 @@
 """A worker that lets its listening socket go: it accepts nothing more, and does nothing for it."""
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
+from tests.harness.census import cpu_seconds
 from tests.harness.daemon import environment
 
-WITHIN = 20.0
 CLIENTS = 5
 LOOKS, LOOK_SECONDS = 10, 0.1
 CPU_SECONDS = 0.1
@@ -65,11 +64,6 @@ def worker(loop: str, listening: socket.socket) -> Iterator[int]:
             process.kill()
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def exchange(client: socket.socket, said: bytes) -> bytes:
     client.sendall(said)
     return client.recv(100)
@@ -81,12 +75,12 @@ def test_clients_that_come_later_are_left_to_others_and_cost_nothing(loop: str) 
         listening.setblocking(False)
         pid = stack.enter_context(worker(loop, listening))
         where = listening.getsockname()
-        first = stack.enter_context(socket.create_connection(where, WITHIN))
+        first = stack.enter_context(socket.create_connection(where, HANG_SECONDS))
         assert exchange(first, b"hello") == b"hello"
         assert exchange(first, b"let go") == b"gone"
 
         for _ in range(CLIENTS):
-            stack.enter_context(socket.create_connection(where, WITHIN))
+            stack.enter_context(socket.create_connection(where, HANG_SECONDS))
         before = cpu_seconds(pid)
         # Between two of its turns there is time in which only one that spins would run.
         for _ in range(LOOKS):

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from wssupervisor.control.client import Client
+from wssupervisor.runtime.history.entries import LINE_BYTES_MAX
 
 KEYS = 3000
 LONG = "x" * 100_000
@@ -55,13 +56,14 @@ def test_a_note_from_before_that_is_too_long_is_left_out_and_the_others_shown(
             "reload": "r1",
             "attempt": "reload",
         }
-        lines = [json.dumps({**note, "reason": LONG[:length]}) for length in (100_000, 50_000)]
+        room = LINE_BYTES_MAX - len(json.dumps({**note, "reason": ""}))
+        lines = [json.dumps({**note, "reason": LONG[:length]}) for length in (room + 1, room)]
         Path(f"{daemon.control}.events").write_text("\n".join([*lines, ""]))
         daemon.start()
         notes: list[dict[str, object]] = []
         Client(str(daemon.control)).call("events", {}, lambda event: notes.append(event["note"]))
 
-        assert [str(one["reason"]) for one in notes if "reason" in one] == [LONG[:50_000]]
+        assert [str(one["reason"]) for one in notes if "reason" in one] == [LONG[:room]]
         assert notes[-1]["kind"] == "started"
 
 

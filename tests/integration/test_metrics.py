@@ -13,14 +13,13 @@ from itertools import pairwise
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.census import send
 from tests.harness.daemon import Daemon
 from tests.harness.load import load
 from tests.harness.pages import get, status_of
 from tests.harness.settings import HOST, Settings, free_port
 
-WITHIN = 20.0
 HELD = 60
 RATE = 200.0
 ROUNDS = 6
@@ -88,7 +87,7 @@ def scraping(port: int) -> Iterator[list[Scraped]]:
         yield found
     finally:
         over.set()
-        thread.join(WITHIN)
+        thread.join(HANG_SECONDS)
     assert errors == []
 
 
@@ -117,7 +116,7 @@ def test_in_a_storm_of_reloads_each_scrape_is_whole_and_the_sums_are_right(
                 verdicts["failed" if status else "succeeded"] += 1
                 assert status == (1 if number % 3 == 1 else 0)
             daemon.roll_back()
-            wait_until(lambda: len(found) > SCRAPES, within=WITHIN, what="scrapes")
+            wait_until(lambda: len(found) > SCRAPES, what="scrapes")
             last = scrape(port)
             clients.assert_unnoticed()
 
@@ -131,7 +130,6 @@ def test_in_a_storm_of_reloads_each_scrape_is_whole_and_the_sums_are_right(
 
         wait_until(
             lambda: scrape(port).of("generations", state="draining") == 0,
-            within=WITHIN,
             what="the end of all drains",
         )
         end = scrape(port)
@@ -155,18 +153,16 @@ def test_counts_are_those_of_the_clients_in_each_generation(settings: Settings) 
             daemon.reload()
             wait_until(
                 lambda: by_state(scrape(port)) == (0, HELD),
-                within=WITHIN,
                 what="all to be counted in the old generation",
             )
             found = scrape(port)
             assert found.of("workers", state="draining") == 2
-            assert 0 < found.of("draining_oldest_seconds") < WITHIN
+            assert 0 < found.of("draining_oldest_seconds") < HANG_SECONDS
             assert found.of("listener_slots", listener="ws") == 22
             assert found.of("listener_free_slots", listener="ws") == 22 - 4 - 1
             daemon.ctl("drain", "1", "--within", "0s")
             wait_until(
                 lambda: scrape(port).of("connections_forced_total") == HELD,
-                within=WITHIN,
                 what="all to be closed",
             )
             assert scrape(port).of("draining_oldest_seconds") == 0
@@ -183,9 +179,7 @@ def test_a_scrape_sees_who_came_since_the_last_census_and_so_does_who_counts_the
         with daemon.held(root, HELD) as some, daemon.held(root, HELD) as others:
             some.wait_open()
             others.wait_open()
-            wait_until(
-                lambda: by_state(scrape(port)) == (2 * HELD, 0), within=WITHIN, what="a census"
-            )
+            wait_until(lambda: by_state(scrape(port)) == (2 * HELD, 0), what="a census")
             others.finish()
             wait_until(
                 lambda: by_state(scrape(port)) == (HELD, 0),
@@ -196,7 +190,7 @@ def test_a_scrape_sees_who_came_since_the_last_census_and_so_does_who_counts_the
             for pid in pids:
                 send(pid, signal.SIGKILL)
             daemon.wait_noticed(*pids)
-            daemon.wait_ready(2, within=WITHIN)
+            daemon.wait_ready(2)
             some.finish()
         assert scrape(port).of("connections_lost_total") == HELD
 
@@ -213,14 +207,13 @@ def test_a_worker_that_crashes_counts_with_whom_it_took_along(settings: Settings
             held.wait_open()
             daemon.wait_for(
                 lambda status: status["generations"][0]["connections"] == HELD,
-                within=WITHIN,
                 what="all to be counted",
             )
             pids = daemon.active_pids()
             for pid in pids:
                 send(pid, signal.SIGKILL)
             daemon.wait_noticed(*pids)
-            daemon.wait_ready(2, within=WITHIN)
+            daemon.wait_ready(2)
             held.finish()
         found = asked(daemon)
 
@@ -269,11 +262,11 @@ def test_it_is_told_already_while_the_instance_starts(settings: Settings) -> Non
     port = free_port()
     with Daemon(with_http(replace(settings, stable="3s"), port)) as daemon:
         daemon.launch()
-        wait_until(lambda: status_of(port, "/livez") == 200, within=WITHIN, what="life")
+        wait_until(lambda: status_of(port, "/livez") == 200, what="life")
         found = scrape(port)
 
         assert (found.of("ready"), found.of("state", state="starting")) == (0, 1)
-        wait_until(lambda: scrape(port).of("ready") == 1, within=WITHIN, what="readiness")
+        wait_until(lambda: scrape(port).of("ready") == 1, what="readiness")
 
 
 def test_scripts_get_the_same_as_json(settings: Settings) -> None:

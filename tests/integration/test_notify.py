@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 from systemd import daemon
 
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
+from wssupervisor.foreign import CLIENTS
 from wssupervisor.runtime.workers.notify_socket import (
     MESSAGES_PER_LOOK,
     Malformed,
@@ -25,7 +27,6 @@ from wssupervisor.runtime.workers.notify_socket import (
     NotifySocket,
 )
 
-SOON = 10.0
 NOBODY = 65534
 SAY = """
 import os, socket, sys
@@ -63,7 +64,8 @@ def notify(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NotifySoc
 
 
 def descriptors() -> set[tuple[str, str]]:
-    """Numbers and what they are."""
+    """Numbers and what they are, after all that is closed in threads has been closed."""
+    wait_until(lambda: CLIENTS._threads == 0, what="the end of what is closed beside")
     found = set()
     for one in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the one of this very look
@@ -106,7 +108,7 @@ def test_a_barrier_is_answered_and_no_descriptor_is_kept(notify: NotifySocket) -
 
     assert os.read(read, 1) == b""  # the last copy of the other end is closed
     os.close(read)
-    assert descriptors() <= before, "others may be closed meanwhile"
+    assert descriptors() == before
 
 
 def test_a_flood_is_read_in_bounded_portions(notify: NotifySocket) -> None:
@@ -125,7 +127,7 @@ def test_a_worker_that_became_another_user_is_known_by_its_pid(
     notify = NotifySocket.create(str(short_directory / "notify.1.0.1"))
     sender = subprocess.Popen([sys.executable, "-c", SAY, notify.address], stdin=subprocess.PIPE)
     try:
-        select.select([notify], [], [], SOON)
+        select.select([notify], [], [], HANG_SECONDS)
         found = notify.receive(lambda pid: pid == sender.pid)
         assert found == [Notification(ready=True)]
     finally:

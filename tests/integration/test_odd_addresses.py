@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.daemon import Daemon
 from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
@@ -18,7 +19,6 @@ from tests.harness.sockets import HeldSockets
 from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt
 
-SOON = 10.0
 CLONE_NEWNET = 0x40000000
 IP_FREEBIND = 15
 PORT = 8765
@@ -115,7 +115,7 @@ def test_sockets_bound_to_a_link_or_a_device_are_measured_and_probed(
             pool.close()
             for _ in range(10):
                 with socket.socket(reach.family) as client:
-                    client.settimeout(SOON)
+                    client.settimeout(HANG_SECONDS)
                     if reach.device:
                         client.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, reach.device)
                         client.bind(reach.source)
@@ -139,7 +139,7 @@ def test_an_address_that_is_not_here_yet_is_served_without_probes(own: Settings)
             assert "worker is not probed" in daemon.log()
             subprocess.run(["ip", "addr", "add", f"{ABSENT}/24", "dev", "v0"], check=True)
             for _ in range(10):
-                with socket.create_connection((ABSENT, PORT), SOON) as client:
+                with socket.create_connection((ABSENT, PORT), HANG_SECONDS) as client:
                     assert client.recv(100) == b"generation 2"
             unprobed = daemon.log().count("worker is not probed")
             assert daemon.ctl("reload").status == 0

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.daemon import LIMITED, Daemon, environment
 from tests.harness.settings import Settings
-
-WITHIN = 30.0
 
 
 def limited(settings: Settings, allowed: int, private: Path) -> subprocess.CompletedProcess[str]:
@@ -20,7 +19,7 @@ def limited(settings: Settings, allowed: int, private: Path) -> subprocess.Compl
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=WITHIN,
+        timeout=HANG_SECONDS,
         check=False,
     )
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from examples.load.waiting import slowness
+from examples.load.waiting import HANG_SECONDS
 from wssupervisor.runtime.workers.output import LAST_LINES, LINE_BYTES, Ends, Output
 from wssupervisor.runtime.workers.relay_program import LIMIT_BYTES, bound
 
-SOON = 10.0
 TURN_SECONDS = 0.05
 
 
@@ -169,7 +168,11 @@ def test_a_shell_script_writes_to_its_standard_streams_by_name(
 ) -> None:
     output, ends = made
     subprocess.run(
-        ["bash", "-c", SHELL], stdout=ends.output, stderr=ends.errors, timeout=SOON, check=True
+        ["bash", "-c", SHELL],
+        stdout=ends.output,
+        stderr=ends.errors,
+        timeout=HANG_SECONDS,
+        check=True,
     )
     output.move()
 
@@ -183,7 +186,7 @@ def test_a_program_that_has_changed_its_user_opens_them_too(made: tuple[Output, 
         ["sh", "-c", "echo x > /dev/stderr"],
         stdout=ends.output,
         stderr=ends.errors,
-        timeout=SOON,
+        timeout=HANG_SECONDS,
         user="nobody",
         check=True,
     )
@@ -201,14 +204,14 @@ def test_a_writer_does_not_fail_when_all_who_read_have_died() -> None:
     ends.close()
     output.close()
 
-    assert writer.wait(SOON * slowness()) == 0
+    assert writer.wait(HANG_SECONDS) == 0
 
 
 def test_all_that_a_writer_wrote_before_it_ended_is_waited_for(
     made: tuple[Output, Ends],
 ) -> None:
     output, ends = made
-    subprocess.run(["echo", "the end"], stdout=ends.output, timeout=SOON, check=True)
+    subprocess.run(["echo", "the end"], stdout=ends.output, timeout=HANG_SECONDS, check=True)
     before = output.is_complete()
     output.move()
 

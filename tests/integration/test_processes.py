@@ -17,8 +17,6 @@ from wssupervisor.runtime.kernel.descent import become_subreaper, reap_orphans
 from wssupervisor.runtime.kernel.descriptors import keep_descriptors
 from wssupervisor.runtime.workers.process import Process
 
-SOON = 10.0
-
 Start = Callable[..., Process]
 
 
@@ -52,13 +50,13 @@ def start(output: Written, tmp_path: Path) -> Iterator[Start]:
 
 
 def ended(process: Process) -> Exit:
-    wait_until(lambda: process.reap() is not None, within=SOON, what="the end of the process")
+    wait_until(lambda: process.reap() is not None, what="the end of the process")
     assert process.exit is not None
     return process.exit
 
 
 def gone(process: Process) -> None:
-    wait_until(lambda: not process.members(), within=SOON, what="the end of the whole tree")
+    wait_until(lambda: not process.members(), what="the end of the whole tree")
 
 
 def lines_of(output: Written, count: int = 1) -> list[str]:
@@ -68,7 +66,7 @@ def lines_of(output: Written, count: int = 1) -> list[str]:
         found.extend(output.poll())
         return len(found) >= count
 
-    wait_until(enough, within=SOON, what=f"{count} lines")
+    wait_until(enough, what=f"{count} lines")
     return found
 
 

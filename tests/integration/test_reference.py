@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.conftest import unique_name
 from tests.harness.daemon import Daemon
 from tests.harness.reference import differences, events, keys, names
@@ -18,7 +18,6 @@ from tests.harness.settings import Settings
 from wssupervisor.fleet.counters import CAUSES
 from wssupervisor.fleet.notes import NoteKind
 
-SOON = 20.0
 EACH_EVENT = {"at", "kind"}
 Document = dict[str, Any]
 
@@ -45,7 +44,9 @@ def hour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
         daemon.start()
         status = [daemon.status()]
         for _ in range(4):
-            client = stack.enter_context(socket.create_connection(settings.target("raw"), SOON))
+            client = stack.enter_context(
+                socket.create_connection(settings.target("raw"), HANG_SECONDS)
+            )
             client.recv(100)
         releases.switch("bad")
         assert daemon.ctl("reload").status == 1
@@ -55,9 +56,7 @@ def hour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
         daemon.end_worker(daemon.active_pids()[0])
         daemon.ctl("scale", "1")
         daemon.ctl("leave", "--lead", "0s", "--no-wait")
-        wait_until(
-            lambda: has_counted(daemon), within=SOON, what="a count of the drain's connections"
-        )
+        wait_until(lambda: has_counted(daemon), what="a count of the drain's connections")
         status.append(daemon.status())
         yield Hour(
             status,

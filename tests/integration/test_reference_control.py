@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from wssupervisor.control.protocol import LINE_BYTES
@@ -16,7 +17,6 @@ from wssupervisor.control.verbs import VERBS
 from wssupervisor.errors import WssError
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/control-socket.md").read_text()
-SOON = 30.0
 ASKED: dict[str, dict[str, Any]] = {
     "reload": {"timeout": "20s"},
     "drain": {"generation": 1, "within": "10min"},
@@ -44,7 +44,7 @@ def methods() -> dict[str, list[str]]:
 def ask(control: Path, number: int, method: str, params: dict[str, Any]) -> dict[str, Any]:
     """The answer, after events."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(SOON)
+        client.settimeout(HANG_SECONDS)
         client.connect(str(control))
         request = {"id": number, "method": method, "params": params}
         client.sendall(json.dumps(request).encode() + b"\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.load.waiting import slowness, wait_until
+from examples.load.waiting import wait_until
 from tests.harness.census import alive, send
 from tests.harness.daemon import Daemon
 from tests.harness.fd_store import FdStore
@@ -18,8 +18,6 @@ from tests.harness.settings import Settings
 from wssupervisor.runtime.kernel.procfs import environment, pids
 from wssupervisor.runtime.workers.relay import INSTANCE
 
-SOON = 20.0
-QUICK = 5.0
 APPLICATION = Path(__file__).parents[1] / "harness/workers/serving.py"
 NUMBER = re.compile(r"\| (\d{7}) x+$", re.MULTILINE)
 SKIPPED = re.compile(r"output skipped.* bytes=(\d+)")
@@ -60,7 +58,7 @@ def serve(settings: Settings) -> str:
 
 
 def wait_said(daemon: Daemon, what: str) -> str:
-    wait_until(lambda: what in daemon.log(), within=SOON, what=repr(what), every=0.05)
+    wait_until(lambda: what in daemon.log(), what=repr(what), every=0.05)
     return daemon.log()
 
 
@@ -108,8 +106,8 @@ def test_a_relay_that_is_killed_or_stopped_is_replaced_and_nothing_is_lost(
         daemon.start()
         before = relay(daemon)
         send(before, signal.SIGKILL if how == "killed" else signal.SIGSTOP)
-        wait_until(lambda: not alive(before), within=SOON, what="its end")
-        wait_until(lambda: relays(daemon), within=SOON, what="another relay")
+        wait_until(lambda: not alive(before), what="its end")
+        wait_until(lambda: relays(daemon), what="another relay")
         log = wait_said(daemon, ALL)
 
         assert relay(daemon) != before
@@ -129,11 +127,11 @@ def test_what_is_written_while_nobody_supervises_comes_afterwards(
         if dies == "both":
             send(before, signal.SIGKILL)
         at = time.monotonic()
-        wait_until(lambda: time.monotonic() > at + 1.5, within=SOON, what="a while")
+        wait_until(lambda: time.monotonic() > at + 1.5, what="a while")
         daemon.start()
         log = wait_said(daemon, ALL)
         found = numbers(log)
-        wait_until(lambda: len(relays(daemon)) == 1, within=SOON, what="one relay")
+        wait_until(lambda: len(relays(daemon)) == 1, what="one relay")
 
         assert [one.pid for one in daemon.workers()] == [worker]
         assert relay(daemon) != before
@@ -157,9 +155,9 @@ def test_without_a_store_a_worker_goes_on_writing_too(settings: Settings, dies: 
         def goes_on() -> bool:
             return max(numbers(daemon.log())) > last + 200
 
-        wait_until(goes_on, within=SOON, what="more lines")
+        wait_until(goes_on, what="more lines")
         found = numbers(daemon.log())
-        wait_until(lambda: len(relays(daemon)) == 1, within=SOON, what="one relay")
+        wait_until(lambda: len(relays(daemon)) == 1, what="one relay")
 
         assert [one.pid for one in daemon.workers()] == [worker]
         if dies == "supervisor":
@@ -175,7 +173,7 @@ def test_an_upgrade_in_the_middle_loses_and_repeats_nothing(settings: Settings) 
         for _ in range(2):
             assert daemon.ctl("upgrade").status == 0
         log = wait_said(daemon, ALL)
-        wait_until(lambda: len(relays(daemon)) == 1, within=SOON, what="one relay")
+        wait_until(lambda: len(relays(daemon)) == 1, what="one relay")
 
         assert numbers(log) == list(range(count))
 
@@ -189,11 +187,11 @@ def test_what_outlives_its_worker_may_go_on_writing(settings: Settings) -> None:
     install(settings, "leaves", f"env -i {left}\n{ends}")
     with Daemon(replace(settings, workers=1)) as daemon:
         daemon.start()
-        wait_until(pid_file.exists, within=SOON, what="what is left behind")
+        wait_until(pid_file.exists, what="what is left behind")
         worker = daemon.workers()[0].pid
         daemon.end_worker(worker)
-        daemon.wait_ready(1, within=SOON)
-        wait_until(lambda: "done" in pid_file.read_text(), within=60, what="its end", every=0.1)
+        daemon.wait_ready(1)
+        wait_until(lambda: "done" in pid_file.read_text(), what="its end", every=0.1)
         assert daemon.stop() == 0
         assert relays(daemon) == []
 
@@ -202,16 +200,17 @@ def test_a_flood_stops_nobody_and_what_is_missing_is_counted(settings: Settings)
     width, count = 100, 2_000_000
     with Daemon(chatty(settings, count, 5000, 0.0, width)) as daemon:
         daemon.start()
-        slowest = 0.0
-        while ALL not in daemon.log()[-5000:]:
-            begun = time.monotonic()
+        during: list[int] = []  # each answer: this many lines
+        while ALL not in (tail := daemon.log_tail()):
+            before = max(numbers(tail), default=0)
             assert daemon.status()["state"] in {"serving", "degraded"}
-            slowest = max(slowest, time.monotonic() - begun)
+            during.append(max(numbers(daemon.log_tail()), default=before) - before)
+        print(f"{len(during)} answers, one during {max(during)} lines")
         log = wait_said(daemon, ALL)
         found = numbers(log)
         skipped = sum(map(int, SKIPPED.findall(log)))
 
-        assert slowest < QUICK * slowness()
+        assert max(during) < count / 2, "an answer waited for the flood"
         assert found == sorted(found)
         assert found[-1] == count - 1
         assert len(found) + skipped / width == count
@@ -236,7 +235,7 @@ def test_a_log_that_is_read_again_after_a_stall_says_what_is_missing(settings: S
                     pass
                 return data.count(ALL.encode()) == 2
 
-            wait_until(all_read, within=60, what="both workers' last line")
+            wait_until(all_read, what="both workers' last line")
             log = data.decode()
             for worker in ("1.0.1", "2.0.1"):
                 own = "\n".join(line for line in log.splitlines() if worker in line)

@@ -13,7 +13,6 @@ from tests.harness.settings import Settings
 
 HELD = 20
 ANSWERS_AFTER = 100
-WITHIN = 15.0
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def wait_connections(daemon: Daemon, generation: int, count: int) -> None:
         found = {one["number"]: one["connections"] for one in status["generations"]}
         return bool(found[generation] == count)
 
-    daemon.wait_for(counted, within=WITHIN, what=f"{count} connections")
+    daemon.wait_for(counted, what=f"{count} connections")
 
 
 def numbers(daemon: Daemon) -> list[int]:
@@ -42,7 +41,7 @@ def numbers(daemon: Daemon) -> list[int]:
 
 
 def wait_numbers(daemon: Daemon, expected: list[int]) -> None:
-    daemon.wait_for(lambda _: numbers(daemon) == expected, within=WITHIN, what=f"{expected}")
+    daemon.wait_for(lambda _: numbers(daemon) == expected, what=f"{expected}")
 
 
 def test_a_full_house_refuses_and_names_the_way_out(full: tuple[Daemon, Load]) -> None:
@@ -92,7 +91,6 @@ def wait_reloaded(daemon: Daemon, number: int) -> None:
     """The generation before the active one gives way as soon as censuses prove it empty."""
     daemon.wait_for(
         lambda _: daemon.ctl("reload").status == 0 and numbers(daemon)[0] == number,
-        within=WITHIN,
         what=f"generation {number}",
     )
 
@@ -127,9 +125,7 @@ def test_a_paused_drain_is_left_as_it_is_until_it_is_resumed(full: tuple[Daemon,
     refused = daemon.ctl("reload", "--make-room")
     clients.held.finish()
     # Without a connection, it would have ended by the time a second census has been taken.
-    daemon.wait_for(
-        lambda status: status["generations"][1]["connections"] == 0, within=WITHIN, what="zero"
-    )
+    daemon.wait_for(lambda status: status["generations"][1]["connections"] == 0, what="zero")
     clients.more(5 * ANSWERS_AFTER)
 
     assert f"paused until: {daemon.hint('drain 1 --resume')}" in paused.out

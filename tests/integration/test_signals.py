@@ -15,13 +15,12 @@ from tests.harness.daemon import Daemon, unchanged
 from tests.harness.settings import Settings
 from tests.harness.terminal import Terminal
 
-WITHIN = 20.0
 LATER = 3.0
 """Seconds after which a SIGHUP is not about a terminal that was lost."""
 
 
 def wait_logged(daemon: Daemon, text: str) -> None:
-    wait_until(lambda: text in daemon.log(), within=WITHIN, what=f"{text!r} in the log")
+    wait_until(lambda: text in daemon.log(), what=f"{text!r} in the log")
 
 
 def reloads(daemon: Daemon) -> int:
@@ -66,7 +65,6 @@ def test_under_nohup_sighup_stays_ignored_also_over_an_upgrade(settings: Setting
             daemon.signal(signal.SIGUSR1)  # answered in the log, after what came before it
             wait_until(
                 lambda wanted=executions: daemon.log().count("signal ignored") == wanted,  # type: ignore[misc]
-                within=WITHIN,
                 what="an answer",
             )
             assert reloads(daemon) == 0
@@ -81,14 +79,14 @@ def on_terminal(daemon: Daemon) -> Iterator[Terminal]:
     with Terminal(["bash", "--norc", "-i"]) as terminal:
         command = shlex.join(daemon.command())
         terminal.press(f"cd {daemon.private}; {command} >log 2>&1 </dev/null &\n".encode())
-        wait_until(lambda: daemon.state() == "serving", within=WITHIN, what="state serving")
+        wait_until(lambda: daemon.state() == "serving", what="state serving")
         pid = int(daemon.status()["pid"])
         try:
             yield terminal
         finally:
             if alive(pid):
                 send(pid, signal.SIGKILL)
-                wait_until(lambda: not alive(pid), within=WITHIN, what="the daemon's end")
+                wait_until(lambda: not alive(pid), what="the daemon's end")
 
 
 def test_a_closed_terminal_is_not_a_deploy_and_ends_nothing(settings: Settings) -> None:
@@ -97,7 +95,6 @@ def test_a_closed_terminal_is_not_a_deploy_and_ends_nothing(settings: Settings) 
         send(pid, signal.SIGHUP)
         daemon.wait_for(
             lambda status: (status["last_reload"] or {}).get("ok"),
-            within=WITHIN,
             what="a reload by kill -HUP while the terminal is there",
         )
         assert not set(pids) & set(daemon.active_pids())
@@ -125,7 +122,7 @@ def test_after_a_terminal_was_lost_kill_hup_reloads(settings: Settings) -> None:
             send(pid, signal.SIGHUP)
             return daemon.active() > 1
 
-        wait_until(reloaded, within=WITHIN, what="a reload by kill -HUP", every=LATER)
+        wait_until(reloaded, what="a reload by kill -HUP", every=LATER)
 
 
 def test_a_terminal_that_is_closed_under_the_foreground_ends_nothing(
@@ -136,12 +133,11 @@ def test_a_terminal_that_is_closed_under_the_foreground_ends_nothing(
     # The tests may themselves run under nohup.
     wrapper = ("env", "--default-signal=HUP", "sh", "-c", 'exec "$@" >"$0"', str(log))
     with Daemon(settings, wrapper=wrapper) as daemon, Terminal(daemon.command()) as terminal:
-        wait_until(lambda: daemon.state() == "serving", within=WITHIN, what="state serving")
+        wait_until(lambda: daemon.state() == "serving", what="state serving")
         pids = daemon.active_pids()
         terminal.hang_up()
         wait_until(
             lambda: "SIGHUP caused by the loss" in log.read_text(),
-            within=WITHIN,
             what="what the daemon makes of it",
         )
 

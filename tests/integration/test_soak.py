@@ -13,7 +13,6 @@ SEED = 7
 
 
 @pytest.mark.storm
-@pytest.mark.timeout(180)
 def test_random_deeds_cost_nobody_a_connection_but_those_of_killed_processes(
     settings: Settings,
 ) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from examples.load.waiting import slowness
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.daemon import Daemon
 from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
@@ -176,9 +176,7 @@ def test_the_next_release_and_the_next_start_get_the_sockets_as_promised(
             daemon.start()
             for _ in range(3):
                 daemon.reload()
-                daemon.wait_for(
-                    lambda status: len(status["generations"]) == 1, within=SOON, what="one left"
-                )
+                daemon.wait_for(lambda status: len(status["generations"]) == 1, what="one left")
             clean(daemon, 4)
             assert "SO_LINGER" in daemon.log()
             assert "by=worker 0 of generation 1" in daemon.log().replace("'", "")
@@ -234,7 +232,7 @@ def test_a_release_that_makes_a_shared_socket_blocking_stops_nobody(
         bad = program(settings, BLOCKS, "blocks.py")
         replace(own, command=bad.command, ready_timeout="3s").write()
         reloading = daemon.launch_ctl("reload")
-        daemon.wait_for(lambda _: "blocking; it was reset" in daemon.log(), within=SOON, what="it")
+        daemon.wait_for(lambda _: "blocking; it was reset" in daemon.log(), what="it")
         for _ in range(10):
             host, port = own.target("raw")
             family = socket.AF_UNIX if unix else socket.AF_INET
@@ -242,7 +240,7 @@ def test_a_release_that_makes_a_shared_socket_blocking_stops_nobody(
                 client.settimeout(SOON / 5)
                 client.connect(host if unix else (host, port))
                 assert client.recv(100).startswith(b"generation 1")
-        assert reloading.wait(SOON * slowness()) == 1
+        assert reloading.wait(HANG_SECONDS) == 1
         reloading.communicate()
         assert "by=worker 0 of generation 2" in daemon.log().replace("'", "")
 
@@ -254,7 +252,7 @@ ATTACH = (
 
 
 def retired(daemon: Daemon) -> None:
-    daemon.wait_for(lambda status: len(status["generations"]) == 1, within=SOON, what="one left")
+    daemon.wait_for(lambda status: len(status["generations"]) == 1, what="one left")
 
 
 def test_a_lock_without_a_filter_disturbs_no_reload(settings: Settings) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.daemon import Daemon
 from tests.harness.settings import HOST, Settings
 
 STALL, REPLACE = 0.3, 1.5
-WITHIN = 20.0
 EVERY = 0.05
 
 
@@ -39,17 +39,17 @@ class Clients:
             threads.append(threading.Thread(target=self._ask))
             threads[-1].start()
         for one in threads:
-            one.join(WITHIN)
+            one.join(HANG_SECONDS)
 
     def _ask(self) -> None:
         begun = time.monotonic()
         try:
-            with socket.create_connection((HOST, self.port), WITHIN) as client:
+            with socket.create_connection((HOST, self.port), HANG_SECONDS) as client:
                 client.sendall(b"x\n")
                 answer = client.recv(100)
                 took = time.monotonic() - begun
                 self.answers.append((begun, took, int(answer.split()[0])))
-                self.over.wait(WITHIN)
+                self.over.wait(HANG_SECONDS)
         except (OSError, IndexError, ValueError) as error:
             self.failed.append(repr(error))
 
@@ -66,7 +66,7 @@ def clients(daemon: Daemon) -> Iterator[Clients]:
         yield found
     finally:
         found.over.set()
-        thread.join(WITHIN)
+        thread.join(HANG_SECONDS)
 
     assert found.failed == []
     assert len(found.answers) == found.asked
@@ -116,7 +116,7 @@ def count(daemon: Daemon, what: str) -> int:
 
 
 def wait_event(daemon: Daemon, what: str, times: int = 1) -> None:
-    daemon.wait_for(lambda _: count(daemon, what) >= times, within=WITHIN, what=what)
+    daemon.wait_for(lambda _: count(daemon, what) >= times, what=what)
 
 
 def test_a_worker_that_pauses_again_and_again_stays_the_only_one(pausing: Pausing) -> None:
@@ -139,9 +139,7 @@ def test_with_several_workers_new_clients_go_to_those_that_accept(pausing: Pausi
             pausing.stall(stalled)
             wait_event(daemon, "worker stalled")
             away = time.monotonic()
-            daemon.wait_for(
-                lambda _: len(load.waited(away)) > 20, within=WITHIN, what="answers of the other"
-            )
+            daemon.wait_for(lambda _: len(load.waited(away)) > 20, what="answers of the other")
             state = daemon.state()
             woken = time.monotonic()
             pausing.wake(stalled)
@@ -149,7 +147,6 @@ def test_with_several_workers_new_clients_go_to_those_that_accept(pausing: Pausi
             back = time.monotonic()
             daemon.wait_for(
                 lambda _: stalled in {pid for at, _, pid in load.answers if at > back},
-                within=WITHIN,
                 what="new connections of the one that accepts again",
             )
 
@@ -164,12 +161,10 @@ def test_one_that_does_not_come_back_is_replaced_and_its_queue_is_served(
     with Daemon(pausing.settings) as daemon:
         (stalled,) = daemon.start().active_pids()
         with clients(daemon) as load:
-            daemon.wait_for(lambda _: len(load.answers) > 2, within=WITHIN, what="answers")
+            daemon.wait_for(lambda _: len(load.answers) > 2, what="answers")
             pausing.stall(stalled)
             wait_event(daemon, "sweeper started")
-            daemon.wait_for(
-                lambda _: len(load.answers) >= load.asked - 2, within=WITHIN, what="all answers"
-            )
+            daemon.wait_for(lambda _: len(load.answers) >= load.asked - 2, what="all answers")
             # It still has its own connections, and is not ended while it has them.
             assert stalled in {one.pid for one in daemon.workers()}
             pausing.wake(stalled)
@@ -186,7 +181,7 @@ def test_one_that_accepts_before_its_replacement_is_ready_goes_on(
     with Daemon(replace(pausing.settings, environment=environment)) as daemon:
         (stalled,) = daemon.start().active_pids()
         with clients(daemon) as load:
-            daemon.wait_for(lambda _: len(load.answers) > 2, within=WITHIN, what="answers")
+            daemon.wait_for(lambda _: len(load.answers) > 2, what="answers")
             gate.touch()
             pausing.stall(stalled)
             wait_event(daemon, "stall replaced")
@@ -194,12 +189,9 @@ def test_one_that_accepts_before_its_replacement_is_ready_goes_on(
             wait_event(daemon, "worker accepts")
             daemon.wait_for(
                 lambda _: [one.pid for one in daemon.workers()] == [stalled],
-                within=WITHIN,
                 what="the end of the replacement",
             )
-            daemon.wait_for(
-                lambda _: len(load.answers) >= load.asked - 2, within=WITHIN, what="all answers"
-            )
+            daemon.wait_for(lambda _: len(load.answers) >= load.asked - 2, what="all answers")
 
         assert {pid for _, _, pid in load.answers} == {stalled}
         assert count(daemon, "worker retry") == 0
@@ -212,7 +204,7 @@ def test_replacements_that_stall_as_well_do_not_pile_up_and_that_is_reported(
     with Daemon(pausing.settings) as daemon:
         (first,) = daemon.start().active_pids()
         with clients(daemon) as load:
-            daemon.wait_for(lambda _: len(load.answers) > 2, within=WITHIN, what="answers")
+            daemon.wait_for(lambda _: len(load.answers) > 2, what="answers")
             pausing.stall(first)
             wait_event(daemon, "sweeper started")
             pausing.stall()
@@ -222,9 +214,7 @@ def test_replacements_that_stall_as_well_do_not_pile_up_and_that_is_reported(
             shown = daemon.ctl("status").out
             pausing.wake()
             pausing.wake(first)
-            daemon.wait_for(
-                lambda _: len(load.answers) >= load.asked - 2, within=WITHIN, what="all answers"
-            )
+            daemon.wait_for(lambda _: len(load.answers) >= load.asked - 2, what="all answers")
 
         assert living <= 4  # the stalled one, its replacement, and a sweeper for each queue
         assert "the limit of replacements is reached" in shown
@@ -261,8 +251,8 @@ def test_a_worker_that_a_slow_client_holds_up_is_not_replaced(settings: Settings
         (pid,) = daemon.start().active_pids()
         address = (HOST, daemon.settings.ws_port)
         with (
-            socket.create_connection(address, WITHIN) as slow,
-            socket.create_connection(address, WITHIN) as waiting,
+            socket.create_connection(address, HANG_SECONDS) as slow,
+            socket.create_connection(address, HANG_SECONDS) as waiting,
         ):
             slow.sendall(b"half a request")
             waiting.sendall(b"a whole one\n")
@@ -294,13 +284,12 @@ def test_a_worker_that_was_stopped_is_not_held_up_by_its_clients(settings: Setti
         (pid,) = daemon.start().active_pids()
         address = (HOST, daemon.settings.ws_port)
         with (
-            socket.create_connection(address, WITHIN) as slow,
-            socket.create_connection(address, WITHIN) as waiting,
+            socket.create_connection(address, HANG_SECONDS) as slow,
+            socket.create_connection(address, HANG_SECONDS) as waiting,
         ):
             slow.sendall(b"half a request")
             daemon.wait_for(
                 lambda status: status["generations"][0]["connections"] == 1,
-                within=WITHIN,
                 what="the slow one",
             )
             os.kill(pid, signal.SIGSTOP)

@@ -10,8 +10,6 @@ import pytest
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 
-WITHIN = 20.0
-
 
 def replaced(directory: Path) -> None:
     """As a deploy by rm and mv does it, while a shell stands there."""

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.daemon import environment
 from wssupervisor.control.protocol import ANSWER_CHARS, LINE_BYTES, PART_LENGTH
 
-WITHIN = 60.0
 MEMORY_MAX = 150 << 20
 SENT_MAX = 250 << 20
 """Bytes that are offered; a reader without a bound takes all."""
@@ -85,7 +85,7 @@ def fake(path: Path, sends: Iterator[bytes], first: int) -> Iterator[None]:
                 with connection:
                     if stop.is_set():
                         return
-                    connection.settimeout(WITHIN)
+                    connection.settimeout(HANG_SECONDS)
                     connection.recv(LINE_BYTES)
                     if number < first:
                         connection.sendall(json.dumps({"id": 1, "result": STATUS}).encode() + b"\n")
@@ -108,7 +108,7 @@ def fake(path: Path, sends: Iterator[bytes], first: int) -> Iterator[None]:
             stop.set()
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as last:
                 last.connect(str(path))
-            thread.join(WITHIN)
+            thread.join(HANG_SECONDS)
 
 
 MEASURED = """

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.census import alive
 from tests.harness.daemon import Daemon
 from tests.harness.fd_store import FdStore
@@ -20,7 +20,8 @@ from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
 from wssupervisor.runtime.handover import state_file
 
-SOON = 20.0
+BEFORE_A_SCAN = 20.0
+"""A stray is found because it is orphaned or a holder, not by the next scan of all processes."""
 SLOTS = 6
 CLIENTS = 30
 
@@ -48,15 +49,15 @@ def strays(daemon: Daemon) -> list[int]:
 
 
 def wait_strays(daemon: Daemon, count: int) -> list[int]:
-    wait_until(lambda: len(strays(daemon)) >= count, within=SOON, what=f"{count} strays")
+    wait_until(lambda: len(strays(daemon)) >= count, what=f"{count} strays", within=BEFORE_A_SCAN)
     return strays(daemon)
 
 
 def answers(settings: Settings, count: int = CLIENTS) -> set[bytes]:
     found = set()
     for _ in range(count):
-        with socket.create_connection(settings.target("raw"), SOON) as client:
-            client.settimeout(SOON)
+        with socket.create_connection(settings.target("raw"), HANG_SECONDS) as client:
+            client.settimeout(HANG_SECONDS)
             found.add(client.recv(100))
     return found
 
@@ -76,7 +77,9 @@ def test_a_stray_with_a_slot_goes_with_its_generation_and_gets_no_client_of_the_
             daemon.reload()
             found |= answers(own)
             daemon.wait_for(
-                lambda status: len(status["generations"]) == 1, within=SOON, what="one generation"
+                lambda status: len(status["generations"]) == 1,
+                what="one generation",
+                within=BEFORE_A_SCAN,
             )
         [stray] = strays(daemon)
         still = alive(stray)
@@ -95,7 +98,7 @@ def test_a_stray_that_calls_itself_a_relay_of_output_ends_like_any_other(
         [stray] = wait_strays(daemon, 1)
         replace(own, command=(*own.command[:-1], "none")).write()
         daemon.reload()
-        wait_until(lambda: not alive(stray), within=SOON, what="the end of the stray")
+        wait_until(lambda: not alive(stray), what="the end of the stray", within=BEFORE_A_SCAN)
 
 
 @pytest.mark.parametrize("keeps", ["accepts", "nothing"])
@@ -128,7 +131,7 @@ def died(settings: Settings, keeps: str, held: str) -> Iterator[tuple[Daemon, in
         daemon.die()
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(map(alive, pids)), within=SOON, what="the end of its workers")
+        wait_until(lambda: not any(map(alive, pids)), what="the end of its workers")
         yield daemon, stray
 
 
@@ -139,7 +142,7 @@ def test_a_supervisor_after_a_death_ends_strays_of_workers_that_are_gone(
 ) -> None:
     with died(settings, keeps, held) as (daemon, stray):
         daemon.start()
-        wait_until(lambda: not alive(stray), within=SOON, what="its end")
+        wait_until(lambda: not alive(stray), what="its end", within=BEFORE_A_SCAN)
         assert answers(daemon.settings)
         assert daemon.stop() == 0
         assert [pid for pid in strays(daemon) if alive(pid)] == []
@@ -174,13 +177,12 @@ def test_a_stray_of_which_only_its_socket_is_known_ends_with_the_worker_that_has
         if keeps == "accepts":  # two accept from one queue: the worker gets some of what comes
             wait_until(
                 lambda: b"worker\n" in answers(daemon.settings, 1),
-                within=SOON,
                 what="an answer of the worker",
             )
         else:
             assert answers(daemon.settings) == {b"worker\n"}
         assert daemon.stop() == 0
-        wait_until(lambda: not alive(stray), within=SOON, what="its end")
+        wait_until(lambda: not alive(stray), what="its end", within=BEFORE_A_SCAN)
 
 
 def spoil_fleet(daemon: Daemon) -> None:
@@ -207,7 +209,9 @@ def test_a_supervisor_that_takes_over_knows_whose_stray_it_is(
         replace(own, command=(*own.command, "none")).write()
         daemon.reload()
         daemon.wait_for(
-            lambda status: len(status["generations"]) == 1, within=SOON, what="one generation"
+            lambda status: len(status["generations"]) == 1,
+            what="one generation",
+            within=BEFORE_A_SCAN,
         )
 
         assert not alive(stray)

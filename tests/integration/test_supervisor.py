@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.settings import free_port
 from wssupervisor.config.model import Config, Overrides
 from wssupervisor.config.schema import load_config
@@ -28,9 +29,6 @@ from wssupervisor.runtime.supervisor import Supervisor
 from wssupervisor.runtime.systemd import ServiceNotifier
 
 T = TypeVar("T")
-
-SOON = 10.0
-
 
 STEPS = 40
 """Steps of the event loop: a worker is spawned and a connection of its probe is made in fewer."""
@@ -97,7 +95,7 @@ def test_a_bug_while_a_release_is_read_fails_the_reload_and_nothing_else(tmp_pat
             supervisor.post(StopRequested(None))
             return outcome, state, (await running).status
 
-    outcome, state, status = asyncio.run(within(SOON, live))
+    outcome, state, status = asyncio.run(within(HANG_SECONDS, live))
 
     assert isinstance(outcome, Failed)
     assert "a bug" in outcome.reason
@@ -118,7 +116,7 @@ def test_a_stop_ends_the_instance_whatever_step_a_probe_is_at(tmp_path: Path, st
             supervisor.post(StopRequested(None))
             await running
 
-    asyncio.run(within(SOON, live))
+    asyncio.run(within(HANG_SECONDS, live))
 
 
 def test_a_stop_does_not_wait_for_a_release_that_cannot_be_read(tmp_path: Path) -> None:
@@ -142,7 +140,7 @@ def test_a_stop_does_not_wait_for_a_release_that_cannot_be_read(tmp_path: Path) 
             return await asking
 
     try:
-        outcome = asyncio.run(within(SOON, live))
+        outcome = asyncio.run(within(HANG_SECONDS, live))
     finally:
         over.set()
 

@@ -8,21 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.census import send
 from tests.harness.daemon import Daemon, unchanged
 from tests.harness.load import load
 from tests.harness.settings import HOST, Settings
 
-WITHIN = 20.0
 ANSWERS_AFTER = 100
 AGAIN = "deleted by another program, and restored"
 
 
 def wait_logged(daemon: Daemon, text: str, count: int = 1) -> None:
-    wait_until(
-        lambda: daemon.log().count(text) >= count, within=WITHIN, what=f"{text!r} in the log"
-    )
+    wait_until(lambda: daemon.log().count(text) >= count, what=f"{text!r} in the log")
 
 
 @pytest.fixture
@@ -48,7 +45,7 @@ def is_whole(state: bytes) -> bool:
 
 def answered_by(settings: Settings) -> int:
     """The pid of a worker that answers a new client."""
-    with socket.create_connection((HOST, settings.raw_port), WITHIN) as client:
+    with socket.create_connection((HOST, settings.raw_port), HANG_SECONDS) as client:
         return int(client.recv(100).split()[3])
 
 
@@ -60,7 +57,7 @@ def test_a_swept_directory_comes_back_and_nobody_notices(
         daemon.reload()
         before, reloads = files(directory), daemon.ctl("history", "--json").out
         shutil.rmtree(directory)
-        wait_until(lambda: files(directory) >= before, within=WITHIN, what="all files again")
+        wait_until(lambda: files(directory) >= before, what="all files again")
         clients.more(ANSWERS_AFTER)
 
         assert daemon.state() == "serving"
@@ -68,7 +65,7 @@ def test_a_swept_directory_comes_back_and_nobody_notices(
         assert daemon.ctl("history", "--json").out == reloads
         victim = daemon.active_pids()[0]
         daemon.end_worker(victim)
-        daemon.wait_ready(2, within=WITHIN)
+        daemon.wait_ready(2)
         assert daemon.reload().generation == 3
         assert daemon.ctl("upgrade").status == 0
         assert daemon.state() == "serving"
@@ -82,7 +79,7 @@ def test_what_came_back_serves_the_next_supervisor(settings: Settings, directory
     with Daemon(settings, control=control, keeps_workers=True) as daemon:
         pids = daemon.start().active_pids()
         shutil.rmtree(directory)
-        wait_until(lambda: written(directory), within=WITHIN, what="state")
+        wait_until(lambda: written(directory), what="state")
         daemon.die()
         with Daemon(settings, control=control) as after:
             after.start()
@@ -96,7 +93,7 @@ def test_each_file_comes_back_by_itself(settings: Settings, directory: Path, gon
     with Daemon(settings, control=directory / "control.sock") as daemon:
         daemon.start()
         (directory / gone).unlink()
-        wait_until(lambda: gone in files(directory), within=WITHIN, what=gone)
+        wait_until(lambda: gone in files(directory), what=gone)
         wait_logged(daemon, AGAIN)
 
         assert daemon.state() == "serving"
@@ -115,16 +112,14 @@ def test_a_deleted_lock_lets_no_second_daemon_take_over(
         send(daemon.pid(), signal.SIGSTOP)  # the lock is not made again in this moment
         (directory / "control.sock.lock").unlink()
         second.launch()
-        status = second.wait_end(WITHIN)
+        status = second.wait_end()
         send(daemon.pid(), signal.SIGCONT)
         clients.more(ANSWERS_AFTER)
         clients.assert_unnoticed()
 
         assert status == 1
         assert f"a daemon (pid {daemon.pid()}) runs at {control}, though its lock" in second.log()
-        wait_until(
-            lambda: "control.sock.lock" in files(directory), within=WITHIN, what="the lock again"
-        )
+        wait_until(lambda: "control.sock.lock" in files(directory), what="the lock again")
         assert unchanged(pids, daemon.active_pids())
         assert daemon.stop() == 0
 
@@ -162,12 +157,10 @@ def test_without_its_directory_it_serves_on_and_comes_back_when_it_can(
         for pid in before:
             send(pid, signal.SIGKILL)
         wait_logged(daemon, "NOTIFY_SOCKET is an abstract address", 2)
-        wait_until(
-            lambda: answered_by(settings) not in before, within=WITHIN, what="another worker"
-        )
+        wait_until(lambda: answered_by(settings) not in before, what="another worker")
 
         directory.unlink()
-        wait_until(lambda: daemon.state() == "serving", within=WITHIN, what="wssctl again")
+        wait_until(lambda: daemon.state() == "serving", what="wssctl again")
         assert daemon.reload().generation == 2
         # Said once for each thing, not each second.
         assert daemon.log().count("what=state") <= 2
@@ -190,7 +183,6 @@ def test_workers_that_tell_by_sd_notify_are_heard_again(
         begun = daemon.status()["uptime_seconds"]
         daemon.wait_for(
             lambda status: status["uptime_seconds"] > begun + 7,
-            within=WITHIN,
             what="more than the watchdog's time",
         )
 
@@ -204,7 +196,7 @@ def test_a_swept_socket_of_the_monitoring_comes_back(settings: Settings, directo
 
     def answers() -> bool:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(WITHIN)
+            client.settimeout(HANG_SECONDS)
             try:
                 client.connect(str(path))
             except FileNotFoundError:
@@ -216,7 +208,7 @@ def test_a_swept_socket_of_the_monitoring_comes_back(settings: Settings, directo
         daemon.start()
         assert answers()
         path.unlink()
-        wait_until(answers, within=WITHIN, what="an answer over another socket")
+        wait_until(answers, what="an answer over another socket")
         assert daemon.ctl("upgrade").status == 0
         assert answers()
         assert daemon.stop() == 0

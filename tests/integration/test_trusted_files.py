@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.harness.census import send
-from tests.harness.daemon import SERVING_WITHIN, Daemon
+from tests.harness.daemon import Daemon
 from tests.harness.fd_store import FdStore
 from tests.harness.privilege import needs_root
 from tests.harness.settings import Settings
@@ -26,7 +26,6 @@ from wssupervisor.runtime.listeners.unix_pool import bind_unix
 from wssupervisor.runtime.workers.notify_socket import NotifySocket
 
 OTHER = 65534
-SOON = 10.0
 AT = "2026-11-25T00:00:00.000Z"
 LITTLE = 100 << 20
 """Bytes that the daemon may have in memory, all in all."""
@@ -43,7 +42,7 @@ def test_a_control_socket_is_refused_where_others_may_write(
     place.mkdir()
     place.chmod(mode)
     with Daemon(settings, control=place / "c.sock") as daemon:
-        assert daemon.run_to_its_end(SERVING_WITHIN) == 1
+        assert daemon.run_to_its_end() == 1
         assert f"other users may write to {place} (mode {mode:04o})" in daemon.log()
         assert (
             "Leave --control out, or give it a path in a directory that only this" in daemon.log()
@@ -299,7 +298,7 @@ def test_an_environment_file_that_is_none_fails_the_reload_at_once_and_the_next_
         daemon.start()
         path.unlink()
         make(path)
-        answer = daemon.ctl("reload", within=SOON)
+        answer = daemon.ctl("reload")
         assert answer.status == 1
         assert f"environment_files: {path}: {reason}" in answer.err
         assert psutil.Process(daemon.pid()).memory_info().rss < LITTLE
@@ -319,8 +318,8 @@ def test_a_configuration_that_is_no_file_is_bad_configuration_at_once(
         daemon.start()
         daemon.config.unlink()
         make(daemon.config)
-        answer = daemon.ctl("reload", within=SOON)
+        answer = daemon.ctl("reload")
         assert (answer.status, reason in answer.err) == (1, True)
-        assert daemon.ctl("check", str(daemon.config), within=SOON).status == 78
+        assert daemon.ctl("check", str(daemon.config)).status == 78
         assert daemon.stop() == 0
-        assert daemon.run_to_its_end(SOON) == 78
+        assert daemon.run_to_its_end() == 78

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.conftest import unique_name
 from tests.harness.census import send, workers_of
 from tests.harness.daemon import Daemon, unchanged
@@ -17,10 +17,8 @@ from tests.harness.releases import Releases
 from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
 
-REFUSED_WITHIN = 20.0
 ANSWERS_AFTER = 300
 QUEUED = 50
-ANSWER_WITHIN = 20.0
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def test_a_second_daemon_on_the_same_port_is_refused_and_nobody_notices(
         Daemon(other, borrows_name=same_name) as second,
     ):
         pids = first.active_pids()
-        status = second.run_to_its_end(REFUSED_WITHIN)
+        status = second.run_to_its_end()
         clients.more(ANSWERS_AFTER)
         notes = clients.assert_unnoticed()
         print(second.log())
@@ -71,7 +69,7 @@ def test_a_second_daemon_for_the_same_control_socket_is_refused(
         Daemon(other, control=control, borrows_name=True) as second,
     ):
         pids = first.active_pids()
-        status = second.run_to_its_end(REFUSED_WITHIN)
+        status = second.run_to_its_end()
         clients.more(ANSWERS_AFTER)
         clients.assert_unnoticed()
 
@@ -148,7 +146,7 @@ def test_clients_queued_on_held_sockets_are_served_by_the_next_start(settings: S
             assert daemon.start().stop() == 0
             assert daemon.leftovers() == []
         queued = [
-            clients.enter_context(socket.create_connection(addresses["raw"], ANSWER_WITHIN))
+            clients.enter_context(socket.create_connection(addresses["raw"], HANG_SECONDS))
             for _ in range(QUEUED)
         ]
         with Daemon(settings, sockets=sockets) as daemon:
@@ -167,15 +165,13 @@ def test_a_storm_over_a_stop_and_a_start_on_held_sockets_loses_nothing(
     with HeldSockets(addresses, slots=8) as sockets:
         with Daemon(settings, sockets=sockets) as daemon, daemon.storm(tmp_path, rate=300) as storm:
             daemon.start()
-            storm.wait_answered(ANSWERS_AFTER, ANSWER_WITHIN)
+            storm.wait_answered(ANSWERS_AFTER)
             assert daemon.stop() == 0
             begun = storm.begun
-            wait_until(
-                lambda: storm.begun > begun + QUEUED, within=ANSWER_WITHIN, what="queued clients"
-            )
+            wait_until(lambda: storm.begun > begun + QUEUED, what="queued clients")
             with Daemon(settings, sockets=sockets) as next_one:
                 next_one.start()
-                storm.wait_answered(ANSWERS_AFTER, ANSWER_WITHIN)
+                storm.wait_answered(ANSWERS_AFTER)
                 notes = storm.finish()
 
         assert [note for note in notes if note.error] == []

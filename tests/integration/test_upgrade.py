@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from examples.load.waiting import slowness, wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.census import children_of
 from tests.harness.daemon import ROOT, Daemon, unchanged
 from tests.harness.load import load
 from tests.harness.settings import Settings
 
-WITHIN = 15.0
 MOST_GROWN = 20 << 20
 ANSWERS_AFTER = 200
 STORM_ANSWERS = 300
@@ -45,9 +44,7 @@ def test_upgrades_and_reloads_by_turns_under_load(settings: Settings) -> None:
                 clients.more(STORM_ANSWERS)
             clients.assert_unnoticed(cutovers)
 
-        daemon.wait_for(
-            lambda status: len(status["generations"]) == 1, within=WITHIN, what="end of all drains"
-        )
+        daemon.wait_for(lambda status: len(status["generations"]) == 1, what="end of all drains")
         assert daemon.stop() == 0
         assert daemon.leftovers() == []
 
@@ -76,7 +73,7 @@ def test_sigusr2_does_the_same(settings: Settings) -> None:
     with Daemon(settings) as daemon, load(daemon.start()) as clients:
         pids = daemon.active_pids()
         daemon.signal(signal.SIGUSR2)
-        daemon.wait_for(lambda status: status["executions"] == 2, within=WITHIN, what="upgrade")
+        daemon.wait_for(lambda status: status["executions"] == 2, what="upgrade")
         clients.more(ANSWERS_AFTER)
 
         assert unchanged(pids, daemon.active_pids())
@@ -95,12 +92,11 @@ def test_a_reload_goes_on_in_the_new_program_and_its_requester_is_answered(
                     len(status["generations"]) == 2
                     and all(one.get("pid") for one in status["generations"][0]["workers"])
                 ),
-                within=WITHIN,
                 what="a candidate",
             )
             upgrade(daemon)
             (tmp_path / "gate").touch()
-            out, err = asking.communicate(timeout=WITHIN * slowness())
+            out, err = asking.communicate(timeout=HANG_SECONDS)
         clients.more(ANSWERS_AFTER)
 
         assert (asking.returncode, err) == (0, "")
@@ -116,17 +112,11 @@ def test_a_requester_who_goes_away_after_an_upgrade_cancels_his_reload(
     with Daemon(gated) as daemon, load(daemon.start()) as clients:
         settings.releases.install("gated", "gated")
         with daemon.launch_ctl("reload") as asking:
-            daemon.wait_for(
-                lambda status: len(status["generations"]) == 2, within=WITHIN, what="a candidate"
-            )
+            daemon.wait_for(lambda status: len(status["generations"]) == 2, what="a candidate")
             upgrade(daemon)
-            wait_until(
-                lambda: "verdict requested" in daemon.log(), within=WITHIN, what="another question"
-            )
+            wait_until(lambda: "verdict requested" in daemon.log(), what="another question")
             asking.kill()
-        daemon.wait_for(
-            lambda status: len(status["generations"]) == 1, within=WITHIN, what="the cancellation"
-        )
+        daemon.wait_for(lambda status: len(status["generations"]) == 1, what="the cancellation")
         (tmp_path / "gate").touch()
         clients.more(ANSWERS_AFTER)
 
@@ -174,7 +164,7 @@ def test_a_worker_that_dies_afterwards_is_told_with_its_status_and_replaced(
         daemon.start()
         upgrade(daemon)
         daemon.end_worker(daemon.active_pids()[0])
-        daemon.wait_ready(settings.workers, within=WITHIN)
+        daemon.wait_ready(settings.workers)
 
         assert "was killed by SIGKILL" in daemon.log()
 
@@ -262,7 +252,6 @@ def test_a_program_that_hangs_on_trial_does_not_hold_up_the_old_one(
         with daemon.launch_ctl("upgrade") as asking:
             wait_until(
                 lambda: len(children_of(daemon.pid())) > settings.workers,
-                within=WITHIN,
                 what="a trial",
             )
             again = daemon.ctl("upgrade")
@@ -271,7 +260,6 @@ def test_a_program_that_hangs_on_trial_does_not_hold_up_the_old_one(
             asking.kill()
         wait_until(
             lambda: len(children_of(daemon.pid())) == settings.workers,
-            within=WITHIN,
             what="the end of the trial, with its requester, and of the drain",
         )
 
@@ -285,7 +273,7 @@ def test_an_instance_that_stops_is_not_upgraded(settings: Settings) -> None:
         daemon.settings.releases.install("stubborn", "stubborn")
         daemon.reload()
         daemon.signal(signal.SIGTERM)
-        wait_until(lambda: daemon.state() == "stopping", within=WITHIN, what="stopping")
+        wait_until(lambda: daemon.state() == "stopping", what="stopping")
         answer = daemon.ctl("upgrade")
         daemon.signal(signal.SIGTERM)  # enough now
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
 from tests.harness.verdicts import KINDS, WAYS, Server, judge, ours
@@ -18,7 +19,6 @@ from wssupervisor.runtime.workers.readiness import judged
 
 UVICORN, WEBSOCKETS = ours()
 BEFORE_IT_SERVES = ("dies", "hangs")
-ASKED_WITHIN = 20.0
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,6 @@ async def _ask(by: str, answer: bytes) -> ChildOutput | None:
         return await ask_child(
             module("wssupervisor.probe"),
             theirs.fileno(),
-            within=ASKED_WITHIN,
+            within=HANG_SECONDS,
             question=json.dumps(question),
         )

@@ -15,7 +15,6 @@ from tests.harness.settings import Settings
 from tests.harness.terminal import CTRL_C, CTRL_Z, ENTER, LEAVE, SHOW_CURSOR, Terminal
 from wssupervisor.commands.cli import INTERRUPTED
 
-WITHIN = 20.0
 COLORS = ("\x1b[32m", "\x1b[36m", "\x1b[1;31m")
 
 
@@ -25,7 +24,7 @@ def watching(daemon: Daemon, columns: int = 80, lines: int = 24, **variables: st
 
 
 def assert_left_as_found(terminal: Terminal) -> None:
-    wait_until(lambda: LEAVE in terminal.said, within=WITHIN, what="the screen before")
+    wait_until(lambda: LEAVE in terminal.said, what="the screen before")
     assert terminal.said.count(ENTER) == terminal.said.count(LEAVE)
     assert terminal.said.rindex(SHOW_CURSOR) > terminal.said.rindex(ENTER)
     assert terminal.modes() == terminal.found
@@ -62,7 +61,6 @@ def test_status_tells_what_each_worker_costs_and_what_is_known_of_a_drain(
                 one["cpu_percent"] and one["cpu_seconds"] and one["queued"] is not None
                 for one in status["generations"][0]["workers"]
             ),
-            within=WITHIN,
             what="work in numbers",
         )
         assert "%" in daemon.ctl("status").out
@@ -94,7 +92,6 @@ def test_it_shows_a_drain_as_it_goes_and_follows_the_size_of_the_terminal(
             terminal.wait("last reload r1")
             wait_until(
                 lambda: "generation 1" not in terminal.text().partition("last reload")[0],
-                within=WITHIN,
                 what="the end of the drain on the screen",
             )
             terminal.wait("generation 1 has ended")
@@ -118,13 +115,11 @@ def test_it_can_be_suspended_and_goes_on(settings: Settings) -> None:
     with Daemon(settings) as daemon, watching(daemon.start()) as terminal:
         terminal.wait("generation 1  active")
         terminal.press(CTRL_Z)
-        wait_until(terminal.is_stopped, within=WITHIN, what="a stopped process")
+        wait_until(terminal.is_stopped, what="a stopped process")
         assert_left_as_found(terminal)
         before = len(terminal.said)
         terminal.signal(signal.SIGCONT)
-        wait_until(
-            lambda: "generation 1" in terminal.said[before:], within=WITHIN, what="another picture"
-        )
+        wait_until(lambda: "generation 1" in terminal.said[before:], what="another picture")
         assert ENTER in terminal.said[before:]
         terminal.press(b"q")
         assert terminal.end() == 0
@@ -158,9 +153,7 @@ def test_without_rich_it_says_what_to_install_and_repeats_the_text(
         daemon.start()
         paths = f"{tmp_path}:{Path(__file__).parents[2]}"
         with watching(daemon, PYTHONPATH=paths) as terminal:
-            wait_until(
-                lambda: terminal.said.count("generation 1") >= 2 * 2, within=WITHIN, what="repeats"
-            )
+            wait_until(lambda: terminal.said.count("generation 1") >= 2 * 2, what="repeats")
             assert "Debian: python3-rich" in terminal.said
             assert ENTER not in terminal.said
 

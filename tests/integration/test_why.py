@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from examples.load.waiting import wait_until
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.settings import Settings
-
-SOON = 20.0
 
 
 @contextmanager
@@ -18,7 +16,7 @@ def quiet_clients(settings: Settings, count: int, source: str) -> Iterator[None]
     """They hear the greeting and say nothing."""
     with ExitStack() as stack:
         for _ in range(count):
-            client = socket.create_connection(settings.target("raw"), SOON, (source, 0))
+            client = socket.create_connection(settings.target("raw"), HANG_SECONDS, (source, 0))
             stack.enter_context(client)
             assert client.recv(100).startswith(b"generation")
         yield
@@ -39,7 +37,7 @@ def test_a_draining_generation_is_kept_alive_by_its_connections(settings: Settin
         ):
             chatty.wait_open()
             daemon.reload()
-            wait_until(lambda: idle(daemon, "127.7.0.1") > 3.0, within=SOON, what="idle time")
+            wait_until(lambda: idle(daemon, "127.7.0.1") > 3.0, what="idle time")
             found = why(daemon, 1)
             text = daemon.ctl("why", "1").out
             chatty.finish()

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.daemon import Daemon, environment
 from tests.harness.settings import Settings
-
-SOON = 60.0
 
 
 @pytest.fixture
@@ -22,7 +21,12 @@ def shell(daemon: Daemon, line: str, *words: str) -> subprocess.CompletedProcess
     """A line of bash, in which "$@" is wssctl with these words."""
     command = ["bash", "-o", "pipefail", "-c", line, "bash", *daemon.ctl_command(*words)]
     return subprocess.run(
-        command, env=environment(), capture_output=True, text=True, timeout=SOON, check=False
+        command,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        check=False,
     )
 
 
@@ -82,7 +86,7 @@ def test_the_daemon_is_not_blamed_for_a_reader_of_events_that_left(daemon: Daemo
             stdout=writing,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=SOON,
+            timeout=HANG_SECONDS,
             check=False,
         )
     finally:

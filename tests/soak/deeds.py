@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from examples.load.verdict import Cutover
+from examples.load.waiting import HANG_SECONDS
 from tests.harness.census import send
 from tests.harness.daemon import Daemon
 from tests.soak.account import Deeds
 
 STOPPED_SECONDS = (0.5, 4.0)
 WORKERS_MAX = 4
-RELOAD_WITHIN = 30.0
 CANCEL_AFTER = (0.0, 0.6)
 BAD = ("fails_at_once", "half_second", "exit_zero", "never_ready", "ready_then_dead")
 FAILED, BUSY, INTERRUPTED = 1, 75, 130
@@ -81,7 +81,7 @@ class Mischief:
         self._daemon.settings.releases.install(f"r{next(self._numbers)}", variant)
 
     def _reload(self, *options: str) -> bool:
-        answer = self._daemon.ctl("reload", "--json", *options, within=RELOAD_WITHIN)
+        answer = self._daemon.ctl("reload", "--json", *options)
         if answer.status == 0:
             self.deeds.cutovers.append(Cutover.from_verdict(answer.document))
         elif answer.status != FAILED:
@@ -110,7 +110,7 @@ class Mischief:
         with self._daemon.launch_ctl("reload", "--json") as ctl:
             time.sleep(self._random.uniform(*CANCEL_AFTER))
             ctl.send_signal(signal.SIGINT)
-            out, err = ctl.communicate(timeout=RELOAD_WITHIN)
+            out, err = ctl.communicate(timeout=HANG_SECONDS)
         self._judge(ctl.returncode, out, err)
 
     def _reload_under_fire(self) -> None:
@@ -118,7 +118,7 @@ class Mischief:
         self._install("well")
         with self._daemon.launch_ctl("reload", "--json") as ctl:
             self._kill()
-            out, err = ctl.communicate(timeout=RELOAD_WITHIN)
+            out, err = ctl.communicate(timeout=HANG_SECONDS)
         self._judge(ctl.returncode, out, err)
 
     def _judge(self, status: int, out: str, err: str) -> None:
@@ -132,7 +132,7 @@ class Mischief:
             raise Unexpected(f"generation {active} is active after a reload that failed: {err}")
 
     def _roll_back(self) -> None:
-        answer = self._daemon.ctl("rollback", "--json", within=RELOAD_WITHIN)
+        answer = self._daemon.ctl("rollback", "--json")
         if answer.status == 0:
             self.deeds.cutovers.append(Cutover.from_verdict(answer.document))
         elif answer.status != FAILED:
@@ -179,7 +179,7 @@ class Mischief:
         with self._daemon.launch_ctl("reload", "--json") as ctl:
             time.sleep(self._random.uniform(*CANCEL_AFTER))
             self._upgrade()
-            out, err = ctl.communicate(timeout=RELOAD_WITHIN)
+            out, err = ctl.communicate(timeout=HANG_SECONDS)
         self._judge(ctl.returncode, out, err)
 
     def _death(self) -> None:
@@ -191,7 +191,7 @@ class Mischief:
         with self._daemon.launch_ctl("reload", "--json") as ctl:
             time.sleep(self._random.uniform(*CANCEL_AFTER))
             self._death()
-            out, err = ctl.communicate(timeout=RELOAD_WITHIN)
+            out, err = ctl.communicate(timeout=HANG_SECONDS)
         self._judge(ctl.returncode, out, err)
 
     def _draining(self) -> dict[int, set[int]]:

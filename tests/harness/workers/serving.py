@@ -33,7 +33,7 @@ from websockets.http11 import Request, Response
 BACKLOG = 4096
 FIRST_DESCRIPTOR = 3
 MOMENT = 0.05
-HANDSHAKES_WITHIN = 1.5
+HANDSHAKES_WITHIN = 0.5
 GREETING = f"generation {os.environ.get('WSSUPERVISOR_GENERATION', '0')} process {os.getpid()}"
 
 
