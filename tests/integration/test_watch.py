@@ -101,13 +101,13 @@ def test_it_goes_on_when_the_daemon_is_upgraded_dies_and_comes_back(settings: Se
     with Daemon(settings) as daemon, watching(daemon.start()) as terminal:
         terminal.wait("generation 1  active")
         assert daemon.ctl("upgrade").status == 0
-        terminal.wait("the supervisor is now version")
+        terminal.wait("the supervisor re-executed itself")
         daemon.die()
         terminal.wait("no answer since ")
         terminal.wait("no answer since 3s: no daemon answers at ")
         assert "generation 1" in terminal.text(), "what was known is still there"
         daemon.start()
-        terminal.wait("a supervisor replaced one that died")
+        terminal.wait("a supervisor took over from one that died")
         assert "no answer" not in terminal.text()
 
 

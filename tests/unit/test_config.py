@@ -81,7 +81,7 @@ def test_a_file_that_names_no_instance_says_what_to_do() -> None:
     assert caught.value.problems == (
         (
             '/etc/my chat.toml: instance name: found "my chat", expected at most 64 letters,'
-            ' digits, ".", "-" and "_", of which "." and "-" do not come first; rename the file, or'
+            ' digits, ".", "-" and "_", of which "." and "-" do not come first. Rename the file, or'
             " give --name"
         ),
     )

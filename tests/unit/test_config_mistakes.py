@@ -215,7 +215,7 @@ def test_a_mistake_is_told_with_table_key_found_and_allowed(
             'command = ["a"]\n[app.environment]\nMY-NAME = "x"',
             (
                 '[app.environment] MY-NAME: found "x", expected a name of letters, digits and'
-                " underscores, no digit first"
+                " underscores that does not begin with a digit"
             ),
         ),
         (
@@ -239,8 +239,8 @@ def test_a_mistake_in_app_is_told_once(tmp_path: Path, lines: str, problem: str)
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ("[limits]\nx = 1", "[limits] comes in a later version; leave it out"),
-        ("[hooks]", "[hooks] comes in a later version; leave it out"),
+        ("[limits]\nx = 1", "[limits] comes in a later version. Leave it out"),
+        ("[hooks]", "[hooks] comes in a later version. Leave it out"),
     ],
 )
 def test_what_comes_later_is_refused_and_says_so(tmp_path: Path, lines: str, told: str) -> None:
@@ -541,9 +541,9 @@ def test_the_text_of_a_program_has_dollars_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "wrong"),
     [
-        ('"DATABASE_*"', "names of letters, digits and underscores, no digit first, no pattern"),
-        ('"A=1"', "names of letters, digits and underscores, no digit first, no pattern"),
-        ('""', "names of letters, digits and underscores, no digit first, no pattern"),
+        ('"DATABASE_*"', "names of letters, digits and underscores that do not begin with a digit"),
+        ('"A=1"', "names of letters, digits and underscores that do not begin with a digit"),
+        ('""', "names of letters, digits and underscores that do not begin with a digit"),
         ('"LISTEN_FDS"', "names other than LISTEN_FDS, which the supervisor sets itself"),
         ('"-NOTIFY_SOCKET"', "names other than NOTIFY_SOCKET, which the supervisor sets itself"),
         ('"REGION"', "names other than REGION, which [app.environment] sets"),

@@ -234,6 +234,16 @@ def test_an_event_of_an_unknown_kind_or_without_its_fields_is_described() -> Non
     assert sentence({"at": "", "kind": "cutover"}) == "cutover"
 
 
+def test_one_worker_is_not_counted_as_several() -> None:
+    scaled = {"at": "", "kind": "scaled", "before": 4, "workers": 1}
+    recovered = {"at": "", "kind": "recovered", "workers": 1, "gone": 0}
+
+    assert [sentence(scaled), sentence(recovered)] == [
+        "scaled from 4 to 1 worker",
+        "a supervisor took over from one that died: 1 worker still running, 0 gone",
+    ]
+
+
 @pytest.mark.parametrize(
     ("more", "expected"),
     [

@@ -65,7 +65,7 @@ def requester(document: Mapping[str, object]) -> str:
 
 
 class _Fields(dict[str, Any]):
-    """The fields of a note as a sentence wants them."""
+    """The fields of a note as a sentence has them."""
 
     def __getitem__(self, name: str) -> str:
         match name:
@@ -82,6 +82,8 @@ class _Fields(dict[str, Any]):
                 return f", closing {count(found, 'connection')}" if found else ""
             case "queued_connections":
                 return count(int(super().__getitem__("queued")), "connection")
+            case "workers":
+                return count(int(super().__getitem__("workers")), "worker")
             case "who":
                 return requester(self)
             case "outcome":

@@ -116,8 +116,8 @@ def _names(own: Mapping[str, str]) -> Callable[[object], tuple[str, ...]]:
         names = values.strings('["DATABASE_URL"]')(value)
         for name in (one.removeprefix("-") for one in names):
             if not _NAME.fullmatch(name):
-                allowed = "names of letters, digits and underscores, no digit first, no pattern"
-                raise ValueError(f'{allowed}, such as "DATABASE_URL"')
+                allowed = "names of letters, digits and underscores that do not begin with a digit"
+                raise ValueError(f'{allowed}, such as "DATABASE_URL". Patterns are not supported')
             if _SET_BY_US.fullmatch(name):
                 raise ValueError(f"names other than {name}, which the supervisor sets itself")
             if name in own:

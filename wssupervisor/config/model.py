@@ -312,7 +312,7 @@ def instance_name(path: str | None, overrides: Overrides) -> str:
         name, source, advice = overrides.name, f"{COMMAND_LINE}: --name", ""
     elif path is not None:
         name, source = Path(path).stem, f"{path}: instance name"
-        advice = "; rename the file, or give --name"
+        advice = ". Rename the file, or give --name"
     else:
         return "default"
     if not INSTANCE_NAME.fullmatch(name):

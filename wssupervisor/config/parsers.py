@@ -145,7 +145,9 @@ def variable(name: str) -> Callable[[object], str]:
 
     def read(value: object) -> str:
         if not _VARIABLE.fullmatch(name):
-            raise ValueError("a name of letters, digits and underscores, no digit first")
+            raise ValueError(
+                "a name of letters, digits and underscores that does not begin with a digit"
+            )
         if not isinstance(value, str) or "\0" in value:
             raise ValueError(f'a string without NUL, such as {name} = "eu"')
         return value

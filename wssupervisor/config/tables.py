@@ -161,7 +161,7 @@ class Reader:
         """Report tables and keys that no reader took."""
         for name, value in self.data.items():
             if name in reserved:
-                self.problems.append(f"{self.source}: [{name}] {LATER}; leave it out")
+                self.problems.append(f"{self.source}: [{name}] {LATER}. Leave it out")
             elif name not in known:
                 self.problems.append(f"{self.source}: {self._no_such(name, value, known)}")
         for name, tables in self._tables.items():

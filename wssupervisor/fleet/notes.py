@@ -170,7 +170,7 @@ class NoteKind(Enum):
     DRAIN_LIMIT = (
         "drain-limit",
         WARNING,
-        "{worker} has reached its limit{connections}",
+        "{worker} has reached the limit of its drain{connections}",
         "0b8e5f4f1d7a4c0e9d5c1a7be2f6a308",
     )
     DRAIN_CUT_SHORT = (
@@ -190,7 +190,7 @@ class NoteKind(Enum):
         WARNING,
         "{worker} still listens on the shared listener and may get new connections",
     )
-    SCALED = ("scaled", PLAIN, "scaled from {before} to {workers} workers")
+    SCALED = ("scaled", PLAIN, "scaled from {before} to {workers}")
     LEFT = (
         "left",
         PLAIN,
@@ -239,14 +239,14 @@ class NoteKind(Enum):
     REEXECUTED = (
         "re-executed",
         PLAIN,
-        "the supervisor is now version {version}, was {before}",
+        "the supervisor re-executed itself: version {version}, was {before}",
         "0b8e5f4f1d7a4c0e9d5c1a7be2f6a309",
         Metric("supervisor_upgrades_total", "Times that the supervisor re-executed itself."),
     )
     RECOVERED = (
         "recovered",
         WARNING,
-        "a supervisor replaced one that died: {workers} workers live, {gone} gone",
+        "a supervisor took over from one that died: {workers} still running, {gone} gone",
         "0b8e5f4f1d7a4c0e9d5c1a7be2f6a30a",
         Metric(
             "supervisor_recoveries_total",

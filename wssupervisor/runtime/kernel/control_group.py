@@ -99,8 +99,8 @@ def refuse_beyond_reach(instance: str, user: int | None) -> None:
     other = user is not None and user != os.geteuid()
     theirs = f" as user {_name(user)}" if other else ""
     raise ListenFailed(
-        f"workers of the previous supervisor still run{theirs}{which}, and user"
-        f" {_name(os.geteuid())} cannot supervise them: User=, Group= or the sandbox has changed."
+        f"workers of the previous supervisor still run{theirs}{which}, and this supervisor cannot"
+        f" supervise them as user {_name(os.geteuid())}: User=, Group= or the sandbox has changed."
         " To keep them, undo that change and run systemctl daemon-reload; the next automatic"
         " restart adopts them. To end them, with their connections: systemctl restart"
         f" wssupervisor@{instance}.service"

@@ -28,7 +28,7 @@ from wssupervisor.runtime.workers.serving import Acceptor, Serving
 
 SHELL = "/bin/sh"
 SHIM = (
-    'cd "$1" || { echo "the release directory $1 is gone, or its user may not enter it; install it'
+    'cd "$1" || { echo "the release directory $1 is gone, or its user may not enter it. Install it'
     ' again, or reload to another release" >&2; exit 127; }; shift;'
     ' ulimit -S -n "$1" 2>/dev/null; shift;'
     " LISTEN_PID=$$; export LISTEN_PID;"
