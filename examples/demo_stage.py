@@ -48,6 +48,9 @@ kill_after = "2s"
 """
 
 
+NAME = "demo"
+
+
 class DemoFailed(Exception):
     """The demo cannot continue. The message has the reason."""
 
@@ -66,7 +69,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="wss-demo-"))
-        self.control = self.directory / "control.sock"
+        self.control = self.directory / "wssupervisor" / NAME / "control.sock"
         self.wssctl = self.directory / "wssctl"
         self.log = self.directory / "daemon.log"
         self.port = _free_port()
@@ -87,11 +90,15 @@ class Stage:
         (self.directory / "chat.toml").write_text(config)
 
     def _write_wssctl(self) -> None:
-        """Write a wssctl with its options built in, so that the commands to try are short."""
+        """Write a wssctl with its options built in, so that commands to try and hints are short.
+
+        The control socket is where instances of this runtime directory have theirs.
+        """
         command = [sys.executable, "-m", "wssupervisor.commands.cli", "--control"]
         self.wssctl.write_text(
-            f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec "
-            f'{shlex.join([*command, str(self.control)])} "$@"\n'
+            f"#!/bin/sh\nexport PYTHONPATH={shlex.quote(str(ROOT))}\n"
+            f"export XDG_RUNTIME_DIR={shlex.quote(str(self.directory))}\n"
+            f'exec {shlex.join([*command, str(self.control)])} "$@"\n'
         )
         self.wssctl.chmod(0o755)
 
@@ -111,7 +118,7 @@ class Stage:
 
     def start(self, waiting: Callable[[], None]) -> None:
         """Start the daemon as a user does, and wait until it serves."""
-        command = [sys.executable, "-m", "wssupervisor", "--name", "demo"]
+        command = [sys.executable, "-m", "wssupervisor", "--name", NAME]
         command += ["--config", str(self.directory / "chat.toml"), "--control", str(self.control)]
         with self.log.open("wb") as log:
             self._daemon = subprocess.Popen(

@@ -101,7 +101,7 @@ def test_at_the_limit_it_fails_and_says_how_many_are_left(settings: Settings) ->
     )
     assert f"Run `{daemon.hint('leave')}` to keep waiting" in answer.err
     assert again.status == 0
-    assert "7 connections, asked to close now" in again.out
+    assert "with 7 connections, which no worker can be asked to close. See" in again.out
     assert "out of its load balancer for" in shown
     assert verdict.broken == ()
 

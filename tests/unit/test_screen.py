@@ -249,6 +249,14 @@ def test_one_worker_is_not_counted_as_several() -> None:
     [
         ({}, "12 connections, asked to close in 1min 30s (requested by alice)"),
         ({"closes_from": -5.0}, "12 connections, asked to close (requested by alice)"),
+        (
+            {"waited_for": 5},
+            "12 connections, asked to close in 1min 30s, except 5 (requested by alice)",
+        ),
+        (
+            {"waited_for": 12},
+            "12 connections, which no worker can be asked to close (requested by alice)",
+        ),
         ({"connections": 0}, "no connection is left (requested by alice)"),
         ({"by": None, "connections": 0}, "no connection is left"),
     ],

@@ -8,9 +8,9 @@ import time
 from datetime import UTC, datetime
 
 from wssupervisor.commands.progress import ProgressLine
+from wssupervisor.commands.sentences import closing
 from wssupervisor.commands.terminal import Span, Style, line
 from wssupervisor.control.client import Client, Gone
-from wssupervisor.control.documents import OutOfRotation
 from wssupervisor.control.verbs import LEAVE, Leave, LeaveEvent, LeaveRequest
 from wssupervisor.durations import format_duration, parse_duration
 from wssupervisor.errors import NotRunning, UsageError
@@ -106,11 +106,10 @@ def _sentence(answer: Leave) -> str:
     if answer["empty"]:
         took = format_duration(answer["seconds"])
         return f"out of its load balancer for {took}, and no connection is left"
-    closes_in = answer["closes_in_seconds"]
-    when = f"in {format_duration(closes_in)}" if closes_in else "now"
+    left, out = count(answer["connections"], "connection"), answer["out_of_rotation"]
+    closes = "" if out is None else f", {closing(out, answer['closes_in_seconds'])}"
     return (
-        f"out of its load balancer; {count(answer['connections'], 'connection')}, asked to close"
-        f" {when}. See how many are left with: wssctl status"
+        f"out of its load balancer, with {left}{closes}. See how many are left with: wssctl status"
     )
 
 
@@ -127,7 +126,8 @@ class _Progress(ProgressLine):
         if out is None:
             return
         since = format_duration(max(0.0, -_in(out["since"])))
-        text = f"  out for {since}: {count(out['connections'], 'connection')}, {_closing(out)}"
+        closes = closing(out, _in(out["closes_from"]))
+        text = f"  out for {since}: {count(out['connections'], 'connection')}, {closes}"
         if out["limit"]:
             text += f", limit in {format_duration(max(0.0, _in(out['limit'])))}"
         self.show(line(Span(text, Style.BUSY)))
@@ -140,14 +140,6 @@ class _Progress(ProgressLine):
             "The instance stays out of its load balancer. Keep waiting with `wssctl leave`, or put"
             " it back with `wssctl join`"
         )
-
-
-def _closing(out: OutOfRotation) -> str:
-    begins = _in(out["closes_from"])
-    if begins > 0:
-        return f"asked to close in {format_duration(begins)}"
-    others = out["waited_for"]
-    return f"asked to close, except {others}" if others else "asked to close"
 
 
 def _in(stamp: str) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 
-from wssupervisor.commands.sentences import one_line, sentence, style
+from wssupervisor.commands.sentences import closing, one_line, sentence, style
 from wssupervisor.commands.terminal import Line, Span, Style, clipped, length, line
 from wssupervisor.commands.times import clock, zone
 from wssupervisor.control.documents import (
@@ -147,13 +147,12 @@ def _fixed(
 
 
 def _out(out: OutOfRotation) -> str:
-    """Say since when new clients go elsewhere, and what happens to open connections."""
+    """Describe since when new clients go elsewhere, and what happens to open connections."""
     text = f"out of its load balancer for {format_duration(max(0.0, _ago(out['since'])))}"
     by = f" (requested by {out['by']})" if out["by"] else ""
     if not out["connections"]:
         return f"{text}: no connection is left{by}"
-    begins = -_ago(out["closes_from"])
-    closes = f"asked to close in {format_duration(begins)}" if begins > 0 else "asked to close"
+    closes = closing(out, -_ago(out["closes_from"]))
     return f"{text}: {count(out['connections'], 'connection')}, {closes}{by}"
 
 

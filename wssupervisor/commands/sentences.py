@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wssupervisor.commands.terminal import Style
+from wssupervisor.control.documents import OutOfRotation
 from wssupervisor.durations import format_duration
 from wssupervisor.fleet.notes import NoteKind, Severity
 from wssupervisor.plural import count
@@ -62,6 +63,15 @@ def requester(document: Mapping[str, object]) -> str:
     if via == "systemd":  # its client runs as the service's user, not as the operator
         return "systemd (systemctl reload)"
     return str(user or via or "an unknown requester")
+
+
+def closing(out: OutOfRotation, begins: float) -> str:
+    """Return when workers close the connections. `begins`: seconds until they are first asked."""
+    others = out["waited_for"]
+    if out["connections"] and others >= out["connections"]:
+        return "which no worker can be asked to close"
+    when = f"asked to close in {format_duration(begins)}" if begins > 0 else "asked to close"
+    return f"{when}, except {others}" if others else when
 
 
 class _Fields(dict[str, Any]):
