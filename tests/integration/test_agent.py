@@ -11,9 +11,9 @@ import pytest
 from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.agent import ask, word
 from tests.harness.daemon import Daemon
+from tests.harness.library import polite
 from tests.harness.pages import get
 from tests.harness.settings import HOST, Settings, free_port
-from tests.integration.test_polite import polite
 from wssupervisor.runtime.monitoring.agent_check import CLIENT_SECONDS, CLIENTS_MAX
 
 __all__ = ["polite"]

@@ -14,9 +14,9 @@ from examples.load.verdict import judge
 from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.fd_store import FdStore
+from tests.harness.library import RESTART, holding, polite, reasons, storm, wait_log
 from tests.harness.settings import Settings
 from tests.harness.terminal import CTRL_C, Terminal
-from tests.integration.test_polite import RESTART, holding, polite, reasons, storm, wait_log
 
 __all__ = ["polite"]
 

@@ -1,74 +1,28 @@
-"""Workers that use the library: informed, closed politely, and noticed when they hang."""
+"""Workers that use the library: informed of a drain, and their connections closed politely."""
 
-import json
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from examples.load.clients import HeldClient, HeldVerdict, StormClient
 from examples.load.verdict import judge
 from examples.load.waiting import wait_until
-from tests.harness.census import send
 from tests.harness.daemon import Daemon
+from tests.harness.library import (
+    GOING_AWAY,
+    RESTART,
+    closing,
+    holding,
+    polite,
+    reasons,
+    simple,
+    storm,
+    wait_log,
+)
 from tests.harness.settings import Settings
 
-RESTART = "closed by the server: 03f4"
-GOING_AWAY = "closed by the server: 03e9"
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def polite(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """An instance whose workers use the library and say themselves when they are ready."""
-    if request.param == "uvloop":
-        pytest.importorskip("uvloop")
-    return on(settings, request.param)
-
-
-@pytest.fixture
-def simple(settings: Settings) -> Settings:
-    """The same for what does not depend on the worker's loop."""
-    return on(settings, "asyncio")
-
-
-def on(settings: Settings, loop: str) -> Settings:
-    settings.releases.install("polite", "polite")
-    return replace(
-        settings,
-        listeners=("ws",),
-        ready_by="notify",
-        stop='close_over = "1s"',
-        environment={"LOOP": loop},
-    )
-
-
-def closing(settings: Settings, timeout: str, over: str) -> Settings:
-    return replace(settings, drain=f'timeout = "{timeout}"\nclose_over = "{over}"')
-
-
-@contextmanager
-def storm(daemon: Daemon, rate: float = 100.0) -> Iterator[StormClient]:
-    settings = daemon.settings
-    where = settings.target("ws")
-    with StormClient(settings.releases.root, *where, websocket=True, rate=rate) as found:
-        found.wait_answered(20)
-        yield found
-
-
-def holding(daemon: Daemon, count: int, **options: object) -> HeldClient:
-    return daemon.held(daemon.settings.releases.root, count, **options)
-
-
-def reasons(verdict: HeldVerdict) -> Counter[str]:
-    return Counter(one.reason[: len(RESTART)] for one in verdict.broken)
-
-
-def wait_log(daemon: Daemon, text: str, count: int = 1) -> None:
-    wait_until(lambda: daemon.log().count(text) >= count, what=f"{text!r} in the log")
+__all__ = ["polite", "simple"]
 
 
 def test_reloads_lose_nobody_and_tell_the_application(polite: Settings) -> None:
@@ -275,159 +229,6 @@ def test_an_asgi_application_closes_politely_on_any_loop(polite: Settings) -> No
 
     assert reasons(verdict) == {RESTART: 20}
     assert verdict.returned == {2: 20}
-
-
-# -- those that lie, flood, or hang --------------------------------------------------------------
-
-
-RAVING = """
-import json, os, signal, socket, sys, time
-say = socket.socket(fileno=int(os.environ["WSSUPERVISOR_CHANNEL"])).send
-listening = socket.socket(fileno=3)
-listening.setblocking(True)
-say(json.dumps({{"type": "hello", "version": 1, "capabilities": ["close", "fly"]}}).encode())
-say(json.dumps({{"type": "ready"}}).encode())
-say(json.dumps({{"type": "news", "of": "a later version"}}).encode())
-{rave}
-while True:
-    listening.accept()[0].close()
-"""
-
-
-def rave(settings: Settings, what: str) -> None:
-    release = settings.releases.install("raving")
-    (release / "app.py").write_text(RAVING.format(rave=what))
-
-
-@pytest.mark.parametrize(
-    ("what", "told"),
-    [
-        ('say(b"garbage")', "not JSON"),
-        ('say(b"x" * 20_000)', "a message of more than 16384 bytes"),
-        ('say(json.dumps({"type": "counts", "open": -1}).encode())', "found 0 busy of -1 open"),
-        ('say(json.dumps({"type": "hello", "version": "two"}).encode())', "hello: version is not"),
-    ],
-)
-def test_who_breaks_the_protocol_is_treated_as_one_without_the_library(
-    simple: Settings, what: str, told: str
-) -> None:
-    rave(simple, what)
-    with Daemon(replace(simple, keep="0s")) as daemon:
-        daemon.start()
-        wait_log(daemon, told, count=2)
-        simple.releases.switch("polite")
-        daemon.reload()
-        daemon.wait_for(lambda status: len(status["generations"]) == 1, what="retirement")
-
-
-def test_who_floods_hurts_only_himself(simple: Settings) -> None:
-    rave(
-        simple,
-        "import threading\n"
-        'count = json.dumps({"type": "counts", "open": 3}).encode()\n'
-        "def flood():\n"
-        "    for _ in range(3_000_000):\n"
-        "        try:\n"
-        "            say(count)\n"
-        "        except OSError:\n"
-        "            return\n"
-        "threading.Thread(target=flood, daemon=True).start()",
-    )
-    with Daemon(replace(simple, workers=1)) as daemon:
-        daemon.start()
-        simple.releases.switch("polite")
-        daemon.reload()
-        with holding(daemon, 20) as held:
-            held.wait_open()
-            daemon.reload()
-            assert held.finish().broken == ()
-
-
-def test_a_worker_that_never_reads_is_ended_at_the_limit(simple: Settings) -> None:
-    """It said that it closes connections when asked, and does not."""
-    rave(simple, "")
-    with Daemon(closing(simple, "0s", "200ms")) as daemon:
-        daemon.start()
-        simple.releases.switch("polite")
-        daemon.reload()
-        daemon.wait_for(lambda status: len(status["generations"]) == 1, what="retirement")
-
-
-def stuck(settings: Settings, seconds: float, replace_after: str) -> Settings:
-    more = f'[watchdog]\ninterval = "1s"\nreplace_after = "{replace_after}"'
-    variables = {**settings.environment, "STUCK_SECONDS": str(seconds)}
-    return replace(settings, more=more, environment=variables)
-
-
-def test_a_stuck_worker_gets_nothing_new_and_is_replaced_with_what_it_had(
-    polite: Settings,
-) -> None:
-    with Daemon(stuck(polite, 600.0, "3s")) as daemon:
-        daemon.start()
-        with holding(daemon, 20, patience=60.0) as held:
-            held.wait_open()
-            victim = daemon.active_pids()[0]
-            send(victim, signal.SIGUSR2)
-            daemon.wait_for(lambda status: status["state"] == "degraded", what="mute")
-            with storm(daemon) as arriving:
-                arriving.wait_answered(200)
-                notes = arriving.finish()
-            daemon.wait_for(
-                lambda status: (
-                    status["state"] == "serving"
-                    and victim not in [one["pid"] for one in status["generations"][0]["workers"]]
-                ),
-                what="its replacement",
-            )
-            verdict = held.finish()
-        notes_kept = [json.loads(line) for line in daemon.ctl("events", "--json").out.splitlines()]
-
-    lost = verdict.by_worker[1, victim]
-    assert judge(notes).lost == 0
-    assert victim not in {note.pid for note in notes}
-    assert len(verdict.broken) == lost
-    [mute] = [one for one in notes_kept if one["kind"] == "worker-unresponsive"]
-    assert mute["pid"] == victim
-    assert mute["seconds"] < 2.0, "two intervals"
-    killed = [one for one in notes_kept if one["kind"] == "worker-killed"]
-    assert [(one["pid"], one["connections"]) for one in killed] == [(victim, lost)]
-
-
-def test_signs_of_life_by_sd_notify_count_as_well(settings: Settings) -> None:
-    variables = {"SAYS_READY": "1"}
-    notifying = replace(stuck(settings, 0.0, "60s"), ready_by="notify", environment=variables)
-    with Daemon(notifying) as daemon:
-        daemon.start()
-        before = daemon.active_pids()
-        with holding(daemon, 20) as held:  # without connections it would be replaced soon
-            held.wait_open()
-            send(before[0], signal.SIGSTOP)
-            daemon.wait_for(lambda status: status["state"] == "degraded", what="mute")
-            with daemon.storm(settings.releases.root, rate=100.0) as arriving:
-                arriving.wait_answered(100)
-                notes = arriving.finish()
-            send(before[0], signal.SIGCONT)
-            daemon.wait_for(lambda status: status["state"] == "serving", what="awake")
-            assert held.finish().broken == ()
-
-        assert judge(notes).lost == 0
-        assert {note.pid for note in notes} == {before[1]}
-        assert daemon.active_pids() == before
-
-
-def test_one_that_wakes_again_serves_again(polite: Settings) -> None:
-    with Daemon(stuck(polite, 4.0, "60s")) as daemon:
-        daemon.start()
-        before = daemon.active_pids()
-        with holding(daemon, 20) as held:
-            held.wait_open()
-            send(before[0], signal.SIGUSR2)
-            daemon.wait_for(lambda status: status["state"] == "degraded", what="mute")
-            daemon.wait_for(lambda status: status["state"] == "serving", what="awake")
-            assert held.finish().broken == ()
-
-        assert daemon.active_pids() == before
-        assert "worker recovered" in daemon.ctl("events").out
 
 
 @pytest.mark.alone

@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,41 +16,15 @@ import pytest
 from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.census import alive, send, workers_of
 from tests.harness.daemon import Daemon, unchanged
-from tests.harness.fd_store import FdStore
+from tests.harness.deaths import daemon_held_by, rewritten
 from tests.harness.load import load
-from tests.harness.settings import HOST, Settings
-from tests.harness.sockets import HeldSockets
-from wssupervisor.fleet.snapshot import plain
+from tests.harness.settings import Settings
 from wssupervisor.fleet.state import FIRST_SWEEPER
-from wssupervisor.runtime.handover import state_file
-from wssupervisor.runtime.handover.attempts import SAME_MAX
-from wssupervisor.runtime.kernel.procfs import start_time
 
 ANSWERS = 200
-SLOTS = 12
 RESTART = "closed by the server: 03f4"
 HOLDS = ["unit", "store", "nobody"]
 """What holds the sockets after a death: a socket unit, the store, or workers alone."""
-
-
-@contextmanager
-def daemon_held_by(settings: Settings, who: str) -> Iterator[Daemon]:
-    """It is stopped at the end, and leaves nothing anywhere."""
-    addresses = {"ws": (HOST, settings.ws_port), "raw": (HOST, settings.raw_port)}
-    with ExitStack() as stack:
-        store = None
-        if who == "unit":
-            settings = replace(settings, with_addresses=False)
-            sockets = stack.enter_context(HeldSockets(addresses, slots=SLOTS))
-            store = stack.enter_context(FdStore(sockets))
-        elif who == "store":
-            store = stack.enter_context(FdStore())
-        with Daemon(settings, sockets=store) as daemon:
-            yield daemon
-            if daemon.process.poll() is None:
-                assert daemon.stop() == 0
-                assert daemon.leftovers() == []
-                assert store is None or store.names() == []
 
 
 @pytest.mark.parametrize("who", HOLDS)
@@ -238,114 +211,6 @@ def test_a_reload_under_way_has_failed_and_does_not_take_effect_later(
         assert daemon.active() == 1
 
 
-def rewritten(daemon: Daemon, change: Callable[[dict[str, Any]], None]) -> None:
-    """The state of a dead daemon as if it had been another one's."""
-    path = f"{daemon.control}{state_file.SUFFIX}"
-    file = state_file.StateFile(path)
-    found = file.read(daemon.settings.name)
-    assert found is not None
-    data = plain(found)
-    change(data)
-    file.write_plain(data)
-    file.close()
-
-
-CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
-    "of another boot": ("it is from another boot", {"boot": "5e7-0"}),
-    "of a newer version": ("in a format that", {"version": 2}),
-    "of another instance": ("it belongs to instance 'other'", {"name": "other"}),
-    "no state at all": ("it cannot be read", {"document": {"version": 1, "program": "9"}}),
-}
-
-
-@pytest.mark.parametrize("what", CHANGES)
-def test_state_that_is_not_to_be_trusted_is_set_aside(settings: Settings, what: str) -> None:
-    reason, change = CHANGES[what]
-    with daemon_held_by(settings, "store") as daemon:
-        old = daemon.start().active_pids()
-        daemon.die()
-        rewritten(daemon, lambda data: data.update(change))
-        daemon.start()
-
-        assert reason in daemon.log()
-        assert set(workers_of(settings.name)) == set(daemon.active_pids())
-        assert not set(old) & set(daemon.active_pids())
-
-
-def test_a_recovery_that_fails_in_the_same_way_at_each_start_is_given_up(
-    settings: Settings,
-) -> None:
-    """It names a listener that it does not have: no start could continue with that."""
-    with daemon_held_by(settings, "store") as daemon:
-        old = daemon.start().active_pids()
-        daemon.die()
-        rewritten(
-            daemon,
-            lambda data: data["document"]["listeners"]["listeners"][0]["pool"].update(name="other"),
-        )
-        for attempt in range(1, SAME_MAX + 1):
-            assert daemon.run_to_its_end() == 1
-            assert f"attempt={attempt}" in daemon.log()
-            assert all(alive(pid) for pid in old)
-        daemon.start()
-
-        assert "recovery given up: state of the last supervisor is set" in daemon.log()
-        assert set(workers_of(settings.name)) == set(daemon.active_pids())
-        aside = sorted(one.name for one in daemon.private.glob("*.aside"))
-        assert aside == ["control.sock.state.0.aside", "control.sock.state.1.aside"]
-
-
-def test_a_recovery_that_fails_once_is_tried_again_with_all_its_connections(
-    settings: Settings,
-) -> None:
-    def named(name: str) -> Callable[[dict[str, Any]], None]:
-        return lambda data: data["document"]["listeners"]["listeners"][0]["pool"].update(name=name)
-
-    with daemon_held_by(settings, "store") as daemon, load(daemon.start()) as clients:
-        pids, name = daemon.active_pids(), daemon.status()["listeners"][0]["name"]
-        daemon.die()
-        for _ in range(2):
-            rewritten(daemon, named("other"))
-            for _ in range(SAME_MAX - 1):
-                assert daemon.run_to_its_end() == 1
-            rewritten(daemon, named(name))
-            daemon.start()
-            daemon.die()  # by another's doing: that breaks the row
-        daemon.start()
-        clients.more(ANSWERS)
-        clients.assert_unnoticed()
-
-        assert unchanged(pids, daemon.active_pids())
-
-
-def test_a_supervisor_that_the_state_merely_names_keeps_no_start_away(settings: Settings) -> None:
-    """As a worker may write it: a worker, or what is no pid at all."""
-
-    def named(who: str) -> Callable[[dict[str, Any]], None]:
-        return lambda data: data.update(supervisor=who)
-
-    variables = {"INVOCATION_ID": "of the service"}
-    with FdStore() as store, Daemon(settings, sockets=store, variables=variables) as daemon:
-        pid = daemon.start().active_pids()[0]
-        for who in (f"{pid}:{start_time(pid)}", "one:1"):
-            daemon.die()
-            rewritten(daemon, named(who))
-            daemon.start()
-        assert daemon.stop() == 0
-
-
-def test_a_new_start_waits_until_systemd_has_let_go_of_the_sockets(settings: Settings) -> None:
-    """As long as it has them, the addresses that the last supervisor had bound are taken."""
-    with FdStore(removes_after=0.2) as store, Daemon(settings, sockets=store) as daemon:
-        daemon.start()
-        daemon.die()
-        rewritten(daemon, lambda data: data.update(boot="another"))
-        daemon.start()
-
-        assert "it is from another boot" in daemon.log()
-        assert daemon.stop() == 0
-
-
 def test_a_pid_that_is_another_process_by_now_is_left_alone(settings: Settings) -> None:
     with (
         daemon_held_by(settings, "store") as daemon,
@@ -399,21 +264,6 @@ def test_only_what_its_workers_left_is_ended(settings: Settings) -> None:
         assert left.wait(HANG_SECONDS) == -signal.SIGKILL
         assert [one.poll() for one in alike] == [None, None]
         assert unchanged(pids, now)
-
-
-def test_state_that_cannot_be_written_is_said_and_stops_nobody(settings: Settings) -> None:
-    with Daemon(settings) as daemon:
-        path = Path(f"{daemon.control}{state_file.SUFFIX}.0")
-        path.mkdir()
-        daemon.start()
-        assert path.is_file()  # what was there is set aside
-        path.unlink()
-        path.mkdir()
-        daemon.reload()
-
-        assert daemon.log().count("cannot save state") == 1
-        assert daemon.stop() == 0
-        path.rmdir()
 
 
 def test_a_recovered_instance_is_not_taken_for_a_dead_one(settings: Settings) -> None:
