@@ -89,8 +89,6 @@ def _field_hints(kind: Any) -> Mapping[str, object]:
 @cache
 def _writer(kind: Any) -> Convert:
     """Return the function that makes plain data of a value of this type."""
-    if kind is Any:
-        return _same
     if members := _members(kind):
         return _optional(_union_writer(members))
     origin, arguments = get_origin(kind), get_args(kind)

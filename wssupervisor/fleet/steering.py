@@ -133,8 +133,9 @@ def with_parking(state: State, slots: tuple[SlotId, ...]) -> tuple[SlotId, ...]:
 def pending_cutover(state: State) -> PendingCutover | None:
     """What the wanted table completes, if a cutover waits for it."""
     reload, candidate = state.reload, state.candidate
-    if reload is None or candidate is None or reload.phase is not ReloadPhase.CUTTING:
+    if reload is None or reload.phase is not ReloadPhase.CUTTING:
         return None
+    assert candidate is not None
     workers = {worker.id: dict(worker.slots) for worker in candidate.workers.values()}
     return PendingCutover(reload.id, workers)
 

@@ -149,16 +149,18 @@ class Pair:
     limit: tuple[str, float]
     order: Signal | Kill | None
     orders: dict[str, Signal | Kill]
+    extra: Any = None
 
 
 def test_each_part_of_a_pair_is_stored_as_its_own_type() -> None:
-    pair = Pair(("drain", inf), Kill(worker(1)), {"kill": Kill(worker(1))})
+    pair = Pair(("drain", inf), Kill(worker(1)), {"kill": Kill(worker(1))}, {"a": [1]})
     data = plain(pair)
 
     assert data == {
         "limit": ["drain", "inf"],
         "order": {"type": "Kill", "worker": "1.0.1"},
         "orders": {"kill": {"type": "Kill", "worker": "1.0.1"}},
+        "extra": {"a": [1]},
     }
     assert typed(Pair, json.loads(json.dumps(data))) == pair
 
@@ -166,7 +168,7 @@ def test_each_part_of_a_pair_is_stored_as_its_own_type() -> None:
 def test_a_member_of_a_union_may_be_none_if_the_union_says_so() -> None:
     pair = Pair(("drain", 1.0), None, {})
 
-    assert plain(pair) == {"limit": ["drain", 1.0], "order": None, "orders": {}}
+    assert plain(pair) == {"limit": ["drain", 1.0], "order": None, "orders": {}, "extra": None}
     assert typed(Pair, plain(pair)) == pair
 
 

@@ -108,6 +108,14 @@ def test_a_seat_that_waits_for_its_next_worker_is_shown_in_its_place() -> None:
     assert other.id.index == 1
 
 
+def test_a_seat_without_a_worker_neither_listens_nor_drains() -> None:
+    fleet = serving()
+    fleet.handle(WorkerExited(worker(1, 0), Exit(1)), 10)
+    fleet.handle(WorkerExited(worker(1, 0, 2), Exit(3)), 10)
+
+    assert flags(fleet) == [False] * 5
+
+
 def test_an_empty_seat_of_a_drain_is_not_shown() -> None:
     fleet = draining()
     fleet.handle(WorkerExited(worker(1, 0), Exit(0)), 13)
