@@ -10,7 +10,7 @@ floor (0) imports nothing of wssupervisor. The members of a circle share a floor
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +24,16 @@ def module_name(path: Path, root: Path = ROOT) -> str:
 
 def below(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
+
+
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of the file's syntax tree; each text is parsed once."""
+    return _nodes(path.read_text())
+
+
+@cache
+def _nodes(source: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(source)))
 
 
 def verbs(path: Path) -> frozenset[str]:
@@ -48,7 +58,7 @@ def imports(
     A module that is loaded by name counts once for each of the `verbs`. Raises ValueError for an
     import that cannot be followed.
     """
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         match node:
             case ast.Call(func=ast.Name(id="import_module"), args=[loaded]):
                 match loaded:

@@ -5,12 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import wssupervisor
-from tests.house.picture import below, imports, module_name
+from tests.house.picture import below, imports, module_name, nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "wssupervisor"
@@ -121,11 +122,7 @@ def test_the_fleet_imports_only_pure_modules(module: str) -> None:
 
 @pytest.mark.parametrize("module", modules_below("wssupervisor.fleet"))
 def test_the_fleet_calls_no_builtin_that_does_something(module: str) -> None:
-    names = {
-        node.id
-        for node in ast.walk(ast.parse(MODULES[module].read_text()))
-        if isinstance(node, ast.Name)
-    }
+    names = {node.id for node in nodes(MODULES[module]) if isinstance(node, ast.Name)}
 
     assert names & IMPURE_NAMES == set()
 
@@ -182,7 +179,7 @@ OPENS_BY_PATH = {
 
 
 def opens_by_path(module: str) -> bool:
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in nodes(MODULES[module]):
         match node:
             case ast.Call(func=ast.Name(id="open")):
                 return True
@@ -208,7 +205,7 @@ OF_ANYTHING = {
 
 
 def names_a_mapping_of_anything(module: str) -> bool:
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in nodes(MODULES[module]):
         match node:
             case ast.Subscript(
                 value=ast.Name(id="dict" | "Mapping" | "MutableMapping"),
@@ -231,7 +228,7 @@ READ_OF_STATE = {"Verdict"}
     "module", [one for one in modules_below("wssupervisor.runtime") if one not in SAVERS]
 )
 def test_runtime_reads_the_fleet_through_its_view(module: str) -> None:
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in nodes(MODULES[module]):
         match node:
             case ast.Attribute(attr="state", value=ast.Attribute(attr="fleet")):
                 pytest.fail(f"line {node.lineno} reads the fleet's state")
@@ -275,23 +272,26 @@ def test_commands_reach_a_daemon_through_the_client_only(module: str) -> None:
     assert own(module) <= allowed
 
 
-def test_the_daemon_loads_no_rich() -> None:
-    pytest.importorskip("rich", reason="no rich here that could be loaded")
-    code = "import sys, wssupervisor.daemon; print(*sys.modules)"
+@cache
+def loaded_with(module: str) -> frozenset[str]:
+    """All modules of a new process that has imported this one."""
+    code = f"import sys, {module}; print(*sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
+    return frozenset(answer.stdout.split())
 
-    assert {"structlog.dev", "wssupervisor.runtime.supervisor"} <= set(answer.stdout.split())
-    assert not [one for one in answer.stdout.split() if one.partition(".")[0] == "rich"]
+
+def test_the_daemon_loads_no_rich() -> None:
+    pytest.importorskip("rich", reason="no rich here that could be loaded")
+    found = loaded_with("wssupervisor.daemon")
+
+    assert {"structlog.dev", "wssupervisor.runtime.supervisor"} <= found
+    assert not any(below(name, "rich") for name in found)
 
 
 def test_wssctl_loads_nothing_slow_before_it_knows_its_verb() -> None:
-    code = "import sys, wssupervisor.commands.cli; print(*sys.modules)"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    loaded = set(answer.stdout.split())
+    loaded = loaded_with("wssupervisor.commands.cli")
 
     assert loaded & NOT_FOR_WSSCTL == set()
     assert not any(below(name, "wssupervisor.runtime") for name in loaded)
@@ -304,22 +304,14 @@ def test_nothing_that_the_daemon_loads_is_websockets() -> None:
     for module in MODULES:
         if module != "wssupervisor.worker":
             assert own(module) & users == set()
-    code = "import sys, wssupervisor.daemon; print(*sys.modules)"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert not any(below(name, "websockets") for name in answer.stdout.split())
+    assert not any(below(name, "websockets") for name in loaded_with("wssupervisor.daemon"))
 
 
 def test_only_an_instance_with_http_loads_h11() -> None:
     users = {module for module in MODULES if "h11" in foreign(module)}
-    code = "import sys, wssupervisor.daemon; print(*sys.modules)"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
 
     assert users == {"wssupervisor.runtime.monitoring.http_server"}
-    assert "h11" not in answer.stdout.split()
+    assert "h11" not in loaded_with("wssupervisor.daemon")
 
 
 WORKERS_PURE = {"wssupervisor.worker.protocol", "wssupervisor.worker.pacing"}
@@ -413,7 +405,7 @@ def test_dev_answers_an_unknown_verb_with_those_there_are() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_no_pattern_needs_what_python_3_11_2_matches_wrongly(module: str) -> None:
     """Debian 12's Python: https://github.com/python/cpython/issues/106052."""
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in nodes(MODULES[module]):
         if not (isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re.")):
             continue
         for text in (one for one in ast.walk(node) if isinstance(one, ast.Constant)):
