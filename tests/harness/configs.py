@@ -8,6 +8,7 @@ from wssupervisor.config.model import Config, Overrides
 from wssupervisor.config.schema import load_config
 from wssupervisor.errors import ConfigInvalid
 
+LISTEN = '[[listen]]\naddress = "127.0.0.1:8765"\n'
 SMALL = """
 [app]
 command = ["serve"]
