@@ -161,7 +161,7 @@ def test_another_version_is_installed_under_load(
         said = apt(upgradable, "install", package)
         clients.more(50)
         assert version(upgradable) == other
-        assert said.count(f"wssupervisor {other} supervises, replacing 0.1.0") == 2
+        assert said.count(f"the supervisor now runs wssupervisor {other}, was 0.1.0") == 2
         assert [one.status()["version"] for one in (chat, longest)] == [other, other]
         assert state(chat) == before
         chat.reload()
@@ -185,7 +185,7 @@ def test_an_upgrade_to_a_version_whose_daemon_is_broken(
         chat.reload()
         clients.more(50)
         said = apt(upgradable, "install", "/root/wssupervisor_0.1.0_all.deb")
-        assert "wssupervisor 0.1.0 supervises" in said
+        assert "the supervisor now runs wssupervisor 0.1.0" in said
         chat.systemctl("reload")
         clients.more(50)
         clients.assert_unnoticed()

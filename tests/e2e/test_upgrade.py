@@ -73,7 +73,7 @@ def test_python_is_upgraded_under_a_running_daemon(chat: Service) -> None:
         assert (chat.main_pid(), chat.worker_pids()) == (pid, workers)
         chat.reload()
         wait_next(chat, kill(chat))
-        assert "supervises" in chat.ctl("upgrade").stdout
+        assert "the supervisor now runs" in chat.ctl("upgrade").stdout
         chat.reload()
         clients.more(50)
         clients.assert_unnoticed(chat.cutovers)
