@@ -95,14 +95,9 @@ def texts(path: Path, source: str) -> Iterator[Text]:
 
 def strings(source: str) -> Iterator[Text]:
     """Literals and docstrings. `{}` is what an f-string fills in; a single word is a name."""
-    tree = ast.parse(source)
-    parts = {
-        id(part)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.JoinedStr)
-        for part in node.values
-    }
-    for node in ast.walk(tree):
+    nodes = tuple(ast.walk(ast.parse(source)))
+    parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
         match node:
             case ast.JoinedStr(values=values, lineno=line):
                 words = (
@@ -115,6 +110,8 @@ def strings(source: str) -> Iterator[Text]:
 
 
 def comments(source: str) -> Iterator[Text]:
+    if "#" not in source:
+        return
     begun = last = 0
     words: list[str] = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -331,7 +331,10 @@ class State:
 
     @property
     def active(self) -> Generation | None:
-        return next(iter(self.in_state(GenerationState.ACTIVE)), None)
+        for generation in self.generations.values():
+            if generation.state is GenerationState.ACTIVE:
+                return generation
+        return None
 
     def workers_wanted(self, policy: Policy) -> int:
         """Return the number of workers for a generation with this policy."""
