@@ -26,7 +26,9 @@ from wssupervisor.runtime.listeners.socket_options import (
 )
 from wssupervisor.runtime.listeners.tcp_pool import adopt
 
-SOON = 10.0
+READY_SECONDS = 3
+BEFORE_THE_RELOAD_FAILS = 2.0
+"""Of `READY_SECONDS`: a client of a slot that blocked would be served after it."""
 FAMILIES = [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX]
 OTHER_VALUES = (
     *(struct.pack("ii", 1, 0), struct.pack("ll", 5, 0), b"reno", b"lo"),
@@ -184,7 +186,7 @@ def test_the_next_release_and_the_next_start_get_the_sockets_as_promised(
         with Daemon(own, sockets=sockets) as again:
             again.start()
             clean(again, 1)
-            with socket.create_connection(own.target("ws"), SOON) as client:
+            with socket.create_connection(own.target("ws"), HANG_SECONDS) as client:
                 assert client.recv(100) == b"served"
 
 
@@ -230,14 +232,14 @@ def test_a_release_that_makes_a_shared_socket_blocking_stops_nobody(
     with Daemon(own) as daemon:
         daemon.start()
         bad = program(settings, BLOCKS, "blocks.py")
-        replace(own, command=bad.command, ready_timeout="3s").write()
+        replace(own, command=bad.command, ready_timeout=f"{READY_SECONDS}s").write()
         reloading = daemon.launch_ctl("reload")
         daemon.wait_for(lambda _: "blocking; it was reset" in daemon.log(), what="it")
         for _ in range(10):
             host, port = own.target("raw")
             family = socket.AF_UNIX if unix else socket.AF_INET
             with socket.socket(family) as client:
-                client.settimeout(SOON / 5)
+                client.settimeout(BEFORE_THE_RELOAD_FAILS)
                 client.connect(host if unix else (host, port))
                 assert client.recv(100).startswith(b"generation 1")
         assert reloading.wait(HANG_SECONDS) == 1
@@ -266,7 +268,7 @@ def test_a_lock_without_a_filter_disturbs_no_reload(settings: Settings) -> None:
         daemon.start()
         for _ in range(4):
             assert daemon.ctl("reload").status == 0
-            with socket.create_connection(own.target("ws"), SOON) as client:
+            with socket.create_connection(own.target("ws"), HANG_SECONDS) as client:
                 assert client.recv(100) == b"served"
             retired(daemon)
         assert "cannot be restored" not in daemon.log()
@@ -286,7 +288,7 @@ def test_slots_with_a_locked_filter_are_given_to_no_worker_and_said_when_none_is
         for _ in range(3):
             assert daemon.ctl("reload").status == 0
             retired(daemon)
-        with socket.create_connection(own.target("ws"), SOON) as client:
+        with socket.create_connection(own.target("ws"), HANG_SECONDS) as client:
             assert client.recv(100) == b"served"
         done = daemon.ctl("reload")
 
