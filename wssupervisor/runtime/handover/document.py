@@ -64,8 +64,8 @@ class HandoverDocument:
 
     def descriptors(self) -> Iterator[int]:
         """All descriptors that must stay open across `execv`."""
-        for one in self.listeners.listeners:
-            yield from one.pool.all_descriptors()
+        for listener in self.listeners.listeners:
+            yield from listener.pool.all_descriptors()
         for worker in self.supervisor.crew.workers:
             yield from worker.descriptors()
         for ended in self.supervisor.crew.outputs.ended:

@@ -50,8 +50,8 @@ class FoundSlots:
     def _sockets(self, passed: Sequence[Passed], stored: RestoredFds) -> dict[SlotId, int]:
         """Descriptors of listening sockets by inode. Raises Unusable."""
         descriptors = [one.descriptor for one in passed]
-        for one in self._saved.listeners:
-            descriptors += stored.take_all(slots_name(one.pool.name))
+        for listener in self._saved.listeners:
+            descriptors += stored.take_all(slots_name(listener.pool.name))
         found = {os.fstat(descriptor).st_ino: descriptor for descriptor in descriptors}
         foreign = found.keys() - self._state.slots.keys()
         if foreign:

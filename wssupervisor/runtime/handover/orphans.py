@@ -78,9 +78,11 @@ def end_holders(
     """
     slots -= frozenset[SlotId]().union(*(own.slots for own in living.values()))
     found = [
-        one for pid in descent.holding(slots) if pid not in members and (one := kin.traits(pid))
+        holder
+        for pid in descent.holding(slots)
+        if pid not in members and (holder := kin.traits(pid))
     ]
-    left = {one.pid: one.started for one in found if kin.owner(one, living) is None}
+    left = {holder.pid: holder.started for holder in found if kin.owner(holder, living) is None}
     if left:
         log.warning("ending processes that hold sockets of workers that ended", pids=sorted(left))
     for pid, started in left.items():

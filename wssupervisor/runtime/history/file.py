@@ -134,9 +134,9 @@ def read_record(path: Path, most: int) -> list[Event]:
     Files that cannot be read are skipped.
     """
     pieces = []
-    for one in (f"{path}{OLDER}", str(path)):
+    for place in (f"{path}{OLDER}", str(path)):
         with contextlib.suppress(OSError):
-            descriptor = files.open_regular(one, files.FLAGS | os.O_NOFOLLOW)
+            descriptor = files.open_regular(place, files.FLAGS | os.O_NOFOLLOW)
             try:
                 pieces.append(files.read_end(descriptor, READ_BYTES_MAX))
             finally:

@@ -39,8 +39,9 @@ def acquired(
     pools: list[Pool] = []
     try:
         by_name: dict[str, list[int]] = {}
-        for one in passed:
-            by_name.setdefault(_listener_name(config, one.name), []).append(one.descriptor)
+        for given in passed:
+            name = _listener_name(config, given.name)
+            by_name.setdefault(name, []).append(given.descriptor)
         for listen in config.listeners:
             try:
                 if listen.name in by_name:

@@ -113,8 +113,8 @@ class Relay:
                     output.move()
             return
         unsent, self._unsent = self._unsent, []
-        for one in unsent:
-            self._send(one)
+        for waiting in unsent:
+            self._send(waiting)
         if any(output.stuck_for(now) > STUCK_SECONDS for output in self._outputs):
             log.warning("the relay of worker output hangs: replacing it", pid=self.pid)
             self._drop()
