@@ -96,9 +96,13 @@ def _writer(kind: Any) -> Convert:
         writers = [_writer(one) for one in arguments]
         return lambda value: [write(item) for write, item in zip(writers, value, strict=True)]
     if origin in (tuple, list):
-        return _items_writer(_writer(arguments[0]))
+        write_item = _writer(arguments[0])
+        return lambda value: [write_item(item) for item in value]
     if origin in (dict, Mapping):
-        return _mapping_writer(*map(_writer, arguments))
+        write_key, write_value = map(_writer, arguments)
+        return lambda value: {
+            str(write_key(name)): write_value(item) for name, item in value.items()
+        }
     if kind is WorkerId:
         return str
     if kind is float:
@@ -119,18 +123,6 @@ def _union_writer(members: list[Any]) -> Convert:
         return _writer(members[0])
     writers = {one: _writer(one) for one in members}
     return lambda value: {TAG: type(value).__name__, **writers[type(value)](value)}
-
-
-def _items_writer(write: Convert) -> Convert:
-    if write is _same:
-        return list
-    return lambda value: [write(item) for item in value]
-
-
-def _mapping_writer(key: Convert, write: Convert) -> Convert:
-    if write is _same:
-        return lambda value: {str(key(name)): item for name, item in value.items()}
-    return lambda value: {str(key(name)): write(item) for name, item in value.items()}
 
 
 def _fields_writer(kind: Any) -> Convert:
