@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -20,6 +22,7 @@ from tests.harness.deaths import daemon_held_by, rewritten
 from tests.harness.load import load
 from tests.harness.settings import Settings
 from wssupervisor.fleet.state import FIRST_SWEEPER
+from wssupervisor.runtime.kernel.inet_diag import HELD, sockets
 
 ANSWERS = 200
 RESTART = "closed by the server: 03f4"
@@ -281,8 +284,10 @@ def test_a_recovered_instance_is_not_taken_for_a_dead_one(settings: Settings) ->
 
 
 KEEPS = """
-import select, socket
+import os, select, socket, sys, time
 listening, kept = socket.socket(fileno=3), []
+while os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
 while True:
     select.select([listening], [], [])
     kept.append(listening.accept()[0])
@@ -290,27 +295,65 @@ while True:
 
 
 @pytest.mark.parametrize("change", ["death", "upgrade"])
-def test_a_probe_that_the_worker_never_closes_is_no_client_of_the_next_supervisor(
-    settings: Settings, tmp_path: Path, change: str
+@pytest.mark.parametrize("who", ["store", "nobody"])
+def test_a_connection_of_ours_that_the_worker_never_closes_is_no_client_of_the_next_supervisor(
+    settings: Settings, tmp_path: Path, change: str, who: str
 ) -> None:
-    (tmp_path / "keeps.py").write_text(KEEPS)
-    own = replace(
-        settings,
-        command=(sys.executable, str(tmp_path / "keeps.py")),
-        listeners=("raw",),
-        workers=1,
-    )
-    # Without a store, the next supervisor measures its slots, and the worker accepts that, too.
-    with daemon_held_by(own, "store") as daemon:
+    """After a death without a store, the next supervisor also measures its slots.
+
+    A client that waits keeps it from taking its own connections out of the worker's queue again.
+    """
+    own = keeping(settings, tmp_path)
+    with daemon_held_by(own, who) as daemon:
         daemon.start()
         if change == "death":
+            [worker] = daemon.active_pids()
+            send(worker, signal.SIGSTOP)
             daemon.die()
-            daemon.start()
+            with socket.create_connection(own.target("raw")) as client:
+                daemon.start()
+                send(worker, signal.SIGCONT)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         else:
             assert daemon.ctl("upgrade").status == 0
-        daemon.reload()
-        daemon.wait_for(lambda status: len(status["generations"]) == 1, what="the drain's end")
-        events = map(json.loads, daemon.ctl("events", "--json").out.splitlines())
-        [retired] = [one for one in events if one["kind"] == "generation-retired"]
 
-        assert retired["connections"] == 0
+        assert connections_of_the_generation_replaced_now(daemon) == 0
+
+
+@pytest.mark.parametrize("who", ["store", "nobody"])
+def test_a_probe_that_waited_when_the_supervisor_died_is_no_client_of_the_next(
+    settings: Settings, tmp_path: Path, who: str
+) -> None:
+    with daemon_held_by(keeping(settings, tmp_path), who) as daemon:
+        daemon.start()
+        [worker] = daemon.active_pids()
+        (tmp_path / "waits").touch()
+        daemon.end_worker(worker)
+
+        def waits() -> bool:
+            port = daemon.settings.raw_port
+            return any(one.queued for one in sockets(socket.AF_INET, port, HELD))
+
+        wait_until(waits, what="a probe in the queue")
+        daemon.die()
+        daemon.launch()
+        wait_until(lambda: daemon.state() != "absent", what="an answer")
+        (tmp_path / "waits").unlink()
+        daemon.wait_ready(1)
+
+        assert connections_of_the_generation_replaced_now(daemon) == 0
+
+
+def keeping(settings: Settings, directory: Path) -> Settings:
+    """A worker that never closes a connection. It accepts none while DIRECTORY/waits exists."""
+    (directory / "keeps.py").write_text(KEEPS)
+    command = (sys.executable, str(directory / "keeps.py"), str(directory / "waits"))
+    return replace(settings, command=command, listeners=("raw",), workers=1)
+
+
+def connections_of_the_generation_replaced_now(daemon: Daemon) -> int:
+    daemon.reload()
+    daemon.wait_for(lambda status: len(status["generations"]) == 1, what="the drain's end")
+    events = map(json.loads, daemon.ctl("events", "--json").out.splitlines())
+    [retired] = [one for one in events if one["kind"] == "generation-retired"]
+    return int(retired["connections"])

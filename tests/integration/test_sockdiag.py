@@ -71,6 +71,44 @@ def test_a_queued_connection_has_no_inode_and_an_accepted_one_has(
             assert [accepted.inode] == [one.inode for one in sockets(family, local[1], HELD)]
 
 
+def connected(target: tuple[str, int], port: int) -> socket.socket:
+    """A client with this port of its own, which another one may have had a moment ago."""
+    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    client = socket.socket(family)
+    try:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind((target[0], port))
+        client.connect(target)
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+def test_a_cookie_stays_with_one_connection_and_the_next_at_its_addresses_has_another(
+    case: Case, server: socket.socket
+) -> None:
+    family, _, host, shown = case
+    local, found = (shown, port_of(server)), []
+    with connected((host, local[1]), 0) as client:
+        remote = (shown, port_of(client))
+        found.append(server_side(family, local, remote))
+        connection, _ = server.accept()
+        found.append(server_side(family, local, remote))
+        client.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+        found.append(server_side(family, local, remote))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    with connected((host, local[1]), remote[1]):
+        later = server_side(family, local, remote)
+
+    cookies = {one.cookie for one in found if one is not None}
+    assert len(cookies) == 1
+    assert later is not None
+    assert later.cookie not in cookies
+
+
 def test_a_half_closed_connection_is_still_there(case: Case, server: socket.socket) -> None:
     family, _, host, shown = case
     with socket.create_connection((host, port_of(server))) as client:

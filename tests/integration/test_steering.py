@@ -4,6 +4,7 @@ import itertools
 import os
 import selectors
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from wssupervisor.errors import SteeringRefused, Unreachable
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.listeners.own_connections import FEW, OwnConnections
 from wssupervisor.runtime.listeners.probe_socket import probe_socket
 from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import TcpPool, adopt, bind_pool
@@ -356,6 +358,51 @@ def test_a_client_that_took_a_lost_probes_place_is_not_taken_for_it() -> None:
             steering.take_back({candidate})
 
             assert 1 == pool.by_inode(candidate).queued()
+
+
+def test_a_connection_of_ours_is_no_client_until_it_ends_and_the_next_at_its_address_is_one() -> (
+    None
+):
+    with bound() as pool, ExitStack() as stack:
+        steering = Steering(pool)
+        slot, *_ = steering.measure()
+        with probe_socket(pool) as (client, source), steering.probing(source, slot):
+            client.connect((pool.reachable_host, pool.port))
+        kept, _ = pool.by_inode(slot).socket.accept()
+        stack.callback(kept.close)
+        while_kept = pool.connections().held
+        restored = OwnConnections(lambda: pool.reach, pool.own.save())
+        restored.forget_ended()
+        remembered = source in restored.save().values()
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        kept.close()
+        again = stack.enter_context(socket.socket(pool.family))
+        again.bind(source)
+        steering.attach({slot: 1})
+        again.connect((pool.reachable_host, pool.port))
+        accepted, _ = pool.by_inode(slot).socket.accept()
+        stack.callback(accepted.close)
+
+        assert while_kept == frozenset()
+        assert remembered
+        assert pool.connections().held == {os.fstat(accepted.fileno()).st_ino}
+        restored.forget_ended()
+        assert source not in restored.save().values()
+
+
+def test_own_connections_that_have_ended_are_forgotten() -> None:
+    with bound() as pool:
+        steering = Steering(pool)
+        slot, *_ = steering.measure()
+        most = 0
+        for _ in range(4 * FEW):
+            with probe_socket(pool) as (client, source), steering.probing(source, slot):
+                client.connect((pool.reachable_host, pool.port))
+                accepted, _ = pool.by_inode(slot).socket.accept()
+                accepted.close()
+            most = max(most, len(pool.own.save()))
+
+        assert 0 < most <= 2 * FEW
 
 
 # -- a slot that was shut down --------------------------------------------------------------------

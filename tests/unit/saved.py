@@ -35,7 +35,9 @@ def saved_document(fleet: Fleet | None = None) -> HandoverDocument:
     """Its descriptors are numbers from 10 on, each once."""
     fleet = fleet or draining().core
     workers = [worker.id for worker in fleet.state.workers()]
-    pool = PoolState("ws", "self", None, (10, 11, 12), {"SO_RCVBUF": "0000"}, probes=(4711, 4712))
+    pool = PoolState(
+        "ws", "self", None, (10, 11, 12), {"SO_RCVBUF": "0000"}, own={7: ("127.0.0.1", 4711)}
+    )
     steering = SteeringState((5, 6, 7), {5: 1}, by_client=False, probes=((6, ("127.0.0.1", 4711)),))
     unix = PoolState("raw", "self", "AF_UNIX", (13,), {}, f"{DIRECTORY}/raw.sock", 14)
     gone = WorkerId(1, 0, 1)

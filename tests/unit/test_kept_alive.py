@@ -29,7 +29,7 @@ from wssupervisor.runtime.observe.why_document import (
 
 WORKER = WorkerId(1, 0, 1)
 IDLE = Held(
-    inode=7, peer="127.0.0.7", port=40_001, idle=75.0, unread=0, unsent=0,
+    inode=7, cookie=1, peer="127.0.0.7", port=40_001, idle=75.0, unread=0, unsent=0,
     received=310, sent=4_200, answered=True,
 )  # fmt: skip
 PROXY = "idle keep-alive connections of a proxy or a scraper"

@@ -121,6 +121,10 @@ class Supervisor:
         self._events: deque[Event] = deque()
         self._handling = True
         """Whether a step is under way. True until `run`: events are only queued."""
+        self._actions: Sequence[Action] = ()
+        """Of the step under way, done or not."""
+        self._has_saved = False
+        """Until the first step is saved, the saved state is a predecessor's, with its orders."""
         steered = [steering.pool for steering in listeners.steerings.values()]
         self.handshakes = (
             Handshakes(steered) if saved is None else Handshakes.restore(steered, saved.handshakes)
@@ -135,7 +139,7 @@ class Supervisor:
             _warn_of_message,
             store,
             lambda: fleet.policy.kill_after,
-            self._relay_started,
+            self._keep_now,
             None if saved is None else saved.crew,
         )
         self.answers = PendingRequests(self.post, None if saved is None else saved.requests)
@@ -174,6 +178,7 @@ class Supervisor:
         async with self._tasks as tasks:
             watching = tasks.create_task(watch())
             begin()
+            self.listeners.keep_own(self._keep_now)
             ended = await self._ended
             watching.cancel()
             self._background.end()
@@ -237,12 +242,15 @@ class Supervisor:
             self.answers.settle(verdict)
         if actions or not isinstance(event, PASSING):
             never_raises("state", lambda: self._keep([*self.effects.pending, *actions]))
+            self._has_saved = True
+        self._actions = actions
         self.effects.perform(actions)
+        self._actions = ()
 
-    def _relay_started(self) -> None:
-        """Save the relay's identity, unless a step is under way: a later step will save it."""
-        if not self._handling:
-            self._keep(self.effects.pending)
+    def _keep_now(self) -> None:
+        """Save what no decision has changed; within a step, with the actions of that step."""
+        if self._has_saved:
+            self._keep([*self.effects.pending, *self._actions])
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -7,6 +7,7 @@ Layouts are those of linux/inet_diag.h. psutil's list is ten times too slow for 
 import socket
 import struct
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -22,8 +23,10 @@ NO_COOKIE = 0xFFFFFFFF
 
 _ATTRIBUTES_AT = 72
 _INODE = struct.Struct("=I")
-_INODE_AT = 68
 _INTERFACE_AT = 40
+_COOKIE_AT = 44
+_COOKIE = struct.Struct("=Q")
+_COOKIE_AND_INODE = struct.Struct("=Q16xI")
 INFO = 2
 """INET_DIAG_INFO: a struct tcp_info."""
 _IDLE = struct.Struct("=III")
@@ -68,6 +71,8 @@ class DiagSocket:
     inode: int
     rqueue: int
     wqueue: int
+    cookie: int = 0
+    """Names this connection, from its handshake on; no other socket gets it until the next boot."""
     interface: int = 0
     """Index of the one interface that it is bound to; 0 for all."""
     v6only: bool = False
@@ -114,6 +119,7 @@ def _parse(body: bytes) -> DiagSocket:
     _, rqueue, wqueue, _, inode = _COUNTS.unpack_from(body, 52)
     tcp_state = TcpState.SYN_RECV if state == TcpState.NEW_SYN_RECV else TcpState(state)
     (interface,) = _INODE.unpack_from(body, _INTERFACE_AT)
+    (cookie,) = _COOKIE.unpack_from(body, _COOKIE_AT)
     found = DiagSocket(
         family,
         tcp_state,
@@ -122,6 +128,7 @@ def _parse(body: bytes) -> DiagSocket:
         inode,
         rqueue,
         wqueue,
+        cookie,
         interface,
     )
     if tcp_state == TcpState.LISTEN:
@@ -151,8 +158,12 @@ def sockets(family: int, port: int, states: frozenset[TcpState]) -> list[DiagSoc
     ]
 
 
-def held_inodes(family: int, port: int, host: str | None) -> Iterator[tuple[int, int]]:
+def held_inodes(
+    family: int, port: int, host: str | None, without: AbstractSet[int]
+) -> Iterator[tuple[int, int]]:
     """(inode, state) of all connections with this local port and address that a process may hold.
+
+    `without`: cookies of connections to leave out.
 
     There are many thousands, so nothing else is parsed. `host` None: any local address.
     Raises OSError.
@@ -162,9 +173,10 @@ def held_inodes(family: int, port: int, host: str | None) -> Iterator[tuple[int,
     wanted_host = None if host is None else socket.inet_pton(family, host)
     size = 4 if family == socket.AF_INET else 16
     for body in netlink.ask(_request(family, mask, ("", port), ("", 0)), dump=True):
-        (inode,) = _INODE.unpack_from(body, _INODE_AT)
+        cookie, inode = _COOKIE_AND_INODE.unpack_from(body, _COOKIE_AT)
         if (
             inode
+            and cookie not in without
             and body[4:6] == wanted_port
             and (wanted_host is None or body[8 : 8 + size] == wanted_host)
         ):
@@ -179,6 +191,7 @@ class Held:
     """
 
     inode: int
+    cookie: int
     peer: str
     port: int
     idle: float
@@ -210,6 +223,7 @@ def held(family: int, port: int, host: str | None) -> Iterator[Held]:
             bytes_sent, bytes_received = _BYTES.unpack_from(info, _BYTES_AT)
         yield Held(
             sock.inode,
+            sock.cookie,
             sock.remote[0].removeprefix("::ffff:"),
             sock.remote[1],
             idle,

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,6 +110,12 @@ class ListenerSet:
         found = cls(pools, backlogs, state.slots_before, steerings, holders)
         found._inspect_all()
         return found
+
+    def keep_own(self, keep: Callable[[], object]) -> None:
+        """Call `keep` after each new connection of our own, to save it."""
+        for pool in self.pools.values():
+            if isinstance(pool, TcpPool):
+                pool.own.keep = keep
 
     def measure(self) -> list[Listener]:
         """Measure each slot's group index. Raises ListenFailed, SteeringRefused."""

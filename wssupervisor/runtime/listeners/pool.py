@@ -2,18 +2,18 @@
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from wssupervisor.fleet.model import SlotId
+from wssupervisor.runtime.kernel.inet_diag import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
     """`path` is None for TCP; `lock` is None if systemd made the socket.
 
-    `probes`: inodes of the server's ends of our probes, which do not count as clients. A server
-    that never closes a probe keeps it longer than the supervisor that sent it lives.
+    `own`: our own connections, which no client has: see OwnConnections.
     """
 
     name: str
@@ -23,7 +23,7 @@ class PoolState:
     original_options: dict[str, str]
     path: str | None = None
     lock: int | None = None
-    probes: tuple[int, ...] = ()
+    own: dict[int, Endpoint] = field(default_factory=dict)
 
     def all_descriptors(self) -> tuple[int, ...]:
         """All descriptors of the pool, the lock's included."""

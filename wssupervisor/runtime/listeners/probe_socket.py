@@ -3,24 +3,18 @@
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from wssupervisor.errors import Unreachable
 from wssupervisor.fleet.model import SlotId
-from wssupervisor.runtime.kernel.inet_diag import DiagSocket, Endpoint, server_side
-from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE, Reach
+from wssupervisor.runtime.kernel.inet_diag import Endpoint
+from wssupervisor.runtime.listeners.reach import SO_BINDTODEVICE
 from wssupervisor.runtime.listeners.tcp_pool import Slot, TcpPool
 
 CONNECT_SECONDS = 0.5
 """Limit of a handshake over loopback, which takes microseconds unless the queue is full."""
 GROWN_SECONDS = 0.02
 IP_BIND_ADDRESS_NO_PORT = 24
-
-
-def server_end(reach: Reach, source: Endpoint) -> DiagSocket | None:
-    """Return the server's end of a probe from this address; None if there is none."""
-    local = (reach.host, reach.port)
-    return server_side(reach.family, local, source, reach.interface)
 
 
 def longer_queues(before: Mapping[SlotId, int], candidates: Sequence[Slot]) -> list[Slot]:
@@ -46,7 +40,7 @@ def marked(slot: Slot) -> Iterator[None]:
 def probe_socket(pool: TcpPool) -> Iterator[tuple[socket.socket, Endpoint]]:
     """A client socket with a source address of its own, and a timeout of CONNECT_SECONDS.
 
-    Raises Unreachable.
+    Its connection is remembered as ours, at the latest when the context ends. Raises Unreachable.
     """
     reach = pool.reach
     with socket.socket(pool.family, socket.SOCK_STREAM) as client:
@@ -61,4 +55,9 @@ def probe_socket(pool: TcpPool) -> Iterator[tuple[socket.socket, Endpoint]]:
                 " that an interface of this machine still has that address"
             ) from error
         host, port = client.getsockname()[:2]
-        yield client, (host.partition("%")[0], port)
+        source = (host.partition("%")[0], port)
+        try:
+            yield client, source
+        finally:
+            with suppress(OSError):
+                pool.own.remember(source)

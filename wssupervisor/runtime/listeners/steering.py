@@ -32,7 +32,6 @@ from wssupervisor.runtime.listeners.probe_socket import (
     longer_queues,
     marked,
     probe_socket,
-    server_end,
 )
 from wssupervisor.runtime.listeners.socket_options import set_nonblocking
 from wssupervisor.runtime.listeners.steering_program import ProbeRule, steering_program
@@ -195,8 +194,10 @@ class Steering:
 
     def _accept_own(self, slot: Slot, sources: Iterable[Endpoint]) -> None:
         """Accept and close the probes in its queue, unless clients wait there, too."""
-        ends = [server_end(self.pool.reach, source) for source in sources]
-        waiting = [end for end in ends if end is not None and end.queued]
+        own = self.pool.own
+        ends = [own.find(source) for source in sources]
+        cookies = own.cookies
+        waiting = [end for end in ends if end and end.queued and end.cookie in cookies]
         if slot.queued() == len(waiting):
             set_nonblocking(
                 slot.socket
@@ -239,6 +240,7 @@ class Steering:
             found[index] = self._measured(index, unknown, takes_back=quiet)
         self.order = self._completed(found)
         self.attach({self.order[last]: 1})
+        self.pool.own.forget_ended()
         return list(self.order)
 
     def _await_handshakes(self) -> bool:
@@ -376,16 +378,15 @@ class Steering:
 
     def _arrival(self, client: socket.socket, source: Endpoint, index: int) -> DiagSocket | None:
         """Connect to this index; return the server's end, queued or accepted. None: not arrived."""
-        reach = self.pool.reach
         self._attach(self.weights, self._probes, [ProbeRule(source[0], source[1], index)])
         try:
-            client.connect(reach.target)
+            client.connect(self.pool.reach.target)
         except OSError:
             return None
         until = time.monotonic() + CONNECT_SECONDS
         while time.monotonic() < until:
             # We are connected once the server has answered; the server is, with our third packet.
-            found = server_end(reach, source)
+            found = self.pool.own.remember(source)
             if found is None or found.state != TcpState.SYN_RECV:
                 return found
         return None

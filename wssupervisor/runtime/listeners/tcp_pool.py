@@ -9,7 +9,6 @@ import fcntl
 import os
 import socket
 import struct
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ from wssupervisor.plural import count
 from wssupervisor.runtime.kernel.descriptors import inherited
 from wssupervisor.runtime.kernel.inet_diag import TcpState, held_inodes
 from wssupervisor.runtime.listeners.holders import describe_holders, ending, listening_inodes
+from wssupervisor.runtime.listeners.own_connections import OwnConnections
 from wssupervisor.runtime.listeners.pool import Connections, PoolState
 from wssupervisor.runtime.listeners.reach import Reach, reach
 from wssupervisor.runtime.listeners.socket_options import options_of, original_options_of
@@ -32,8 +32,6 @@ _QUEUE_AT = 24
 
 LIVE = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 PEER_LEFT = frozenset({TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.CLOSE})
-REMEMBERED = 256
-"""Probes remembered, to distinguish their server's ends from clients, even while they close."""
 FEWEST_SLOTS = 3
 """Old generation, new generation, parking: fewer slots leave nothing to steer."""
 
@@ -119,7 +117,10 @@ class TcpPool:
     slots: list[Slot]
     why_shared: str | None = None
     original_options: dict[str, str] = field(default_factory=dict)
-    _own: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    own: OwnConnections = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own = OwnConnections(lambda: self.reach)
 
     @property
     def address(self) -> str:
@@ -156,7 +157,7 @@ class TcpPool:
             self.why_shared,
             descriptors,
             dict(self.original_options),
-            probes=tuple(self._own),
+            own=self.own.save(),
         )
 
     @classmethod
@@ -164,7 +165,7 @@ class TcpPool:
         slots = [Slot(inherited(descriptor)) for descriptor in state.descriptors]
         first = slots[0].socket
         host, port = first.getsockname()[:2]
-        return cls(
+        pool = cls(
             state.name,
             first.family,
             host,
@@ -173,17 +174,9 @@ class TcpPool:
             slots,
             state.why_shared,
             dict(state.original_options),
-            deque(state.probes, maxlen=REMEMBERED),
         )
-
-    @property
-    def own(self) -> frozenset[int]:
-        """Inodes of the server's ends of our probes: no client has these connections."""
-        return frozenset(self._own)
-
-    def is_own(self, inode: int) -> None:
-        """Remember a connection as our own probe, by the inode of the server's end."""
-        self._own.append(inode)
+        pool.own = OwnConnections(lambda: pool.reach, state.own)
+        return pool
 
     def by_inode(self, inode: SlotId) -> Slot:
         return next(slot for slot in self.slots if slot.inode == inode)
@@ -203,10 +196,7 @@ class TcpPool:
             raise taken(self.name, self.address, foreign)
 
     def connections(self) -> Connections:
-        own = self.own
-        found = [
-            one for one in held_inodes(self.family, self.port, self.local_host) if one[0] not in own
-        ]
+        found = list(held_inodes(self.family, self.port, self.local_host, self.own.cookies))
         return Connections(
             frozenset(inode for inode, _ in found),
             frozenset(inode for inode, state in found if state in LIVE),

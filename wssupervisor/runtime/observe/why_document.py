@@ -126,8 +126,9 @@ def _connections(
     now = time.monotonic()
     for pool in pools:
         if isinstance(pool, TcpPool):
+            own = pool.own.cookies
             for connection in held(pool.family, pool.port, pool.local_host):
-                if connection.inode in owners and connection.inode not in pool.own:
+                if connection.inode in owners and connection.cookie not in own:
                     seen = first_seen.get(connection.inode)
                     age = None if seen is None else round(now - seen, 1)
                     yield SeenConnection(owners[connection.inode], connection, age)

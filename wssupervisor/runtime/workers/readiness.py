@@ -21,7 +21,7 @@ from wssupervisor.fleet.model import Check, SlotId
 from wssupervisor.probe_verdict import GOOD, WRONG
 from wssupervisor.runtime.kernel.inet_diag import Endpoint, TcpState
 from wssupervisor.runtime.listeners.listener_set import ListenerSet
-from wssupervisor.runtime.listeners.probe_socket import CONNECT_SECONDS, probe_socket, server_end
+from wssupervisor.runtime.listeners.probe_socket import CONNECT_SECONDS, probe_socket
 from wssupervisor.runtime.listeners.steering import Steering
 from wssupervisor.runtime.listeners.tcp_pool import Slot
 from wssupervisor.runtime.workers.bound_itself import another_address, same_address, wrapped
@@ -105,7 +105,6 @@ async def accepts(
             return False
         if taken.inode:
             queued = steering.pool.by_inode(slot).queued
-            steering.pool.is_own(taken.inode)
             listeners.held_probes.hold(taken.client.dup(), process, queued)
     return True
 
@@ -234,9 +233,8 @@ async def _taken(
     unbroken = listening.times_down
     began = time.monotonic()
     suspect_at = began + SUSPECT_SECONDS
-    reach = steering.pool.reach
     while True:
-        found = server_end(reach, source)
+        found = steering.pool.own.remember(source)
         if found is not None and found.inode:
             return found.inode if process.took(found.inode) else None
         received = _received(client)
