@@ -39,6 +39,8 @@ class Record:
     entry: Callable[[str], bytes]
     reports: "Dropped | None" = None
     """Set if the record reports missing lines."""
+    written: Callable[[], None] | None = None
+    """Called by the writing thread after these lines and all before them are written, or lost."""
 
     def size(self) -> int:
         return sum(map(len, self.lines)) + ENTRY_BYTES * len(self.lines)
@@ -207,6 +209,8 @@ class Writer:
             lane, record, size = self._next()
             for some in _in_portions(record):
                 self._write(lane, some, record.reports)
+            if record.written is not None:
+                record.written()
             with self._changed:
                 lane.bytes -= size
                 self._writing = 0

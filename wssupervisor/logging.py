@@ -129,14 +129,23 @@ def _traceback(stream: TextIO, error: Any) -> None:
     stream.write(harmless(own.getvalue()))
 
 
-def pass_on(lines: Sequence[str], *, worker: str, generation: int, pid: int) -> None:
-    """Log output of a worker in bulk, because a call for each line would cost the loop too much."""
+def pass_on(
+    pieces: Sequence[tuple[Sequence[str], Callable[[], None]]],
+    *,
+    worker: str,
+    generation: int,
+    pid: int,
+) -> None:
+    """Log output of a worker in bulk, because a call for each line would cost the loop too much.
+
+    `pieces`: lines, each with what is called after they are written, by the thread that writes.
+    """
     own = {"kind": "output", "generation": generation, "worker": worker, "pid": pid}
-    if _log is None:
-        for line in lines:
-            structlog.get_logger().info(line, **own)
-        return
-    if _log.level > stdlib.INFO:
+    if _log is None or _log.level > stdlib.INFO:
+        for lines, written in pieces:
+            for line in lines if _log is None else ():
+                structlog.get_logger().info(line, **own)
+            written()
         return
     template = _log.process("info", {"event": PLACE, **own})
     head, tail = template.entry(template.lines[0]).split(PLACE.encode(), 1)
@@ -146,7 +155,8 @@ def pass_on(lines: Sequence[str], *, worker: str, generation: int, pid: int) -> 
     def entry(line: str) -> bytes:
         return b"".join((head, escape(line), tail))
 
-    _log.writer.put(Record(lines, entry), output=True)
+    for lines, written in pieces:
+        _log.writer.put(Record(lines, entry, written=written), output=True)
 
 
 def log_skipped(skipped: int, *, worker: str, generation: int) -> None:

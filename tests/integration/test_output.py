@@ -34,9 +34,12 @@ def write(output: Output, data: bytes) -> None:
 
 
 def lines(output: Output) -> list[str]:
+    """All that were not read yet; the log has them at once."""
     found = []
     while output.unread():
-        found += output.read().lines
+        for some, written in output.read().pieces:
+            found += some
+            written()
     return found
 
 
@@ -81,7 +84,52 @@ def test_a_line_that_never_ends_is_passed_on_all_the_same(output: Output) -> Non
     assert sum(len(line) for line in lines(output)) >= 2 * LINE_BYTES
 
 
-def test_memory_is_given_back_as_it_is_read(output: Output) -> None:
+def test_memory_is_given_back_once_the_log_has_the_lines_and_not_before(output: Output) -> None:
+    data = b"".join(b"%07d\n" % number for number in range(10_000))
+    write(output, data)
+    pieces = []
+    while output.unread():
+        pieces += output.read().pieces
+    read = kibibytes(output)
+    written = 0
+    for some, when_written in pieces[:10]:
+        when_written()
+        written += 8 * len(some)
+        assert output.save().written_to == written
+    at = os.lseek(output.descriptor, 0, os.SEEK_DATA)
+
+    assert sum(len(some) for some, _ in pieces) == 10_000
+    assert read == -(-len(data) // 4096) * 4
+    assert at == written // 4096 * 4096
+    for _, when_written in pieces[10:]:
+        when_written()
+    assert kibibytes(output) <= 4
+
+
+def test_the_start_of_a_line_is_kept_until_its_end_is_written(output: Output) -> None:
+    write(output, b"one\n" + b"x" * 5000)
+    [(_, one_written)] = output.read().pieces
+    one_written()
+
+    assert output.save().written_to == len("one\n")
+    assert os.lseek(output.descriptor, 0, os.SEEK_DATA) == 0
+
+
+def test_a_log_that_is_written_after_its_output_was_closed_frees_nothing() -> None:
+    output, ends = Output.create("closed")
+    write(output, b"x" * 8000 + b"\n")
+    pieces = output.read().pieces
+    other = os.dup(output.descriptor)
+    ends.close()
+    output.close()
+    for _, written in pieces:
+        written()
+
+    assert os.lseek(other, 0, os.SEEK_DATA) == 0
+    os.close(other)
+
+
+def test_memory_is_given_back_as_it_is_written(output: Output) -> None:
     for _ in range(64):
         write(output, b"y" * 99 + b"\n" * 1 + b"z" * 99900)
     grown = kibibytes(output)

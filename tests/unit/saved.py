@@ -96,7 +96,7 @@ def _worker(worker: WorkerId, first: int) -> WorkerHandleState:
 
 
 def _output(first: int) -> OutputState:
-    return OutputState(first, 8192, 4096, "begun", ("a line",), first + 1, 1234)
+    return OutputState(first, 8192, 8000, 4096, "begun", ("a line",), first + 1, 1234)
 
 
 def saved_state() -> SavedState:

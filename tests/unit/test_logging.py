@@ -35,7 +35,7 @@ logging.configure("journal", "info", "chat")
 log = structlog.get_logger()
 for line in sys.stdin:
     log.info(line.strip(), generation=7, note="two\\nlines")
-    logging.pass_on(["cache is warm"], worker="7.0.1", generation=7, pid=4100)
+    logging.pass_on([(["cache is warm"], lambda: None)], worker="7.0.1", generation=7, pid=4100)
     print(logging.flush(0.2), flush=True)
 log.info("large", text="x" * 300_000)
 print(logging.flush(10.0), flush=True)

@@ -374,8 +374,8 @@ def _log_output(worker: WorkerId, pid: int, output: OutputLines) -> None:
     name, generation = str(worker), worker.generation
     if output.skipped:
         logging.log_skipped(output.skipped, worker=name, generation=generation)
-    if output.lines:
-        logging.pass_on(output.lines, worker=name, generation=generation, pid=pid)
+    if output.pieces:
+        logging.pass_on(output.pieces, worker=name, generation=generation, pid=pid)
 
 
 def _warn_of_message(worker: WorkerId, reason: str) -> None:

@@ -134,7 +134,7 @@ def _output(
     worker: WorkerId,
     known: WorkerHandleState | None,
 ) -> OutputState:
-    """The worker's output, from where the last supervisor had read to, without dropped bytes."""
+    """The worker's output from where the log of the last supervisor ends, without dropped bytes."""
     name = f"wssupervisor-{worker}"
     descriptor, pipe = (stored.take(worker_name(worker), kind) for kind in ("memfd", "pipe:"))
     if pipe is None and known is not None and known.output.inode:
@@ -145,16 +145,14 @@ def _output(
         pipe = _closed_pipe()
     if descriptor is None:
         descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    read_to = 0 if known is None else known.output.read_to
-    partial = "" if known is None else known.output.partial
+    written_to = 0 if known is None else known.output.written_to
     try:
-        at = os.lseek(descriptor, read_to, os.SEEK_DATA)
+        at = os.lseek(descriptor, written_to, os.SEEK_DATA)
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
         at = os.fstat(descriptor).st_size
-    partial = partial if at == read_to else ""
-    return OutputState(descriptor, at, at, partial, (), pipe, os.fstat(pipe).st_ino)
+    return OutputState(descriptor, at, at, at, "", (), pipe, os.fstat(pipe).st_ino)
 
 
 def _opened(pids: Iterable[int], link: str, flags: int) -> int | None:

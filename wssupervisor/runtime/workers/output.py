@@ -3,39 +3,60 @@
 Standard output and error of a worker are a pipe, because opening /dev/stderr would truncate a file
 (docs/internals/platform.md#output-through-a-pipe-or-a-file). A relay (relay.py) moves the bytes
 into a memfd, whether or not a supervisor lives. The supervisor reads behind the relay and frees the
-pages it has read, so the file stays small. If the supervisor falls far behind, the relay drops the
-oldest bytes, and the hole in the file shows how many.
+pages whose lines the log has written, so the file stays small. Lines that wait in this process for
+the log are still in the file: if the supervisor dies, its successor reads them there. If the
+supervisor falls far behind, the relay drops the oldest bytes, and the hole in the file shows how
+many.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
 import struct
 import termios
+import threading
 from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from wssupervisor.runtime.workers.relay_program import PAGE, move, own_opening, punch
+from wssupervisor.runtime.workers.relay_program import (
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    PAGE,
+    move,
+    own_opening,
+)
 
 LAST_LINES = 50
 LINE_BYTES = 8192
 """A longer line is cut into pieces of this size."""
 READ_BYTES = 1 << 16
 """Read at most this much at once: 65,536 empty lines cost 3 ms."""
+PIECE_BYTES = 1 << 12
+"""Lines are reported as written in pieces of about this size; a successor may repeat one piece."""
 TAIL_BYTES = 1 << 16
 """The last lines are looked for in this much, no matter how much is still unread."""
 PIPE_BYTES = 1 << 18
+_fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+_fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 PIPE_MODE = 0o622
 """Lets a worker that has changed its user open /dev/stderr."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputState:
-    """`partial`: the line without its end so far, latin-1; `inode`: the pipe's."""
+    """`partial`: the line without its end so far, latin-1; `inode`: the pipe's.
+
+    `written_to`: the log has all lines that end before this offset. The next program continues from
+    `read_to`, after the log is written. After a death, it continues from `written_to`.
+    """
 
     descriptor: int
     read_to: int
+    written_to: int
     freed_to: int
     partial: str
     last: tuple[str, ...]
@@ -64,10 +85,17 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class OutputLines:
-    """`skipped`: bytes lost before these lines."""
+    """`skipped`: bytes lost before these lines.
 
-    lines: list[str]
+    `pieces`: lines, each with what must be called, in any thread, after the log has written them.
+    """
+
+    pieces: list[tuple[list[str], Callable[[], None]]] = field(default_factory=list)
     skipped: int = 0
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for lines, _ in self.pieces for line in lines]
 
 
 class Output:
@@ -77,7 +105,11 @@ class Output:
         self.descriptor = descriptor
         self.pipe = pipe
         self._read_to = 0
+        self._written_to = 0
         self._freed_to = 0
+        self._free_lock = threading.Lock()
+        """Held while the thread of the log frees pages, and by `close`."""
+        self._closed = False
         self._partial = b""
         self._skipped = 0
         """Lost bytes that are not reported yet."""
@@ -110,7 +142,14 @@ class Output:
         partial = self._partial.decode("latin-1")
         last = tuple(self._last)
         return OutputState(
-            self.descriptor, self._read_to, self._freed_to, partial, last, self.pipe, self.inode
+            self.descriptor,
+            self._read_to,
+            self._written_to,
+            self._freed_to,
+            partial,
+            last,
+            self.pipe,
+            self.inode,
         )
 
     @classmethod
@@ -118,6 +157,7 @@ class Output:
         found = cls(state.descriptor, state.pipe)
         found._read_to, found._freed_to = state.read_to, state.freed_to
         found._partial = state.partial.encode("latin-1")
+        found._written_to = state.read_to - len(found._partial)
         found._last.extend(state.last)
         return found
 
@@ -131,8 +171,10 @@ class Output:
         return [self.descriptor, self.pipe]
 
     def close(self) -> None:
-        for descriptor in self.descriptors():
-            os.close(descriptor)
+        with self._free_lock:
+            self._closed = True
+            for descriptor in self.descriptors():
+                os.close(descriptor)
 
     # -- bytes in the file --------------------------------------------------------------------
 
@@ -147,25 +189,37 @@ class Output:
             self._miss(at - self._read_to)
         chunk = os.pread(self.descriptor, limit, self._read_to)
         if self._data_from(self._read_to) != self._read_to:
-            return OutputLines(
-                []
-            )  # the relay dropped bytes while we read: the chunk is partly zeros
-        self._read_to += len(chunk)
-        lines = self._split(self._after_gap(chunk))
-        self._free()
-        skipped = 0
-        if lines or not self._in_gap:
-            skipped, self._skipped = self._skipped, 0
+            return OutputLines()  # the relay dropped bytes while we read: the chunk is partly zeros
+        found = OutputLines(list(self._pieces(chunk)))
+        lines = found.lines
         self._last.extend(lines[-LAST_LINES:])
-        return OutputLines(lines, skipped)
+        if lines or not self._in_gap:
+            found, self._skipped = OutputLines(found.pieces, self._skipped), 0
+        return found
+
+    def _pieces(self, chunk: bytes) -> Iterator[tuple[list[str], Callable[[], None]]]:
+        """The lines that end in the next bytes of the file, in pieces of about PIECE_BYTES."""
+        at = 0
+        while at < len(chunk):
+            end = chunk.rfind(b"\n", at, at + PIECE_BYTES) + 1
+            end = end or min(at + PIECE_BYTES, len(chunk))
+            self._read_to += end - at
+            lines = self._split(self._after_gap(chunk[at:end]))
+            if lines or not self._partial:
+                yield lines, self._when_written()
+            at = end
+
+    def _when_written(self) -> Callable[[], None]:
+        """What to call once the log has all lines that were read so far."""
+        return partial(self._written, self._read_to - len(self._partial))
 
     def rest(self) -> OutputLines:
         """Return the incomplete last line, after all output has arrived."""
-        partial, self._partial = self._partial, b""
+        begun, self._partial = self._partial, b""
         skipped, self._skipped = self._skipped, 0
-        lines = [_readable(partial)] if partial else []
+        lines = [_readable(begun)] if begun else []
         self._last.extend(lines)
-        return OutputLines(lines, skipped)
+        return OutputLines([(lines, self._when_written())] if lines else [], skipped)
 
     def last_lines(self) -> tuple[str, ...]:
         """The last LAST_LINES lines written, read or not. Does not mark them as read."""
@@ -211,15 +265,19 @@ class Output:
         self._partial = rest
         lines = _lines(whole) if newline else []
         if len(rest) > LINE_BYTES:
-            lines += _lines(rest)
-            self._partial = b""
+            cut = (len(rest) - 1) // LINE_BYTES * LINE_BYTES
+            lines += _lines(rest[:cut])
+            self._partial = rest[cut:]
         return lines
 
-    def _free(self) -> None:
-        whole_pages = self._read_to // PAGE * PAGE
-        if whole_pages > self._freed_to:
-            punch(self.descriptor, self._freed_to, whole_pages)
-            self._freed_to = whole_pages
+    def _written(self, to: int) -> None:
+        """Free the pages of lines that the log has written. May run in the thread of the log."""
+        with self._free_lock:
+            self._written_to = max(self._written_to, to)
+            whole_pages = self._written_to // PAGE * PAGE
+            if whole_pages > self._freed_to and not self._closed:
+                _punch(self.descriptor, self._freed_to, whole_pages)
+                self._freed_to = whole_pages
 
     # -- bytes in the pipe --------------------------------------------------------------------
 
@@ -258,6 +316,11 @@ class Output:
         found = bytearray(4)
         fcntl.ioctl(self.pipe, termios.FIONREAD, found)
         return int(struct.unpack("=i", found)[0])
+
+
+def _punch(file: int, begin: int, end: int) -> None:
+    """Like `relay_program.punch`, which looks the function up each time: 5 us instead of 30."""
+    _fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, end - begin)
 
 
 def _lines(data: bytes) -> list[str]:

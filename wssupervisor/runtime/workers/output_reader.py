@@ -151,11 +151,13 @@ class OutputReader:
     @staticmethod
     def _is_over(source: Source) -> bool:
         """Whether the end of an ended worker's output has arrived, or the wait is over."""
-        late = source.complete_by is None or time.monotonic() >= source.complete_by
-        return late or not source.output.pending()
+        if source.complete_by is None or time.monotonic() >= source.complete_by:
+            return True
+        # In this order: the relay may move the last bytes between the two.
+        return not source.output.pending() and not source.output.unread()
 
     def _pass_on(self, source: Source, words: OutputLines) -> None:
-        if words.lines or words.skipped:
+        if words.pieces or words.skipped:
             self._deliver(source.worker, source.pid, words)
 
     def _close(self, source: Source) -> None:
@@ -174,6 +176,6 @@ class OutputReader:
         for source in list(self._sources):
             missed = source.output.unread()
             if missed:
-                self._deliver(source.worker, source.pid, OutputLines([], missed))
+                self._deliver(source.worker, source.pid, OutputLines(skipped=missed))
             source.output.close()
         self._sources.clear()
