@@ -2,9 +2,13 @@
 
 import os
 import re
+import select
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +20,14 @@ from tests.harness.daemon import Daemon
 from tests.harness.fd_store import FdStore
 from tests.harness.settings import Settings
 from wssupervisor.runtime.kernel.procfs import environment, pids
+from wssupervisor.runtime.workers.output import Output
 from wssupervisor.runtime.workers.relay import INSTANCE
 
 APPLICATION = Path(__file__).parents[1] / "harness/workers/serving.py"
 NUMBER = re.compile(r"\| (\d{7}) x+$", re.MULTILINE)
 SKIPPED = re.compile(r"output skipped.* bytes=(\d+)")
 ALL = "| that was all"
+PIPE_BUF = 4096
 
 
 def relays(daemon: Daemon) -> list[int]:
@@ -64,6 +70,15 @@ def wait_said(daemon: Daemon, what: str) -> str:
 
 def numbers(log: str) -> list[int]:
     return [int(found) for found in NUMBER.findall(log)]
+
+
+def read_all(pipe: int) -> bytes:
+    """What is in a pipe that does not block."""
+    data = b""
+    with suppress(BlockingIOError):
+        while some := os.read(pipe, 1 << 20):
+            data += some
+    return data
 
 
 def test_a_script_that_names_its_standard_error_loses_none_of_its_lines(
@@ -139,6 +154,80 @@ def test_what_is_written_while_nobody_supervises_comes_afterwards(
         assert len(found) - count < 200  # of the page that was being read when it died
         assert daemon.stop() == 0
         assert relays(daemon) == []
+
+
+DIES_AT_ITS_RELAY = """
+import asyncio, os, signal, sys
+from wssupervisor.runtime.workers.output import Output
+from wssupervisor.runtime.workers.relay import Relay
+
+async def main():
+    relay = Relay(sys.argv[1], lambda: os.kill(os.getpid(), signal.SIGKILL))
+    relay.move(Output(int(sys.argv[2]), int(sys.argv[3])))
+
+asyncio.run(main())
+"""
+
+
+def test_a_relay_that_was_not_saved_when_its_supervisor_died_ends_with_it() -> None:
+    """No successor would know it; and a pipe that it had would keep it alive."""
+    name = f"unsaved-{os.getpid()}"
+    output, ends = Output.create("unsaved")
+    try:
+        command = [sys.executable, "-c", DIES_AT_ITS_RELAY, name]
+        numbers = output.descriptors()
+        died = subprocess.run([*command, *map(str, numbers)], pass_fds=numbers, check=False)
+
+        assert died.returncode == -signal.SIGKILL
+        wait_until(
+            lambda: not any(environment(pid).get(INSTANCE) == name for pid in pids()),
+            within=SOON,
+            what="the end of the relay",
+        )
+    finally:
+        ends.close()
+        output.close()
+
+
+@pytest.mark.parametrize("held", ["store", "nobody"])
+def test_lines_that_wait_for_the_log_when_the_supervisor_dies_come_afterwards(
+    settings: Settings, held: str
+) -> None:
+    """The log is a full pipe: the supervisor has read the lines, but could not write them."""
+    count, width = 3000, 100
+    reading, writing = os.pipe()
+    with ExitStack() as stack:
+        for end in (reading, writing):
+            stack.callback(os.close, end)
+        store = stack.enter_context(FdStore()) if held == "store" else None
+        own = chatty(settings, count, count, 0.0, width)
+        daemon = stack.enter_context(Daemon(own, sockets=store, log_to=writing))
+        daemon.start()
+        wait_until(
+            lambda: not select.select([], [writing], [], 0)[1],
+            within=SOON,
+            what="a log that is full",
+        )
+        at = time.monotonic()
+        wait_until(lambda: time.monotonic() > at + 1.0, within=SOON, what="a while")
+        daemon.die()
+        os.set_blocking(reading, False)
+        log = read_all(reading)
+        before = numbers(log.decode())
+        daemon.start()
+
+        def all_read() -> bool:
+            nonlocal log
+            log += read_all(reading)
+            return ALL.encode() in log
+
+        wait_until(all_read, within=SOON, what="its last line")
+        found = numbers(log.decode())
+
+        assert len(before) < count // 2
+        assert sorted(set(found)) == list(range(count))
+        assert len(found) - count < 2 * PIPE_BUF / width
+        assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize("dies", ["supervisor", "both"])
@@ -228,11 +317,7 @@ def test_a_log_that_is_read_again_after_a_stall_says_what_is_missing(settings: S
 
             def all_read() -> bool:
                 nonlocal data
-                try:
-                    while some := os.read(reading, 1 << 20):
-                        data += some
-                except BlockingIOError:
-                    pass
+                data += read_all(reading)
                 return data.count(ALL.encode()) == 2
 
             wait_until(all_read, what="both workers' last line")

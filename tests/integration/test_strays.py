@@ -6,8 +6,9 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ from tests.harness.releases import WORKERS
 from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
 from wssupervisor.runtime.handover import state_file
+from wssupervisor.runtime.kernel.procfs import environment, pids
+from wssupervisor.runtime.workers.relay import INSTANCE
 
 BEFORE_A_SCAN = 20.0
 """A stray is found because it is orphaned or a holder, not by the next scan of all processes."""
@@ -89,16 +92,38 @@ def test_a_stray_with_a_slot_goes_with_its_generation_and_gets_no_client_of_the_
     assert not still
 
 
+@pytest.mark.parametrize("dies", ["nothing", "supervisor and relay"])
 def test_a_stray_that_calls_itself_a_relay_of_output_ends_like_any_other(
-    settings: Settings,
+    settings: Settings, tmp_path: Path, dies: str
 ) -> None:
-    own = leaving(settings, "accepts", "relay")
+    """It is left while the supervisor is stopped, which so never sees it below its worker."""
+    asked = tmp_path / "asked"
+    own = leaving(settings, "accepts", "relay", str(asked))
     with instance(own) as daemon:
         daemon.start()
-        [stray] = wait_strays(daemon, 1)
-        replace(own, command=(*own.command[:-1], "none")).write()
+        [relay] = [pid for pid in pids() if environment(pid).get(INSTANCE) == own.name]
+        daemon.signal(signal.SIGSTOP)
+        asked.touch()
+        wait_until(asked.read_text, what="a stray")
+        stray = int(asked.read_text())
+        wait_until(lambda: environment(stray).get(INSTANCE), what="its variable")
+        if dies == "nothing":
+            daemon.signal(signal.SIGCONT)
+        else:
+            os.kill(relay, signal.SIGKILL)
+            daemon.die()
+            daemon.start()
+        replace(own, command=(*own.command[:-2], "none")).write()
         daemon.reload()
-        wait_until(lambda: not alive(stray), what="the end of the stray", within=BEFORE_A_SCAN)
+        try:
+            wait_until(
+                lambda: not alive(stray),
+                what="the end of the stray",
+                within=BEFORE_A_SCAN if dies == "nothing" else HANG_SECONDS,
+            )
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(stray, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("keeps", ["accepts", "nothing"])

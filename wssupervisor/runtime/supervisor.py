@@ -196,6 +196,7 @@ class Supervisor:
         self._clock.stand_still()
         self._look()
         self.post(Reexecuted(__version__, before))
+        self.crew.relay.take_over()
 
     def recover(self, event: Recovered, at: float, *, steered: bool) -> None:
         """Continue the work of a supervisor that died, and that saved its state at this instant.
@@ -206,6 +207,7 @@ class Supervisor:
         self._unsure_since = at
         self._clock.stand_still()
         self.post(event)
+        self.crew.relay.take_over()
         for worker in self.crew.without_channel():
             self.post(LibraryDisconnected(worker))
         for listener in moved:

@@ -2,7 +2,8 @@
 
 Its first argument says what that one keeps: "accepts" (from the listening socket), "holds" (the
 socket alone), "nothing". It ignores SIGTERM. With a second argument, "none", no process is left;
-with "relay" it has the variable of a relay of output in its environment.
+with "relay" and a path it has the variables of a relay of output in its environment, and it is left
+once the path is an empty file, which then gets its pid.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import select
 import socket
 import sys
+from pathlib import Path
 
 FIRST_DESCRIPTOR = 3
 STRAY = """
@@ -32,14 +34,20 @@ signal.pause()
 """
 
 
-def leave_a_stray(keeps: str, variables: dict[str, str]) -> None:
+def leave_a_stray(keeps: str, variables: dict[str, str]) -> str:
     reading, writing = os.pipe()
     if child := os.fork():
         os.close(writing)
         os.waitpid(child, 0)
-        print("stray", os.read(reading, 20).decode(), flush=True)
+        stray_pid = os.read(reading, 20).decode()
+        print("stray", stray_pid, flush=True)
         os.close(reading)
-        return
+        return stray_pid
+    become_the_stray(keeps, variables, reading, writing)
+    raise AssertionError
+
+
+def become_the_stray(keeps: str, variables: dict[str, str], reading: int, writing: int) -> None:
     os.setsid()
     if stray := os.fork():
         os.write(writing, str(stray).encode())
@@ -53,16 +61,25 @@ def leave_a_stray(keeps: str, variables: dict[str, str]) -> None:
     os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", STRAY, keeps], variables)
 
 
-def serve() -> None:
+def serve(asked_at: Path | None) -> None:
     listening = socket.socket(fileno=FIRST_DESCRIPTOR)
     while True:
-        select.select([listening], [], [])
+        select.select([listening], [], [], 0.05)
+        if asked_at is not None and asked_at.exists():
+            asked_at.write_text(leave_a_stray(sys.argv[1], as_a_relay()))
+            asked_at = None
         with contextlib.suppress(BlockingIOError), listening.accept()[0] as client:
             client.sendall(b"worker\n")
 
 
+def as_a_relay() -> dict[str, str]:
+    return {
+        "WSSUPERVISOR_RELAY": os.environ["WSSUPERVISOR_INSTANCE"],
+        "WSSUPERVISOR_RELAY_OF": os.environ["WSSUPERVISOR_SUPERVISOR"],
+    }
+
+
 if __name__ == "__main__":
-    if sys.argv[2:] != ["none"]:
-        own = {"WSSUPERVISOR_RELAY": os.environ["WSSUPERVISOR_INSTANCE"]}
-        leave_a_stray(sys.argv[1], own if sys.argv[2:] == ["relay"] else {})
-    serve()
+    if len(sys.argv) == 2:
+        leave_a_stray(sys.argv[1], {})
+    serve(Path(sys.argv[3]) if sys.argv[2:3] == ["relay"] else None)

@@ -30,7 +30,7 @@ class FoundWorkers:
         self._state = state
         self._notify_at = notify_at
         self._known = {worker.id: worker for worker in crew.workers}
-        self._relays = living(saved.name, crew.relay)
+        self._relays = living(crew.relay)
         self.carriers = orphans.carriers(saved.name, orphans.supervisors_of(saved))
         self.running: dict[WorkerId, int] = {}
         """The main process of each worker that has a living process."""

@@ -90,7 +90,6 @@ class Crew:
                 handle = WorkerHandle.restore(state)
                 self._store_again(state.id, handle)
                 self._listen_to(state.id, handle)
-            self.relay.succeed()
 
     def save(self, *, lean: bool) -> CrewState:
         """Return the state. `lean`: without the output and last words of ended workers."""

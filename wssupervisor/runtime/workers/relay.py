@@ -4,6 +4,10 @@ Each instance has one relay, in a session of its own. It outlives the supervisor
 pipes have no writers left. The supervisor replaces a relay that died or hangs, because it holds all
 pipes and files, too. A supervisor that takes over starts its own relay, gives it all pipes and
 files, and ends the previous relay.
+
+A relay is known by its pid and start time alone: any process can set a variable or an argument. So
+it gets its first pipe after its identity has been saved, and a relay that no successor knows has no
+pipe, and ends with its supervisor.
 """
 
 import asyncio
@@ -20,21 +24,18 @@ from dataclasses import dataclass
 import structlog
 
 from wssupervisor.runtime.kernel import pidfd
-from wssupervisor.runtime.kernel.procfs import environment, is_alive, pids, start_time
-from wssupervisor.runtime.listeners.holders import supervisor_lives
+from wssupervisor.runtime.kernel.procfs import is_alive, start_time
 from wssupervisor.runtime.workers import relay_program
 from wssupervisor.runtime.workers.child import Child
 from wssupervisor.runtime.workers.output import Output
-from wssupervisor.runtime.workers.process import supervisor_id
 
 log = structlog.get_logger()
 
 INSTANCE = "WSSUPERVISOR_RELAY"
-STARTER = "WSSUPERVISOR_RELAY_OF"
-"""Variables of a relay. It has none of a worker's variables: it belongs to no worker."""
+"""Variable of a relay, for display. It has none of a worker's variables: it is of no worker."""
 PROGRAM = relay_program.__file__
 RETRY_SECONDS = 1.0
-"""Shortest time between two starts of a relay."""
+"""Shortest time between two starts of a relay, and between two requests to end one."""
 STUCK_SECONDS = 2.0
 END_SECONDS = 1.0
 MOVE, THROW_AWAY = b"move", b"throw away"
@@ -53,10 +54,13 @@ class Relay:
     def __init__(
         self, instance: str, started: Callable[[], None], saved: RelayState | None = None
     ) -> None:
-        """`started` is called after each start of a relay, to save its identity."""
+        """`started` is called after each start of a relay, and must save its identity.
+
+        With `saved`, the relays in it keep moving what they move until `take_over`.
+        """
         self._instance = instance
         self._started = started
-        self._known = {} if saved is None else living(instance, saved)
+        self._known = {} if saved is None else living(saved)
         """Relays that this supervisor or an earlier one started: pid to start time."""
         self._outputs: list[Output] = []
         self._left: list[int] = []
@@ -65,6 +69,8 @@ class Relay:
         self._process: Child | None = None
         self._socket: socket.socket | None = None
         self._start_at = 0.0
+        self._end_at = 0.0
+        self._may_start = saved is None
 
     def save(self) -> RelayState:
         self._known = {pid: at for pid, at in self._known.items() if is_alive(pid, at)}
@@ -77,6 +83,8 @@ class Relay:
     def move(self, output: Output) -> None:
         """Have the relay move the bytes of this output's pipe into its file from now on."""
         self._outputs.append(output)
+        if not self._may_start:
+            return
         if self._socket is None:
             self._start()  # hands all outputs over
         else:
@@ -105,6 +113,8 @@ class Relay:
             self._left.remove(pipe)
             self._unsent = [one for one in self._unsent if one != pipe]
             os.close(pipe)
+        if not self._may_start:
+            return
         if self._socket is None:
             if (self._outputs or self._left) and now >= self._start_at:
                 self._start()
@@ -115,6 +125,8 @@ class Relay:
         unsent, self._unsent = self._unsent, []
         for waiting in unsent:
             self._send(waiting)
+        if now >= self._end_at:
+            self._end_earlier(now)
         if any(output.stuck_for(now) > STUCK_SECONDS for output in self._outputs):
             log.warning("the relay of worker output hangs: replacing it", pid=self.pid)
             self._drop()
@@ -124,12 +136,27 @@ class Relay:
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
-    def succeed(self) -> None:
-        """End relays started by dead supervisors of this instance, or by us before an upgrade."""
-        for pid, started in self._known.items():
-            if pid != self.pid:
+    def take_over(self) -> None:
+        """Start a relay in place of those that were saved, after a first save of our own state."""
+        self._may_start = True
+        if self._outputs and self._socket is None:
+            self._start()
+        self._end_earlier(time.monotonic())
+
+    def _end_earlier(self, now: float) -> None:
+        """End relays started by dead supervisors of this instance, or by us before an upgrade.
+
+        Repeated until they have ended: a relay that has not noticed its supervisor's end stays.
+        """
+        self._end_at = now + RETRY_SECONDS
+        for pid, started in list(self._known.items()):
+            if pid == self.pid:
+                continue
+            if is_alive(pid, started):
                 pidfd.send(pid, started, signal.SIGTERM)
                 pidfd.send(pid, started, signal.SIGCONT)
+            else:
+                del self._known[pid]
 
     def end(self) -> None:
         """End the relay after all workers have ended, when there is no output left to read."""
@@ -157,7 +184,7 @@ class Relay:
                     null.fileno(),
                     null.fileno(),
                     theirs.fileno(),
-                    {INSTANCE: self._instance, STARTER: supervisor_id()},
+                    {INSTANCE: self._instance},
                     own_session=True,
                 )
         except OSError as error:
@@ -168,6 +195,7 @@ class Relay:
         self._socket = ours
         if (started := start_time(self._process.pid)) is not None:
             self._known[self._process.pid] = started
+        self._started()
         with suppress(OSError):  # without a reader, its end shows in bytes that are not moved
             loop = asyncio.get_running_loop()
             loop.add_reader(self._process.fileno(), self._ended, self._process)
@@ -176,7 +204,6 @@ class Relay:
             self._send(output)
         for pipe in self._left:
             self._send(pipe)
-        self._started()
 
     def _send(self, pipe: Output | int) -> None:
         """Hand over a pipe with its file, or a pipe whose bytes are discarded."""
@@ -209,29 +236,9 @@ class Relay:
             self._socket = None
 
 
-def living(instance: str, saved: RelayState) -> dict[int, int]:
-    """The saved relays that live, with their start times.
-
-    If none does, the relays found by their variables: a relay that was started right before its
-    supervisor died was not saved.
-    """
-    found = {pid: started for pid, started in saved.relays if is_alive(pid, started)}
-    return found or _by_variables(instance)
-
-
-def _by_variables(instance: str) -> dict[int, int]:
-    """Relays whose supervisor has died, or was this process before an upgrade."""
-    found = {}
-    for pid in pids():
-        own = environment(pid)
-        starter = own.get(STARTER, "")
-        if own.get(INSTANCE) == instance and (
-            starter == supervisor_id() or not supervisor_lives(starter)
-        ):
-            started = start_time(pid)
-            if started is not None:
-                found[pid] = started
-    return found
+def living(saved: RelayState) -> dict[int, int]:
+    """The saved relays that live, with their start times."""
+    return {pid: started for pid, started in saved.relays if is_alive(pid, started)}
 
 
 def _has_writers(pipe: int) -> bool:
