@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,7 +22,9 @@ from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
 from wssupervisor.runtime.handover import state_file
 from wssupervisor.runtime.kernel.procfs import environment, pids
+from wssupervisor.runtime.workers import kin
 from wssupervisor.runtime.workers.relay import INSTANCE
+from wssupervisor.runtime.workers.strays import LOOK_AT_ONCE_MAX, Strays
 
 BEFORE_A_SCAN = 20.0
 """A stray is found because it is orphaned or a holder, not by the next scan of all processes."""
@@ -242,3 +245,31 @@ def test_a_supervisor_that_takes_over_knows_whose_stray_it_is(
         assert not alive(stray)
         assert answers(own) == {b"worker\n"}
         assert daemon.stop() == 0
+
+
+def test_many_strays_are_looked_at_in_portions_and_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = 2 * LOOK_AT_ONCE_MAX + 50
+    judged: list[int] = []
+
+    def counted(pid: int) -> kin.Traits | None:
+        judged.append(pid)
+        return traits(pid)
+
+    traits = kin.traits
+    monkeypatch.setattr(kin, "traits", counted)
+    with ExitStack() as stack:
+        for _ in range(count):
+            child = subprocess.Popen(["sleep", "60"])
+            stack.callback(child.wait)
+            stack.callback(child.kill)
+        found = Strays(frozenset(), lambda _pid, _started: False)
+        at_once = []
+        for _ in range(4):
+            before = len(judged)
+            found.look({}, 1.0)
+            at_once.append(len(judged) - before)
+
+    assert len(set(judged)) >= count
+    assert max(at_once) <= 2 * LOOK_AT_ONCE_MAX
