@@ -18,6 +18,7 @@ from wssupervisor.runtime.workers.handle import WorkerHandleState
 from wssupervisor.runtime.workers.kin import identity_in
 from wssupervisor.runtime.workers.notify_socket import NotifySocketState, bound_again
 from wssupervisor.runtime.workers.output import OutputState
+from wssupervisor.runtime.workers.output_reader import EndedOutputState
 from wssupervisor.runtime.workers.process import ProcessState
 from wssupervisor.runtime.workers.relay import living
 
@@ -35,6 +36,8 @@ class FoundWorkers:
         self.running: dict[WorkerId, int] = {}
         """The main process of each worker that has a living process."""
         self.gone: dict[WorkerId, Exit] = {}
+        self.ended_outputs: list[EndedOutputState] = []
+        """What those that are gone wrote last; the caller owns the descriptors."""
         self.members_of: dict[WorkerId, dict[int, int]] = {}
 
     def find(self, stored: RestoredFds) -> tuple[WorkerHandleState, ...]:
@@ -57,6 +60,7 @@ class FoundWorkers:
             self.gone[worker.id] = _how(pidfd, main, known)
             if pidfd is not None:
                 os.close(pidfd)
+            self._keep_output(stored, worker.id, main or 0, known)
             return None
         self.running[worker.id] = main
         self.members_of[worker.id] = seen
@@ -83,6 +87,15 @@ class FoundWorkers:
             None if known is None else known.status,
             None if known is None else known.library,
         )
+
+    def _keep_output(
+        self, stored: RestoredFds, worker: WorkerId, pid: int, known: WorkerHandleState | None
+    ) -> None:
+        """Keep what a worker wrote before it ended while no supervisor lived, if systemd has it."""
+        file, pipe = (stored.take(worker_name(worker), kind) for kind in ("memfd", "pipe:"))
+        if file is not None:
+            output = _continued(file, _closed_pipe() if pipe is None else pipe, known)
+            self.ended_outputs.append(EndedOutputState(worker, pid, output))
 
     def _members(self, worker: WorkerId) -> dict[int, int]:
         """Living processes of the worker's tree, with their start times."""
@@ -134,7 +147,7 @@ def _output(
     worker: WorkerId,
     known: WorkerHandleState | None,
 ) -> OutputState:
-    """The worker's output from where the log of the last supervisor ends, without dropped bytes."""
+    """The output of a living worker."""
     name = f"wssupervisor-{worker}"
     descriptor, pipe = (stored.take(worker_name(worker), kind) for kind in ("memfd", "pipe:"))
     if pipe is None and known is not None and known.output.inode:
@@ -145,6 +158,11 @@ def _output(
         pipe = _closed_pipe()
     if descriptor is None:
         descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    return _continued(descriptor, pipe, known)
+
+
+def _continued(descriptor: int, pipe: int, known: WorkerHandleState | None) -> OutputState:
+    """An output from where the log of the last supervisor ends, without dropped bytes."""
     written_to = 0 if known is None else known.output.written_to
     try:
         at = os.lseek(descriptor, written_to, os.SEEK_DATA)

@@ -122,11 +122,16 @@ def _found(
         for handle in handles:
             for descriptor in handle.descriptors():
                 os.close(descriptor)
+        for ended in workers.ended_outputs:
+            for descriptor in ended.output.descriptors():
+                os.close(descriptor)
         raise
     orphans.end_strangers(workers.carriers, [worker.id for worker in state.workers()])
     marks = {handle.id: _marks(handle) for handle in handles}
     orphans.end_holders(frozenset(state.slots), marks, workers.living())
-    crew = replace(saved.document.supervisor.crew, workers=handles)
+    crew = saved.document.supervisor.crew
+    outputs = replace(crew.outputs, ended=tuple(workers.ended_outputs))
+    crew = replace(crew, workers=handles, outputs=outputs)
     supervisor = replace(saved.document.supervisor, crew=crew)
     return Found(
         config,

@@ -22,6 +22,8 @@ FULL_SECONDS = 0.05
 FINISH_SECONDS = 1.0
 LAST_WORDS_SECONDS = 0.5
 """How long to wait for an ended worker's last words: a failed reload shows them."""
+TAKE_OVER_SECONDS = 10.0
+"""How long to wait for those of a worker that ended before this program: its relay starts first."""
 LAST_WORDS_KEPT = 32
 """Ended workers whose last lines are kept for later requests."""
 
@@ -69,9 +71,10 @@ class OutputReader:
         self._sources: deque[Source] = deque()
         self._again: asyncio.TimerHandle | None = None
         self._last_words = OrderedDict(saved.last_words)
+        complete_by = time.monotonic() + TAKE_OVER_SECONDS
         for source in saved.ended:
             output = Output.restore(source.output)
-            self._sources.append(Source(source.worker, source.pid, output, ended=True))
+            self._sources.append(Source(source.worker, source.pid, output, True, complete_by))
             self._relay.move(output)
 
     def save(self) -> OutputReaderState:
