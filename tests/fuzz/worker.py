@@ -19,7 +19,7 @@ from tests.fuzz import inputs
 from tests.fuzz.channel import FROM_SUPERVISOR, MESSAGES
 from tests.fuzz.stage import GROWTH_BYTES, STUMBLES
 from tests.fuzz.target import Target, Wrong, directory
-from tests.harness.census import processor_delay
+from tests.harness.census import own_clock
 from tests.harness.daemon import Daemon
 from tests.harness.releases import Releases
 from tests.harness.settings import Settings
@@ -87,17 +87,12 @@ class LyingWorker(Target[Burst]):
                 _send(sender, given)
         elif not _send(self._channel_of(pid), given):
             os.kill(pid, signal.SIGKILL)  # closed for what it said: the next one has a new one
-        began = self._own_clock()
+        began = own_clock(self._process.pid)
         self._client.call("status")
-        if (took := self._own_clock() - began) > ANSWER_SECONDS:
+        if (took := own_clock(self._process.pid) - began) > ANSWER_SECONDS:
             raise Wrong(f"status took {took:.1f} s")
         if (grown := len(self._daemon.log()) - logged) > LOGGED_BYTES:
             raise Wrong(f"the daemon logged {grown} characters")
-
-    def _own_clock(self) -> float:
-        """Seconds that stand still while the daemon or we only wait for a processor."""
-        delays = sum(map(processor_delay, (self._process.pid, os.getpid())))
-        return time.monotonic() - delays
 
     def check(self) -> None:
         if self._daemon.process.poll() is not None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from examples.load.waiting import wait_until
@@ -75,6 +76,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def processor_delay(pid: int) -> float:
+def own_clock(pid: int) -> float:
+    """Seconds that stand still while a process or this one only waits for a processor."""
+    return time.monotonic() - _processor_delay(pid) - _processor_delay(os.getpid())
+
+
+def _processor_delay(pid: int) -> float:
     """Seconds for which a process, in its main thread, was able to run and others ran instead."""
     return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
