@@ -14,7 +14,10 @@ import structlog
 
 from tests.harness.alone import require_machine
 from tests.harness.releases import Releases
+from tests.harness.required import pytest_runtest_makereport
 from tests.harness.settings import Settings
+
+__all__ = ["pytest_runtest_makereport"]
 
 _numbers = itertools.count(1)
 

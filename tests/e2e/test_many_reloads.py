@@ -9,8 +9,8 @@ from tests.e2e.descriptors import resting
 from tests.e2e.memory import outside
 from tests.e2e.service import Service
 
-RELOADS = 20
-WARM_UP = 5
+RELOADS = 10
+WARM_UP = 3
 RATE = 300.0
 
 
@@ -40,8 +40,8 @@ def size(service: Service) -> Size:
     )
 
 
-@pytest.mark.slow("25 reloads, one after the other")
-def test_20_reloads_under_300_new_websockets_a_second(chat: Service) -> None:
+@pytest.mark.slow("13 reloads, one after the other")
+def test_10_reloads_under_300_new_websockets_a_second(chat: Service) -> None:
     with chat.load(held=10, rate=RATE) as clients:
         for _ in range(WARM_UP):
             chat.reload()

@@ -10,21 +10,26 @@ from tests.e2e.machine import Machine
 from tests.e2e.service import QUICK, Counts, Service
 
 EXAMPLES = Path(__file__).parents[2] / "examples/servers"
-RELOADS = 2
 MORE = 60
 """New connections that are answered after each cutover, at 100 a second."""
 BIN = "/opt/servers/bin"
+
+
+def installed(distribution: str) -> str:
+    """What prints its version, ten times as fast as pip."""
+    return f"{BIN}/python -c 'import importlib.metadata as m; print(m.version(\"{distribution}\"))'"
+
 
 SERVERS = {
     "uvicorn": f"{BIN}/uvicorn --version",
     "uvicorn-polite": f"{BIN}/uvicorn --version",
     "gunicorn-uvicorn": f"{BIN}/gunicorn --version",
     "gunicorn-asgi": f"{BIN}/gunicorn --version",
-    "hypercorn": f"{BIN}/pip show hypercorn",
-    "fastapi": f"{BIN}/pip show fastapi",
-    "quart": f"{BIN}/pip show quart",
-    "channels": f"{BIN}/pip show channels",
-    "socketio": f"{BIN}/pip show python-socketio",
+    "hypercorn": installed("hypercorn"),
+    "fastapi": installed("fastapi"),
+    "quart": installed("quart"),
+    "channels": installed("channels"),
+    "socketio": installed("python-socketio"),
     "tornado": f"{BIN}/python -c 'import tornado; print(tornado.version)'",
     "sanic": f"{BIN}/sanic --version",
     "aiohttp": f"{BIN}/python -c 'import aiohttp; print(aiohttp.__version__)'",
@@ -55,7 +60,7 @@ def configure(service: Service, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_reloads_of_a_server_as_released(
+def test_a_reload_of_a_server_as_released(
     chat: Service, name: str, record_property: Callable[[str, object], None]
 ) -> None:
     said = chat.machine.run("sh", "-c", SERVERS[name]).stdout
@@ -64,12 +69,11 @@ def test_reloads_of_a_server_as_released(
     configure(chat, name)
     chat.start()
     with chat.load(held=40, rate=100.0) as clients:
-        for release in ("two", "one")[:RELOADS]:
-            chat.switch(release)
-            chat.reload()
-            clients.more(MORE)
+        chat.switch("two")
+        chat.reload()
+        clients.more(MORE)
         chat.wait_connections(1, 40)  # of the whole process tree
-        record_property("server", f"{name} {version[0]}, {RELOADS} reloads")
+        record_property("server", f"{name} {version[0]}")
         clients.assert_unnoticed(chat.cutovers)
     chat.wait_alone()
 

@@ -1,4 +1,4 @@
-"""Twelve supervisors in one process, one after the other, under load on a real systemd."""
+"""Eight supervisors in one process, one after the other, under load on a real systemd."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from examples.load.waiting import wait_until
 from tests.e2e.death import kill, wait_next
 from tests.e2e.service import LOOK_EVERY, Service
 
-UPGRADES = 12
+UPGRADES = 8
 HELD = 500
 RATE = 300.0
 
@@ -19,8 +19,8 @@ def wait_executions(service: Service, count: int) -> None:
     )
 
 
-@pytest.mark.slow("12 upgrades and 3 reloads, one after the other")
-def test_12_upgrades_with_reloads_among_them(chat: Service) -> None:
+@pytest.mark.slow("8 upgrades and 2 reloads, one after the other")
+def test_8_upgrades_with_reloads_among_them(chat: Service) -> None:
     pid = chat.main_pid()
     with chat.load(held=HELD, rate=RATE) as clients:
         for number in range(1, UPGRADES + 1):
