@@ -457,6 +457,7 @@ class FleetMachine(Checks):
 
     @rule(rounds=st.integers(1, 3))
     def census_is_taken(self, rounds: int) -> None:
+        """After a look at the queues, as the runtime takes each."""
         for _ in range(rounds):
             self.tell(self.world.observed())
             self.tell(self.world.census())
@@ -623,8 +624,7 @@ class FleetMachine(Checks):
         """It does not report that; two censuses in a row find it, if the worker should listen."""
         process = self.some_process(data)
         process.closed = True
-        for _ in range(censuses):
-            self.tell(self.world.census())
+        self.census_is_taken(censuses)
         one = self.fleet.state.worker(process.worker)
         reload = self.fleet.state.reload
         releasing = reload is not None and reload.phase is ReloadPhase.RELEASING_SOCKETS
