@@ -21,11 +21,14 @@ from tests.harness.daemon import ASK_EVERY, Ctl, Daemon
 from tests.harness.fd_store import FdStore
 from tests.harness.load import load
 from tests.harness.settings import Settings
+from wssupervisor.control.client import Client
 from wssupervisor.errors import WssError
 
 ANSWERS = 30
 HELD = 30
 RATE = 200.0
+PATIENCE = 0.3
+"""After this, a question is asked again: of a successor, if the daemon has died."""
 CUTS_MAX = 120
 """Much more than any of the actions below has; reaching it is a failure."""
 
@@ -68,15 +71,25 @@ class Instance:
         ]
         return int(found)
 
+    def pids(self) -> set[int | None]:
+        """Of all workers that the daemon knows."""
+        generations = self.status()["generations"]
+        return {worker["pid"] for shown in generations for worker in shown["workers"]}
+
     def status(self) -> dict[str, Any]:
         """Of the daemon, or of its successor if it dies meanwhile."""
-        for _ in range(CUTS_MAX):
+        client, found = Client(str(self.daemon.control)), dict[str, Any]()
+        client.patience = PATIENCE  # systemd holds the socket: the question would wait for longer
+
+        def answered() -> bool:
             if self.dead():
                 self.daemon.start()
-            with suppress(WssError):  # it dies
-                return self.daemon.status()
-            self.daemon.process.wait(HANG_SECONDS)
-        raise AssertionError(f"it has died {CUTS_MAX} times")
+            with suppress(WssError):
+                found.update(client.call("status"))
+            return bool(found)
+
+        wait_until(answered, what="a status")
+        return found
 
     def rest(self, generations: int = 2) -> None:
         """Alive again, and as it should be: the generation of the held clients may still drain."""
@@ -165,7 +178,7 @@ def respawn(own: Instance) -> None:
     pid = own.daemon.active_pids()[0]
     with suppress(ProcessLookupError):
         send(pid, signal.SIGKILL)
-    wait_until(lambda: pid not in workers_of(own.daemon.settings.name), what="end")
+    wait_until(lambda: pid not in own.pids(), what="end of a worker, noticed", every=ASK_EVERY)
 
 
 def drain_to_its_limit(own: Instance) -> None:
