@@ -111,6 +111,8 @@ def test_deaths_and_upgrades_at_random_moments_with_reloads_among_them(chat: Ser
 
 
 def test_who_asks_in_the_moment_of_a_death_is_answered(chat: Service) -> None:
+    chat.drop_in(chat.service, "zz-later", "[Service]\nRestartSec=5s\n")  # a moment that lasts
+    chat.machine.systemctl("daemon-reload")
     with chat.load() as clients:
         chat.release("two")
         died = time.monotonic()

@@ -30,6 +30,10 @@ INSTANCES = {
 }
 """By kind of client (tests/harness/polling.py): the instance that it talks to."""
 COUNT = 40
+NOTICES = 15
+"""Seconds after which a client whose session has ended without an answer gives up."""
+PATIENCE = HANG_SECONDS / 2
+"""Of a client whose answers must come: it counts its failure before the test gives up."""
 GO = "/root/go"
 
 
@@ -105,7 +109,7 @@ def test_clients_that_poll_keep_their_worker_and_come_again_after_a_cutover(
     for name, service in services.items():
         balance(service, SERVED[name], "client")
         service.reload()
-    by_client = finished(clients(services, [*stays, *ends], COUNT, 5, 15))
+    by_client = finished(clients(services, [*stays, *ends], COUNT, 5, PATIENCE))
 
     assert all(found["ended_early"] > 0 for found in at_random.values())
     for found in by_client.values():
@@ -113,7 +117,8 @@ def test_clients_that_poll_keep_their_worker_and_come_again_after_a_cutover(
 
         assert found["done"] == found["sessions"] == COUNT
 
-    running = clients(services, [*stays, *ends], COUNT, 3, 15, GO)
+    running = clients(services, stays, COUNT, 3, PATIENCE, GO)
+    running |= clients(services, ends, COUNT, 3, NOTICES, GO)
     for one in running.values():
         one.wait_middle()
     for service in services.values():

@@ -51,7 +51,8 @@ async def socketio(
 ) -> AsyncIterator[Exchange]:
     import socketio
 
-    client = socketio.AsyncClient(http_session=http, reconnection=False)
+    # Each step is bounded by the patience of the client.
+    client = socketio.AsyncClient(http_session=http, reconnection=False, request_timeout=3600)
     try:
         await client.connect(url, transports=transports)
     except socketio.exceptions.ConnectionError as error:
@@ -59,7 +60,7 @@ async def socketio(
 
     async def exchange(message: str) -> None:
         try:
-            answer = await client.call("echo", message, timeout=60)
+            answer = await client.call("echo", message, timeout=3600)
         except (socketio.exceptions.SocketIOError, TimeoutError) as error:
             raise Lost(f"call: {type(error).__name__}") from error
         if answer != message:
