@@ -108,7 +108,7 @@ def test_a_barrier_is_answered_and_no_descriptor_is_kept(notify: NotifySocket) -
 
     assert os.read(read, 1) == b""  # the last copy of the other end is closed
     os.close(read)
-    assert descriptors() == before
+    assert descriptors() - before == set()  # sockets of other tests may be collected meanwhile
 
 
 def test_a_flood_is_read_in_bounded_portions(notify: NotifySocket) -> None:
