@@ -7,10 +7,9 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
-from typing import Any
 
 import psutil
 
@@ -25,6 +24,7 @@ from tests.harness.releases import Releases
 from tests.harness.settings import Settings
 from wssupervisor.control.client import Client
 from wssupervisor.runtime.kernel.pidfd import share
+from wssupervisor.worker import protocol
 
 ANSWER_SECONDS = 5.0
 """Without the time in which other programs had the processors."""
@@ -87,6 +87,7 @@ class LyingWorker(Target[Burst]):
                 _send(sender, given)
         elif not _send(self._channel_of(pid), given):
             os.kill(pid, signal.SIGKILL)  # closed for what it said: the next one has a new one
+            self._wait(lambda: self._worker() != pid, "another worker")
         began = own_clock(self._process.pid)
         self._client.call("status")
         if (took := own_clock(self._process.pid) - began) > ANSWER_SECONDS:
@@ -180,9 +181,9 @@ def _datagram(random: Random) -> bytes:
 def _message(random: Random) -> bytes:
     match random.randrange(4):
         case 0 | 1:
-            message: Any = random.choice(MESSAGES)
-            return json.dumps({"type": type(message).__name__.lower(), **asdict(message)}).encode()
+            message = random.choice(MESSAGES)
+            return protocol.encode(message)
         case 2:
-            return json.dumps(random.choice(FROM_SUPERVISOR)).encode()
+            return json.dumps(random.choice(FROM_SUPERVISOR)).encode() + b"\n"
         case _:
-            return inputs.mutated(random, b'{"type": "counts", "open": 3, "busy": 1}')
+            return inputs.mutated(random, b'{"type": "counts", "open": 3, "busy": 1}\n')

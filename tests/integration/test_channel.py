@@ -1,10 +1,14 @@
-"""Workers that lie on the channel, flood it or never read it harm only themselves."""
+"""A daemon and its channels: workers that lie, flood or never read; an upgrade and a death."""
 
+import signal
 from dataclasses import replace
 
 import pytest
 
+from examples.load.waiting import wait_until
+from tests.harness.census import send
 from tests.harness.daemon import Daemon
+from tests.harness.fd_store import FdStore
 from tests.harness.library import closing, holding, simple, wait_log
 from tests.harness.settings import Settings
 
@@ -12,7 +16,9 @@ __all__ = ["simple"]
 
 RAVING = """
 import json, os, signal, socket, sys, time
-say = socket.socket(fileno=int(os.environ["WSSUPERVISOR_CHANNEL"])).send
+channel = socket.socket(fileno=int(os.environ["WSSUPERVISOR_CHANNEL"]))
+def say(line):
+    channel.send(line + b"\\n")
 listening = socket.socket(fileno=3)
 listening.setblocking(True)
 say(json.dumps({{"type": "hello", "version": 1, "capabilities": ["close", "fly"]}}).encode())
@@ -33,7 +39,7 @@ def rave(settings: Settings, what: str) -> None:
     ("what", "told"),
     [
         ('say(b"garbage")', "not JSON"),
-        ('say(b"x" * 20_000)', "a message of more than 16384 bytes"),
+        ('say(b"x" * 20_000)', "a line of more than 16384 bytes"),
         ('say(json.dumps({"type": "counts", "open": -1}).encode())', "found 0 busy of -1 open"),
         ('say(json.dumps({"type": "hello", "version": "two"}).encode())', "hello: version is not"),
     ],
@@ -81,3 +87,76 @@ def test_a_worker_that_never_reads_is_ended_at_the_limit(simple: Settings) -> No
         simple.releases.switch("polite")
         daemon.reload()
         daemon.wait_for(lambda status: len(status["generations"]) == 1, what="retirement")
+
+
+# -- in the middle of a line ---------------------------------------------------------------------
+
+WORKER = """
+import json, os, signal, socket, sys, time
+channel = socket.socket(fileno=int(os.environ["WSSUPERVISOR_CHANNEL"]))
+channel.setblocking(True)
+hello = {{"type": "hello", "version": {version}, "capabilities": ["close"]}}
+channel.sendall(json.dumps(hello).encode() + b"\\n")
+channel.sendall(b'{{"type": "ready"}}\\n{{"type": "counts", "op')
+more = b'en": 7}}\\n{{"type": "counts", "open": 8}}\\n'
+signal.signal(signal.SIGUSR2, lambda *_: channel.sendall(more))
+for line in channel.makefile():
+    print("heard", line.strip() or "an empty line", flush=True)
+print("the channel is closed", flush=True)
+time.sleep(1000)
+"""
+
+
+def talking(settings: Settings, version: int = 1) -> Settings:
+    release = settings.releases.install("talking")
+    (release / "app.py").write_text(WORKER.format(version=version))
+    return replace(settings, workers=1, listeners=("ws",), ready_by="notify")
+
+
+def say_more(daemon: Daemon) -> None:
+    """The rest of a line, and one more."""
+    [worker] = daemon.workers()
+    send(worker.pid, signal.SIGUSR2)
+
+
+def wait_reported(daemon: Daemon, count: int) -> None:
+    def reported() -> object:
+        return daemon.status()["generations"][0]["workers"][0]["reported"]
+
+    wait_until(lambda: reported() == count, what=f"{count} reported")
+
+
+def test_a_worker_of_another_version_serves_without_the_channel(settings: Settings) -> None:
+    with Daemon(replace(talking(settings, version=2), ready_by="delay")) as daemon:
+        daemon.start()
+        reason = "hello: found version 2, expected version 1"
+        for line in (f'heard {{"type": "refused", "reason": "{reason}"}}', "the channel is closed"):
+            wait_log(daemon, line)
+
+        assert f"reason='{reason}'" in daemon.log()
+        assert not daemon.status()["generations"][0]["workers"][0]["library"]
+
+
+def test_an_upgrade_in_the_middle_of_a_line_is_not_noticed(settings: Settings) -> None:
+    with Daemon(talking(settings)) as daemon:
+        daemon.start()
+        assert daemon.ctl("upgrade").status == 0
+        say_more(daemon)
+        wait_reported(daemon, 8)
+
+        assert "bad message" not in daemon.log()
+        assert "heard an empty line" not in daemon.log()
+
+
+def test_a_successor_finds_the_next_line(settings: Settings) -> None:
+    with FdStore() as store, Daemon(talking(settings), sockets=store) as daemon:
+        daemon.start()
+        daemon.die()
+        daemon.start()
+        say_more(daemon)
+        wait_reported(daemon, 8)
+        wait_log(daemon, "heard an empty line")
+
+        assert "bad message" not in daemon.log()
+        assert daemon.status()["generations"][0]["workers"][0]["library"]
+        assert daemon.stop() == 0

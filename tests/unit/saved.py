@@ -87,7 +87,7 @@ def _worker(worker: WorkerId, first: int) -> WorkerHandleState:
         ),
         _output(first + 1),
         NotifySocketState(first + 3, path, path),
-        ChannelState(first + 4, closed=False),
+        ChannelState(first + 4, False, unread='{"ty\xff', unsent='pe"}\n', may_be_torn=True),
         0.0,
         {"ws": 5},
         "it serves",

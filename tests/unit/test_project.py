@@ -314,7 +314,11 @@ def test_only_an_instance_with_http_loads_h11() -> None:
     assert "h11" not in loaded_with("wssupervisor.daemon")
 
 
-WORKERS_PURE = {"wssupervisor.worker.protocol", "wssupervisor.worker.pacing"}
+WORKERS_PURE = {
+    "wssupervisor.worker.lines",
+    "wssupervisor.worker.pacing",
+    "wssupervisor.worker.protocol",
+}
 
 
 @pytest.mark.parametrize("module", modules_below("wssupervisor.worker"))

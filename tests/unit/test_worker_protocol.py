@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from wssupervisor.worker.lines import LINE_BYTES
 from wssupervisor.worker.protocol import (
     BAD_CHARS,
     CONNECTIONS_MAX,
-    MESSAGE_BYTES,
     Alive,
     Bad,
     Close,
@@ -19,6 +19,7 @@ from wssupervisor.worker.protocol import (
     FromWorker,
     Hello,
     Ready,
+    Refused,
     Resume,
     Stay,
     Welcome,
@@ -36,17 +37,25 @@ TOLD = [
     Close(1012, "new", 20.0, 30.0),
     Close(1012, "out", 20.0, 20.0, everyone=False),
     Stay(),
+    Refused("not JSON"),
 ]
+
+
+def line(message: FromWorker | FromSupervisor) -> bytes:
+    """As it is read: without its newline, which is the only one."""
+    encoded = encode(message)
+    assert encoded.index(b"\n") == len(encoded) - 1
+    return encoded[:-1]
 
 
 @pytest.mark.parametrize("message", SAID)
 def test_what_a_worker_says_is_understood(message: FromWorker) -> None:
-    assert from_worker(encode(message)) == message
+    assert from_worker(line(message)) == message
 
 
 @pytest.mark.parametrize("message", TOLD)
 def test_what_it_is_told_is_understood(message: FromSupervisor) -> None:
-    assert from_supervisor(encode(message)) == message
+    assert from_supervisor(line(message)) == message
 
 
 def test_types_and_keys_of_a_later_version_are_ignored() -> None:
@@ -55,18 +64,26 @@ def test_types_and_keys_of_a_later_version_are_ignored() -> None:
     assert from_supervisor(b'{"type": "ready"}') is None, "a worker's word, not a supervisor's"
 
 
+def test_an_empty_line_is_ignored() -> None:
+    assert (from_worker(b""), from_supervisor(b"")) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "not JSON"),
+        (b" ", "not JSON"),
         (b"\xff\xfe{}", "not JSON"),
         (b"[" * 15_000, "not JSON"),
         (b"[]", 'not a JSON object with a "type"'),
         (b'{"type": 3}', 'not a JSON object with a "type"'),
-        (b" " * (MESSAGE_BYTES + 1), "a message of more than"),
+        (b" " * (LINE_BYTES + 1), "a line of more than"),
         (b'{"type": "hello"}', "hello: one of its fields is missing: version"),
         (b'{"type": "hello", "version": true}', "hello: version is not of type int"),
-        (b'{"type": "hello", "version": 0}', "hello: found version 0, expected"),
+        (b'{"type": "hello", "version": 0}', "hello: found version 0, expected version 1"),
+        (
+            b'{"type": "hello", "version": 2, "capabilities": {}}',
+            "hello: found version 2, expected",
+        ),
         (b'{"type": "hello", "version": 1, "capabilities": "close"}', "hello: capabilities is not"),
         (b'{"type": "counts", "open": 1.5}', "counts: open is not of type int"),
         (b'{"type": "counts", "open": 1, "busy": 2}', "counts: found 2 busy of 1 open"),
@@ -109,7 +126,7 @@ def test_whatever_comes_is_understood_or_refused(kind: str, rest: dict[str, obje
         found = from_worker(data)
     except Bad:
         return
-    assert found is None or from_worker(encode(found)) == found
+    assert found is None or from_worker(line(found)) == found
     if isinstance(found, Counts):
         assert 0 <= found.busy <= found.open <= CONNECTIONS_MAX
 

@@ -11,13 +11,13 @@ can notify its users when a new release has taken over, and closes its connectio
 from typing import TYPE_CHECKING, Any
 
 from wssupervisor.worker.asgi import Supervised
-from wssupervisor.worker.sockets import NotGiven, adopt, let_go
+from wssupervisor.worker.sockets import NotGiven, adopt, release_sockets
 from wssupervisor.worker.worker import Connection, Worker
 
 if TYPE_CHECKING:
     from wssupervisor.worker.serving import serve
 
-__all__ = ["Connection", "NotGiven", "Supervised", "Worker", "adopt", "let_go", "serve"]
+__all__ = ["Connection", "NotGiven", "Supervised", "Worker", "adopt", "release_sockets", "serve"]
 
 
 def __getattr__(name: str) -> Any:

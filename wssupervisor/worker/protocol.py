@@ -1,8 +1,9 @@
 """The messages between a worker and its supervisor on the channel. Pure, no I/O.
 
-One message is one datagram of a SOCK_SEQPACKET socket: a JSON object with a `type`. The worker
-begins with `hello`. An unknown type is ignored, so that either side may be newer. A known type with
-a wrong content is an error and closes the channel; the worker is then treated as one without it.
+The channel is a SOCK_STREAM socket. One message is one line: a JSON object with a `type`. The
+worker begins with `hello`. An unknown type is ignored, so that either side may be newer. If a
+worker sends a known type with a wrong content, the supervisor refuses: it sends the reason, closes
+the channel, and treats the worker as one without it. docs/reference/protocol.md has the details.
 """
 
 import json
@@ -12,8 +13,9 @@ from enum import Enum
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
+from wssupervisor.worker.lines import LINE_BYTES
+
 VERSION = 1
-MESSAGE_BYTES = 16 * 1024
 REASON_BYTES = 120
 """Fits into the close frame of a WebSocket, with room to spare."""
 CONNECTIONS_MAX = 10_000_000
@@ -77,12 +79,12 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The worker gets no new connections, once it has released the sockets of `let_go`.
+    """The worker gets no new connections, once it has released the sockets of these listeners.
 
-    `let_go` has names of listeners. A repeated `drain` cancels an earlier `close`.
+    `release_sockets` has names of listeners. A repeated `drain` cancels an earlier `close`.
     """
 
-    let_go: tuple[str, ...] = ()
+    release_sockets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,15 @@ class Stay:
     """Cancels an earlier `close`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The supervisor closes the channel for this reason. The worker keeps serving."""
+
+    reason: str
+
+
 FromWorker = Hello | Ready | Alive | Counts
-FromSupervisor = Welcome | Drain | Resume | Close | Stay
+FromSupervisor = Welcome | Drain | Resume | Close | Stay | Refused
 
 _TYPES: dict[type[Any], str] = {
     Hello: "hello",
@@ -122,27 +131,26 @@ _TYPES: dict[type[Any], str] = {
     Resume: "resume",
     Close: "close",
     Stay: "stay",
+    Refused: "refused",
 }
 
 
 def encode(message: FromWorker | FromSupervisor) -> bytes:
-    """Encode a message as one datagram."""
-    return json.dumps({"type": _TYPES[type(message)], **asdict(message)}).encode()
+    """Encode a message as one line, with its newline."""
+    return json.dumps({"type": _TYPES[type(message)], **asdict(message)}).encode() + b"\n"
 
 
 def from_worker(data: bytes) -> FromWorker | None:
-    """Decode a message of a worker. None for an unknown type. Raises Bad."""
+    """Decode a line of a worker. None for an empty line or an unknown type. Raises Bad."""
     found: FromWorker | None = _decoded(data, FromWorker)
     match found:
-        case Hello(version=version) if version < 1:
-            raise Bad(f"hello: found version {version}, expected 1 or later")
         case Counts(open=count, busy=busy) if not 0 <= busy <= count <= CONNECTIONS_MAX:
             raise Bad(f"counts: found {busy} busy of {count} open, expected 0 <= busy <= open")
     return found
 
 
 def from_supervisor(data: bytes) -> FromSupervisor | None:
-    """Decode a message of the supervisor. None for an unknown type. Raises Bad."""
+    """Decode a line of the supervisor. None for an empty line or an unknown type. Raises Bad."""
     found: FromSupervisor | None = _decoded(data, FromSupervisor)
     match found:
         case Close(over=over, by=by) if not 0 <= over <= by <= SECONDS_MAX:
@@ -155,8 +163,10 @@ def from_supervisor(data: bytes) -> FromSupervisor | None:
 
 
 def _decoded(data: bytes, kinds: UnionType) -> Any:
-    if len(data) > MESSAGE_BYTES:
-        raise Bad(f"a message of more than {MESSAGE_BYTES} bytes")
+    if not data:
+        return None
+    if len(data) > LINE_BYTES:
+        raise Bad(f"a line of more than {LINE_BYTES} bytes")
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -176,6 +186,8 @@ def _built(kind: type[Any], found: Mapping[str, object]) -> Any:
             values[field.name] = _typed(
                 f"{name}: {field.name}", found[field.name], hints[field.name]
             )
+        if values.get("version", VERSION) != VERSION:  # then the other fields may differ as well
+            raise Bad(f"{name}: found version {values['version']}, expected version {VERSION}")
     try:
         return kind(**values)
     except TypeError:

@@ -72,7 +72,7 @@ async def serve(
         servers = [await serve_websockets(tracked, sock=sock, **own) for sock in listening]
         worker.ready()
         await worker.until_ending()
-        sockets.let_go(listening)
+        sockets.release_sockets(listening)
         await _finish_handshakes(servers)
         await worker.close_all()
         for server in servers:

@@ -38,11 +38,11 @@ def adopt() -> dict[str, list[socket.socket]]:
     return found
 
 
-def let_go(sockets: Iterable[socket.socket]) -> None:
+def release_sockets(sockets: Iterable[socket.socket]) -> None:
     """Stop accepting from them without losing a connection that was accepted.
 
     Closing an asyncio server loses connections that were accepted and not yet attached: 14 of
-    62,000 at 2,000 a second (docs/internals/platform.md#letting-a-shared-socket-go). Here the
+    62,000 at 2,000 a second (docs/internals/platform.md#releasing-a-shared-socket). Here the
     descriptors stay open, as sockets that no client can find: their server may close them later.
     """
     loop = asyncio.get_running_loop()

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import inspect
+import logging
 import random
 import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, assert_never
 
 from wssupervisor import __version__
 from wssupervisor.worker import pacing, protocol, sockets
@@ -19,6 +20,7 @@ from wssupervisor.worker.protocol import (
     Close,
     Drain,
     FromSupervisor,
+    Refused,
     Resume,
     Stay,
     Welcome,
@@ -34,6 +36,8 @@ ANSWERS_WITHIN = 5.0
 """Seconds to wait for the clients' answers to the last closes, before the process ends."""
 
 Callback = Callable[[], Awaitable[None] | None]
+
+log = logging.getLogger("wssupervisor.worker")
 
 
 class Connection:
@@ -80,6 +84,8 @@ class Worker:
         self._connections: set[Connection] = set()
         self._link: Link | None = None
         self._reported: protocol.Counts | None = None
+        self._ready = False
+        self._ready_sent = False
         self._alive_every = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -128,8 +134,8 @@ class Worker:
 
     def ready(self) -> None:
         """Report that it serves. With `[ready] by = "notify"` the supervisor waits for this."""
-        if self._link is not None:
-            self._link.say(protocol.Ready())
+        self._ready = True
+        self._report_ready()
 
     @contextlib.contextmanager
     def track(
@@ -172,18 +178,18 @@ class Worker:
 
     # -- the supervisor's orders --------------------------------------------------------------
 
-    def _hear(self, message: FromSupervisor) -> None:
+    def _hear(self, message: FromSupervisor, _descriptors: list[int]) -> None:
         match message:
             case Welcome(alive_every=seconds):
                 if seconds and not self._alive_every:
                     self._alive_every = seconds
                     self._start(self._live())
-            case Drain(let_go=names):
+            case Drain(release_sockets=names):
                 first, self.draining = not self.draining, True
                 self._stop_closing()
                 if first:
                     held = self._sockets or {}
-                    sockets.let_go(sock for name in names for sock in held.get(name, ()))
+                    sockets.release_sockets(sock for name in names for sock in held.get(name, ()))
                     self._call(self._on_drain)
             case Resume():
                 self.draining = False
@@ -194,6 +200,10 @@ class Worker:
             case Close():
                 self._stop_closing()
                 self._closing = self._start(self._close(message))
+            case Refused(reason=reason):
+                log.warning("the supervisor closed the channel: %s", reason)
+            case _:
+                assert_never(message)
 
     def _call(self, callback: Callback | None) -> None:
         if callback is not None:
@@ -241,8 +251,12 @@ class Worker:
     # -- reports to the supervisor ------------------------------------------------------------
 
     async def _report(self) -> None:
-        """Report counts at intervals. (The first and the last connection are reported at once.)"""
+        """Report counts at intervals. (The first and the last connection are reported at once.)
+
+        Repeats what was dropped because the supervisor was not reading.
+        """
         while True:
+            self._report_ready()
             self._report_counts()
             await asyncio.sleep(COUNT_EVERY)
 
@@ -250,9 +264,12 @@ class Worker:
         """Report the number of connections if it has changed."""
         busy = sum(one.busy() for one in self._connections)
         counts = protocol.Counts(len(self._connections), busy)
-        if counts != self._reported and self._link is not None:
-            self._link.say(counts)
+        if counts != self._reported and self._link is not None and self._link.say(counts):
             self._reported = counts
+
+    def _report_ready(self) -> None:
+        if self._ready and not self._ready_sent and self._link is not None:
+            self._ready_sent = self._link.say(protocol.Ready())
 
     async def _live(self) -> None:
         """Send heartbeats from the event loop itself: a stuck loop sends none."""

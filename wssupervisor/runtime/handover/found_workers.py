@@ -13,7 +13,7 @@ from wssupervisor.runtime.handover import orphans
 from wssupervisor.runtime.handover.state_file import SavedState
 from wssupervisor.runtime.kernel.pidfd import exit_of
 from wssupervisor.runtime.kernel.procfs import descriptors_named, environment, is_alive
-from wssupervisor.runtime.workers.channel import ChannelState
+from wssupervisor.runtime.workers.channel import after_death
 from wssupervisor.runtime.workers.handle import WorkerHandleState
 from wssupervisor.runtime.workers.kin import identity_in
 from wssupervisor.runtime.workers.notify_socket import NotifySocketState, bound_again
@@ -72,15 +72,15 @@ class FoundWorkers:
             dict(seen),
             None if known is None else known.process.acceptor,
         )
-        channel = stored.take(name, "SOCK_SEQPACKET")
+        channel = stored.take(name, "SOCK_STREAM")
         return WorkerHandleState(
             worker.id,
             process,
             _output(stored, self._relays, seen, worker.id, known),
             self._notify(stored.take(name, "SOCK_DGRAM"), worker.id, min(seen)),
-            ChannelState(
+            after_death(
                 _closed_socket() if channel is None else channel,
-                channel is None or (known is not None and known.channel.closed),
+                closed=channel is None or (known is not None and known.channel.closed),
             ),
             worker.watchdog,
             dict(worker.slots),
@@ -129,7 +129,7 @@ def _how(pidfd: int | None, pid: int | None, known: WorkerHandleState | None) ->
 
 
 def _closed_socket() -> int:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     theirs.close()
     return ours.detach()
 

@@ -16,7 +16,6 @@ from wssupervisor.fleet.events import (
     WorkerReady,
 )
 from wssupervisor.fleet.model import WorkerId
-from wssupervisor.runtime.workers.channel import MESSAGES_PER_LOOK
 from wssupervisor.runtime.workers.handle import WorkerHandle
 from wssupervisor.runtime.workers.notify_socket import Malformed, printable
 from wssupervisor.runtime.workers.repeated import Report
@@ -73,12 +72,16 @@ class Messages:
         if handle.unheard:
             handle.unheard = False
             self.begin_notify(worker, handle)
+        handle.channel.flush()
         if handle.flooding:
             handle.flooding = False
             loop.add_reader(handle.channel.fileno(), self._read_channel, worker, handle)
 
     def send(self, worker: WorkerId, handle: WorkerHandle, message: FromSupervisor) -> None:
-        """Send to a worker that uses the library; close the channel of one that does not read."""
+        """Send to a worker that uses the library; close the channel of one that does not read.
+
+        Raises OSError.
+        """
         if not handle.channel.closed and not handle.channel.send(message):
             self._drop_channel(worker, handle, "it does not read its messages")
 
@@ -120,7 +123,7 @@ class Messages:
                 self._take_in(worker, handle, message)
         if handle.channel.closed:
             self._drop_channel(worker, handle, bad)
-        elif len(messages) >= MESSAGES_PER_LOOK or handle.channel.is_deaf:
+        elif handle.channel.is_behind:
             handle.flooding = True
             asyncio.get_running_loop().remove_reader(handle.channel.fileno())
 
@@ -128,7 +131,8 @@ class Messages:
         match message:
             case Hello(capabilities=capabilities, library=library):
                 handle.library = printable(library[:LIBRARY_CHARS])
-                handle.channel.send(Welcome(VERSION, handle.watchdog / SIGNS_A_WATCHDOG))
+                with suppress(OSError):
+                    handle.channel.send(Welcome(VERSION, handle.watchdog / SIGNS_A_WATCHDOG))
                 joined = LibraryConnected(
                     worker,
                     closes=Capability.CLOSE.value in capabilities,
@@ -147,7 +151,7 @@ class Messages:
     def _drop_channel(self, worker: WorkerId, handle: WorkerHandle, reason: str | None) -> None:
         """Stop reading: the worker closed its end, or broke the protocol."""
         asyncio.get_running_loop().remove_reader(handle.channel.fileno())
-        handle.channel.closed = True
+        handle.channel.refuse(reason or "")
         handle.flooding = False
         handle.repeated.forget()
         if reason is not None:

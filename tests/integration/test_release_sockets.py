@@ -20,12 +20,12 @@ CPU_SECONDS = 0.1
 
 WORKER = """
 import asyncio, socket, sys
-from wssupervisor.worker import let_go
+from wssupervisor.worker import release_sockets
 
 async def echo(reader, writer):
     while data := await reader.read(100):
         if data == b"let go":
-            let_go([listening])
+            release_sockets([listening])
             data = b"gone"
         writer.write(data)
     writer.close()

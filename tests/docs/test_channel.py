@@ -1,15 +1,22 @@
-"""docs/reference/worker-channel.md: its messages are those that both ends encode and decode."""
+"""docs/reference/protocol.md: its messages are those of both ends, and its workers work."""
 
 import json
 import re
-from dataclasses import MISSING, fields
+import shutil
+import socket
+import sys
+from contextlib import ExitStack
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from tests.harness.daemon import Daemon
+from tests.harness.settings import Settings
+from wssupervisor.runtime.workers.channel import MESSAGES_PER_LOOK, READ_BYTES, READS_PER_LOOK
+from wssupervisor.worker.lines import DESCRIPTORS_MAX, LINE_BYTES
 from wssupervisor.worker.protocol import (
-    MESSAGE_BYTES,
     Capability,
     FromSupervisor,
     FromWorker,
@@ -18,7 +25,7 @@ from wssupervisor.worker.protocol import (
     from_worker,
 )
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/worker-channel.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/protocol.md").read_text()
 SAMPLES: dict[Any, Any] = {int: 1000, float: 1.0, str: "", bool: True, tuple[str, ...]: ()}
 TYPES: dict[Any, str] = {
     int: "integer",
@@ -73,7 +80,14 @@ def test_capabilities_are_those_of_the_page() -> None:
 
 
 def test_the_limit_of_a_message_is_that_of_the_page() -> None:
-    assert f"at most {MESSAGE_BYTES} bytes" in PAGE
+    assert f"a line of at most {LINE_BYTES} bytes" in PAGE
+
+
+def test_the_other_limits_are_those_of_the_page() -> None:
+    kibibytes = READS_PER_LOOK * READ_BYTES // 1024
+
+    assert f"At most {DESCRIPTORS_MAX} descriptors come with a message" in PAGE
+    assert f"more than {MESSAGES_PER_LOOK} messages or {kibibytes} KiB" in PAGE
 
 
 def test_the_example_is_understood_at_the_other_end() -> None:
@@ -85,3 +99,50 @@ def test_the_example_is_understood_at_the_other_end() -> None:
         types = shown("From the worker")
         read = from_worker if json.loads(message)["type"] in types else from_supervisor
         assert read(message) is not None
+
+
+CLIENTS = 6
+SOON = 20.0
+LINES_MAX = 30
+
+
+def program(heading: str) -> str:
+    text = section(heading).partition("\n```")[2].partition("\n")[2].partition("```")[0]
+    assert 10 < sum(bool(line.strip()) for line in text.splitlines()) <= LINES_MAX
+    return text
+
+
+@pytest.mark.parametrize("language", ["Python", "Node"])
+def test_its_worker_is_ready_drains_and_closes(settings: Settings, language: str) -> None:
+    interpreter = sys.executable if language == "Python" else shutil.which("node")
+    if interpreter is None:
+        pytest.skip("needs node")
+    name = "echo.py" if language == "Python" else "echo.cjs"
+    release = settings.releases.install("echo")
+    (release / name).write_text(program(f"A worker in {language}"))
+    own = replace(
+        settings,
+        command=(interpreter, name),
+        workers=1,
+        listeners=("raw",),
+        ready_by="notify",
+        drain='timeout = "0s"\nclose_over = "2s"',
+        keep="1s",
+    )
+    with Daemon(own) as daemon, ExitStack() as stack:
+        daemon.start()
+        clients = [
+            stack.enter_context(socket.create_connection(own.target("raw"), SOON))
+            for _ in range(CLIENTS)
+        ]
+        for client in clients:
+            client.sendall(b"hello")
+            assert client.recv(9) == b"hello"
+        assert daemon.reload().generation == 2
+        assert [client.recv(9) for client in clients] == [b""] * CLIENTS, "closed in turn"
+        daemon.wait_for(lambda status: len(status["generations"]) == 1, what="retirement")
+        log = daemon.log()
+
+    assert log.index("1.0.1 | drain") < log.index("1.0.1 | close")
+    assert "worker killed" not in log
+    assert "bad message" not in log
