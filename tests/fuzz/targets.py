@@ -8,6 +8,7 @@ from tests.fuzz.channel import WorkerChannel
 from tests.fuzz.configuration import Configuration
 from tests.fuzz.control import ControlSocket
 from tests.fuzz.environment import EnvironmentFile
+from tests.fuzz.handoff import ClientFrames, DeflateWindow, HandoffMessages
 from tests.fuzz.http import HttpListener
 from tests.fuzz.notify import Notify
 from tests.fuzz.output import WorkerOutput
@@ -25,6 +26,9 @@ TARGETS: dict[str, Callable[[Stage], Target[Any]]] = {
     Notify.name: lambda _: Notify(),
     WorkerChannel.name: lambda _: WorkerChannel(),
     LyingWorker.name: lambda _: LyingWorker(),
+    HandoffMessages.name: lambda _: HandoffMessages(),
+    ClientFrames.name: lambda _: ClientFrames(),
+    DeflateWindow.name: lambda _: DeflateWindow(),
     WorkerOutput.name: lambda _: WorkerOutput(),
     Configuration.name: lambda _: Configuration(),
     EnvironmentFile.name: lambda _: EnvironmentFile(),

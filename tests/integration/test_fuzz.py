@@ -22,12 +22,17 @@ from wssupervisor.config.tables import Table
 from wssupervisor.runtime.workers import notify_socket, readiness
 from wssupervisor.runtime.workers.notify_socket import Notification
 from wssupervisor.worker import protocol
+from wssupervisor.worker.handoff import deflate, exchange
+from wssupervisor.worker.handoff.frames import FrameTracker
 
 INPUTS = {
     "control": 800,
     "http": 500,
     "notify": 600,
     "channel": 400,
+    "handoff": 200,
+    "frames": 300,
+    "window": 250,
     "worker": 12,
     "output": 50,
     "config": 200,
@@ -168,6 +173,9 @@ PLANTED: dict[str, tuple[tuple[Any, str, Any], ...]] = {
     "channel": ((protocol, "from_worker", _counts_anything),),
     "config": ((Table, "take", _takes_anything),),
     "probe": ((readiness, "judged", lambda _: None),),
+    "frames": ((FrameTracker, "_complete", lambda _, __: None),),
+    "window": ((deflate, "_check_between_messages", lambda _: None),),
+    "handoff": ((exchange, "_close_all", lambda _: None),),
 }
 """A fault in one reader each, of those that run in this process."""
 

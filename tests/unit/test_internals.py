@@ -111,9 +111,13 @@ def test_the_architecture_names_every_wing() -> None:
     ] == []
 
 
-def checks_of_the_walks() -> Iterator[str]:
+WALKS = set((ROOT / "tests/property").glob("*.py"))
+WALKS_OF_THE_HANDOFF = {one for one in WALKS if "handoff" in one.name}
+
+
+def checks_of_the_walks(files: set[Path]) -> Iterator[str]:
     """Invariants, and what is checked of single steps."""
-    for path in (ROOT / "tests/property").glob("*.py"):
+    for path in files:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 decorators = {ast.unparse(one) for one in node.decorator_list}
@@ -123,10 +127,17 @@ def checks_of_the_walks() -> Iterator[str]:
 
 def test_the_essay_of_the_core_names_every_check_of_the_random_walks() -> None:
     essay = ast.get_docstring(ast.parse((ROOT / TOP / "fleet/core.py").read_text())) or ""
-    checks = list(checks_of_the_walks())
+    checks = list(checks_of_the_walks(WALKS - WALKS_OF_THE_HANDOFF))
 
     assert len(checks) > 20
     assert [one for one in checks if one not in essay] == []
+
+
+def test_the_handoff_names_every_check_of_its_random_walks() -> None:
+    text = (ROOT / TOP / "worker/handoff/__init__.py").read_text()
+    named = re.findall(r"`(check_\w+)`", text)
+
+    assert set(named) == set(checks_of_the_walks(WALKS_OF_THE_HANDOFF))
 
 
 def test_every_name_in_the_essay_of_the_core_exists() -> None:

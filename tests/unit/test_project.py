@@ -314,11 +314,18 @@ def test_only_an_instance_with_http_loads_h11() -> None:
     assert "h11" not in loaded_with("wssupervisor.daemon")
 
 
+TOUCHES_DESCRIPTORS = {
+    "wssupervisor.worker.handoff.claim",
+    "wssupervisor.worker.handoff.exchange",
+}
 WORKERS_PURE = {
     "wssupervisor.worker.lines",
     "wssupervisor.worker.pacing",
     "wssupervisor.worker.protocol",
-}
+    *modules_below("wssupervisor.worker.handoff"),
+} - TOUCHES_DESCRIPTORS
+CODECS = {"base64", "binascii", "zlib"}
+"""Pure as well."""
 
 
 @pytest.mark.parametrize("module", modules_below("wssupervisor.worker"))
@@ -326,7 +333,16 @@ def test_the_workers_library_imports_nothing_of_the_daemon(module: str) -> None:
     assert foreign(module) <= sys.stdlib_module_names | {"websockets"}
     assert all(below(name, "wssupervisor.worker") or name == "wssupervisor" for name in own(module))
     if module in WORKERS_PURE:
-        assert foreign(module) <= PURE
+        assert foreign(module) <= PURE | CODECS
+
+
+def test_a_worker_loads_no_handoff_before_it_is_asked_for_one() -> None:
+    code = "import sys, wssupervisor.worker; print(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert not any(below(name, "wssupervisor.worker.handoff") for name in answer.stdout.split())
 
 
 def test_every_module_is_covered_by_these_rules() -> None:
