@@ -182,6 +182,14 @@ def test_a_taker_that_has_gone_costs_only_what_it_claimed() -> None:
     assert (first, second) == ([Do(1, Decision.LET_GO)], [Do(2, Decision.THAW), SendDone()])
 
 
+def test_what_is_frozen_returns_when_the_taker_has_gone_and_nothing_more_is_wanted() -> None:
+    found = giver(Chosen((1, 2)), HandlerReturned(1, frozen=True))
+    gone = found.handle(TakerGone("its end is closed"), 0.01)
+
+    assert gone == [Do(1, Decision.THAW)]
+    assert (found.wanted(), found.stopped) == (0, "its end is closed")
+
+
 def test_what_is_frozen_returns_at_a_stop_and_what_is_ending_when_its_handler_has_returned() -> (
     None
 ):

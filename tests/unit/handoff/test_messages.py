@@ -59,6 +59,28 @@ def test_a_batch_has_a_claim_and_a_file_beside_its_connections() -> None:
     assert Batch(1, CONNECTIONS_MAX).descriptors <= 253, "SCM_MAX_FD"
 
 
+def test_messages_at_the_bounds_are_understood() -> None:
+    which = dict.fromkeys(range(BATCH_MAX - CONNECTIONS_MAX, BATCH_MAX), "why")
+    longest = b'{"type": "done"}'.ljust(MESSAGE_BYTES)
+
+    assert from_taker(encode(Refused(7, which))) == Refused(7, which)
+    assert from_giver(longest) == Done()
+
+
+@pytest.mark.parametrize(
+    "positions", [range(CONNECTIONS_MAX + 1), [0, BATCH_MAX], [0, 1, 2, BATCH_MAX + 7]]
+)
+def test_a_refusal_of_too_many_or_too_high_positions_is_refused(positions: list[int]) -> None:
+    which = {str(one): "why" for one in positions}
+    data = json.dumps({"type": "refused", "id": 7, "which": which}).encode()
+    with pytest.raises(Malformed, match=r"^refused: which: found an object of \d+, expected 1 to"):
+        from_taker(data)
+
+
+def test_a_batch_is_the_last_of_its_messages_unless_it_says_more() -> None:
+    assert json.loads(encode(Batch(7, 1)))["more"] is False
+
+
 WRONG_TAKER: list[tuple[bytes, str]] = [
     (b"", "message: not JSON: "),
     (b"\xff\xfe{}", "message: not JSON: "),
@@ -164,6 +186,6 @@ def test_the_longest_refusal_fits_into_a_message() -> None:
 
 
 def test_a_reason_is_printable_and_never_empty() -> None:
-    found = json.loads(encode(Refused(1, {0: "\x1b[31m", 1: "", 2: "ä"})))
+    found = json.loads(encode(Refused(1, {0: "\x1b[31m", 1: "", 2: "ä", 3: " a~"})))
 
-    assert found["which"] == {"0": "?[31m", "1": "no reason given", "2": "?"}
+    assert found["which"] == {"0": "?[31m", "1": "no reason given", "2": "?", "3": " a~"}

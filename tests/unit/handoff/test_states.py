@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.handoff.examples import ASGI, WEBSOCKETS
+from wssupervisor.worker.handoff.deflate import BITS_MAX
 from wssupervisor.worker.handoff.fields import Malformed
 from wssupervisor.worker.handoff.frames import KEEP_BYTES
 from wssupervisor.worker.handoff.states import (
@@ -60,6 +61,24 @@ def test_what_an_application_carries_arrives_as_it_was(carried: dict[str, Any]) 
 
     assert carried_json(carried) == carried
     assert arrived.carried == carried
+
+
+def test_carried_and_windows_may_be_as_large_as_their_bounds() -> None:
+    carried: dict[str, object] = {"x": "x" * (CARRIED_BYTES - len('{"x": ""}'))}
+    window = bytes(1 << BITS_MAX)
+    (one,) = state_texts(encode_states([replace(ASGI, windows=(window, window))]), 1)
+
+    assert carried_json(carried) == carried
+    assert asgi_state(one, "states[0]").windows == (window, window)
+
+
+@pytest.mark.parametrize(
+    "windows", [[b"", b"", b""], [bytes((1 << BITS_MAX) + 1)]], ids=["three", "too long"]
+)
+def test_more_or_longer_windows_than_a_connection_has_are_refused(windows: list[bytes]) -> None:
+    (one,) = state_texts(encode_states([replace(ASGI, windows=tuple(windows))]), 1)
+    with pytest.raises(Malformed, match=r"^states\[0\]: windows"):
+        asgi_state(one, "states[0]")
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,12 @@ def test_a_batch_with_cut_off_descriptors_is_left_unclaimed_when_it_is_complete(
     assert found.refused == 3
 
 
+def test_the_largest_batch_is_judged() -> None:
+    found = taker(PartHeard(7, BATCH_MAX - 100, more=True))
+
+    assert found.handle(PartHeard(7, 100, more=False)) == [Judge(7, BATCH_MAX)]
+
+
 def test_a_batch_without_end_is_left() -> None:
     found = taker(PartHeard(7, BATCH_MAX, more=True), PartHeard(7, 100, more=True))
 
