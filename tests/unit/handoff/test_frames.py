@@ -139,10 +139,10 @@ def test_any_bytes_are_read_alike_however_they_are_cut(parts: list[bytes]) -> No
 
 
 @pytest.mark.alone
-def test_a_message_costs_less_than_a_microsecond() -> None:
-    """docs/internals/platform.md#what-following-the-frames-costs."""
+def test_a_message_costs_less_than_3_microseconds() -> None:
+    """What a whole handoff may cost. docs/internals/platform.md#what-following-the-frames-costs."""
     tracker = FrameTracker()
     data = Frame(BINARY, data=bytes(50)).encode()
     seconds = min(timeit.repeat(lambda: tracker.feed(data), number=10_000, repeat=9)) / 10_000
 
-    assert seconds < 1e-6
+    assert seconds < 3e-6

@@ -178,6 +178,11 @@ def test_a_handler_that_fails_at_once_closes_its_connection_alone() -> None:
     assert found.handle(HandlersBegun(7)) == done(Decision.START_READING, 1)
 
 
+def test_a_taker_is_not_done_while_the_giver_may_send() -> None:
+    assert not Taker().done
+    assert taker(GiverGone()).done
+
+
 def test_an_unknown_connection_has_no_step() -> None:
     assert taker(heard()).step(7, 2) is None
     assert taker(heard()).step(8, 0) is None
