@@ -15,9 +15,9 @@ from wssupervisor.worker.handoff.giving import Giver
 from wssupervisor.worker.handoff.messages import Batch, Done, FromTaker, Hello, Kind, Refused, Taken
 from wssupervisor.worker.handoff.taking import Taker
 
-QUEUE = 4
+QUEUE = 2
 """Messages that one direction of the pair holds."""
-PART = 2
+PART = 1
 """Connections in one message, so that batches have several."""
 
 
@@ -97,6 +97,8 @@ class World:
             self.left_behind = {key for key in owned if self._can_be_claimed(key)}
             owned -= self.left_behind
             self.giver.outbox.clear()
+        elif not self.giver.alive:
+            owned |= self.left_behind
         process.alive = False
         process.closed = True
         self.lost |= owned
@@ -180,6 +182,7 @@ class GivingProcess(Process):
                 self.outbox = [one for one in self.outbox if one.message.id != batch]
                 self.tell(giving.SendFailed(batch, "no room"))
                 return
+            self.live_on()
             part = self.outbox.pop(0)
             self.world.to_taker.append(part)
             if not part.message.more:
