@@ -27,6 +27,7 @@ ORDER = (
         "runtime.controlling_terminal",
         "start_directory",
         "probe_verdict",
+        "worker.lines",
         "wssupervisor",
     ),
     (
