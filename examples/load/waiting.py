@@ -3,7 +3,11 @@
 import time
 from collections.abc import Callable
 
-POLL_EVERY = 0.01
+POLL_EVERY = 0.02
+REST = 4
+"""A look that takes long is followed by a pause of this many times its length, up to REST_MAX: what
+is looked at runs on the same processors."""
+REST_MAX = 0.2
 HANG_SECONDS = 120.0
 """The one guard of all tests against a hang. It states no promise, so no test may rely on it.
 
@@ -29,9 +33,11 @@ def wait_until(
 
     `within`: seconds. Raises NotInTime.
     """
-    begun = time.monotonic()
+    begun = looked = time.monotonic()
     while not condition():
-        if (took := time.monotonic() - begun) > within:
+        now = time.monotonic()
+        if (took := now - begun) > within:
             raise NotInTime(f"{what}: not within {took:.3g} s")
-        time.sleep(every)
+        time.sleep(max(every, min(REST * (now - looked), REST_MAX)) if every else 0)
+        looked = time.monotonic()
     return time.monotonic() - begun

@@ -38,7 +38,7 @@ INTERRUPTIBLE = ("env", "--default-signal=INT")
 HANGS_UP = ("env", "--default-signal=HUP")
 LIMITED = 'ulimit -n "$0" && exec "$@"'
 CONTAIN = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
-ASK_EVERY = 0.03  # each look costs the daemon 2 ms, on cores that are also measured
+ASK_EVERY = 0.05  # each look costs the daemon 2 ms, on cores that are also measured
 
 
 @dataclass(frozen=True, slots=True)
