@@ -15,7 +15,7 @@ from tests.harness.settings import Settings
 __all__ = ["simple"]
 
 RAVING = """
-import json, os, signal, socket, sys, time
+import contextlib, json, os, signal, socket, sys, time
 channel = socket.socket(fileno=int(os.environ["WSSUPERVISOR_CHANNEL"]))
 def say(line):
     channel.send(line + b"\\n")
@@ -92,12 +92,13 @@ def test_a_worker_that_never_reads_is_ended_at_the_limit(simple: Settings) -> No
 # -- in the middle of a line ---------------------------------------------------------------------
 
 WORKER = """
-import json, os, signal, socket, sys, time
+import contextlib, json, os, signal, socket, sys, time
 channel = socket.socket(fileno=int(os.environ["WSSUPERVISOR_CHANNEL"]))
 channel.setblocking(True)
 hello = {{"type": "hello", "version": {version}, "capabilities": ["close"]}}
 channel.sendall(json.dumps(hello).encode() + b"\\n")
-channel.sendall(b'{{"type": "ready"}}\\n{{"type": "counts", "op')
+with contextlib.suppress(BrokenPipeError):  # it may be refused by now
+    channel.sendall(b'{{"type": "ready"}}\\n{{"type": "counts", "op')
 more = b'en": 7}}\\n{{"type": "counts", "open": 8}}\\n'
 signal.signal(signal.SIGUSR2, lambda *_: channel.sendall(more))
 for line in channel.makefile():
