@@ -54,7 +54,7 @@ async def socketio(
     # Each step is bounded by the patience of the client.
     client = socketio.AsyncClient(http_session=http, reconnection=False, request_timeout=3600)
     try:
-        await client.connect(url, transports=transports)
+        await client.connect(url, transports=transports, wait_timeout=3600)
     except socketio.exceptions.ConnectionError as error:
         raise Lost(f"connect: {error}") from error
 
