@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from examples.load.waiting import HANG_SECONDS
+from examples.load.waiting import HANG_SECONDS, wait_until
 from tests.harness.daemon import Daemon
 from tests.harness.settings import HOST, Settings
 from tests.harness.sockets import HeldSockets
@@ -164,7 +164,11 @@ def program(settings: Settings, text: str, name: str = "server.py") -> Settings:
 
 
 def clean(daemon: Daemon, starts: int) -> None:
-    found = [line for line in daemon.log().splitlines() if "| got" in line]
+    def said() -> list[str]:
+        return [line for line in daemon.log().splitlines() if "| got" in line]
+
+    wait_until(lambda: len(said()) >= starts, what="what each start got, in the log")
+    found = said()
     assert starts == len(found)
     assert all("got False (0, 0) 0 0" in line for line in found), found
 
